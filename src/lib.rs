@@ -1,1 +1,20 @@
-//! slicer-k3s
+//! slicer-k3s: from bare machines to a proven, highly available, autoscaling k3s cluster on Slicer.
+//!
+//! The map of the house, in the order data flows: `config` (what the user wrote) and `plan` (every decision)
+//! → `steps` (one fact a file) run by `pipeline` over `world` (connections) → `event` → `report` (the terminal).
+
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod event;
+pub mod failure;
+pub mod kubernetes;
+pub mod pipeline;
+pub mod plan;
+pub mod remote;
+pub mod report;
+pub mod secret;
+pub mod slicer;
+pub mod state;
+pub mod steps;
+pub mod world;

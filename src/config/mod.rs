@@ -1,0 +1,1 @@
+//! cluster.toml: strict, small; every error at once with line and column.

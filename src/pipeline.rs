@@ -1,0 +1,242 @@
+//! The engine: a step is a fact that we want true. Check; if it does not hold, apply; check again
+//! until it holds or the step's patience is over.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use tokio::sync::watch;
+
+use crate::event::{Event, Events, Outcome};
+use crate::failure::{Code, Failure, Result};
+use crate::world::World;
+
+/// What looking at a step showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// The fact holds; the note says in which form ("v1.34.4+k3s1, 3 voters").
+    Done(String),
+    /// The fact does not hold, and why.
+    Differs(String),
+    /// Cannot be told yet, and why ("the VM does not exist yet").
+    Unknown(String),
+}
+
+impl Finding {
+    /// `Done` without a note.
+    pub fn done() -> Self {
+        Self::Done(String::new())
+    }
+
+    /// `Differs`, because …
+    pub fn differs(why: impl Into<String>) -> Self {
+        Self::Differs(why.into())
+    }
+}
+
+/// A step's identity: its name and the machine, group or server it is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StepId {
+    /// The step's file name in `steps/`, in kebab case: also its anchor in the docs.
+    pub name: &'static str,
+    /// The host, group, server or "cluster".
+    pub subject: String,
+}
+
+impl StepId {
+    /// The identity of step `name` about `subject`.
+    pub fn new(name: &'static str, subject: impl Into<String>) -> Self {
+        Self {
+            name,
+            subject: subject.into(),
+        }
+    }
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.name, self.subject)
+    }
+}
+
+/// Permission to change a machine; only the engine makes one, only when applying.
+pub struct Hands(());
+
+/// One fact that we want true.
+#[async_trait]
+pub trait Step: Send + Sync {
+    /// Who this is.
+    fn id(&self) -> StepId;
+    /// What is done, imperative: "Install routes on n100".
+    fn title(&self) -> String;
+    /// Steps that must hold before this one is looked at; those not in the run count as held.
+    fn needs(&self) -> Vec<StepId> {
+        Vec::new()
+    }
+    /// Steps that must have ended, well or not, before this one is looked at.
+    fn after(&self) -> Vec<StepId> {
+        Vec::new()
+    }
+    /// How long after `apply` the fact may take to become true.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+    /// The pause between two looks while waiting.
+    fn pace(&self) -> Duration {
+        Duration::from_millis(500)
+    }
+    /// The next thing to try when patience is over.
+    fn hint(&self) -> String;
+    /// Looks; changes nothing.
+    async fn check(&self, world: &World) -> Result<Finding>;
+    /// Makes it so; need not wait: the engine checks again until patience is over.
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()>;
+}
+
+/// Whether a run may change anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Make every fact true.
+    Apply,
+    /// Say what would change.
+    Look,
+}
+
+/// How one step ended, with the reason where there is one.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Which step.
+    pub id: StepId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The failure, where it failed.
+    pub failure: Option<Failure>,
+}
+
+/// Runs steps side by side, each as soon as what it needs holds; returns how each ended, in the given order.
+pub async fn run(
+    steps: &[Box<dyn Step>],
+    mode: Mode,
+    world: &World,
+    events: &Events,
+) -> Vec<Ended> {
+    let gates: HashMap<StepId, watch::Sender<Option<Outcome>>> = steps
+        .iter()
+        .map(|step| (step.id(), watch::channel(None).0))
+        .collect();
+    join_all(steps.iter().map(|step| {
+        let gates = &gates;
+        async move {
+            let id = step.id();
+            let ended = match blocked(step.as_ref(), mode, gates).await {
+                Some(cause) => {
+                    let why = format!("because {cause} did not succeed");
+                    events.send(Event::ended(
+                        step.as_ref(),
+                        Outcome::Skipped,
+                        &why,
+                        Duration::ZERO,
+                    ));
+                    Ended {
+                        id: id.clone(),
+                        outcome: Outcome::Skipped,
+                        failure: None,
+                    }
+                }
+                None => one(step.as_ref(), mode, world, events).await,
+            };
+            if let Some(gate) = gates.get(&id) {
+                gate.send_replace(Some(ended.outcome));
+            }
+            ended
+        }
+    }))
+    .await
+}
+
+/// Waits for what a step needs; the first need that did not succeed, if any.
+async fn blocked(
+    step: &dyn Step,
+    mode: Mode,
+    gates: &HashMap<StepId, watch::Sender<Option<Outcome>>>,
+) -> Option<StepId> {
+    let mut blocker = None;
+    let needs = step.needs();
+    for id in needs.iter().chain(&step.after()) {
+        let Some(gate) = gates.get(id) else { continue };
+        let mut gate = gate.subscribe();
+        let outcome = gate
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|seen| *seen);
+        let held = matches!(outcome, Some(Outcome::Kept | Outcome::Changed))
+            || (mode == Mode::Look && outcome != Some(Outcome::Failed));
+        if !held && needs.contains(id) && blocker.is_none() {
+            blocker = Some(id.clone());
+        }
+    }
+    blocker
+}
+
+/// Takes one step to its end.
+async fn one(step: &dyn Step, mode: Mode, world: &World, events: &Events) -> Ended {
+    let started = Instant::now();
+    events.send(Event::started(step));
+    let result = match mode {
+        Mode::Look => look(step, world).await,
+        Mode::Apply => apply(step, world, events).await,
+    };
+    let (outcome, note, failure) = match result {
+        Ok((outcome, note)) => (outcome, note, None),
+        Err(failure) => (Outcome::Failed, failure.to_string(), Some(failure)),
+    };
+    events.send(Event::ended(step, outcome, &note, started.elapsed()));
+    Ended {
+        id: step.id(),
+        outcome,
+        failure,
+    }
+}
+
+/// Look mode: a fact that does not hold, or cannot be told yet, is one that would change.
+async fn look(step: &dyn Step, world: &World) -> Result<(Outcome, String)> {
+    match step.check(world).await {
+        Ok(Finding::Done(note)) => Ok((Outcome::Kept, note)),
+        Ok(Finding::Differs(why) | Finding::Unknown(why)) => Ok((Outcome::Would, why)),
+        Err(failure) if failure.is_lasting() => Err(failure),
+        Err(failure) => Ok((Outcome::Would, failure.to_string())),
+    }
+}
+
+/// Apply mode: check, apply once, check until done or out of patience.
+async fn apply(step: &dyn Step, world: &World, events: &Events) -> Result<(Outcome, String)> {
+    match step.check(world).await {
+        Ok(Finding::Done(note)) => return Ok((Outcome::Kept, note)),
+        Err(failure) if failure.is_lasting() => return Err(failure),
+        Ok(Finding::Differs(_) | Finding::Unknown(_)) | Err(_) => {}
+    }
+    let started = Instant::now();
+    let patience = step.patience();
+    step.apply(world, &Hands(())).await?;
+    loop {
+        let (why, failure) = match step.check(world).await {
+            Ok(Finding::Done(note)) => return Ok((Outcome::Changed, note)),
+            Ok(Finding::Differs(why) | Finding::Unknown(why)) => (why, None),
+            Err(failure) if failure.is_lasting() => return Err(failure),
+            Err(failure) => (failure.to_string(), Some(failure)),
+        };
+        if started.elapsed() >= patience {
+            let code = failure.map_or(Code::Command, |failure| failure.code);
+            return Err(
+                Failure::new(code, format!("{} did not succeed", step.title()))
+                    .because(format!("after {} s: {why}", patience.as_secs()))
+                    .hint(step.hint()),
+            );
+        }
+        events.send(Event::waiting(step, &why, started.elapsed(), patience));
+        tokio::time::sleep(step.pace()).await;
+    }
+}

@@ -1,0 +1,208 @@
+//! Every decision made: names, CIDRs, ports, versions. Pure: (config, state, facts) → plan.
+
+mod facts;
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+pub use facts::{Arch, HostFacts};
+
+/// What a daemon's group is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Its VMs are the k3s servers.
+    ControlPlane,
+    /// Its VMs are agents that the autoscaler makes and removes.
+    Workers,
+}
+
+/// One Slicer daemon with its one host group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Daemon {
+    /// Host group name, unique across the cluster; at most 12 characters so that the bridge `br<group>0` fits 15.
+    pub group: String,
+    /// The host it runs on.
+    pub host: String,
+    /// What it is for.
+    pub role: Role,
+    /// The VMs' network.
+    pub cidr: Ipv4Net,
+    /// Address the API is bound to.
+    pub api_bind: Ipv4Addr,
+    /// Port of the API.
+    pub api_port: u16,
+    /// Prefix of tap names, unique on its host.
+    pub tap_prefix: String,
+    /// VMs that start with the daemon: the servers, or 0.
+    pub count: u32,
+    /// vCPUs of a VM.
+    pub cpu: u32,
+    /// RAM of a VM, GiB.
+    pub ram_gb: u32,
+    /// Disk of a VM, GB.
+    pub storage_gb: u32,
+    /// Image reference, by the host's arch.
+    pub image: String,
+    /// Fewest agents (workers only).
+    pub min: u32,
+    /// Most agents (workers only).
+    pub max: u32,
+}
+
+impl Daemon {
+    /// The bridge's address: the first of the CIDR.
+    pub fn gateway(&self) -> Ipv4Addr {
+        self.cidr.hosts().next().unwrap_or(self.cidr.addr())
+    }
+
+    /// The bridge's name.
+    pub fn bridge(&self) -> String {
+        format!("br{}0", self.group)
+    }
+
+    /// The daemon's systemd unit.
+    pub fn unit(&self) -> String {
+        format!("slicer-{}.service", self.group)
+    }
+
+    /// Where an API client on the host itself connects to.
+    pub fn local_api(&self) -> (Ipv4Addr, u16) {
+        let bind = self.api_bind;
+        (
+            if bind.is_unspecified() {
+                Ipv4Addr::LOCALHOST
+            } else {
+                bind
+            },
+            self.api_port,
+        )
+    }
+
+    /// The URL that the autoscaler uses: the bridge's address, which never changes with the LAN.
+    pub fn url(&self) -> String {
+        format!("http://{}:{}", self.gateway(), self.api_port)
+    }
+}
+
+/// One k3s server: a VM of a control-plane group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// The VM's and so the Node's name: `<group>-<n>`.
+    pub name: String,
+    /// Its group.
+    pub group: String,
+    /// The host its daemon runs on.
+    pub host: String,
+    /// Its address in the group's CIDR.
+    pub address: Ipv4Addr,
+}
+
+/// A machine running Slicer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Its name in cluster.toml.
+    pub name: String,
+    /// The address by which the other hosts reach it.
+    pub lan_address: Ipv4Addr,
+    /// Its processor architecture.
+    pub arch: Arch,
+    /// The Slicer licence file, absolute, as seen on the host.
+    pub licence_file: Option<String>,
+    /// Whether Slicer was found installed.
+    pub slicer_installed: bool,
+}
+
+/// What every server is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct K3s {
+    /// The exact version, such as `v1.34.4+k3s1`.
+    pub version: String,
+    /// Pods' network.
+    pub cluster_cidr: Ipv4Net,
+    /// Services' network.
+    pub service_cidr: Ipv4Net,
+    /// Packaged components to leave out.
+    pub disable: Vec<String>,
+    /// More names and addresses for the API's certificate.
+    pub tls_san: Vec<String>,
+    /// Whether servers refuse ordinary pods.
+    pub taint: bool,
+    /// More keys of k3s's config.yaml.
+    pub extra: serde_json::Map<String, serde_json::Value>,
+}
+
+/// How the autoscaler is deployed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Autoscaler {
+    /// Chart repository.
+    pub chart_repo: String,
+    /// Chart version.
+    pub chart_version: String,
+    /// Image repository.
+    pub image: String,
+    /// Image tag.
+    pub tag: String,
+    /// Which group grows: `random`, `most-pods`, `least-waste` (`price` is fatal with this provider).
+    pub expander: String,
+    /// More flags.
+    pub args: serde_json::Map<String, serde_json::Value>,
+    /// More Helm values, merged over ours.
+    pub values: serde_json::Map<String, serde_json::Value>,
+}
+
+/// The whole of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The cluster's name.
+    pub cluster: String,
+    /// Hosts that can be worked on; those that were off are named in `absent`.
+    pub hosts: Vec<Host>,
+    /// Daemons of those hosts.
+    pub daemons: Vec<Daemon>,
+    /// Servers, the first starts the cluster.
+    pub servers: Vec<Server>,
+    /// k3s settings.
+    pub k3s: K3s,
+    /// Autoscaler settings.
+    pub autoscaler: Autoscaler,
+    /// Public SSH keys of the user, besides the cluster's own, for the servers.
+    pub ssh_keys: Vec<String>,
+    /// Hosts of cluster.toml that could not be looked at, with the reason.
+    pub absent: Vec<(String, String)>,
+    /// Why each decision was made, for people: (what, why).
+    pub reasons: Vec<(String, String)>,
+}
+
+impl Plan {
+    /// The host called `name`.
+    pub fn host(&self, name: &str) -> Option<&Host> {
+        self.hosts.iter().find(|host| host.name == name)
+    }
+
+    /// The daemon of group `name`.
+    pub fn daemon(&self, group: &str) -> Option<&Daemon> {
+        self.daemons.iter().find(|daemon| daemon.group == group)
+    }
+
+    /// Worker daemons.
+    pub fn workers(&self) -> impl Iterator<Item = &Daemon> {
+        self.daemons
+            .iter()
+            .filter(|daemon| daemon.role == Role::Workers)
+    }
+
+    /// Daemons of one host.
+    pub fn daemons_of<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a Daemon> {
+        self.daemons
+            .iter()
+            .filter(move |daemon| daemon.host == host)
+    }
+
+    /// The directory of a daemon on its host: YAML, disk images, `.secrets/`.
+    pub fn directory(&self, daemon: &Daemon) -> String {
+        format!("/var/lib/slicer-k3s/{}/{}", self.cluster, daemon.group)
+    }
+}

@@ -1,0 +1,126 @@
+//! This very machine (`ssh = "local"`): the same steps, without SSH to oneself.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::Command;
+
+use super::{OUTPUT_LIMIT, Output, Remote, Stream};
+use crate::failure::{Code, Failure, Result};
+
+/// Runs commands as child processes.
+pub struct Local;
+
+#[async_trait]
+impl Remote for Local {
+    async fn exec(&self, command: &str, stdin: &[u8], limit: Duration) -> Result<Output> {
+        tokio::time::timeout(limit, run(command, stdin))
+            .await
+            .map_err(|_| {
+                Failure::new(Code::Command, "a command on this machine took too long")
+                    .because(format!("no end after {} s", limit.as_secs()))
+            })?
+    }
+
+    async fn attach(&self, command: &str, _tty: bool) -> Result<i32> {
+        let status = Command::new("/bin/sh")
+            .arg("-c")
+            .arg(command)
+            .status()
+            .await
+            .map_err(broken)?;
+        Ok(code(status))
+    }
+
+    async fn forward(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {
+        let stream = TcpStream::connect((host, port)).await.map_err(|error| {
+            Failure::new(
+                Code::SshUnreachable,
+                format!("cannot connect to {host}:{port}"),
+            )
+            .because(error)
+        })?;
+        Ok(Box::new(stream))
+    }
+}
+
+async fn run(command: &str, stdin: &[u8]) -> Result<Output> {
+    let mut child = Command::new("/bin/sh")
+        .arg("-c")
+        .arg(command)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(broken)?;
+    let (input, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let feed = async {
+        if let Some(mut input) = input {
+            // A command that does not read its stdin closes it: not a failure.
+            let _ = input.write_all(stdin).await;
+        }
+    };
+    let ((), stdout, stderr, status) = tokio::join!(feed, drain(out), drain(err), child.wait());
+    Ok(Output {
+        status: code(status.map_err(broken)?),
+        stdout,
+        stderr,
+    })
+}
+
+async fn drain(stream: Option<impl AsyncRead + Unpin>) -> String {
+    let mut kept = Vec::new();
+    if let Some(mut stream) = stream {
+        let mut buffer = [0_u8; 16 * 1024];
+        while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+            let room = OUTPUT_LIMIT.saturating_sub(kept.len()).min(count);
+            kept.extend_from_slice(&buffer[..room]);
+        }
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+fn code(status: std::process::ExitStatus) -> i32 {
+    use std::os::unix::process::ExitStatusExt as _;
+    status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+fn broken(error: std::io::Error) -> Failure {
+    Failure::new(Code::Command, "cannot run a command on this machine").because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn status_and_both_streams_come_back() {
+        let out = Local
+            .exec(
+                "cat; echo oops >&2; exit 7",
+                b"hello",
+                Duration::from_secs(5),
+            )
+            .await
+            .unwrap();
+        assert_eq!(
+            (out.status, out.stdout.as_str(), out.last_words()),
+            (7, "hello", "oops")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_command_that_hangs_is_ended_at_its_limit() {
+        let failure = Local
+            .exec("sleep 60", b"", Duration::from_millis(100))
+            .await
+            .unwrap_err();
+        assert_eq!(failure.code, Code::Command);
+    }
+}

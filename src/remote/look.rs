@@ -1,0 +1,95 @@
+//! The closed set of questions: what can be asked of a machine without changing it.
+
+use std::time::Duration;
+
+use super::Script;
+
+/// One question; each renders to a script that changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// A file's content; status 1 and empty where it does not exist.
+    File(String),
+    /// A file's "MODE UID GID SHA256" line (mode octal without leading zero); status 1 where it does not exist.
+    FileFacts(String),
+    /// `systemctl show` of a unit: ActiveState, SubState, UnitFileState, NRestarts, ExecMainStatus, Result, ExecMainStartTimestampMonotonic.
+    Unit(String),
+    /// The last lines of a unit's journal.
+    Journal {
+        /// The unit.
+        unit: String,
+        /// How many lines.
+        lines: u32,
+    },
+    /// Everything the plan must know of a host, as labelled sections (see `plan::facts`).
+    Survey,
+    /// `ip -j -4 route show`, all of the main table.
+    Routes,
+    /// `ip -j -4 addr show`.
+    Addresses,
+    /// The route the kernel would take to an address: `ip -j route get`.
+    RouteTo(String),
+    /// Whether `url` answers within 5 s: prints the HTTP status; `-k` because only reachability is asked.
+    Http(String),
+    /// One `k3s kubectl get …` with these words, `-o json` included by the caller.
+    KubectlGet(Vec<String>),
+    /// Unauthenticated body of an HTTPS path of this server's own port 6443 (`/cacerts`, `/db/info`, `/ping`).
+    Supervisor(String),
+    /// The version that an installed program prints: `PROGRAM --version`.
+    Version(String),
+    /// Logs of a pod selected by label: namespace, selector, lines.
+    PodLogs {
+        /// Namespace.
+        namespace: String,
+        /// Label selector.
+        selector: String,
+        /// How many lines.
+        lines: u32,
+    },
+}
+
+impl Look {
+    /// The script that asks.
+    pub fn script(&self) -> Script {
+        match self {
+            Self::File(path) => Script::new("cat -- {} 2>/dev/null", &[path]),
+            Self::FileFacts(path) => Script::new(
+                "stat -c '%a %u %g' -- {} 2>/dev/null && sha256sum < {}",
+                &[path, path],
+            ),
+            Self::Unit(unit) => Script::new(
+                "systemctl show -p ActiveState,SubState,UnitFileState,NRestarts,ExecMainStatus,Result,ExecMainStartTimestampMonotonic -- {}",
+                &[unit],
+            ),
+            Self::Journal { unit, lines } => Script::new(
+                "journalctl -q --no-pager -o cat -n {} -u {}",
+                &[&lines.to_string(), unit],
+            ),
+            Self::Survey => {
+                Script::new(include_str!("survey.sh"), &[]).limit(Duration::from_secs(20))
+            }
+            Self::Routes => Script::new("ip -j -4 route show", &[]),
+            Self::Addresses => Script::new("ip -j -4 addr show", &[]),
+            Self::RouteTo(address) => Script::new("ip -j -4 route get {}", &[address]),
+            Self::Http(url) => {
+                Script::new("curl -sk -o /dev/null -m 5 -w '%{http_code}' -- {}", &[url])
+            }
+            Self::KubectlGet(words) => {
+                let words = words.iter().map(String::as_str);
+                Script::words(["k3s", "kubectl", "get"].into_iter().chain(words))
+            }
+            Self::Supervisor(path) => Script::new(
+                "curl -sfk -m 5 -- {}",
+                &[&format!("https://127.0.0.1:6443{path}")],
+            ),
+            Self::Version(program) => Script::new("{} --version 2>/dev/null", &[program]),
+            Self::PodLogs {
+                namespace,
+                selector,
+                lines,
+            } => Script::new(
+                "k3s kubectl logs -n {} -l {} --tail {} --all-containers --ignore-errors",
+                &[namespace, selector, &lines.to_string()],
+            ),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! A machine we can reach: looking is free, changing asks for the engine's `Hands`.
+
+use std::time::Duration;
+
+use super::{Look, Output, Remote, Script, Stream, Sudo, quote};
+use crate::failure::{Code, Failure, Result};
+use crate::pipeline::Hands;
+
+/// A host or a VM, by the name the plan gives it.
+pub struct Machine {
+    name: String,
+    remote: Box<dyn Remote>,
+    sudo: Sudo,
+}
+
+/// A file to write: whole, atomically, with this mode from creation, owned by root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Put<'a> {
+    /// Absolute path.
+    pub path: &'a str,
+    /// Octal mode, such as "0600".
+    pub mode: &'static str,
+    /// Content.
+    pub content: &'a [u8],
+}
+
+impl Machine {
+    /// A machine called `name`, reached by `remote`, where root is had by `sudo`.
+    pub fn new(name: impl Into<String>, remote: Box<dyn Remote>, sudo: Sudo) -> Self {
+        Self {
+            name: name.into(),
+            remote,
+            sudo,
+        }
+    }
+
+    /// The plan's name for it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Asks one of the closed set of questions.
+    pub async fn look(&self, look: &Look) -> Result<Output> {
+        self.as_root(&look.script()).await
+    }
+
+    /// A file's content, or `None` where it does not exist.
+    pub async fn read(&self, path: &str) -> Result<Option<String>> {
+        let output = self.look(&Look::File(path.to_owned())).await?;
+        Ok(output.ok().then_some(output.stdout))
+    }
+
+    /// Runs a script as root, whatever its exit status.
+    pub async fn run(&self, _: &Hands, script: &Script) -> Result<Output> {
+        self.as_root(script).await
+    }
+
+    /// Runs a script as root; a non-zero status is a failure that carries its last words.
+    pub async fn must(&self, hands: &Hands, what: &str, script: &Script) -> Result<Output> {
+        let output = self.run(hands, script).await?;
+        if output.ok() {
+            return Ok(output);
+        }
+        Err(
+            Failure::new(Code::Command, format!("{what} failed on {}", self.name)).because(
+                format!("exit status {}: {}", output.status, output.last_words()),
+            ),
+        )
+    }
+
+    /// Writes a file; its directory is made where missing (0755).
+    pub async fn put(&self, hands: &Hands, file: &Put<'_>) -> Result<()> {
+        let script = Script::new(
+            "set -e; d=$(dirname -- {}); mkdir -p -- \"$d\"; t=$(mktemp -- \"$d/.slicer-k3s.XXXXXX\"); \
+             trap 'rm -f -- \"$t\"' EXIT; chmod 0600 -- \"$t\"; cat > \"$t\"; chmod {} -- \"$t\"; sync -- \"$t\"; mv -f -- \"$t\" {}",
+            &[file.path, file.mode, file.path],
+        )
+        .stdin(file.content);
+        self.must(hands, &format!("writing {}", file.path), &script)
+            .await
+            .map(drop)
+    }
+
+    /// Runs a command as root on this process's own terminal or pipes; its exit status.
+    pub async fn attach(&self, command: &str, tty: bool) -> Result<i32> {
+        let command = match self.sudo {
+            Sudo::Root => command.to_owned(),
+            Sudo::NoPassword | Sudo::Password(_) => {
+                format!("sudo -n -- /bin/sh -c {}", quote(command))
+            }
+        };
+        self.remote.attach(&command, tty).await
+    }
+
+    /// Connects from the machine to `host:port`.
+    pub async fn forward(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {
+        self.remote.forward(host, port).await
+    }
+
+    async fn as_root(&self, script: &Script) -> Result<Output> {
+        let shell = format!("/bin/sh -c {}", quote(script.text()));
+        let (command, stdin) = match &self.sudo {
+            Sudo::Root => (shell, script.input().to_vec()),
+            Sudo::NoPassword => (format!("sudo -n -- {shell}"), script.input().to_vec()),
+            Sudo::Password(password) => {
+                let mut stdin = format!("{}\n", password.expose()).into_bytes();
+                stdin.extend_from_slice(script.input());
+                (format!("sudo -k -S -p '' -- {shell}"), stdin)
+            }
+        };
+        let limit = script.time_limit().max(Duration::from_secs(1));
+        self.remote.exec(&command, &stdin, limit).await
+    }
+}

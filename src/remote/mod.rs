@@ -1,0 +1,80 @@
+//! Machines: run a script, put a file, open a tunnel. One trait, two ways (SSH, local), one wrapper that
+//! separates looking from changing by type.
+
+mod local;
+mod look;
+mod machine;
+mod shell;
+pub mod ssh;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use local::Local;
+pub use look::Look;
+pub use machine::{Machine, Put};
+pub use shell::{Script, quote};
+
+use crate::failure::Result;
+
+/// A byte stream to a port that the machine can reach.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// What a script left behind; output is bounded and decoded leniently.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Exit status; 128 + signal where a signal ended it.
+    pub status: i32,
+    /// Standard output, at most [`OUTPUT_LIMIT`] bytes.
+    pub stdout: String,
+    /// Standard error, at most [`OUTPUT_LIMIT`] bytes.
+    pub stderr: String,
+}
+
+impl Output {
+    /// Whether the status is 0.
+    pub fn ok(&self) -> bool {
+        self.status == 0
+    }
+
+    /// The last non-empty line of stderr, else of stdout: the machine's own last words.
+    pub fn last_words(&self) -> &str {
+        self.stderr
+            .lines()
+            .rev()
+            .chain(self.stdout.lines().rev())
+            .map(str::trim)
+            .find(|line| !line.is_empty())
+            .unwrap_or("no output")
+    }
+}
+
+/// Most bytes kept of one output stream; more is read and dropped.
+pub const OUTPUT_LIMIT: usize = 4 * 1024 * 1024;
+
+/// How to become root on a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sudo {
+    /// We are root.
+    Root,
+    /// `sudo -n`.
+    NoPassword,
+    /// `sudo -k -S`, the password as the first line of stdin.
+    Password(crate::secret::Secret),
+}
+
+/// The one side-effect seam: a way to run a command line on a machine and to reach ports from it.
+#[async_trait]
+pub trait Remote: Send + Sync {
+    /// Runs `command` (already quoted for a POSIX shell) with `stdin`, for at most `limit`.
+    async fn exec(&self, command: &str, stdin: &[u8], limit: Duration) -> Result<Output>;
+
+    /// Runs `command` with this process's own stdin, stdout and stderr, with a terminal if `tty`; its exit status.
+    async fn attach(&self, command: &str, tty: bool) -> Result<i32>;
+
+    /// Connects from the machine to `host:port`.
+    async fn forward(&self, host: &str, port: u16) -> Result<Box<dyn Stream>>;
+}

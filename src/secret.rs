@@ -1,0 +1,85 @@
+//! Tokens and passwords: no `Debug`, no `Display`, one greppable way out.
+
+use secrecy::{ExposeSecret, SecretString};
+
+/// A value that must never reach argv, a unit file, a log or an event.
+#[derive(Clone)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// Takes a value into custody.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(SecretString::from(value.into()))
+    }
+
+    /// `bytes` random bytes in lower-case hex: safe in gcfg, YAML, shell and k3s tokens.
+    pub fn random_hex(bytes: usize) -> std::io::Result<Self> {
+        let mut buffer = vec![0_u8; bytes];
+        getrandom::fill(&mut buffer).map_err(std::io::Error::other)?;
+        Ok(Self::new(hex(&buffer)))
+    }
+
+    /// The value itself; every use is a place to review.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl Eq for Secret {}
+
+/// Written only into the 0600 state file.
+impl serde::Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.expose())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Secret {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::new)
+    }
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_never_shows_the_value() {
+        assert_eq!(format!("{:?}", Secret::new("canary")), "Secret(…)");
+    }
+
+    #[test]
+    fn random_values_are_hex_of_the_asked_length_and_differ() {
+        let (a, b) = (
+            Secret::random_hex(16).unwrap(),
+            Secret::random_hex(16).unwrap(),
+        );
+        assert_eq!(a.expose().len(), 32);
+        assert!(a.expose().bytes().all(|b| b.is_ascii_hexdigit()));
+        assert_ne!(a, b);
+    }
+}
