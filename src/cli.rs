@@ -1,1 +1,155 @@
-//! cli
+//! The command line; doc comments are the help text.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// From bare machines to a proven, highly available, autoscaling k3s cluster on Slicer
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Options every command takes
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Options every command takes.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The cluster's file
+    #[arg(
+        long,
+        short,
+        global = true,
+        default_value = "cluster.toml",
+        env = "SLICER_K3S_CONFIG"
+    )]
+    pub config: PathBuf,
+
+    /// How to report: lines for people, or one JSON event a line on stdout
+    #[arg(long, global = true, value_enum, default_value_t = Output::Human)]
+    pub output: Output,
+
+    /// Trust host keys that no known_hosts file has, and remember them
+    #[arg(long, global = true)]
+    pub accept_new_host_keys: bool,
+
+    /// Tell more; twice for everything
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The form of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Lines on stderr.
+    Human,
+    /// The event stream (docs/events.md) on stdout.
+    Ndjson,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Bring the cluster of cluster.toml up, from bare hosts to a proven autoscaler
+    Init(Init),
+    /// Prove again that groups scale up and down
+    Prove(Prove),
+    /// Run kubectl on the cluster; no route and no kubectl needed
+    Kubectl(Kubectl),
+    /// Tell where the join tokens are
+    Token(Token),
+    /// Print a shell's completion script
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Bring the cluster of cluster.toml up, from bare hosts to a proven autoscaler.
+///
+/// Looks at every host, prints the plan, asks once, and makes each fact of it true. What is true
+/// already is kept: run it again after a failure, a change of cluster.toml or a kill.
+#[derive(Clone, Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of its own on the command line"
+)]
+pub struct Init {
+    /// Do not ask before changing hosts (never accepts a licence or a host key)
+    #[arg(long, short)]
+    pub yes: bool,
+
+    /// Say what would change; change nothing; exit 3 if anything would
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Install Slicer where it is missing
+    #[arg(long)]
+    pub install_slicer: bool,
+
+    /// You have read and accept Slicer's licence (EULA); needed by --install-slicer
+    #[arg(long)]
+    pub accept_slicer_licence: bool,
+
+    /// Do not prove scaling at the end
+    #[arg(long)]
+    pub skip_proof: bool,
+
+    /// Merge the kubeconfig into yours ($KUBECONFIG or ~/.kube/config)
+    #[arg(long)]
+    pub merge: bool,
+
+    /// The context's name when merging
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+
+    /// Install this workstation's route to the control plane (needs sudo)
+    #[arg(long)]
+    pub workstation_route: bool,
+
+    /// Allow restarts that cost workers or reboot servers
+    #[arg(long)]
+    pub allow_outage: bool,
+}
+
+/// Prove again that groups scale up and down.
+#[derive(Clone, Debug, Args)]
+pub struct Prove {
+    /// Groups to prove; all where none is named
+    pub groups: Vec<String>,
+
+    /// Pods to start in each group
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub pods: u32,
+}
+
+/// Run kubectl on the cluster; no route and no kubectl needed.
+#[derive(Clone, Debug, Args)]
+pub struct Kubectl {
+    /// kubectl's own arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<String>,
+}
+
+/// Tell where the join tokens are.
+#[derive(Clone, Debug, Args)]
+pub struct Token {
+    /// Print this token to stdout: `agent` or `server`
+    #[arg(long, value_enum, value_name = "WHICH")]
+    pub reveal: Option<WhichToken>,
+}
+
+/// One of the two join tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WhichToken {
+    /// Joins agents, cannot make a server.
+    Agent,
+    /// Joins servers; whoever has it is cluster admin.
+    Server,
+}

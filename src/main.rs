@@ -1,2 +1,24 @@
-//! bin
-fn main() {}
+//! Parse, run, report, exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use slicer_k3s::{cli::Cli, commands, report};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return report::crash(&error),
+    };
+    let code = match runtime.block_on(commands::run(cli)) {
+        Ok(code) => ExitCode::from(code),
+        Err(failures) => report::failures(&failures),
+    };
+    // Threads that sit in a blocking read of stdin must not hold the process up.
+    runtime.shutdown_background();
+    code
+}

@@ -1,1 +1,112 @@
-//! report/mod
+//! The only place that knows the terminal.
+
+mod escape;
+mod lines;
+mod live;
+mod ndjson;
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use console::style;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinHandle;
+
+pub use escape::escape;
+
+use crate::cli::Output;
+use crate::event::Event;
+use crate::failure::Failure;
+
+/// What renders events.
+trait Report: Send {
+    /// One thing happened.
+    fn event(&mut self, event: &Event);
+}
+
+/// Starts rendering; the task ends when the stream does.
+pub fn listen(output: Output, mut events: UnboundedReceiver<Event>) -> JoinHandle<()> {
+    let mut report: Box<dyn Report> = match output {
+        Output::Ndjson => Box::new(ndjson::Ndjson),
+        Output::Human if std::io::stderr().is_terminal() => Box::new(live::Live::new()),
+        Output::Human => Box::new(lines::Lines::default()),
+    };
+    tokio::spawn(async move {
+        while let Some(event) = events.recv().await {
+            report.event(&event);
+        }
+    })
+}
+
+/// A sentence or a table for people, on stderr; text from machines must be escaped before.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Data, on stdout; a reader that went away is nobody's failure.
+pub fn data(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Tells failures, each as code, what, cause, hint; the exit code is the first one's.
+pub fn failures(failures: &[Failure]) -> ExitCode {
+    for failure in failures {
+        say(&render(failure));
+    }
+    ExitCode::from(
+        failures
+            .first()
+            .map_or(1, |failure| failure.code.exit_code()),
+    )
+}
+
+/// Something that is a defect or a broken machine of ours rather than of the fleet.
+pub fn crash(error: &std::io::Error) -> ExitCode {
+    say(&format!("error: cannot start: {error}"));
+    ExitCode::FAILURE
+}
+
+/// `error[code]: what` / `  cause: …` / `  hint: …`.
+fn render(failure: &Failure) -> String {
+    let mut text = format!(
+        "{}{}{} {}",
+        style("error[").red().bold().for_stderr(),
+        style(failure.code.name()).red().bold().for_stderr(),
+        style("]:").red().bold().for_stderr(),
+        escape(&failure.what)
+    );
+    if let Some(cause) = &failure.cause {
+        text.push_str(&format!(
+            "\n  {} {}",
+            style("cause:").bold().for_stderr(),
+            escape(cause)
+        ));
+    }
+    if let Some(hint) = &failure.hint {
+        text.push_str(&format!(
+            "\n  {} {}",
+            style("hint:").cyan().for_stderr(),
+            escape(hint)
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Code;
+
+    #[test]
+    fn a_failure_shows_code_what_cause_and_hint_and_no_raw_bytes() {
+        console::set_colors_enabled_stderr(false);
+        let failure = Failure::new(Code::Vm, "k3s-cp-1 on n100 does not come up")
+            .because("agent says \u{1b}[2J")
+            .hint("sudo slicer vm logs k3s-cp-1");
+        insta::assert_snapshot!(render(&failure), @r"
+        error[vm]: k3s-cp-1 on n100 does not come up
+          cause: agent says \u{1b}[2J
+          hint: sudo slicer vm logs k3s-cp-1
+        ");
+    }
+}

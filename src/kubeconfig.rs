@@ -1,0 +1,210 @@
+//! The cluster's kubeconfig: read from a server, renamed structurally, merged into the user's without kubectl.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::failure::{Code, Failure, Result};
+
+/// The parts of a kubeconfig that hold named entries.
+const LISTS: [(&str, &str); 3] = [
+    ("clusters", "cluster"),
+    ("users", "user"),
+    ("contexts", "context"),
+];
+
+/// Reads kubeconfig text.
+pub fn parse(text: &str, whose: &str) -> Result<Value> {
+    let document: Value = if text.trim().is_empty() {
+        json!({})
+    } else {
+        serde_saphyr::from_str_with_options(text, crate::yaml::options()).map_err(|error| {
+            Failure::new(Code::LocalFile, format!("{whose} is not a kubeconfig"))
+                .because(error)
+                .hint("mend or move the file, then run again")
+        })?
+    };
+    if document.is_object() {
+        Ok(document)
+    } else {
+        Err(
+            Failure::new(Code::LocalFile, format!("{whose} is not a kubeconfig"))
+                .because("it is not a mapping"),
+        )
+    }
+}
+
+/// Turns k3s's own kubeconfig (everything called `default`, server on loopback) into ours: one cluster, user and
+/// context called `name`, server at `server`.
+pub fn rename(mut config: Value, name: &str, server: &str) -> Result<Value> {
+    let broken = || {
+        Failure::new(
+            Code::Kubernetes,
+            "the server's kubeconfig lacks its cluster, user or context",
+        )
+    };
+    for (list, inner) in LISTS {
+        let entry = config
+            .get_mut(list)
+            .and_then(Value::as_array_mut)
+            .and_then(|entries| entries.first_mut())
+            .ok_or_else(broken)?;
+        entry["name"] = json!(name);
+        match list {
+            "clusters" => entry[inner]["server"] = json!(server),
+            "contexts" => {
+                entry[inner]["cluster"] = json!(name);
+                entry[inner]["user"] = json!(name);
+            }
+            _ => {}
+        }
+    }
+    config["current-context"] = json!(name);
+    Ok(config)
+}
+
+/// Puts the entries of `ours` into `theirs`: an entry of the same name is replaced (a rebuilt cluster has a new CA),
+/// everything else is kept; the current context changes only where there was none.
+pub fn merge(mut theirs: Value, ours: &Value) -> Value {
+    for (key, value) in [("apiVersion", json!("v1")), ("kind", json!("Config"))] {
+        if theirs.get(key).is_none() {
+            theirs[key] = value;
+        }
+    }
+    for (list, _) in LISTS {
+        if !theirs.get(list).is_some_and(Value::is_array) {
+            theirs[list] = json!([]);
+        }
+        let additions = ours
+            .get(list)
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        if let Some(entries) = theirs[list].as_array_mut() {
+            for addition in additions {
+                match entries
+                    .iter_mut()
+                    .find(|entry| entry["name"] == addition["name"])
+                {
+                    Some(entry) => *entry = addition,
+                    None => entries.push(addition),
+                }
+            }
+        }
+    }
+    let current = theirs
+        .get("current-context")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    if current.is_empty() {
+        theirs["current-context"] = ours["current-context"].clone();
+    }
+    theirs
+}
+
+/// Merges `ours` into the file at `path`: 0600, atomic, the old file kept beside it as `….bak`; nothing is written
+/// where nothing changes. Returns whether it changed.
+pub fn merge_into(path: &Path, ours: &Value) -> Result<bool> {
+    let failed = |error: std::io::Error| {
+        Failure::new(
+            Code::LocalFile,
+            format!("cannot merge into {}", path.display()),
+        )
+        .because(error)
+    };
+    let old = match fs_err::read_to_string(path) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(failed(error)),
+    };
+    let before = parse(
+        old.as_deref().unwrap_or_default(),
+        &path.display().to_string(),
+    )?;
+    let after = merge(before.clone(), ours);
+    if old.is_some() && after == before {
+        return Ok(false);
+    }
+    if let Some(old) = &old {
+        let mut backup = path.as_os_str().to_owned();
+        backup.push(".bak");
+        crate::files::write_private(Path::new(&backup), old.as_bytes())?;
+    }
+    crate::files::write_private(path, crate::yaml::write(&after)?.as_bytes())?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ours() -> Value {
+        let k3s = "apiVersion: v1\nkind: Config\nclusters:\n- name: default\n  cluster:\n    server: https://127.0.0.1:6443\n    certificate-authority-data: ZGVmYXVsdA==\nusers:\n- name: default\n  user:\n    client-key-data: QUJD\ncontexts:\n- name: default\n  context:\n    cluster: default\n    user: default\n    namespace: default\ncurrent-context: default\n";
+        rename(
+            parse(k3s, "k3s").unwrap(),
+            "home",
+            "https://192.168.137.2:6443",
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn only_names_and_server_change_never_base64_or_namespaces() {
+        let config = ours();
+        assert_eq!(
+            config["clusters"][0]["cluster"]["certificate-authority-data"],
+            "ZGVmYXVsdA=="
+        );
+        assert_eq!(
+            config["clusters"][0]["cluster"]["server"],
+            "https://192.168.137.2:6443"
+        );
+        assert_eq!(config["contexts"][0]["context"]["namespace"], "default");
+        assert_eq!(config["contexts"][0]["context"]["user"], "home");
+    }
+
+    #[test]
+    fn an_entry_of_the_same_name_is_replaced_and_others_are_kept() {
+        let theirs = parse("clusters: [{name: home, cluster: {server: old}}, {name: work, cluster: {server: w}}]\ncurrent-context: work\nextensions: yes-please\n", "x").unwrap();
+        let merged = merge(theirs, &ours());
+        assert_eq!(merged["clusters"].as_array().unwrap().len(), 2);
+        assert_eq!(
+            merged["clusters"][0]["cluster"]["server"],
+            "https://192.168.137.2:6443"
+        );
+        assert_eq!(merged["current-context"], "work");
+        assert_eq!(merged["extensions"], "yes-please");
+    }
+
+    #[test]
+    fn a_file_is_private_backed_up_and_left_alone_the_second_time() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sub/config");
+        assert!(merge_into(&path, &ours()).unwrap());
+        assert_eq!(
+            fs_err::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert!(!merge_into(&path, &ours()).unwrap());
+        assert!(!dir.path().join("sub/config.bak").exists());
+        fs_err::write(&path, "clusters: []\n").unwrap();
+        assert!(merge_into(&path, &ours()).unwrap());
+        assert_eq!(
+            fs_err::read_to_string(dir.path().join("sub/config.bak")).unwrap(),
+            "clusters: []\n"
+        );
+    }
+
+    #[test]
+    fn a_broken_file_is_refused_and_not_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config");
+        fs_err::write(&path, "a: [").unwrap();
+        assert_eq!(
+            merge_into(&path, &ours()).unwrap_err().code,
+            Code::LocalFile
+        );
+        assert_eq!(fs_err::read_to_string(&path).unwrap(), "a: [");
+    }
+}

@@ -1,0 +1,46 @@
+//! Text from machines is made harmless before it reaches a terminal.
+
+/// Longest text shown of one message, in characters.
+const LIMIT: usize = 2000;
+
+/// Replaces control and direction-changing characters by their escapes (newlines become ` | `), and bounds the length.
+pub fn escape(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for (count, c) in text.trim_end().chars().enumerate() {
+        if count == LIMIT {
+            shown.push('…');
+            break;
+        }
+        match c {
+            '\n' => shown.push_str(" | "),
+            '\t' => shown.push(' '),
+            c if c.is_control() || is_direction(c) => shown.extend(c.escape_default()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// Bidirectional controls and invisible separators, which can make a line read as another.
+fn is_direction(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever a machine says, no control character reaches the terminal.
+        #[test]
+        fn nothing_raw_gets_through(text in any::<String>()) {
+            prop_assert!(!escape(&text).chars().any(|c| c.is_control() || is_direction(c)));
+        }
+    }
+
+    #[test]
+    fn length_is_bounded() {
+        assert_eq!(escape(&"x".repeat(10_000)).chars().count(), LIMIT + 1);
+    }
+}

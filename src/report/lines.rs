@@ -1,0 +1,109 @@
+//! Plain lines: no terminal, or a log that somebody reads later.
+
+use std::collections::HashMap;
+
+use super::{Report, escape, say};
+use crate::event::{Event, Outcome};
+
+/// Seconds between two lines about the same waiting step.
+const REPEAT_SECONDS: f64 = 10.0;
+
+/// One line a step, and a line now and then while one waits.
+#[derive(Default)]
+pub(super) struct Lines {
+    last_told: HashMap<String, f64>,
+}
+
+impl Report for Lines {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::StepWaiting {
+                step,
+                reason,
+                elapsed_seconds,
+                patience_seconds,
+            } => {
+                let last = self.last_told.entry(step.clone()).or_default();
+                if *elapsed_seconds - *last >= REPEAT_SECONDS {
+                    *last = *elapsed_seconds;
+                    say(&format!(
+                        "  .. {} ({elapsed_seconds:.0} of {patience_seconds:.0} s): {}",
+                        escape(step),
+                        escape(reason)
+                    ));
+                }
+            }
+            other => {
+                if let Some(line) = line(other) {
+                    say(&line);
+                }
+            }
+        }
+    }
+}
+
+/// The line that an event leaves behind, without colour.
+pub(super) fn line(event: &Event) -> Option<String> {
+    match event {
+        Event::RunStarted {
+            cluster,
+            command,
+            steps,
+            ..
+        } => Some(format!("{command} {}: {steps} steps", escape(cluster))),
+        Event::StepEnded {
+            title,
+            outcome,
+            note,
+            seconds,
+            ..
+        } => {
+            let note = if note.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", escape(note))
+            };
+            let time = if *seconds < 0.05 {
+                String::new()
+            } else {
+                format!(" ({seconds:.1} s)")
+            };
+            Some(format!("{} {}{note}{time}", mark(*outcome), escape(title)))
+        }
+        Event::RunEnded {
+            changed,
+            kept,
+            would,
+            failed,
+            skipped,
+            seconds,
+        } => {
+            let parts = [
+                (*changed, "changed"),
+                (*kept, "kept"),
+                (*would, "would change"),
+                (*failed, "failed"),
+                (*skipped, "skipped"),
+            ];
+            let parts: Vec<String> = parts
+                .into_iter()
+                .filter(|(count, _)| *count > 0)
+                .map(|(count, word)| format!("{count} {word}"))
+                .collect();
+            Some(format!("{} in {seconds:.1} s", parts.join(", ")))
+        }
+        Event::Note { text } => Some(escape(text)),
+        Event::StepStarted { .. } | Event::StepWaiting { .. } => None,
+    }
+}
+
+/// One character an outcome.
+pub(super) fn mark(outcome: Outcome) -> char {
+    match outcome {
+        Outcome::Kept => '=',
+        Outcome::Changed => '+',
+        Outcome::Would => '~',
+        Outcome::Failed => 'x',
+        Outcome::Skipped => '-',
+    }
+}

@@ -1,0 +1,83 @@
+//! A terminal: finished steps scroll up, running ones show below with their reason and time.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use console::style;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::lines::line;
+use super::{Report, escape};
+use crate::event::{Event, Outcome};
+
+/// Bars for what runs, lines for what ended.
+pub(super) struct Live {
+    screen: MultiProgress,
+    bars: HashMap<String, (ProgressBar, String)>,
+}
+
+impl Live {
+    /// Draws on stderr.
+    pub(super) fn new() -> Self {
+        Self {
+            screen: MultiProgress::new(),
+            bars: HashMap::new(),
+        }
+    }
+}
+
+impl Report for Live {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::StepStarted { step, title } => {
+                let bar = self.screen.add(ProgressBar::new_spinner());
+                if let Ok(look) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed:>4}")
+                {
+                    bar.set_style(look);
+                }
+                bar.set_message(escape(title));
+                bar.enable_steady_tick(Duration::from_millis(120));
+                self.bars.insert(step.clone(), (bar, escape(title)));
+            }
+            Event::StepWaiting {
+                step,
+                reason,
+                patience_seconds,
+                ..
+            } => {
+                if let Some((bar, title)) = self.bars.get(step) {
+                    bar.set_message(format!(
+                        "{title}: {} (up to {patience_seconds:.0} s)",
+                        escape(reason)
+                    ));
+                }
+            }
+            Event::StepEnded { step, outcome, .. } => {
+                if let Some((bar, _)) = self.bars.remove(step) {
+                    bar.finish_and_clear();
+                    self.screen.remove(&bar);
+                }
+                if let Some(line) = line(event) {
+                    let _ = self.screen.println(colour(*outcome, &line));
+                }
+            }
+            other => {
+                if let Some(line) = line(other) {
+                    let _ = self.screen.println(line);
+                }
+            }
+        }
+    }
+}
+
+/// Colour by outcome; `NO_COLOR` is honoured by `console`.
+fn colour(outcome: Outcome, line: &str) -> String {
+    let line = style(line).for_stderr();
+    match outcome {
+        Outcome::Kept => line.dim(),
+        Outcome::Changed => line.green(),
+        Outcome::Would | Outcome::Skipped => line.yellow(),
+        Outcome::Failed => line.red(),
+    }
+    .to_string()
+}
