@@ -1,0 +1,69 @@
+//! What each name serves.
+
+mod channels;
+mod charts;
+mod extra_images;
+pub(crate) mod package;
+mod registry;
+mod releases;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::content::{Asked, Content};
+use crate::names::Site;
+use crate::serve::Options;
+
+const K3S_INSTALLER: &str = include_str!("../site/get.k3s.io.sh");
+const SLICER_INSTALLER: &str = include_str!("../site/get.slicervm.com.sh");
+
+/// Everything served, read once.
+pub(crate) struct Sites {
+    releases: releases::Releases,
+    charts: charts::Charts,
+    registry: registry::Images,
+    slicer: PathBuf,
+}
+
+impl Sites {
+    /// Reads what the options name.
+    pub(crate) fn load(options: &Options) -> Result<Self> {
+        Ok(Self {
+            releases: releases::Releases::load(&options.bin_dir)?,
+            charts: charts::Charts::load(&options.chart, options.extra_charts.as_deref())?,
+            registry: registry::Images::load(
+                &options.images,
+                options.extra_images.as_deref(),
+                &options.state.join("extra-images"),
+            )?,
+            slicer: options.slicer.clone(),
+        })
+    }
+
+    /// A site's answer to a GET.
+    pub(crate) fn answer(&self, site: Site, asked: &Asked) -> Content {
+        match site {
+            Site::K3sInstaller => script(asked, K3S_INSTALLER),
+            Site::SlicerInstaller if asked.path == "/slicer" => {
+                Content::file("application/octet-stream", self.slicer.clone())
+            }
+            Site::SlicerInstaller => script(asked, SLICER_INSTALLER),
+            Site::K3sChannels => channels::answer(asked),
+            Site::Releases => self.releases.page(asked),
+            Site::ReleaseAssets => self.releases.asset(asked),
+            Site::Charts => self.charts.answer(asked),
+            Site::Registry(registry) => self.registry.answer(registry, asked),
+            Site::HubTokens if asked.path == "/token" => registry::token(asked),
+            Site::HubTokens => Content::not_found(),
+        }
+    }
+}
+
+fn script(asked: &Asked, text: &'static str) -> Content {
+    if asked.path == "/" {
+        Content::new("text/plain; charset=utf-8", text)
+    } else {
+        Content::not_found()
+    }
+}
