@@ -1,0 +1,40 @@
+#!/bin/sh
+# The first thing that a lab machine does at every boot, host or VM alike.
+set -u
+
+# nspawn shows a machine its own cgroup tree, but read-only: kubelets and
+# machines within this one must write there.
+for controller in /sys/fs/cgroup /sys/fs/cgroup/*; do
+    mountpoint -q "$controller" && mount -o remount,bind,rw "$controller"
+done
+
+# A file under over/ is what a reader of the same path in / shall see. Two uses:
+# sysctls that are global to the kernel (a kubelet that finds the value it wants
+# writes nothing), and the processor and memory that the machine claims to have.
+if cd /etc/slicer-lab/over 2>/dev/null; then
+    find . -type f | while read -r file; do
+        [ -e "/$file" ] && mount --bind "$file" "/$file"
+    done
+fi
+if [ -d /etc/slicer-lab/firmware ]; then
+    mount --bind /etc/slicer-lab/firmware /sys/firmware
+fi
+
+# The kernel keeps a host's network namespace over its reboot, a real machine
+# would not: begin again from nothing.
+ip link set lo up
+if [ -r /etc/slicer-lab/network ]; then
+    . /etc/slicer-lab/network
+    for link in $(ip -o link show | sed 's/^[0-9]*: \([^:@]*\).*/\1/'); do
+        case $link in lo | eth0) ;; *) ip link del "$link" 2>/dev/null ;; esac
+    done
+    nft flush ruleset
+    ip addr flush dev eth0
+    ip route flush table main 2>/dev/null
+    ip addr add "$address" dev eth0
+    ip link set eth0 up
+    ip route add default via "$gateway"
+    # Where the machine that carries the lab has no KVM: only the file is looked at.
+    [ -e /dev/kvm ] || : >/dev/kvm
+fi
+exit 0

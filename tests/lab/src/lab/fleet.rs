@@ -1,0 +1,195 @@
+//! A fleet as its file describes it: which hosts there are and what each presents itself as.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+
+/// Names end up in interface names, which hold 15 characters.
+const LONGEST_NAME: usize = 12;
+/// Hosts have addresses from .11 on; more than this would run into the broadcast address.
+const MOST_HOSTS: usize = 200;
+
+/// A fleet file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Fleet {
+    /// One line for `lab status`.
+    pub(crate) description: String,
+    /// The hosts, in order of their addresses.
+    #[serde(rename = "host")]
+    pub(crate) hosts: Vec<Host>,
+}
+
+/// One host of a fleet.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Host {
+    /// Its hostname.
+    pub(crate) name: String,
+    /// What its firmware calls it.
+    pub(crate) model: String,
+    /// The architecture that it claims.
+    pub(crate) arch: Arch,
+    /// The cores that it claims.
+    pub(crate) cpus: u32,
+    /// The memory that it claims.
+    pub(crate) ram_gb: u64,
+    /// The account that a person logs in to.
+    pub(crate) user: String,
+    /// sudo asks for this; without it sudo does not ask.
+    #[serde(default)]
+    pub(crate) sudo_password: Option<String>,
+    /// Whether Slicer is installed.
+    #[serde(default = "yes")]
+    pub(crate) slicer: bool,
+}
+
+/// A processor architecture, by the kernel's name for it.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+pub(crate) enum Arch {
+    /// Intel and AMD.
+    #[serde(rename = "x86_64")]
+    Amd64,
+    /// 64-bit Arm.
+    #[serde(rename = "aarch64")]
+    Arm64,
+}
+
+/// `/etc/slicer-lab/profile.json`.
+#[derive(Serialize)]
+pub(crate) struct Profile<'a> {
+    arch: Arch,
+    cpus: u32,
+    ram_bytes: u64,
+    model: &'a str,
+}
+
+impl Fleet {
+    /// Reads the fleet of this name.
+    pub(crate) fn read(directory: &Path, name: &str) -> Result<Self> {
+        let path = directory.join(format!("{name}.toml"));
+        let text = std::fs::read_to_string(&path).with_context(|| {
+            format!("no fleet is called {name}: there are {}", names(directory).join(", "))
+        })?;
+        Self::parse(&text).with_context(|| format!("in {}", path.display()))
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let fleet: Self = toml::from_str(text)?;
+        if fleet.hosts.is_empty() || fleet.hosts.len() > MOST_HOSTS {
+            bail!("a fleet has 1 to {MOST_HOSTS} hosts, this one has {}", fleet.hosts.len());
+        }
+        for (index, host) in fleet.hosts.iter().enumerate() {
+            check_name(&host.name)?;
+            check_name(&host.user)?;
+            if ["workstation", "internet", "lan"].contains(&host.name.as_str()) {
+                bail!("no host can be called {}: the lab has one of its own", host.name);
+            }
+            if fleet.hosts[..index].iter().any(|other| other.name == host.name) {
+                bail!("two hosts are called {}", host.name);
+            }
+            if host.cpus == 0 || host.ram_gb == 0 {
+                bail!("host {} needs at least one core and 1 GB", host.name);
+            }
+        }
+        Ok(fleet)
+    }
+}
+
+impl Host {
+    /// What the machine is told about itself.
+    pub(crate) fn profile(&self) -> Profile<'_> {
+        Profile {
+            arch: self.arch,
+            cpus: self.cpus,
+            ram_bytes: self.ram_gb << 30,
+            model: &self.model,
+        }
+    }
+}
+
+/// Refuses names that could not become a hostname, an interface or a directory.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty()
+        || name.len() > LONGEST_NAME
+        || !name.starts_with(|c: char| c.is_ascii_lowercase())
+        || !name.chars().all(good)
+    {
+        bail!(
+            "`{}` cannot be a name: 1 to {LONGEST_NAME} of a-z, 0-9 and -, a letter first",
+            name.escape_default()
+        );
+    }
+    Ok(())
+}
+
+/// The fleets that there are files for.
+pub(crate) fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            name.strip_suffix(".toml").map(str::to_owned)
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(name: &str) -> String {
+        format!(
+            "[[host]]\nname = \"{name}\"\nmodel = \"m\"\narch = \"x86_64\"\ncpus = 2\nram-gb = 4\nuser = \"alex\"\n"
+        )
+    }
+
+    /// Every fleet that ships must be readable: a typo would only show at `up`.
+    #[test]
+    fn all_fleet_files_are_valid() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fleets");
+        let names = names(&directory);
+        for needed in ["bare", "one", "six", "three"] {
+            assert!(names.iter().any(|name| name == needed), "fleet {needed} is missing");
+        }
+        for name in names {
+            Fleet::read(&directory, &name).unwrap();
+        }
+    }
+
+    /// The fleet: sudo with and without a password, and a 16 GB Pi with 4 cores.
+    #[test]
+    fn fleet_three_has_the_promised_variety() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fleets");
+        let fleet = Fleet::read(&directory, "three").unwrap();
+        assert!(fleet.hosts.iter().any(|host| host.sudo_password.is_some()));
+        assert!(fleet.hosts.iter().any(|host| host.sudo_password.is_none()));
+        let pi = fleet.hosts.iter().find(|host| host.name == "pi5").unwrap();
+        assert_eq!((pi.arch, pi.cpus, pi.ram_gb), (Arch::Arm64, 4, 16));
+    }
+
+    /// Names reach interface names and paths; a bad one must be refused by name.
+    #[test]
+    fn impossible_fleets_are_refused() {
+        for (hosts, reason) in [
+            (host("../etc"), "cannot be a name"),
+            (host("far-too-long-name"), "cannot be a name"),
+            (host("internet"), "one of its own"),
+            (host("a") + &host("a"), "two hosts"),
+            (host("a") + "colour = 1\n", "unknown field"),
+        ] {
+            let error = Fleet::parse(&format!("description = \"d\"\n{hosts}")).unwrap_err();
+            assert!(format!("{error:#}").contains(reason), "{error:#}");
+        }
+    }
+}

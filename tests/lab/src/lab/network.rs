@@ -1,0 +1,134 @@
+//! Network namespaces: one for the LAN's bridge, one for each machine, a cable between.
+//! No interface ever lies in the namespace of whoever calls: nothing leaks out, and
+//! two fleets can have the same addresses.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::address;
+use crate::exec::{command, output};
+
+/// The bridge's name inside the LAN's namespace.
+const BRIDGE: &str = "lan";
+/// Where `ip netns` keeps namespaces.
+const NAMESPACES: &str = "/run/netns";
+
+/// A machine's network namespace.
+pub(crate) fn namespace(fleet: &str, machine: &str) -> String {
+    // `_` is in no name, so no fleet's prefix is the beginning of another's.
+    format!("lab_{fleet}_{machine}")
+}
+
+/// The file that stands for a namespace.
+pub(crate) fn file(namespace: &str) -> PathBuf {
+    Path::new(NAMESPACES).join(namespace)
+}
+
+/// Makes the LAN.
+pub(crate) fn make_lan(fleet: &str) -> Result<()> {
+    let lan = namespace(fleet, "lan");
+    ip(&["netns", "add", &lan])?;
+    ip(&["-n", &lan, "link", "add", BRIDGE, "type", "bridge"])?;
+    ip(&["-n", &lan, "link", "set", BRIDGE, "up"])
+}
+
+/// Makes a machine's namespace and plugs its cable in. Addresses are the machine's own business.
+pub(crate) fn make_machine(fleet: &str, machine: &str, address: Ipv4Addr) -> Result<()> {
+    let (lan, own) = (namespace(fleet, "lan"), namespace(fleet, machine));
+    ip(&["netns", "add", &own])?;
+    ip(&[
+        "-n", &lan, "link", "add", machine, "type", "veth", "peer", "name", "eth0", "address",
+        &address::mac(address), "netns", &own,
+    ])?;
+    ip(&["-n", &lan, "link", "set", machine, "master", BRIDGE, "up"])?;
+    ip(&["-n", &own, "link", "set", "lo", "up"])
+}
+
+/// Configures a namespace that has no machine of its own to do it: the Internet box.
+pub(crate) fn configure(fleet: &str, machine: &str, address: Ipv4Addr) -> Result<()> {
+    let own = namespace(fleet, machine);
+    let address = format!("{address}/{}", address::PREFIX);
+    ip(&["-n", &own, "addr", "add", &address, "dev", "eth0"])?;
+    ip(&["-n", &own, "link", "set", "eth0", "up"])
+}
+
+/// Pulls or plugs a machine's cable at the LAN's end.
+pub(crate) fn cable(fleet: &str, machine: &str, up: bool) -> Result<()> {
+    let state = if up { "up" } else { "down" };
+    ip(&["-n", &namespace(fleet, "lan"), "link", "set", machine, state])
+}
+
+/// The namespaces of a fleet that exist, whoever made them and however that ended.
+pub(crate) fn of_fleet(fleet: &str) -> Vec<String> {
+    let prefix = namespace(fleet, "");
+    std::fs::read_dir(NAMESPACES)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.starts_with(&prefix))
+        .collect()
+}
+
+/// Removes all namespaces of a fleet.
+pub(crate) fn clear(fleet: &str) -> Result<()> {
+    of_fleet(fleet).iter().try_for_each(|name| ip(&["netns", "del", name]))
+}
+
+/// Waits until a machine's own SSH server greets.
+pub(crate) fn wait_for_ssh(machine: &str, namespace: &Path, patience: Duration) -> Result<()> {
+    let namespace = std::fs::File::open(namespace)
+        .with_context(|| format!("{machine}'s network namespace is gone"))?;
+    // Entering a namespace is for a thread's life: give it a thread of its own.
+    let greeted = std::thread::spawn(move || -> Result<()> {
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+        let start = Instant::now();
+        let mut last = anyhow!("not tried");
+        while start.elapsed() < patience {
+            match greeting() {
+                Ok(()) => return Ok(()),
+                Err(error) => last = error,
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Err(last)
+    });
+    greeted
+        .join()
+        .map_err(|_| anyhow!("the thread that waited for {machine} died"))?
+        .with_context(|| format!("{machine} answers no SSH after {} s", patience.as_secs()))
+}
+
+fn greeting() -> Result<()> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 22));
+    let stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    let mut line = String::new();
+    BufReader::new(std::io::Read::take(stream, 200)).read_line(&mut line)?;
+    if !line.starts_with("SSH-") {
+        bail!("it greets with {:?}", line.trim_end());
+    }
+    Ok(())
+}
+
+fn ip(arguments: &[&str]) -> Result<()> {
+    output(&mut command("ip", arguments)).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `down` finds a fleet's namespaces by prefix: another fleet's must not match.
+    #[test]
+    fn prefixes_tell_fleets_apart() {
+        assert!(namespace("one", "n100").starts_with(&namespace("one", "")));
+        assert!(!namespace("one-b", "n100").starts_with(&namespace("one", "")));
+    }
+}
