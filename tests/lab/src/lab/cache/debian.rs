@@ -49,6 +49,7 @@ pub(crate) fn root(place: &Place) -> Result<PathBuf> {
     let plain = Key::new().with("release", RELEASE).with("packages", PACKAGES).finish();
     let key = Key::new()
         .with("plain", &plain)
+        .with("recipe", "2")
         .with("masked", MASKED.join(" "))
         .with("sysctls", format!("{SYSCTLS:?}"))
         .with("prepare", PREPARE)
@@ -82,6 +83,8 @@ fn furnish(root: &Path, authority: &[u8]) -> Result<()> {
     }
     // Every machine makes its own identity.
     std::fs::write(at("etc/machine-id"), "")?;
+    // debootstrap copies this from the machine that it runs on.
+    std::fs::remove_file(at("etc/hostname")).ok();
     for entry in std::fs::read_dir(at("etc/ssh"))? {
         let path = entry?.path();
         if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ssh_host_")) {
