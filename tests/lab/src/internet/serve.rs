@@ -74,10 +74,8 @@ pub(crate) struct Network {
 /// A box that answers, and the addresses it was given.
 pub(crate) struct Running {
     /// UDP and TCP addresses of DNS.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tests bind port 0"))]
     pub(crate) dns: Vec<(SocketAddr, SocketAddr)>,
     /// HTTPS and HTTP addresses of each name.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tests bind port 0"))]
     pub(crate) names: Vec<(SocketAddr, SocketAddr)>,
     tasks: JoinSet<Result<()>>,
 }
@@ -166,13 +164,10 @@ async fn accept(
     shared: Arc<Shared>,
 ) -> Result<()> {
     loop {
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(_) => {
-                // Out of file descriptors, say: others must end first.
-                sleep(Duration::from_millis(100)).await;
-                continue;
-            }
+        let Ok((stream, peer)) = listener.accept().await else {
+            // Out of file descriptors, say: others must end first.
+            sleep(Duration::from_millis(100)).await;
+            continue;
         };
         let (tls, shared) = (tls.clone(), Arc::clone(&shared));
         tokio::spawn(async move {

@@ -50,7 +50,7 @@ impl Sites {
             }
             Site::SlicerInstaller => script(asked, SLICER_INSTALLER),
             Site::K3sChannels => channels::answer(asked),
-            Site::Releases => self.releases.page(asked),
+            Site::Releases => releases::Releases::page(asked),
             Site::ReleaseAssets => self.releases.asset(asked),
             Site::Charts => self.charts.answer(asked),
             Site::Registry(registry) => self.registry.answer(registry, asked),

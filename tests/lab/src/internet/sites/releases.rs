@@ -30,7 +30,7 @@ impl Releases {
     }
 
     /// What github.com answers.
-    pub(super) fn page(&self, asked: &Asked) -> Content {
+    pub(super) fn page(asked: &Asked) -> Content {
         if asked.path == format!("{RELEASES}/tag/{TAG}") {
             let title = format!("<title>Release {TAG}</title>\n");
             return Content::new("text/html; charset=utf-8", title);

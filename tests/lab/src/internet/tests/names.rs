@@ -96,12 +96,12 @@ async fn plain_http_leads_to_https() -> Result<()> {
     let mut stream = TcpStream::connect(test.address("get.k3s.io")?.1).await?;
     let request = b"GET /?a=b HTTP/1.1\r\nHost: get.k3s.io\r\nConnection: close\r\n\r\n";
     stream.write_all(request).await?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await?;
-    assert!(text.starts_with("HTTP/1.1 302"), "{text}");
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).await?;
+    assert!(reply.starts_with("HTTP/1.1 302"), "{reply}");
     assert!(
-        text.contains("location: https://get.k3s.io/?a=b\r\n"),
-        "{text}"
+        reply.contains("location: https://get.k3s.io/?a=b\r\n"),
+        "{reply}"
     );
     Ok(())
 }
