@@ -25,6 +25,8 @@ const CHUNK: u64 = 1 << 18;
 const SLOW_START: Duration = Duration::from_secs(2);
 const SLOW_PAUSE: Duration = Duration::from_millis(250);
 const SLOW_CHUNK: u64 = 1 << 16;
+/// `truncate`: how long the connection outlives the half that is sent.
+const CUT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Turns an answer into a response; its body is sent by a task of its own, which closes `entry`.
 pub(crate) async fn respond(
@@ -97,8 +99,12 @@ async fn send(
     entry.close(Some(status.as_u16()), pump.at - range.start);
     match result {
         Ok(()) if pump.stop == range.end => {}
-        // An error makes the server drop the connection: the peer sees the end too early.
-        Ok(()) => pump.sender.abort(io::ErrorKind::ConnectionAborted.into()),
+        // An error makes the server drop the connection, with whatever it has not written yet:
+        // the pause lets the half get out first.
+        Ok(()) => {
+            sleep(CUT_PAUSE).await;
+            pump.sender.abort(io::ErrorKind::ConnectionAborted.into());
+        }
         Err(error) => pump.sender.abort(error),
     }
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{HOST, HeaderMap};
-use hyper::{Request, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -166,6 +166,20 @@ impl TestBox {
         self.ask("GET", host, path, &[]).await
     }
 
+    /// What arrives of a body, and whether it ended as promised.
+    pub(super) async fn read(&self, host: &str, path: &str) -> Result<(Vec<u8>, bool)> {
+        let mut body = self.request("GET", host, path, &[]).await?.into_body();
+        let mut got = Vec::new();
+        while let Some(frame) = body.frame().await {
+            match frame.map(hyper::body::Frame::into_data) {
+                Ok(Ok(data)) => got.extend_from_slice(&data),
+                Ok(Err(_)) => {}
+                Err(_) => return Ok((got, false)),
+            }
+        }
+        Ok((got, true))
+    }
+
     pub(super) async fn ask(
         &self,
         method: &str,
@@ -173,6 +187,23 @@ impl TestBox {
         path: &str,
         headers: &[(&str, &str)],
     ) -> Result<Answer> {
+        let response = self.request(method, host, path, headers).await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok(Answer {
+            status,
+            headers,
+            body,
+        })
+    }
+
+    async fn request(
+        &self,
+        method: &str,
+        host: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Response<Incoming>> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(
             self.dir.path().join("ca/ca.pem"),
@@ -196,15 +227,7 @@ impl TestBox {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = sender
-            .send_request(request.body(Empty::<Bytes>::new())?)
-            .await?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body = response.into_body().collect().await?.to_bytes();
-        Ok(Answer {
-            status,
-            headers,
-            body,
-        })
+        let request = request.body(Empty::<Bytes>::new())?;
+        Ok(sender.send_request(request).await?)
     }
 }
