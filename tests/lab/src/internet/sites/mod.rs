@@ -10,16 +10,20 @@ mod releases;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use hyper::body::Bytes;
 
 use crate::content::{Asked, Content};
 use crate::names::Site;
 use crate::serve::Options;
 
 const K3S_INSTALLER: &str = include_str!("../site/get.k3s.io.sh");
+/// Takes the place of `%KILLALL%`: a file of its own, so that shellcheck sees it.
+const K3S_KILLALL: &str = include_str!("../site/k3s-killall.sh");
 const SLICER_INSTALLER: &str = include_str!("../site/get.slicervm.com.sh");
 
 /// Everything served, read once.
 pub(crate) struct Sites {
+    k3s_installer: Bytes,
     releases: releases::Releases,
     charts: charts::Charts,
     registry: registry::Images,
@@ -30,6 +34,7 @@ impl Sites {
     /// Reads what the options name.
     pub(crate) fn load(options: &Options) -> Result<Self> {
         Ok(Self {
+            k3s_installer: K3S_INSTALLER.replace("%KILLALL%\n", K3S_KILLALL).into(),
             releases: releases::Releases::load(&options.bin_dir)?,
             charts: charts::Charts::load(&options.chart, options.extra_charts.as_deref())?,
             registry: registry::Images::load(
@@ -44,11 +49,11 @@ impl Sites {
     /// A site's answer to a GET.
     pub(crate) fn answer(&self, site: Site, asked: &Asked) -> Content {
         match site {
-            Site::K3sInstaller => script(asked, K3S_INSTALLER),
+            Site::K3sInstaller => script(asked, self.k3s_installer.clone()),
             Site::SlicerInstaller if asked.path == "/slicer" => {
                 Content::file("application/octet-stream", self.slicer.clone())
             }
-            Site::SlicerInstaller => script(asked, SLICER_INSTALLER),
+            Site::SlicerInstaller => script(asked, Bytes::from_static(SLICER_INSTALLER.as_bytes())),
             Site::K3sChannels => channels::answer(asked),
             Site::Releases => releases::Releases::page(asked),
             Site::ReleaseAssets => self.releases.asset(asked),
@@ -60,7 +65,7 @@ impl Sites {
     }
 }
 
-fn script(asked: &Asked, text: &'static str) -> Content {
+fn script(asked: &Asked, text: Bytes) -> Content {
     if asked.path == "/" {
         Content::new("text/plain; charset=utf-8", text)
     } else {

@@ -23,7 +23,7 @@ fn shellcheck_finds_nothing() -> Result<()> {
     if !has_shellcheck() {
         return Ok(()); // not everybody has it; those who change the scripts should
     }
-    for name in ["get.k3s.io.sh", "get.slicervm.com.sh"] {
+    for name in ["get.k3s.io.sh", "k3s-killall.sh", "get.slicervm.com.sh"] {
         let done = Command::new("shellcheck").arg(site(name)).output()?;
         assert!(
             done.status.success(),
@@ -38,12 +38,12 @@ fn shellcheck_finds_nothing() -> Result<()> {
 async fn scripts_begin_with_their_interpreter() -> Result<()> {
     // Whoever saves a script looks at its first line before running it.
     let test = TestBox::start().await?;
-    assert!(
-        test.get("get.k3s.io", "/")
-            .await?
-            .text()
-            .starts_with("#!/bin/sh\n")
-    );
+    let whole = test.get("get.k3s.io", "/").await?.text();
+    assert!(whole.starts_with("#!/bin/sh\n"));
+    assert!(whole.contains("# Stops k3s and everything it started"));
+    assert!(!whole.contains("%KILLALL%"));
+    let done = Command::new("sh").args(["-n", "-c", &whole]).output()?;
+    assert!(done.status.success(), "{done:?}");
     let slicer = test.get("get.slicervm.com", "/").await?.text();
     assert!(slicer.starts_with("#!/usr/bin/env bash\n"));
     Ok(())
