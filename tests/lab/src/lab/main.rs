@@ -8,6 +8,7 @@ mod commands;
 mod exec;
 mod fleet;
 mod inotify;
+mod internet;
 mod machine;
 mod network;
 mod place;

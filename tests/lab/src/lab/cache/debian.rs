@@ -43,8 +43,8 @@ const PREPARE: &str = include_str!("root/prepare.sh");
 const UNIT: &str = include_str!("root/slicer-lab.service");
 
 /// The root, built when there is none for these inputs.
-pub(crate) fn root(place: &Place) -> Result<PathBuf> {
-    let authority = std::fs::read(place.cache.join("ca/ca.pem"))
+pub(crate) fn root(place: &Place, authority: &Path) -> Result<PathBuf> {
+    let authority = std::fs::read(authority.join("ca.pem"))
         .context("the lab's certificate authority is missing")?;
     let plain = Key::new().with("release", RELEASE).with("packages", PACKAGES).finish();
     let key = Key::new()

@@ -5,23 +5,27 @@ pub(crate) mod enter;
 pub(crate) mod furnish;
 pub(crate) mod start;
 
-use std::path::Path;
-
 use anyhow::{Context as _, Result, bail};
 
-use crate::network;
+
 use crate::state::{Machine, Role, State};
+use crate::{cgroup, network};
 
 /// Whether the process that carries the machine is there.
-pub(crate) fn alive(machine: &Machine) -> bool {
-    machine.supervisor.is_some_and(|process| Path::new(&format!("/proc/{process}")).exists())
+pub(crate) fn alive(fleet: &State, machine: &Machine) -> bool {
+    let ours = cgroup::path(&fleet.name, &machine.name);
+    machine.supervisor.is_some_and(|process| {
+        // The number may have gone to somebody else since.
+        std::fs::read_to_string(format!("/proc/{process}/cgroup"))
+            .is_ok_and(|groups| groups.contains(&ours))
+    })
 }
 
 /// The machine's first process, as this machine's process table knows it.
 pub(crate) fn leader(fleet: &State, machine: &Machine) -> Result<u32> {
     let supervisor = machine
         .supervisor
-        .filter(|_| alive(machine))
+        .filter(|_| alive(fleet, machine))
         .with_context(|| format!("{} does not run: `cargo lab down`, then up again", machine.name))?;
     if machine.role == Role::Internet {
         return Ok(supervisor);
