@@ -24,7 +24,7 @@ vm() { ssh -n -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o Log
 # as_root HOST COMMAND: sudo as the person would, typing the password where one is asked for.
 as_root() {
     local password
-    password=$(awk -v host="$1" '$1 == host {print $2}' "${SUDO_PASSWORDS:-/dev/null}")
+    password=$(sed -n "s/^$1 //p" "${SUDO_PASSWORDS:-/dev/null}")
     if [ -n "$password" ]; then
         printf '%s\n' "$password" | ssh -o StrictHostKeyChecking=accept-new "$1" "sudo -S -p '' -E sh -c $(printf %q "$2")"
     else

@@ -13,7 +13,10 @@ const FIRST_HOST: u8 = 11;
 
 /// The address of the fleet's `index`th host, while the LAN has one.
 pub(crate) fn host(index: usize) -> Option<Ipv4Addr> {
-    let last = u8::try_from(index).ok()?.checked_add(FIRST_HOST).filter(|last| *last < 255)?;
+    let last = u8::try_from(index)
+        .ok()?
+        .checked_add(FIRST_HOST)
+        .filter(|last| *last < 255)?;
     Some(Ipv4Addr::new(192, 168, 1, last))
 }
 

@@ -33,12 +33,16 @@ pub(crate) fn hierarchies() -> Result<Vec<PathBuf>> {
 fn in_mount_table(table: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for line in table.lines() {
-        let Some((left, right)) = line.split_once(" - ") else { continue };
+        let Some((left, right)) = line.split_once(" - ") else {
+            continue;
+        };
         let (Some(point), Some(kind)) = (left.split(' ').nth(4), right.split(' ').next()) else {
             continue;
         };
         let point = PathBuf::from(point);
-        if kind.starts_with("cgroup") && point.starts_with("/sys/fs/cgroup") && !found.contains(&point)
+        if kind.starts_with("cgroup")
+            && point.starts_with("/sys/fs/cgroup")
+            && !found.contains(&point)
         {
             found.push(point);
         }
@@ -72,10 +76,15 @@ pub(crate) fn make(fleet: &str, machine: &str) -> Result<()> {
 
 /// v2: children get the controllers that their parent hands down.
 fn offer_controllers(directory: &Path) {
-    let Ok(offered) = std::fs::read_to_string(directory.join("cgroup.controllers")) else { return };
+    let Ok(offered) = std::fs::read_to_string(directory.join("cgroup.controllers")) else {
+        return;
+    };
     for controller in offered.split_whitespace() {
         // One at a time: a controller that cannot be handed down must not hold back the others.
-        let _ = std::fs::write(directory.join("cgroup.subtree_control"), format!("+{controller}"));
+        let _ = std::fs::write(
+            directory.join("cgroup.subtree_control"),
+            format!("+{controller}"),
+        );
     }
 }
 
@@ -84,7 +93,8 @@ pub(crate) fn processes(below: &str) -> Result<Vec<i32>> {
     let mut found = Vec::new();
     for root in hierarchies()? {
         for directory in tree(&root.join(below)) {
-            let listed = std::fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+            let listed =
+                std::fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
             found.extend(listed.lines().filter_map(|line| line.parse::<i32>().ok()));
         }
     }
@@ -154,7 +164,9 @@ fn tree(top: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut todo = vec![top.to_owned()];
     while let Some(directory) = todo.pop() {
-        let Ok(entries) = std::fs::read_dir(&directory) else { continue };
+        let Ok(entries) = std::fs::read_dir(&directory) else {
+            continue;
+        };
         todo.extend(
             entries
                 .flatten()
@@ -180,7 +192,10 @@ mod tests {
 33 1 0:29 / /elsewhere/memory rw - cgroup cgroup rw,memory";
         assert_eq!(
             in_mount_table(table),
-            [PathBuf::from("/sys/fs/cgroup/memory"), PathBuf::from("/sys/fs/cgroup/unified")]
+            [
+                PathBuf::from("/sys/fs/cgroup/memory"),
+                PathBuf::from("/sys/fs/cgroup/unified")
+            ]
         );
     }
 

@@ -19,6 +19,10 @@ pub(crate) enum Command {
     Up(Up),
     /// Stop a fleet; nothing of it is left.
     Down(Down),
+    /// The product's main job on fleet `three`, as a user would see it; the fleet stays up.
+    Demo,
+    /// Check everything this project promises.
+    Test(Test),
     /// Show what is up.
     Status,
     /// A root shell on a machine (default: the workstation, as its user).
@@ -48,6 +52,17 @@ pub(crate) struct Up {
     /// Machines only: nothing can be downloaded or looked up by name.
     #[arg(long)]
     pub(crate) without_internet: bool,
+}
+
+/// Options of `test`.
+#[derive(clap::Args)]
+pub(crate) struct Test {
+    /// Also what takes long; leaves a dated report under target/lab.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Only the checks whose name contains this.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Option<String>,
 }
 
 /// Options of `down`.

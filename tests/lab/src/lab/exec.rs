@@ -15,7 +15,11 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         .output()
         .with_context(|| format!("cannot start `{shown}`"))?;
     if !done.status.success() {
-        bail!("`{shown}` failed ({}): {}", done.status, complaint(&done.stderr, &done.stdout));
+        bail!(
+            "`{shown}` failed ({}): {}",
+            done.status,
+            complaint(&done.stderr, &done.stdout)
+        );
     }
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }
@@ -52,12 +56,22 @@ pub(crate) fn exists(program: &str) -> bool {
 
 fn shown(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy().into_owned()];
-    words.extend(command.get_args().map(|word| word.to_string_lossy().into_owned()));
+    words.extend(
+        command
+            .get_args()
+            .map(|word| word.to_string_lossy().into_owned()),
+    );
     words.join(" ")
 }
 
 fn complaint(stderr: &[u8], stdout: &[u8]) -> String {
     let told = if stderr.is_empty() { stdout } else { stderr };
-    let text = String::from_utf8_lossy(&told[told.len().saturating_sub(TAIL)..]).trim().to_owned();
-    if text.is_empty() { "it said nothing".to_owned() } else { text }
+    let text = String::from_utf8_lossy(&told[told.len().saturating_sub(TAIL)..])
+        .trim()
+        .to_owned();
+    if text.is_empty() {
+        "it said nothing".to_owned()
+    } else {
+        text
+    }
 }

@@ -70,7 +70,10 @@ impl Fleet {
     pub(crate) fn read(directory: &Path, name: &str) -> Result<Self> {
         let path = directory.join(format!("{name}.toml"));
         let text = std::fs::read_to_string(&path).with_context(|| {
-            format!("no fleet is called {name}: there are {}", names(directory).join(", "))
+            format!(
+                "no fleet is called {name}: there are {}",
+                names(directory).join(", ")
+            )
         })?;
         Self::parse(&text).with_context(|| format!("in {}", path.display()))
     }
@@ -78,15 +81,24 @@ impl Fleet {
     fn parse(text: &str) -> Result<Self> {
         let fleet: Self = toml::from_str(text)?;
         if fleet.hosts.is_empty() || fleet.hosts.len() > MOST_HOSTS {
-            bail!("a fleet has 1 to {MOST_HOSTS} hosts, this one has {}", fleet.hosts.len());
+            bail!(
+                "a fleet has 1 to {MOST_HOSTS} hosts, this one has {}",
+                fleet.hosts.len()
+            );
         }
         for (index, host) in fleet.hosts.iter().enumerate() {
             check_name(&host.name)?;
             check_name(&host.user)?;
             if ["workstation", "internet", "lan"].contains(&host.name.as_str()) {
-                bail!("no host can be called {}: the lab has one of its own", host.name);
+                bail!(
+                    "no host can be called {}: the lab has one of its own",
+                    host.name
+                );
             }
-            if fleet.hosts[..index].iter().any(|other| other.name == host.name) {
+            if fleet.hosts[..index]
+                .iter()
+                .any(|other| other.name == host.name)
+            {
                 bail!("two hosts are called {}", host.name);
             }
             if host.cpus == 0 || host.ram_gb == 0 {
@@ -160,7 +172,10 @@ mod tests {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fleets");
         let names = names(&directory);
         for needed in ["bare", "one", "six", "three"] {
-            assert!(names.iter().any(|name| name == needed), "fleet {needed} is missing");
+            assert!(
+                names.iter().any(|name| name == needed),
+                "fleet {needed} is missing"
+            );
         }
         for name in names {
             Fleet::read(&directory, &name).unwrap();

@@ -32,12 +32,19 @@ pub(crate) fn raise() -> Result<()> {
 
 /// Puts the limit back, after the last fleet.
 pub(crate) fn restore() -> Result<()> {
-    let Ok(text) = std::fs::read_to_string(before()) else { return Ok(()) };
-    let value: u32 = text.trim().parse().context("the remembered inotify limit is no number")?;
+    let Ok(text) = std::fs::read_to_string(before()) else {
+        return Ok(());
+    };
+    let value: u32 = text
+        .trim()
+        .parse()
+        .context("the remembered inotify limit is no number")?;
     // Somebody else may have changed it meanwhile: theirs counts.
     if read()? == ENOUGH {
         write(value)?;
-        say::line(format_args!("· fs.inotify.max_user_instances: back to {value}"));
+        say::line(format_args!(
+            "· fs.inotify.max_user_instances: back to {value}"
+        ));
     }
     std::fs::remove_file(before())?;
     Ok(())
@@ -45,7 +52,9 @@ pub(crate) fn restore() -> Result<()> {
 
 fn read() -> Result<u32> {
     let text = std::fs::read_to_string(SYSCTL).with_context(|| format!("cannot read {SYSCTL}"))?;
-    text.trim().parse().with_context(|| format!("{SYSCTL} holds no number"))
+    text.trim()
+        .parse()
+        .with_context(|| format!("{SYSCTL} holds no number"))
 }
 
 fn write(value: u32) -> Result<()> {

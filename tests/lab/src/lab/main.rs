@@ -8,7 +8,6 @@ mod commands;
 mod exec;
 mod fleet;
 mod inotify;
-mod internet;
 mod machine;
 mod network;
 mod place;

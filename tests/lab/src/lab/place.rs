@@ -19,9 +19,15 @@ impl Place {
     /// Finds the cache: `LAB_CACHE`, or the user's own cache directory.
     pub(crate) fn find() -> Result<Self> {
         let variable = |name: &str| {
-            std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
         };
-        let cache = match (variable("LAB_CACHE"), variable("XDG_CACHE_HOME"), variable("HOME")) {
+        let cache = match (
+            variable("LAB_CACHE"),
+            variable("XDG_CACHE_HOME"),
+            variable("HOME"),
+        ) {
             (Some(cache), _, _) => cache,
             (None, Some(xdg), _) => xdg.join("slicer-k3s-lab"),
             (None, None, Some(home)) => home.join(".cache/slicer-k3s-lab"),
@@ -31,12 +37,19 @@ impl Place {
         };
         std::fs::create_dir_all(&cache)
             .with_context(|| format!("cannot make the lab's cache in {}", cache.display()))?;
-        Ok(Self { cache: cache.canonicalize()? })
+        Ok(Self {
+            cache: cache.canonicalize()?,
+        })
     }
 
     /// The lab's own source: this crate.
     pub(crate) fn source() -> &'static Path {
         Path::new(env!("CARGO_MANIFEST_DIR"))
+    }
+
+    /// The whole source tree.
+    pub(crate) fn workspace() -> &'static Path {
+        Self::source().ancestors().nth(2).unwrap_or(Self::source())
     }
 
     /// The fleet files.

@@ -60,7 +60,9 @@ pub(crate) fn become_root(place: &Place) -> Result<()> {
 /// What must be there before anything is built.
 pub(crate) fn before_building(place: &Place) -> Result<()> {
     if !exists("go") {
-        bail!("Go is missing (it builds the real Kubernetes): install it from your distribution or go.dev and put `go` on PATH");
+        bail!(
+            "Go is missing (it builds the real Kubernetes): install it from your distribution or go.dev and put `go` on PATH"
+        );
     }
     let disk = rustix::fs::statvfs(&place.cache)?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize) >> 30;
@@ -86,20 +88,32 @@ pub(crate) fn before_machines(place: &Place) -> Result<()> {
 }
 
 fn install_packages() -> Result<()> {
-    let missing: Vec<(&str, &str)> =
-        PACKAGES.into_iter().filter(|(program, _)| !exists(program)).collect();
+    let missing: Vec<(&str, &str)> = PACKAGES
+        .into_iter()
+        .filter(|(program, _)| !exists(program))
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
     let packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
     if !exists("apt-get") {
         let programs: Vec<&str> = missing.iter().map(|(program, _)| *program).collect();
-        bail!("{} missing: install what your distribution calls {}", programs.join(", "), packages.join(", "));
+        bail!(
+            "{} missing: install what your distribution calls {}",
+            programs.join(", "),
+            packages.join(", ")
+        );
     }
-    say::timed(&format!("installing {} with apt-get", packages.join(", ")), "machines are made with them", || {
-        let mut command = Command::new("apt-get");
-        command.env("DEBIAN_FRONTEND", "noninteractive");
-        command.args(["install", "--yes", "--quiet", "--no-install-recommends"]).args(&packages);
-        visible(&mut command).context("try `sudo apt-get update` first")
-    })
+    say::timed(
+        &format!("installing {} with apt-get", packages.join(", ")),
+        "machines are made with them",
+        || {
+            let mut command = Command::new("apt-get");
+            command.env("DEBIAN_FRONTEND", "noninteractive");
+            command
+                .args(["install", "--yes", "--quiet", "--no-install-recommends"])
+                .args(&packages);
+            visible(&mut command).context("try `sudo apt-get update` first")
+        },
+    )
 }

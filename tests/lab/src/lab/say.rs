@@ -22,6 +22,9 @@ pub(crate) fn timed<T>(what: &str, why: &str, work: impl FnOnce() -> Result<T>) 
     line(format_args!("· {what} ({why}) …"));
     let start = Instant::now();
     let done = work()?;
-    line(format_args!("✓ {what}: {:.1} s", start.elapsed().as_secs_f64()));
+    line(format_args!(
+        "✓ {what}: {:.1} s",
+        start.elapsed().as_secs_f64()
+    ));
     Ok(done)
 }

@@ -56,7 +56,10 @@ impl State {
     /// Writes it and lists the fleet among the running ones.
     pub(crate) fn save(&self) -> Result<()> {
         let listed = Path::new(RUNNING).join("fleets");
-        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(&listed)?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(&listed)?;
         std::fs::create_dir_all(&self.directory)?;
         let text = serde_json::to_vec_pretty(self)?;
         for directory in [&self.directory.join("state.json"), &listed.join(&self.name)] {
@@ -85,7 +88,11 @@ impl State {
     /// The fleet of this name, or the only one that is up.
     pub(crate) fn choose(name: Option<&str>) -> Result<Self> {
         let mut all = Self::all()?;
-        let names = all.iter().map(|state| state.name.clone()).collect::<Vec<_>>().join(", ");
+        let names = all
+            .iter()
+            .map(|state| state.name.clone())
+            .collect::<Vec<_>>()
+            .join(", ");
         match name {
             Some(name) => match all.into_iter().find(|state| state.name == name) {
                 Some(state) => Ok(state),
@@ -107,7 +114,9 @@ impl State {
 
     /// The machine that the product's commands are typed on.
     pub(crate) fn hosts(&self) -> impl Iterator<Item = &Machine> {
-        self.machines.iter().filter(|machine| machine.role == Role::Host)
+        self.machines
+            .iter()
+            .filter(|machine| machine.role == Role::Host)
     }
 
     /// Where a machine's own things lie.
@@ -119,7 +128,9 @@ impl State {
     pub(crate) fn forget(&self) -> Result<()> {
         gone(std::fs::remove_dir_all(&self.directory))
             .with_context(|| format!("cannot remove {}", self.directory.display()))?;
-        gone(std::fs::remove_file(Path::new(RUNNING).join("fleets").join(&self.name)))?;
+        gone(std::fs::remove_file(
+            Path::new(RUNNING).join("fleets").join(&self.name),
+        ))?;
         Ok(())
     }
 }
@@ -129,7 +140,8 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<()> {
     let directory = path.parent().context("a file without a directory")?;
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     std::io::Write::write_all(&mut file, content)?;
-    file.persist(path).with_context(|| format!("cannot write {}", path.display()))?;
+    file.persist(path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(())
 }
 

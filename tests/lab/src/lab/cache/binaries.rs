@@ -13,6 +13,11 @@ use crate::say;
 /// The C library of the machines' Debian.
 const MACHINES_GLIBC: (u32, u32) = (2, 36);
 
+/// The Slicer stand-in.
+pub(crate) fn slicer() -> Result<PathBuf> {
+    for_machines("slicer-k3s-lab", "slicer", false)
+}
+
 /// Builds a program that runs inside machines; where it is.
 pub(crate) fn for_machines(package: &str, name: &str, release: bool) -> Result<PathBuf> {
     let mut target = target_directory()?;
@@ -22,7 +27,10 @@ pub(crate) fn for_machines(package: &str, name: &str, release: bool) -> Result<P
         // directory of its own, since other flags would rebuild everything each time.
         target = target.join("machines");
         let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-        cargo.args(["--target", &triple]).arg("--target-dir").arg(&target);
+        cargo
+            .args(["--target", &triple])
+            .arg("--target-dir")
+            .arg(&target);
         // With an explicit target these flags do not reach build scripts and macros.
         cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
         target = target.join(triple);
@@ -30,7 +38,9 @@ pub(crate) fn for_machines(package: &str, name: &str, release: bool) -> Result<P
         cargo.arg("--target-dir").arg(&target);
     }
     build(cargo, name)?;
-    Ok(target.join(if release { "release" } else { "debug" }).join(name))
+    Ok(target
+        .join(if release { "release" } else { "debug" })
+        .join(name))
 }
 
 /// Builds a program that runs on this machine; where it is.
@@ -47,7 +57,9 @@ fn build(mut cargo: Command, name: &str) -> Result<()> {
     if prepared() {
         return Ok(());
     }
-    say::line(format_args!("· {name} (cargo; quick unless its source changed) …"));
+    say::line(format_args!(
+        "· {name} (cargo; quick unless its source changed) …"
+    ));
     visible(&mut cargo)
 }
 

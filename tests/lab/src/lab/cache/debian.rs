@@ -43,10 +43,13 @@ const PREPARE: &str = include_str!("root/prepare.sh");
 const UNIT: &str = include_str!("root/slicer-lab.service");
 
 /// The root, built when there is none for these inputs.
-pub(crate) fn root(place: &Place, authority: &Path) -> Result<PathBuf> {
-    let authority = std::fs::read(authority.join("ca.pem"))
+pub(crate) fn root(place: &Place) -> Result<PathBuf> {
+    let authority = std::fs::read(place.cache.join("ca/ca.pem"))
         .context("the lab's certificate authority is missing")?;
-    let plain = Key::new().with("release", RELEASE).with("packages", PACKAGES).finish();
+    let plain = Key::new()
+        .with("release", RELEASE)
+        .with("packages", PACKAGES)
+        .finish();
     let key = Key::new()
         .with("plain", &plain)
         .with("recipe", "2")
@@ -61,15 +64,23 @@ pub(crate) fn root(place: &Place, authority: &Path) -> Result<PathBuf> {
         return Ok(shelf.join(key));
     }
     // Two steps: the slow download does not depend on the lab's own few files.
-    let plain = keyed(&place.cache.join("debian"), &plain, "Debian packages (about 80 s)", |draft| {
-        let include = format!("--include={PACKAGES}");
-        let draft = draft.to_string_lossy();
-        let arguments = ["--variant=minbase", &include, RELEASE, &draft];
-        output(&mut command("debootstrap", &arguments)).map(drop)
-    })?;
+    let plain = keyed(
+        &place.cache.join("debian"),
+        &plain,
+        "Debian packages (about 80 s)",
+        |draft| {
+            let include = format!("--include={PACKAGES}");
+            let draft = draft.to_string_lossy();
+            let arguments = ["--variant=minbase", &include, RELEASE, &draft];
+            output(&mut command("debootstrap", &arguments)).map(drop)
+        },
+    )?;
     keyed(&shelf, &key, "the machines' root file system", |draft| {
         let from = format!("{}/.", plain.display());
-        output(&mut command("cp", &["-a", "--reflink=auto", &from, &draft.to_string_lossy()]))?;
+        output(&mut command(
+            "cp",
+            &["-a", "--reflink=auto", &from, &draft.to_string_lossy()],
+        ))?;
         furnish(draft, &authority)
     })
 }
@@ -87,7 +98,10 @@ fn furnish(root: &Path, authority: &[u8]) -> Result<()> {
     std::fs::remove_file(at("etc/hostname")).ok();
     for entry in std::fs::read_dir(at("etc/ssh"))? {
         let path = entry?.path();
-        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ssh_host_")) {
+        if path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("ssh_host_"))
+        {
             std::fs::remove_file(path)?;
         }
     }
@@ -112,7 +126,13 @@ fn furnish(root: &Path, authority: &[u8]) -> Result<()> {
         std::fs::create_dir_all(at(directory))?;
     }
     std::fs::write(at("etc/resolv.conf"), "nameserver 192.168.1.1\n")?;
-    std::fs::write(at("usr/local/share/ca-certificates/slicer-k3s-lab.crt"), authority)?;
-    output(&mut command("chroot", &[&root.to_string_lossy(), "update-ca-certificates"]))?;
+    std::fs::write(
+        at("usr/local/share/ca-certificates/slicer-k3s-lab.crt"),
+        authority,
+    )?;
+    output(&mut command(
+        "chroot",
+        &[&root.to_string_lossy(), "update-ca-certificates"],
+    ))?;
     Ok(())
 }

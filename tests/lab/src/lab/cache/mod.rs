@@ -2,10 +2,7 @@
 //! name and renamed when it is whole.
 
 pub(crate) mod binaries;
-mod debian;
-mod images;
-mod kubernetes;
-pub(crate) mod parts;
+pub(crate) mod debian;
 
 use std::path::{Path, PathBuf};
 
@@ -46,9 +43,13 @@ impl Key {
         }
         files.sort();
         for file in files {
-            let content = std::fs::read(&file)
-                .with_context(|| format!("cannot read {}", file.display()))?;
-            let name = file.strip_prefix(top).unwrap_or(&file).to_string_lossy().into_owned();
+            let content =
+                std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let name = file
+                .strip_prefix(top)
+                .unwrap_or(&file)
+                .to_string_lossy()
+                .into_owned();
             self = self.with(&name, content);
         }
         Ok(self)
@@ -57,11 +58,15 @@ impl Key {
     /// The directory's name.
     pub(crate) fn finish(self) -> String {
         use std::fmt::Write as _;
-        self.0.finalize().iter().take(8).fold(String::new(), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        self.0
+            .finalize()
+            .iter()
+            .take(8)
+            .fold(String::new(), |mut text, byte| {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "{byte:02x}");
+                text
+            })
     }
 }
 
@@ -79,14 +84,19 @@ pub(crate) fn keyed(
     std::fs::create_dir_all(shelf)?;
     // One builder at a time; who waited finds the thing there.
     let lock = std::fs::File::create(shelf.join(".lock"))?;
-    lock.lock().with_context(|| format!("cannot lock {}", shelf.display()))?;
+    lock.lock()
+        .with_context(|| format!("cannot lock {}", shelf.display()))?;
     if wanted.is_dir() {
         return Ok(wanted);
     }
     let others = std::fs::read_dir(shelf)?
         .flatten()
         .any(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
-    let why = if others { "its inputs changed" } else { "not in the cache yet" };
+    let why = if others {
+        "its inputs changed"
+    } else {
+        "not in the cache yet"
+    };
     let draft = shelf.join(format!(".{key}.draft"));
     if draft.exists() {
         std::fs::remove_dir_all(&draft)?;
@@ -107,7 +117,13 @@ mod tests {
     #[test]
     fn keys_follow_their_inputs() {
         let directory = tempfile::tempdir().unwrap();
-        let key = || Key::new().with("v", "1").with_files(directory.path()).unwrap().finish();
+        let key = || {
+            Key::new()
+                .with("v", "1")
+                .with_files(directory.path())
+                .unwrap()
+                .finish()
+        };
         std::fs::write(directory.path().join("a"), "x").unwrap();
         let first = key();
         assert_eq!(first, key());
@@ -142,7 +158,9 @@ mod tests {
             Ok(())
         });
         assert_eq!(built.unwrap(), directory.path().join("k"));
-        let kept = keyed(directory.path(), "k", "a thing", |_| anyhow::bail!("built twice"));
+        let kept = keyed(directory.path(), "k", "a thing", |_| {
+            anyhow::bail!("built twice")
+        });
         assert!(kept.is_ok());
     }
 }

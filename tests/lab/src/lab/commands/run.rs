@@ -28,6 +28,8 @@ pub(crate) fn run(options: &Run) -> Result<ExitCode> {
 fn pass(mut command: Command) -> Result<ExitCode> {
     use std::os::unix::process::ExitStatusExt as _;
     let status = command.status().context("cannot start nsenter")?;
-    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    let code = status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
 }

@@ -15,15 +15,25 @@ pub(crate) fn run() -> Result<ExitCode> {
         say::answer("no fleet is up: start one with `cargo lab up`");
     }
     for fleet in fleets {
-        let state = if fleet.complete { "up" } else { "incomplete: `cargo lab down` clears it away" };
-        say::answer(format_args!("fleet {} ({}): {state}", fleet.name, fleet.fleet));
+        let state = if fleet.complete {
+            "up"
+        } else {
+            "incomplete: `cargo lab down` clears it away"
+        };
+        say::answer(format_args!(
+            "fleet {} ({}): {state}",
+            fleet.name, fleet.fleet
+        ));
         for item in &fleet.machines {
             let role = match item.role {
                 Role::Host => "host",
                 Role::Workstation => "workstation",
                 Role::Internet => "internet",
             };
-            let life = if machine::alive(&fleet, item) { "running" } else { "stopped" };
+            let life = match machine::alive(item) {
+                true => "running",
+                false => "stopped",
+            };
             say::answer(format_args!(
                 "  {:<13} {:<12} {:<15} {:<8} {life}",
                 item.name, role, item.address, item.user

@@ -2,55 +2,53 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::down::take_down;
-use crate::cache::parts::{Parts, Programs};
+use crate::cache::{binaries, debian};
 use crate::cli::Up;
 use crate::exec::{command, output};
-use crate::fleet::{Fleet, check_name};
-use crate::internet::{self, Extras};
+use crate::fleet::{Fleet, Host, check_name};
 use crate::machine::{furnish, start};
 use crate::place::Place;
 use crate::state::{Machine, Role, State};
 use crate::{address, inotify, network, preconditions, say};
 
-/// All that goes into one fleet.
-struct Making<'a> {
-    state: &'a State,
-    fleet: &'a Fleet,
-    options: &'a Up,
-    parts: &'a Parts,
-    /// The workstation's private key, which hosts let in.
-    key: &'a Path,
-}
+/// A machine boots in 2 s; a machine under a full build took 8.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Builds, as the caller, what machines are filled with.
-pub(crate) fn build(options: &Up, place: &Place) -> Result<Programs> {
+pub(crate) fn build(options: &Up, place: &Place) -> Result<()> {
     // A typo shall not cost a build.
     Fleet::read(&Place::fleets(), &options.fleet)?;
+    if preconditions::prepared() {
+        return Ok(());
+    }
     preconditions::before_building(place)?;
-    Programs::build(place, !options.without_internet)
+    binaries::slicer().map(drop)
 }
 
 /// Makes the fleet.
-pub(crate) fn run(options: &Up, programs: Programs, place: &Place) -> Result<ExitCode> {
+pub(crate) fn run(options: &Up, place: &Place) -> Result<ExitCode> {
     let fleet = Fleet::read(&Place::fleets(), &options.fleet)?;
     let name = options.name.as_ref().unwrap_or(&options.fleet);
     check_name(name)?;
     if State::all()?.iter().any(|running| running.name == *name) {
-        bail!("fleet {name} is up already: `cargo lab down --fleet {name}` first, or start another with --name");
+        bail!(
+            "fleet {name} is up already: `cargo lab down --fleet {name}` first, or start another with --name"
+        );
     }
     preconditions::before_machines(place)?;
-    let parts = programs.complete(place)?;
+    let root = debian::root(place)?;
+    let slicer = binaries::slicer()?;
 
     let begin = Instant::now();
     inotify::raise()?;
     let mut state = plan(options, name, &fleet, place)?;
     state.save()?;
-    if let Err(error) = make(&mut state, &fleet, options, &parts) {
+    if let Err(error) = make(&mut state, &fleet, options, &root, &slicer) {
         // Leave nothing half made, but say what went wrong first.
         say::line(format_args!("lab: {error:#}"));
         take_down(&state)?;
@@ -73,11 +71,12 @@ fn plan(options: &Up, name: &str, fleet: &Fleet, place: &Place) -> Result<State>
         user: user.to_owned(),
         supervisor: None,
     };
-    let mut machines = Vec::new();
-    if !options.without_internet {
-        machines.push(machine("internet", Role::Internet, address::INTERNET, "root"));
-    }
-    machines.push(machine("workstation", Role::Workstation, address::WORKSTATION, "me"));
+    let mut machines = vec![machine(
+        "workstation",
+        Role::Workstation,
+        address::WORKSTATION,
+        "me",
+    )];
     for (index, host) in fleet.hosts.iter().enumerate() {
         let address = address::host(index).context("the LAN has no address left")?;
         machines.push(machine(&host.name, Role::Host, address, &host.user));
@@ -91,22 +90,28 @@ fn plan(options: &Up, name: &str, fleet: &Fleet, place: &Place) -> Result<State>
     })
 }
 
-fn make(state: &mut State, fleet: &Fleet, options: &Up, parts: &Parts) -> Result<()> {
-    let key = make_key(state)?;
+fn make(state: &mut State, fleet: &Fleet, options: &Up, root: &Path, slicer: &Path) -> Result<()> {
+    let key = key(state)?;
     network::make_lan(&state.name)?;
     let planned = state.clone();
-    let making = Making { state: &planned, fleet, options, parts, key: &key };
     // Side by side: a machine's start is mostly waiting.
     let started: Vec<Result<u32>> = std::thread::scope(|scope| {
-        let making = &making;
         let threads: Vec<_> = planned
             .machines
             .iter()
-            .map(|machine| scope.spawn(move || making.one(machine)))
+            .map(|machine| {
+                let host = fleet.hosts.iter().find(|host| host.name == machine.name);
+                let (planned, key) = (&planned, &key);
+                scope.spawn(move || one(planned, machine, host, options, root, slicer, key))
+            })
             .collect();
         threads
             .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("a thread died"))))
+            .map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|_| Err(anyhow!("a thread died")))
+            })
             .collect()
     });
     for (machine, started) in state.machines.iter_mut().zip(started) {
@@ -116,56 +121,65 @@ fn make(state: &mut State, fleet: &Fleet, options: &Up, parts: &Parts) -> Result
     state.save()
 }
 
-impl Making<'_> {
-    /// Makes one machine and waits until it answers; the process that carries it is the answer.
-    fn one(&self, machine: &Machine) -> Result<u32> {
-        let state = self.state;
-        network::make_machine(&state.name, &machine.name, machine.address)?;
-        let namespace = crate::machine::namespace(state, machine);
-        if machine.role == Role::Internet {
-            let extras = Extras {
-                images: absolute(self.options.images.as_deref())?,
-                charts: absolute(self.options.charts.as_deref())?,
-            };
-            let mut child = internet::start(state, machine, self.parts, &extras)?;
-            let console = internet::directory(state).join("console.log");
-            start::wait(&mut child, "the Internet box", &console, || {
-                network::answers(&namespace, internet::address())
-            })?;
-            return Ok(child.id());
+fn one(
+    state: &State,
+    machine: &Machine,
+    host: Option<&Host>,
+    options: &Up,
+    root: &Path,
+    slicer: &Path,
+    key: &Path,
+) -> Result<u32> {
+    network::make_machine(&state.name, &machine.name, machine.address)?;
+    let upper = start::directories(state, machine)?;
+    let public = std::fs::read_to_string(key.with_extension("pub"))?;
+    let setup = match host {
+        Some(host) => {
+            furnish::host(
+                &upper,
+                host,
+                machine.address,
+                &options.variants,
+                Some(slicer),
+            )?;
+            let password = host.sudo_password.as_deref();
+            furnish::setup(&host.user, password, host.slicer, public.trim())
         }
-        let upper = start::directories(state, machine)?;
-        let public = std::fs::read_to_string(self.key.with_extension("pub"))?;
-        let host = self.fleet.hosts.iter().find(|host| host.name == machine.name);
-        let setup = match host {
-            Some(host) => {
-                let slicer = &self.parts.programs.slicer;
-                furnish::host(&upper, host, machine.address, &self.options.variants, slicer)?;
-                furnish::host_setup(host, public.trim())
-            }
-            None => furnish::workstation(&upper, state, machine, self.key, public.trim())?,
-        };
-        let mut child = start::boot(state, machine, self.parts, &setup)?;
+        None => furnish::workstation(&upper, state, machine, key, public.trim())?,
+    };
+    let supervisor = start::boot(state, machine, root, &setup)?;
+    let namespace = crate::machine::namespace(state, machine);
+    network::wait_for_ssh(&machine.name, &namespace, PATIENCE).with_context(|| {
         let console = state.machine_directory(&machine.name).join("console.log");
-        start::wait(&mut child, &machine.name, &console, || network::greets(&namespace))?;
-        Ok(child.id())
-    }
+        format!("its console said: {}", tail(&console))
+    })?;
+    Ok(supervisor)
 }
 
-fn make_key(state: &State) -> Result<PathBuf> {
+/// The workstation's key, which hosts let in.
+fn key(state: &State) -> Result<PathBuf> {
     let path = state.directory.join("id_ed25519");
     let name = path.to_string_lossy();
     output(&mut command(
         "ssh-keygen",
-        &["-q", "-t", "ed25519", "-N", "", "-C", "me@workstation", "-f", &name],
+        &[
+            "-q",
+            "-t",
+            "ed25519",
+            "-N",
+            "",
+            "-C",
+            "me@workstation",
+            "-f",
+            &name,
+        ],
     ))?;
     Ok(path)
 }
 
-fn absolute(directory: Option<&Path>) -> Result<Option<PathBuf>> {
-    directory
-        .map(|path| {
-            path.canonicalize().with_context(|| format!("there is no folder {}", path.display()))
-        })
-        .transpose()
+fn tail(path: &Path) -> String {
+    let text = std::fs::read(path).unwrap_or_default();
+    String::from_utf8_lossy(&text[text.len().saturating_sub(1000)..])
+        .escape_debug()
+        .to_string()
 }

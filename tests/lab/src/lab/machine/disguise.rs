@@ -19,7 +19,10 @@ pub(crate) fn dress(upper: &Path, host: &Host) -> Result<()> {
         serde_json::to_string_pretty(&host.profile())? + "\n",
     )?;
     write(&at("etc/slicer-lab/over/proc/cpuinfo"), cpuinfo(host))?;
-    write(&at("etc/slicer-lab/over/proc/meminfo"), meminfo(host.ram_gb << 20))?;
+    write(
+        &at("etc/slicer-lab/over/proc/meminfo"),
+        meminfo(host.ram_gb << 20),
+    )?;
     let count = format!("#!/bin/sh\necho {}\n", host.cpus);
     executable(&at("usr/local/bin/nproc"), &count)?;
     executable(
@@ -47,7 +50,10 @@ fn arm(upper: &Path, host: &Host) -> Result<()> {
         "#!/bin/sh\ncase ${1-} in --print-architecture) echo arm64 ;; *) exec /usr/bin/dpkg \"$@\" ;; esac\n",
     )?;
     // As firmware writes it: with a NUL at the end.
-    write(&at("etc/slicer-lab/firmware/devicetree/base/model"), format!("{}\0", host.model))
+    write(
+        &at("etc/slicer-lab/firmware/devicetree/base/model"),
+        format!("{}\0", host.model),
+    )
 }
 
 fn cpuinfo(host: &Host) -> String {

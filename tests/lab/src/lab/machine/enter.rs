@@ -30,18 +30,25 @@ const ENVIRONMENT: [&str; 5] = [
 
 /// A command that runs `words` as root on a machine or VM of the fleet.
 pub(crate) fn command(fleet: &State, name: &str, words: &[&str]) -> Result<Command> {
-    let term = format!("TERM={}", std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned()));
+    let term = format!(
+        "TERM={}",
+        std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned())
+    );
     let mut command = Command::new("sh");
     if let Some(machine) = fleet.machine(name) {
         let group = cgroup::path(&fleet.name, name);
         if machine.role == Role::Internet {
             // The box is a namespace of this machine's own system.
             let namespace = format!("--net={}", namespace(fleet, machine).display());
-            command.args(["-c", JOIN, "lab", &group, "nsenter", &namespace]).args(words);
+            command
+                .args(["-c", JOIN, "lab", &group, "nsenter", &namespace])
+                .args(words);
             return Ok(command);
         }
         let leader = leader(fleet, machine)?.to_string();
-        command.args(["-c", JOIN, "lab", &group, "nsenter", "--target", &leader, "--all"]);
+        command.args([
+            "-c", JOIN, "lab", &group, "nsenter", "--target", &leader, "--all",
+        ]);
         command.args(ENVIRONMENT).arg(term).args(words);
         return Ok(command);
     }
@@ -54,7 +61,9 @@ pub(crate) fn command(fleet: &State, name: &str, words: &[&str]) -> Result<Comma
     };
     let leader = leader(fleet, host)?.to_string();
     let group = cgroup::path(&fleet.name, &host.name);
-    command.args(["-c", JOIN, "lab", &group, "nsenter", "--target", &leader, "--all"]);
+    command.args([
+        "-c", JOIN, "lab", &group, "nsenter", "--target", &leader, "--all",
+    ]);
     command.args(["sh", "-c", INTO_VM, "lab", name]);
     command.args(ENVIRONMENT).arg(term).args(words);
     Ok(command)

@@ -5,28 +5,31 @@ pub(crate) mod enter;
 pub(crate) mod furnish;
 pub(crate) mod start;
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result, bail};
 
-
+use crate::network;
 use crate::state::{Machine, Role, State};
-use crate::{cgroup, network};
 
 /// Whether the process that carries the machine is there.
-pub(crate) fn alive(fleet: &State, machine: &Machine) -> bool {
-    let ours = cgroup::path(&fleet.name, &machine.name);
-    machine.supervisor.is_some_and(|process| {
-        // The number may have gone to somebody else since.
-        std::fs::read_to_string(format!("/proc/{process}/cgroup"))
-            .is_ok_and(|groups| groups.contains(&ours))
-    })
+pub(crate) fn alive(machine: &Machine) -> bool {
+    machine
+        .supervisor
+        .is_some_and(|process| Path::new(&format!("/proc/{process}")).exists())
 }
 
 /// The machine's first process, as this machine's process table knows it.
 pub(crate) fn leader(fleet: &State, machine: &Machine) -> Result<u32> {
     let supervisor = machine
         .supervisor
-        .filter(|_| alive(fleet, machine))
-        .with_context(|| format!("{} does not run: `cargo lab down`, then up again", machine.name))?;
+        .filter(|_| alive(machine))
+        .with_context(|| {
+            format!(
+                "{} does not run: `cargo lab down`, then up again",
+                machine.name
+            )
+        })?;
     if machine.role == Role::Internet {
         return Ok(supervisor);
     }
@@ -39,13 +42,18 @@ pub(crate) fn leader(fleet: &State, machine: &Machine) -> Result<u32> {
             .find_map(|line| line.strip_prefix("NSpid:"))
             .is_some_and(|ids| ids.split_whitespace().nth(1) == Some("1"));
         if first_inside {
-            return child.parse().context("the kernel lists a process that is no number");
+            return child
+                .parse()
+                .context("the kernel lists a process that is no number");
         }
     }
     bail!(
         "{} is just starting or stopping; its console is in {}",
         machine.name,
-        fleet.machine_directory(&machine.name).join("console.log").display()
+        fleet
+            .machine_directory(&machine.name)
+            .join("console.log")
+            .display()
     )
 }
 
@@ -65,7 +73,9 @@ pub(crate) fn virtual_machines(fleet: &State, host: &Machine) -> Vec<String> {
 
 /// The host that a VM of this name runs on.
 pub(crate) fn host_of<'a>(fleet: &'a State, vm: &str) -> Option<&'a Machine> {
-    fleet.hosts().find(|host| virtual_machines(fleet, host).iter().any(|name| name == vm))
+    fleet
+        .hosts()
+        .find(|host| virtual_machines(fleet, host).iter().any(|name| name == vm))
 }
 
 /// The machine's network namespace.

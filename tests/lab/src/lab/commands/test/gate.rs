@@ -1,0 +1,210 @@
+//! Checks that need no machine: form, lints, dependencies, unit tests.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::Check;
+use crate::exec::{command, exists, output, visible};
+use crate::place::Place;
+use crate::say;
+
+/// The dependency checker's version; built once into the cache.
+const DENY: &str = "0.20.2";
+
+/// In the order of what is cheapest to find out.
+pub(super) fn checks() -> Vec<Check> {
+    vec![
+        Check {
+            name: "rustfmt",
+            long: false,
+            run: rustfmt,
+        },
+        Check {
+            name: "gofmt",
+            long: false,
+            run: gofmt,
+        },
+        Check {
+            name: "shellcheck",
+            long: false,
+            run: shellcheck,
+        },
+        Check {
+            name: "words",
+            long: false,
+            run: words,
+        },
+        Check {
+            name: "cargo-deny",
+            long: false,
+            run: deny,
+        },
+        Check {
+            name: "clippy",
+            long: false,
+            run: clippy,
+        },
+        Check {
+            name: "unit-tests",
+            long: false,
+            run: unit_tests,
+        },
+        Check {
+            name: "go-vet",
+            long: false,
+            run: go_vet,
+        },
+        Check {
+            name: "go-tests",
+            long: false,
+            run: go_tests,
+        },
+    ]
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(Place::workspace()).args(arguments);
+    cargo
+}
+
+fn rustfmt(_: &Place) -> Result<()> {
+    visible(&mut cargo(&["fmt", "--all", "--check"]))
+}
+
+fn clippy(_: &Place) -> Result<()> {
+    visible(&mut cargo(&[
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))
+}
+
+fn unit_tests(_: &Place) -> Result<()> {
+    visible(&mut cargo(&["test", "--quiet", "--workspace"]))
+}
+
+fn kubernetes() -> PathBuf {
+    Place::source().join("kubernetes")
+}
+
+fn gofmt(_: &Place) -> Result<()> {
+    let wrong = output(command("gofmt", &["-l", "."]).current_dir(kubernetes()))?;
+    if !wrong.trim().is_empty() {
+        bail!(
+            "not formatted: {}",
+            wrong.split_whitespace().collect::<Vec<_>>().join(", ")
+        );
+    }
+    Ok(())
+}
+
+fn go_vet(_: &Place) -> Result<()> {
+    visible(command("go", &["vet", "./..."]).current_dir(kubernetes()))
+}
+
+fn go_tests(_: &Place) -> Result<()> {
+    visible(command("go", &["test", "./..."]).current_dir(kubernetes()))
+}
+
+/// Every shell script of the tree, found by its first line.
+fn shellcheck(_: &Place) -> Result<()> {
+    if !exists("shellcheck") {
+        say::line("  installing shellcheck: it reads every script of the tree");
+        visible(
+            command(
+                "apt-get",
+                &[
+                    "install",
+                    "--yes",
+                    "--quiet",
+                    "--no-install-recommends",
+                    "shellcheck",
+                ],
+            )
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+        )
+        .context("install shellcheck")?;
+    }
+    let scripts: Vec<PathBuf> = tracked()?
+        .into_iter()
+        .filter(|file| is_shell(file))
+        .collect();
+    if scripts.is_empty() {
+        bail!("no script found");
+    }
+    visible(command("shellcheck", &[]).args(&scripts))
+}
+
+fn tracked() -> Result<Vec<PathBuf>> {
+    let list = output(command("git", &["ls-files", "-z"]).current_dir(Place::workspace()))?;
+    let names = list.split('\0').filter(|name| !name.is_empty());
+    Ok(names
+        .map(|name| Place::workspace().join(name))
+        .filter(|path| path.is_file())
+        .collect())
+}
+
+fn is_shell(file: &Path) -> bool {
+    let text = std::fs::read(file).unwrap_or_default();
+    let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let first = String::from_utf8_lossy(first);
+    first.starts_with("#!") && (first.ends_with("sh") || first.ends_with("sh -eu"))
+}
+
+/// Words that no file of the tree may hold: unfinished work.
+fn words(_: &Place) -> Result<()> {
+    let forbidden = ["TODO", "FIXME", "todo!(", "unimplemented!("];
+    let mut found = Vec::new();
+    for file in tracked()? {
+        if file.ends_with("test/gate.rs") {
+            continue;
+        }
+        let text = std::fs::read(&file).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        for word in forbidden.iter().filter(|word| text.contains(**word)) {
+            found.push(format!("{} in {}", word, file.display()));
+        }
+    }
+    if found.is_empty() {
+        Ok(())
+    } else {
+        bail!(found.join("; "))
+    }
+}
+
+/// Bans, licences and sources; advisories need a database that is fetched from elsewhere.
+fn deny(place: &Place) -> Result<()> {
+    let root = place.cache.join("tools").join(format!("cargo-deny-{DENY}"));
+    let program = root.join("bin/cargo-deny");
+    if !program.is_file() {
+        say::line(format_args!(
+            "  building cargo-deny {DENY}, once: it checks licences and sources"
+        ));
+        let mut install = cargo(&[
+            "install",
+            "--quiet",
+            "--locked",
+            "cargo-deny",
+            "--version",
+            DENY,
+        ]);
+        visible(install.arg("--root").arg(&root))?;
+    }
+    let mut check = Command::new(program);
+    check.current_dir(Place::workspace());
+    visible(check.args([
+        "--log-level",
+        "error",
+        "check",
+        "bans",
+        "licenses",
+        "sources",
+    ]))
+}

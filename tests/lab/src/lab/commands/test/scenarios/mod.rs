@@ -1,0 +1,163 @@
+//! The product on fleets, as a person would run it. One scenario a file.
+
+mod init_local;
+mod init_one;
+mod init_three;
+mod kills;
+mod manual;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use super::Check;
+use super::trial::{Done, Trial};
+
+/// The command that every scenario begins with.
+const INIT: &str = "slicer-k3s init --yes --accept-new-host-keys";
+
+/// In the order of their length.
+pub(super) fn checks() -> Vec<Check> {
+    vec![
+        Check {
+            name: "init-local",
+            long: false,
+            run: init_local::run,
+        },
+        Check {
+            name: "init-one",
+            long: false,
+            run: init_one::run,
+        },
+        Check {
+            name: "init-three",
+            long: false,
+            run: init_three::run,
+        },
+        Check {
+            name: "manual",
+            long: true,
+            run: manual::run,
+        },
+        Check {
+            name: "kills",
+            long: true,
+            run: kills::run,
+        },
+    ]
+}
+
+/// What `init` on an unchanged cluster must say: nothing to change, in at most three seconds.
+fn changes_nothing(trial: &Trial, user: (&str, &str), command: &str) -> Result<()> {
+    let done = trial.as_user(user.0, user.1, command)?.expect(0)?;
+    if !done.text().contains("Nothing to change") {
+        bail!("the second run changed something:\n{}", done.text());
+    }
+    if done.took.as_secs_f64() > 3.0 {
+        bail!(
+            "the second run took {:.1} s, not 3:\n{}",
+            done.took.as_secs_f64(),
+            done.text()
+        );
+    }
+    Ok(())
+}
+
+/// `kubectl get KIND -o json` through the product; the items.
+fn items(trial: &Trial, words: &str) -> Result<Vec<Value>> {
+    let done = trial
+        .me(&format!("slicer-k3s kubectl get {words} -o json"))?
+        .expect(0)?;
+    let mut document: Value = serde_json::from_str(&done.stdout).context("kubectl's JSON")?;
+    match document["items"].take() {
+        Value::Array(items) => Ok(items),
+        _ => bail!("kubectl printed no list"),
+    }
+}
+
+/// Every node's name with whether it is Ready and whether its etcd member votes.
+fn nodes(items: &[Value]) -> BTreeMap<String, (bool, bool)> {
+    let holds = |node: &Value, kind: &str| {
+        node["status"]["conditions"]
+            .as_array()
+            .is_some_and(|conditions| {
+                conditions
+                    .iter()
+                    .any(|c| c["type"] == kind && c["status"] == "True")
+            })
+    };
+    items
+        .iter()
+        .map(|node| {
+            let name = node["metadata"]["name"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
+            (name, (holds(node, "Ready"), holds(node, "EtcdIsVoter")))
+        })
+        .collect()
+}
+
+/// Three servers, all Ready, all voters, and nothing of a proof left.
+fn healthy(trial: &Trial) -> Result<()> {
+    let nodes = nodes(&items(trial, "nodes")?);
+    let servers: Vec<_> = nodes
+        .iter()
+        .filter(|(name, _)| name.starts_with("k3s-cp"))
+        .collect();
+    if servers.len() != 3 || servers.iter().any(|(_, (ready, voter))| !ready || !voter) {
+        bail!("not three Ready voters: {nodes:?}");
+    }
+    if nodes.len() != 3 {
+        bail!("nodes are left over: {:?}", nodes.keys());
+    }
+    let pods = items(trial, "pods -A -l slicer-k3s.dev/proof")?;
+    if !pods.is_empty() {
+        bail!("{} pods of the proof are left", pods.len());
+    }
+    Ok(())
+}
+
+/// Every secret of the run, by name: what no command line, log or open file may hold.
+fn secrets(trial: &Trial, hosts: &[&str]) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for which in ["agent", "server"] {
+        let done = trial
+            .me(&format!("slicer-k3s token --reveal {which}"))?
+            .expect(0)?;
+        // The password behind the last colon is the secret; the rest is a public hash.
+        let token = done
+            .stdout
+            .trim()
+            .rsplit(':')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        found.push((format!("the {which} token"), token));
+    }
+    for host in hosts {
+        let token = trial
+            .root(host, "cat /var/lib/slicer/auth/token")?
+            .expect(0)?;
+        found.push((
+            format!("Slicer's token of {host}"),
+            token.stdout.trim().to_owned(),
+        ));
+    }
+    if let Some((name, _)) = found.iter().find(|(_, secret)| secret.len() < 16) {
+        bail!("{name} is too short to look for");
+    }
+    Ok(found)
+}
+
+/// No output may hold a secret.
+fn silent(done: &Done, secrets: &[(String, String)]) -> Result<()> {
+    match secrets
+        .iter()
+        .find(|(_, secret)| done.text().contains(secret.as_str()))
+    {
+        Some((name, _)) => bail!("{name} was printed"),
+        None => Ok(()),
+    }
+}
