@@ -20,7 +20,8 @@ for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
 done
 ldflags="$ldflags -X slicer-k3s.lab/kubernetes/internal/version.Version=$k3s -X slicer-k3s.lab/kubernetes/internal/version.Commit=$commit"
 
+# Without -trimpath: so that these builds share the build cache with `go build` and `go test` in this module.
 export CGO_ENABLED=0 GOBIN="$out"
-(cd "$here" && go build -trimpath -ldflags "$ldflags" -o "$out/" ./cmd/...)
-go install -trimpath -ldflags "-s -w -X helm.sh/helm/v3/internal/version.version=$helm" "helm.sh/helm/v3/cmd/helm@$helm"
-go install -trimpath -ldflags "-s -w" "github.com/coredns/coredns@$coredns"
+(cd "$here" && go build -ldflags "$ldflags" -o "$out/" ./cmd/...)
+go install -ldflags "-s -w -X helm.sh/helm/v3/internal/version.version=$helm" "helm.sh/helm/v3/cmd/helm@$helm"
+go install -ldflags "-s -w" "github.com/coredns/coredns@$coredns"

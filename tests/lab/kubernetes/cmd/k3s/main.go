@@ -4,14 +4,7 @@ package main
 import (
 	"os"
 
-	"slicer-k3s.lab/kubernetes/internal/multicall"
+	"slicer-k3s.lab/kubernetes/internal/cli"
 )
 
-func main() {
-	if len(os.Args) > 1 {
-		if run, ok := multicall.Components[os.Args[1]]; ok {
-			os.Exit(run(os.Args[2:]))
-		}
-	}
-	os.Exit(multicall.Kubectl(os.Args[1:]))
-}
+func main() { os.Exit(cli.Run(os.Args)) }
