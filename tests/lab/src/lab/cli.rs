@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
+use serde::Serialize;
 
 /// A whole fleet on one Linux machine: real systemd machines, real SSH, real routes.
 #[derive(Parser)]
@@ -29,6 +30,11 @@ pub(crate) enum Command {
     Shell(Shell),
     /// Run a command on a machine as root and pass its exit code on.
     Run(Run),
+    /// Break something on purpose.
+    Fault(Fault),
+    /// The proxy that some faults put before an SSH server.
+    #[command(hide = true)]
+    Proxy(Proxy),
 }
 
 /// Options of `up`.
@@ -98,6 +104,176 @@ pub(crate) struct Run {
     /// The command and its arguments, after `--`.
     #[arg(last = true, required = true)]
     pub(crate) command: Vec<String>,
+}
+
+/// Options of `fault`.
+#[derive(clap::Args)]
+pub(crate) struct Fault {
+    /// Which fleet (default: the only one that is up).
+    #[arg(long)]
+    pub(crate) fleet: Option<String>,
+    #[command(subcommand)]
+    pub(crate) kind: FaultKind,
+}
+
+/// What to break.
+#[derive(Subcommand)]
+pub(crate) enum FaultKind {
+    /// SSH connections are refused.
+    SshRefused { machine: String },
+    /// SSH connections are reset in the middle of whatever they do.
+    SshReset {
+        machine: String,
+        #[arg(long, default_value_t = 500)]
+        after_ms: u64,
+    },
+    /// Whatever is sent over SSH arrives late.
+    SshSlow {
+        machine: String,
+        #[arg(long, default_value_t = 200)]
+        ms: u64,
+    },
+    /// A route is removed once.
+    RouteLost { machine: String, cidr: String },
+    /// A machine's cable is pulled.
+    LinkDown { machine: String },
+    /// A machine's cable is pulled and plugged in again.
+    LinkFlap {
+        machine: String,
+        #[arg(long, default_value_t = 1000)]
+        ms: u64,
+    },
+    /// A host's Slicer API misbehaves.
+    Api {
+        machine: String,
+        #[arg(value_enum)]
+        mode: ApiMode,
+        /// Only the daemon of this group.
+        #[arg(long, default_value = "*")]
+        group: String,
+        /// How slow, with mode slow.
+        #[arg(long, default_value_t = 3000)]
+        ms: u64,
+    },
+    /// VMs of a host do not come up.
+    VmBoot {
+        machine: String,
+        #[arg(value_enum)]
+        mode: BootMode,
+        /// Only this VM.
+        #[arg(long, default_value = "*")]
+        vm: String,
+    },
+    /// The userdata of a host's VMs fails.
+    Userdata {
+        machine: String,
+        /// Only this VM.
+        #[arg(long, default_value = "*")]
+        vm: String,
+    },
+    /// A VM is killed once, with whatever runs in it (an etcd member, say).
+    VmDies { vm: String },
+    /// A host or VM reboots once.
+    Reboot { machine: String },
+    /// Nothing can be written on a machine or VM.
+    DiskFull {
+        machine: String,
+        /// Only below these directories.
+        paths: Vec<String>,
+    },
+    /// `date` is wrong on a machine or VM.
+    Date {
+        machine: String,
+        /// By so much; negative is in the past.
+        #[arg(long, default_value_t = 86_400, allow_negative_numbers = true)]
+        seconds: i64,
+    },
+    /// A host's Slicer token changes.
+    Token {
+        machine: String,
+        #[arg(value_enum)]
+        mode: TokenMode,
+    },
+    /// A host's Slicer daemons are restarted once.
+    DaemonRestart { machine: String },
+    /// A name on the Internet misbehaves.
+    Name {
+        name: String,
+        #[arg(value_enum)]
+        mode: NameMode,
+    },
+    /// End the faults of a machine, or all.
+    Clear { machine: Option<String> },
+    /// Show the faults that last.
+    List,
+}
+
+/// How an API misbehaves.
+#[derive(Clone, Copy, Debug, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ApiMode {
+    /// Connections are refused.
+    Refuse,
+    /// No token is good enough.
+    #[value(name = "401")]
+    #[serde(rename = "401")]
+    Unauthorized,
+    /// Every call fails.
+    #[value(name = "500")]
+    #[serde(rename = "500")]
+    Broken,
+    /// No call is answered.
+    Hang,
+    /// Answers are late.
+    Slow,
+}
+
+/// How a VM does not come up.
+#[derive(Clone, Copy, Debug, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum BootMode {
+    /// It stays silent.
+    Never,
+    /// It ends in the middle of its boot.
+    Die,
+}
+
+/// How a token changes.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum TokenMode {
+    /// The file no longer holds what the daemons accept.
+    Wrong,
+    /// A new one, which the daemons are restarted with.
+    Rotated,
+}
+
+/// How a name misbehaves.
+#[derive(Clone, Copy, Debug, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum NameMode {
+    /// Connections are reset.
+    Unreachable,
+    /// Every request fails.
+    #[value(name = "500")]
+    #[serde(rename = "500")]
+    Broken,
+    /// Bodies end in the middle.
+    Truncate,
+    /// Downloads arrive damaged.
+    Badsum,
+    /// Answers trickle.
+    Slow,
+}
+
+/// Options of the proxy.
+#[derive(clap::Args)]
+pub(crate) struct Proxy {
+    #[arg(long)]
+    pub(crate) port: u16,
+    #[arg(long, default_value_t = 0)]
+    pub(crate) delay_ms: u64,
+    #[arg(long)]
+    pub(crate) reset_after_ms: Option<u64>,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

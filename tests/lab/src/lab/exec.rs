@@ -10,6 +10,11 @@ const TAIL: usize = 2000;
 /// Runs a program to its end; its standard output, or an error that quotes its complaint.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let shown = shown(command);
+    output_of(&shown, command)
+}
+
+/// The same for a command that is better not shown whole.
+pub(crate) fn output_of(shown: &str, command: &mut Command) -> Result<String> {
     let done = command
         .stdin(Stdio::null())
         .output()

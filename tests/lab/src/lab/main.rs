@@ -6,12 +6,15 @@ mod cgroup;
 mod cli;
 mod commands;
 mod exec;
+mod fault;
 mod fleet;
 mod inotify;
+mod internet;
 mod machine;
 mod network;
 mod place;
 mod preconditions;
+mod proxy;
 mod say;
 mod state;
 

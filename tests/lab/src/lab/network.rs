@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -102,40 +102,41 @@ pub(crate) fn clear(fleet: &str) -> Result<()> {
         .try_for_each(|name| ip(&["netns", "del", name]))
 }
 
-/// Waits until a machine's own SSH server greets.
-pub(crate) fn wait_for_ssh(machine: &str, namespace: &Path, patience: Duration) -> Result<()> {
-    let namespace = std::fs::File::open(namespace)
-        .with_context(|| format!("{machine}'s network namespace is gone"))?;
-    // Entering a namespace is for a thread's life: give it a thread of its own.
-    let greeted = std::thread::spawn(move || -> Result<()> {
-        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-        let start = Instant::now();
-        let mut last = anyhow!("not tried");
-        while start.elapsed() < patience {
-            match greeting() {
-                Ok(()) => return Ok(()),
-                Err(error) => last = error,
-            }
-            std::thread::sleep(Duration::from_millis(50));
+/// Whether a machine's own SSH server greets, tried once inside its namespace.
+pub(crate) fn greets(namespace: &Path) -> Result<()> {
+    inside(namespace, || {
+        let stream = connect(SocketAddr::from((Ipv4Addr::LOCALHOST, 22)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        let mut line = String::new();
+        BufReader::new(std::io::Read::take(stream, 200)).read_line(&mut line)?;
+        if !line.starts_with("SSH-") {
+            bail!("it greets with {:?}", line.trim_end());
         }
-        Err(last)
-    });
-    greeted
-        .join()
-        .map_err(|_| anyhow!("the thread that waited for {machine} died"))?
-        .with_context(|| format!("{machine} answers no SSH after {} s", patience.as_secs()))
+        Ok(())
+    })
 }
 
-fn greeting() -> Result<()> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 22));
-    let stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
-    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-    let mut line = String::new();
-    BufReader::new(std::io::Read::take(stream, 200)).read_line(&mut line)?;
-    if !line.starts_with("SSH-") {
-        bail!("it greets with {:?}", line.trim_end());
-    }
-    Ok(())
+/// Whether anything takes a connection, tried once inside a namespace.
+pub(crate) fn answers(namespace: &Path, address: SocketAddr) -> Result<()> {
+    inside(namespace, move || connect(address).map(drop))
+}
+
+fn connect(address: SocketAddr) -> Result<TcpStream> {
+    Ok(TcpStream::connect_timeout(
+        &address,
+        Duration::from_secs(1),
+    )?)
+}
+
+/// Entering a namespace is for a thread's life: give it a thread of its own.
+fn inside(namespace: &Path, work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
+    let namespace = std::fs::File::open(namespace).context("its network namespace is gone")?;
+    std::thread::spawn(move || {
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+        work()
+    })
+    .join()
+    .map_err(|_| anyhow!("the thread that looked died"))?
 }
 
 fn ip(arguments: &[&str]) -> Result<()> {

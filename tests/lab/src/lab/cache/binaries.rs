@@ -13,11 +13,6 @@ use crate::say;
 /// The C library of the machines' Debian.
 const MACHINES_GLIBC: (u32, u32) = (2, 36);
 
-/// The Slicer stand-in.
-pub(crate) fn slicer() -> Result<PathBuf> {
-    for_machines("slicer-k3s-lab", "slicer", false)
-}
-
 /// Builds a program that runs inside machines; where it is.
 pub(crate) fn for_machines(package: &str, name: &str, release: bool) -> Result<PathBuf> {
     let mut target = target_directory()?;

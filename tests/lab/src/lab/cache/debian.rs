@@ -17,7 +17,7 @@ runc,containernetworking-plugins,busybox-static,jq,less";
 const RELEASE: &str = "bookworm";
 /// Units that no lab machine needs: consoles, and what would use processor time or
 /// inotify instances for nothing. containerd is k3s's and Slicer's own business.
-const MASKED: [&str; 11] = [
+const MASKED: [&str; 18] = [
     "console-getty.service",
     "getty@tty1.service",
     "systemd-logind.service",
@@ -29,6 +29,14 @@ const MASKED: [&str; 11] = [
     "dpkg-db-backup.timer",
     "fstrim.timer",
     "systemd-pstore.service",
+    // The real kernel's own affairs.
+    "dev-hugepages.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "modprobe@configfs.service",
+    "modprobe@dm_mod.service",
+    "modprobe@fuse.service",
+    "modprobe@loop.service",
 ];
 /// Sysctls that a kubelet would write and that belong to the whole kernel. A kubelet
 /// that reads the value it wants writes nothing.
@@ -43,8 +51,8 @@ const PREPARE: &str = include_str!("root/prepare.sh");
 const UNIT: &str = include_str!("root/slicer-lab.service");
 
 /// The root, built when there is none for these inputs.
-pub(crate) fn root(place: &Place) -> Result<PathBuf> {
-    let authority = std::fs::read(place.cache.join("ca/ca.pem"))
+pub(crate) fn root(place: &Place, authority: &Path) -> Result<PathBuf> {
+    let authority = std::fs::read(authority.join("ca.pem"))
         .context("the lab's certificate authority is missing")?;
     let plain = Key::new()
         .with("release", RELEASE)
@@ -52,7 +60,7 @@ pub(crate) fn root(place: &Place) -> Result<PathBuf> {
         .finish();
     let key = Key::new()
         .with("plain", &plain)
-        .with("recipe", "2")
+        .with("recipe", "3")
         .with("masked", MASKED.join(" "))
         .with("sysctls", format!("{SYSCTLS:?}"))
         .with("prepare", PREPARE)
@@ -94,6 +102,9 @@ fn furnish(root: &Path, authority: &[u8]) -> Result<()> {
     }
     // Every machine makes its own identity.
     std::fs::write(at("etc/machine-id"), "")?;
+    // systemd would take every machine's identity from here.
+    std::fs::remove_file(at("var/lib/dbus/machine-id")).ok();
+    std::os::unix::fs::symlink("/etc/machine-id", at("var/lib/dbus/machine-id"))?;
     // debootstrap copies this from the machine that it runs on.
     std::fs::remove_file(at("etc/hostname")).ok();
     for entry in std::fs::read_dir(at("etc/ssh"))? {

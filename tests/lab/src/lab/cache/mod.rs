@@ -2,7 +2,10 @@
 //! name and renamed when it is whole.
 
 pub(crate) mod binaries;
-pub(crate) mod debian;
+mod debian;
+mod images;
+mod kubernetes;
+pub(crate) mod parts;
 
 use std::path::{Path, PathBuf};
 

@@ -34,7 +34,9 @@ impl Programs {
         Ok(Self {
             slicer: binaries::for_machines("slicer-k3s-lab", "slicer", false)?,
             internet: binaries::for_this_machine("slicer-k3s-lab", "internet")?,
-            go: with_internet.then(|| kubernetes::binaries(place)).transpose()?,
+            go: with_internet
+                .then(|| kubernetes::binaries(place))
+                .transpose()?,
         })
     }
 
@@ -47,6 +49,11 @@ impl Programs {
             .as_ref()
             .map(|go| images::layouts(place, &self.internet, go, &root))
             .transpose()?;
-        Ok(Parts { programs: self, authority, root, images })
+        Ok(Parts {
+            programs: self,
+            authority,
+            root,
+            images,
+        })
     }
 }

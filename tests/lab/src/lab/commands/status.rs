@@ -30,9 +30,10 @@ pub(crate) fn run() -> Result<ExitCode> {
                 Role::Workstation => "workstation",
                 Role::Internet => "internet",
             };
-            let life = match machine::alive(item) {
-                true => "running",
-                false => "stopped",
+            let life = if machine::alive(&fleet, item) {
+                "running"
+            } else {
+                "stopped"
             };
             say::answer(format_args!(
                 "  {:<13} {:<12} {:<15} {:<8} {life}",

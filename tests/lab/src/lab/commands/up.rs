@@ -2,36 +2,41 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::down::take_down;
-use crate::cache::{binaries, debian};
+use crate::cache::parts::{Parts, Programs};
 use crate::cli::Up;
 use crate::exec::{command, output};
-use crate::fleet::{Fleet, Host, check_name};
+use crate::fleet::{Fleet, check_name};
+use crate::internet::{self, Extras};
 use crate::machine::{furnish, start};
 use crate::place::Place;
 use crate::state::{Machine, Role, State};
 use crate::{address, inotify, network, preconditions, say};
 
-/// A machine boots in 2 s; a machine under a full build took 8.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// All that goes into one fleet.
+struct Making<'a> {
+    state: &'a State,
+    fleet: &'a Fleet,
+    options: &'a Up,
+    parts: &'a Parts,
+    /// The workstation's private key, which hosts let in.
+    key: &'a Path,
+}
 
 /// Builds, as the caller, what machines are filled with.
-pub(crate) fn build(options: &Up, place: &Place) -> Result<()> {
+pub(crate) fn build(options: &Up, place: &Place) -> Result<Programs> {
     // A typo shall not cost a build.
     Fleet::read(&Place::fleets(), &options.fleet)?;
-    if preconditions::prepared() {
-        return Ok(());
-    }
     preconditions::before_building(place)?;
-    binaries::slicer().map(drop)
+    Programs::build(place, !options.without_internet)
 }
 
 /// Makes the fleet.
-pub(crate) fn run(options: &Up, place: &Place) -> Result<ExitCode> {
+pub(crate) fn run(options: &Up, programs: Programs, place: &Place) -> Result<ExitCode> {
     let fleet = Fleet::read(&Place::fleets(), &options.fleet)?;
     let name = options.name.as_ref().unwrap_or(&options.fleet);
     check_name(name)?;
@@ -41,14 +46,13 @@ pub(crate) fn run(options: &Up, place: &Place) -> Result<ExitCode> {
         );
     }
     preconditions::before_machines(place)?;
-    let root = debian::root(place)?;
-    let slicer = binaries::slicer()?;
+    let parts = programs.complete(place)?;
 
     let begin = Instant::now();
     inotify::raise()?;
     let mut state = plan(options, name, &fleet, place)?;
     state.save()?;
-    if let Err(error) = make(&mut state, &fleet, options, &root, &slicer) {
+    if let Err(error) = make(&mut state, &fleet, options, &parts) {
         // Leave nothing half made, but say what went wrong first.
         say::line(format_args!("lab: {error:#}"));
         take_down(&state)?;
@@ -71,12 +75,21 @@ fn plan(options: &Up, name: &str, fleet: &Fleet, place: &Place) -> Result<State>
         user: user.to_owned(),
         supervisor: None,
     };
-    let mut machines = vec![machine(
+    let mut machines = Vec::new();
+    if !options.without_internet {
+        machines.push(machine(
+            "internet",
+            Role::Internet,
+            address::INTERNET,
+            "root",
+        ));
+    }
+    machines.push(machine(
         "workstation",
         Role::Workstation,
         address::WORKSTATION,
         "me",
-    )];
+    ));
     for (index, host) in fleet.hosts.iter().enumerate() {
         let address = address::host(index).context("the LAN has no address left")?;
         machines.push(machine(&host.name, Role::Host, address, &host.user));
@@ -90,20 +103,24 @@ fn plan(options: &Up, name: &str, fleet: &Fleet, place: &Place) -> Result<State>
     })
 }
 
-fn make(state: &mut State, fleet: &Fleet, options: &Up, root: &Path, slicer: &Path) -> Result<()> {
-    let key = key(state)?;
+fn make(state: &mut State, fleet: &Fleet, options: &Up, parts: &Parts) -> Result<()> {
+    let key = make_key(state)?;
     network::make_lan(&state.name)?;
     let planned = state.clone();
+    let making = Making {
+        state: &planned,
+        fleet,
+        options,
+        parts,
+        key: &key,
+    };
     // Side by side: a machine's start is mostly waiting.
     let started: Vec<Result<u32>> = std::thread::scope(|scope| {
+        let making = &making;
         let threads: Vec<_> = planned
             .machines
             .iter()
-            .map(|machine| {
-                let host = fleet.hosts.iter().find(|host| host.name == machine.name);
-                let (planned, key) = (&planned, &key);
-                scope.spawn(move || one(planned, machine, host, options, root, slicer, key))
-            })
+            .map(|machine| scope.spawn(move || making.one(machine)))
             .collect();
         threads
             .into_iter()
@@ -121,43 +138,55 @@ fn make(state: &mut State, fleet: &Fleet, options: &Up, root: &Path, slicer: &Pa
     state.save()
 }
 
-fn one(
-    state: &State,
-    machine: &Machine,
-    host: Option<&Host>,
-    options: &Up,
-    root: &Path,
-    slicer: &Path,
-    key: &Path,
-) -> Result<u32> {
-    network::make_machine(&state.name, &machine.name, machine.address)?;
-    let upper = start::directories(state, machine)?;
-    let public = std::fs::read_to_string(key.with_extension("pub"))?;
-    let setup = match host {
-        Some(host) => {
-            furnish::host(
-                &upper,
-                host,
-                machine.address,
-                &options.variants,
-                Some(slicer),
-            )?;
-            let password = host.sudo_password.as_deref();
-            furnish::setup(&host.user, password, host.slicer, public.trim())
+impl Making<'_> {
+    /// Makes one machine and waits until it answers; the process that carries it is the answer.
+    fn one(&self, machine: &Machine) -> Result<u32> {
+        let state = self.state;
+        network::make_machine(&state.name, &machine.name, machine.address)?;
+        let namespace = crate::machine::namespace(state, machine);
+        if machine.role == Role::Internet {
+            let extras = Extras {
+                images: absolute(self.options.images.as_deref())?,
+                charts: absolute(self.options.charts.as_deref())?,
+            };
+            let mut child = internet::start(state, machine, self.parts, &extras)?;
+            let console = internet::directory(state).join("console.log");
+            start::wait(&mut child, "the Internet box", &console, || {
+                network::answers(&namespace, internet::address())
+            })?;
+            return Ok(child.id());
         }
-        None => furnish::workstation(&upper, state, machine, key, public.trim())?,
-    };
-    let supervisor = start::boot(state, machine, root, &setup)?;
-    let namespace = crate::machine::namespace(state, machine);
-    network::wait_for_ssh(&machine.name, &namespace, PATIENCE).with_context(|| {
+        let upper = start::directories(state, machine)?;
+        let public = std::fs::read_to_string(self.key.with_extension("pub"))?;
+        let host = self
+            .fleet
+            .hosts
+            .iter()
+            .find(|host| host.name == machine.name);
+        let setup = match host {
+            Some(host) => {
+                let slicer = &self.parts.programs.slicer;
+                furnish::host(
+                    &upper,
+                    host,
+                    machine.address,
+                    &self.options.variants,
+                    slicer,
+                )?;
+                furnish::host_setup(host, public.trim())
+            }
+            None => furnish::workstation(&upper, state, machine, self.key, public.trim())?,
+        };
+        let mut child = start::boot(state, machine, self.parts, &setup)?;
         let console = state.machine_directory(&machine.name).join("console.log");
-        format!("its console said: {}", tail(&console))
-    })?;
-    Ok(supervisor)
+        start::wait(&mut child, &machine.name, &console, || {
+            network::greets(&namespace)
+        })?;
+        Ok(child.id())
+    }
 }
 
-/// The workstation's key, which hosts let in.
-fn key(state: &State) -> Result<PathBuf> {
+fn make_key(state: &State) -> Result<PathBuf> {
     let path = state.directory.join("id_ed25519");
     let name = path.to_string_lossy();
     output(&mut command(
@@ -177,9 +206,11 @@ fn key(state: &State) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn tail(path: &Path) -> String {
-    let text = std::fs::read(path).unwrap_or_default();
-    String::from_utf8_lossy(&text[text.len().saturating_sub(1000)..])
-        .escape_debug()
-        .to_string()
+fn absolute(directory: Option<&Path>) -> Result<Option<PathBuf>> {
+    directory
+        .map(|path| {
+            path.canonicalize()
+                .with_context(|| format!("there is no folder {}", path.display()))
+        })
+        .transpose()
 }

@@ -23,6 +23,11 @@ mount -t tmpfs -o mode=755 tmpfs /run/systemd/nspawn
 
 # /proc/sys/net is the machine's own and CNI plugins must write it.
 export SYSTEMD_NSPAWN_API_VFS_WRITABLE=network
-exec systemd-nspawn --quiet --directory="$directory/root" --machine="$name" --boot \
-    --register=no --keep-unit --resolv-conf=off --timezone=off --link-journal=no --console=passive \
-    --capability=all --system-call-filter=@known --bind=/dev/kmsg --bind=/dev/fuse "$@"
+while :; do
+    code=0
+    systemd-nspawn --quiet --directory="$directory/root" --machine="$name" --boot \
+        --register=no --keep-unit --resolv-conf=off --timezone=off --link-journal=no --console=passive \
+        --capability=all --system-call-filter=@known --bind=/dev/kmsg --bind=/dev/fuse "$@" || code=$?
+    # So nspawn says that the machine asked for a reboot.
+    [ "$code" -eq 133 ] || exit "$code"
+done

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use super::{host_of, leader, namespace};
+use super::{host_of, leader, namespace, virtual_leader};
 use crate::cgroup;
 use crate::state::{Role, State};
 
@@ -66,5 +66,27 @@ pub(crate) fn command(fleet: &State, name: &str, words: &[&str]) -> Result<Comma
     ]);
     command.args(["sh", "-c", INTO_VM, "lab", name]);
     command.args(ENVIRONMENT).arg(term).args(words);
+    Ok(command)
+}
+
+/// A command that runs `words` in a machine's or VM's network, but in this machine's file system.
+pub(crate) fn network_only(fleet: &State, name: &str, words: &[&str]) -> Result<Command> {
+    let (owner, file) = match (fleet.machine(name), host_of(fleet, name)) {
+        (Some(machine), _) => (name, namespace(fleet, machine)),
+        (None, Some(host)) => {
+            let process = virtual_leader(fleet, host, name)?;
+            (host.name.as_str(), format!("/proc/{process}/ns/net").into())
+        }
+        (None, None) => bail!("fleet {} has no machine or VM called {name}", fleet.name),
+    };
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        JOIN,
+        "lab",
+        &cgroup::path(&fleet.name, owner),
+        "nsenter",
+    ]);
+    command.arg(format!("--net={}", file.display())).args(words);
     Ok(command)
 }

@@ -12,7 +12,7 @@ use crate::fleet::Host;
 use crate::state::{Machine, State};
 
 /// The part that hosts and the workstation share.
-pub(crate) fn common(upper: &Path, name: &str, address: Ipv4Addr) -> Result<()> {
+fn common(upper: &Path, name: &str, address: Ipv4Addr) -> Result<()> {
     let at = |path: &str| upper.join(path);
     write(&at("etc/hostname"), format!("{name}\n"))?;
     write(
@@ -33,13 +33,13 @@ pub(crate) fn common(upper: &Path, name: &str, address: Ipv4Addr) -> Result<()> 
     )
 }
 
-/// A host: its looks, its Slicer, its account.
+/// A host: its looks and its Slicer.
 pub(crate) fn host(
     upper: &Path,
     host: &Host,
     address: Ipv4Addr,
     variants: &[(String, String)],
-    slicer: Option<&Path>,
+    slicer: &Path,
 ) -> Result<()> {
     common(upper, &host.name, address)?;
     disguise::dress(upper, host)?;
@@ -48,13 +48,35 @@ pub(crate) fn host(
         &upper.join("lab/variant.json"),
         serde_json::to_string(&variants)? + "\n",
     )?;
-    if let Some(slicer) = slicer.filter(|_| host.slicer) {
+    if host.slicer {
+        // What its installer leaves behind.
+        write(
+            &upper.join("etc/sysctl.d/99-slicer.conf"),
+            "net.ipv4.ip_forward=1\nnet.ipv4.conf.all.forwarding=1\n",
+        )?;
         let target = upper.join("usr/local/bin/slicer");
+        std::fs::create_dir_all(upper.join("usr/local/bin"))?;
         std::fs::copy(slicer, &target)
             .with_context(|| format!("cannot copy {}", slicer.display()))?;
         std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o755))?;
     }
     Ok(())
+}
+
+/// The script that makes a host's account, run once before the first boot.
+pub(crate) fn host_setup(host: &Host, authorized: &str) -> String {
+    let user = &host.user;
+    let mut text = account(user, host.sudo_password.as_deref(), authorized);
+    if host.slicer {
+        text += &format!(
+            "groupadd --system slicer\n\
+             install -d -m 0750 -g slicer /var/lib/slicer /var/lib/slicer/auth\n\
+             install -d -m 0700 -o {user} -g {user} /home/{user}/.slicer\n\
+             echo lab-licence >/home/{user}/.slicer/LICENSE\n\
+             chown {user}:{user} /home/{user}/.slicer/LICENSE\n"
+        );
+    }
+    text
 }
 
 /// The workstation: a person's account with a key that the hosts know, and no host known yet.
@@ -72,9 +94,14 @@ pub(crate) fn workstation(
     }
     let path = upper.join("etc/hosts");
     write(&path, std::fs::read_to_string(&path)? + &hosts)?;
+    // What a person would have fetched: on no PATH, since the product must do without.
+    std::fs::create_dir_all(upper.join("lab/bin"))?;
+    for (name, program) in [("kubectl", "k3s"), ("helm", "helm")] {
+        std::os::unix::fs::symlink(format!("../go/{program}"), upper.join("lab/bin").join(name))?;
+    }
     let user = &machine.user;
     let private = std::fs::read_to_string(key)?;
-    Ok(setup(user, None, false, public)
+    Ok(account(user, None, public)
         + &format!(
             "umask 077\n\
              cat >/home/{user}/.ssh/id_ed25519 <<'LAB'\n{private}LAB\n\
@@ -83,15 +110,16 @@ pub(crate) fn workstation(
         ))
 }
 
-/// The script that makes accounts with the machine's own tools, run once before the first boot.
-pub(crate) fn setup(user: &str, password: Option<&str>, licence: bool, authorized: &str) -> String {
+/// An account and host keys (no RSA: finding primes takes longer than the boot), made with the machine's own tools.
+fn account(user: &str, password: Option<&str>, authorized: &str) -> String {
     let rule = if password.is_some() {
         "ALL"
     } else {
         "NOPASSWD: ALL"
     };
     let mut text = format!(
-        "ssh-keygen -A >/dev/null\n\
+        "ssh-keygen -q -N '' -t ed25519 -f /etc/ssh/ssh_host_ed25519_key\n\
+         ssh-keygen -q -N '' -t ecdsa -f /etc/ssh/ssh_host_ecdsa_key\n\
          useradd --create-home --shell /bin/bash --groups sudo {user}\n\
          echo '{user} ALL=(ALL:ALL) {rule}' >/etc/sudoers.d/{user}\n\
          chmod 0440 /etc/sudoers.d/{user}\n\
@@ -102,13 +130,6 @@ pub(crate) fn setup(user: &str, password: Option<&str>, licence: bool, authorize
     );
     if let Some(password) = password {
         text += &format!("chpasswd <<'LAB'\n{user}:{password}\nLAB\n");
-    }
-    if licence {
-        text += &format!(
-            "install -d -m 0700 -o {user} -g {user} /home/{user}/.slicer\n\
-             echo lab-licence >/home/{user}/.slicer/LICENSE\n\
-             chown {user}:{user} /home/{user}/.slicer/LICENSE\n"
-        );
     }
     text
 }

@@ -17,6 +17,10 @@ if cd /etc/slicer-lab/over 2>/dev/null; then
     done
 fi
 if [ -d /etc/slicer-lab/firmware ]; then
+    # Read-only again afterwards: systemd takes a writable /sys for a machine of metal.
+    mount -o remount,rw /sys
+    mkdir -p /sys/firmware
+    mount -o remount,ro /sys
     mount --bind /etc/slicer-lab/firmware /sys/firmware
 fi
 
