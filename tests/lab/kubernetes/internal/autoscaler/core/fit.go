@@ -1,0 +1,139 @@
+package core
+
+import (
+	"fmt"
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	resourcehelper "k8s.io/component-helpers/resource"
+	corev1helpers "k8s.io/component-helpers/scheduling/corev1"
+	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
+)
+
+// nodeInfo is a node, real or imagined, with the pods that it runs or would run.
+type nodeInfo struct {
+	node *corev1.Node
+	pods []*corev1.Pod
+	used map[corev1.ResourceName]int64
+}
+
+func newNodeInfo(node *corev1.Node, pods ...*corev1.Pod) *nodeInfo {
+	info := &nodeInfo{node: node, used: map[corev1.ResourceName]int64{}}
+	for _, pod := range pods {
+		info.add(pod)
+	}
+	return info
+}
+
+func (n *nodeInfo) clone() *nodeInfo {
+	return &nodeInfo{node: n.node, pods: append([]*corev1.Pod(nil), n.pods...), used: maps.Clone(n.used)}
+}
+
+func (n *nodeInfo) add(pod *corev1.Pod) {
+	n.pods = append(n.pods, pod)
+	for name, amount := range requests(pod) {
+		n.used[name] += amount
+	}
+}
+
+// misfit tells, in the scheduler's words, why a pod cannot go to a node; empty means that it can. It looks at what
+// decides in practice: selectors, required node affinity, taints, resources, host ports, required anti-affinity
+// between pods of one node. Affinity between pods and spread over zones are left to the scheduler.
+func (n *nodeInfo) misfit(pod *corev1.Pod) string {
+	if n.node.Spec.Unschedulable {
+		return "node(s) were unschedulable"
+	}
+	if matches, err := nodeaffinity.GetRequiredNodeAffinity(pod).Match(n.node); err != nil || !matches {
+		return "node(s) didn't match Pod's node affinity/selector"
+	}
+	taint, untolerated := corev1helpers.FindMatchingUntoleratedTaint(n.node.Spec.Taints, pod.Spec.Tolerations, blocksScheduling)
+	if untolerated {
+		return fmt.Sprintf("node(s) had untolerated taint {%s: %s}", taint.Key, taint.Value)
+	}
+	if int64(len(n.pods))+1 > n.node.Status.Allocatable.Pods().Value() {
+		return "Too many pods"
+	}
+	for name, amount := range requests(pod) {
+		if amount > 0 && n.used[name]+amount > amountOf(name, n.node.Status.Allocatable) {
+			return "Insufficient " + string(name)
+		}
+	}
+	for _, other := range n.pods {
+		if portsClash(pod, other) {
+			return "node(s) didn't have free ports for the requested pod ports"
+		}
+		if repels(pod, other) || repels(other, pod) {
+			return "node(s) didn't match pod anti-affinity rules"
+		}
+	}
+	return ""
+}
+
+func blocksScheduling(taint *corev1.Taint) bool {
+	return taint.Effect == corev1.TaintEffectNoSchedule || taint.Effect == corev1.TaintEffectNoExecute
+}
+
+func requests(pod *corev1.Pod) map[corev1.ResourceName]int64 {
+	list := resourcehelper.PodRequests(pod, resourcehelper.PodResourcesOptions{})
+	amounts := make(map[corev1.ResourceName]int64, len(list))
+	for name := range list {
+		amounts[name] = amountOf(name, list)
+	}
+	return amounts
+}
+
+func amountOf(name corev1.ResourceName, list corev1.ResourceList) int64 {
+	quantity := list[name]
+	if name == corev1.ResourceCPU {
+		return quantity.MilliValue()
+	}
+	return quantity.Value()
+}
+
+func portsClash(one, other *corev1.Pod) bool {
+	taken := map[string]bool{}
+	for _, container := range one.Spec.Containers {
+		for _, port := range container.Ports {
+			taken[fmt.Sprint(port.Protocol, port.HostPort)] = true
+		}
+	}
+	for _, container := range other.Spec.Containers {
+		for _, port := range container.Ports {
+			if port.HostPort != 0 && taken[fmt.Sprint(port.Protocol, port.HostPort)] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// repels tells whether a pod refuses to share a node with another.
+func repels(pod, other *corev1.Pod) bool {
+	if pod.Spec.Affinity == nil || pod.Spec.Affinity.PodAntiAffinity == nil {
+		return false
+	}
+	for _, term := range pod.Spec.Affinity.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution {
+		if term.TopologyKey != corev1.LabelHostname || !inNamespaces(term.Namespaces, pod.Namespace, other.Namespace) {
+			continue
+		}
+		selector, err := metav1.LabelSelectorAsSelector(term.LabelSelector)
+		if err == nil && selector.Matches(labels.Set(other.Labels)) {
+			return true
+		}
+	}
+	return false
+}
+
+func inNamespaces(named []string, own, namespace string) bool {
+	if len(named) == 0 {
+		return own == namespace
+	}
+	for _, name := range named {
+		if name == namespace {
+			return true
+		}
+	}
+	return false
+}
