@@ -83,7 +83,7 @@ func StartRuntime(ctx context.Context, n *config.Node, children *process.Group) 
 			return err
 		}
 	}
-	if err := children.Start("containerd", containerd, []string{"-c", path, "--log-level", "warn"}, nil); err != nil {
+	if err := children.Start(containerd, "-c", path, "--log-level", "warn"); err != nil {
 		return err
 	}
 	if err := waitRuntime(ctx); err != nil {

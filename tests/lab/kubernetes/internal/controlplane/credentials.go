@@ -22,6 +22,9 @@ const apiAddress = "127.0.0.2"
 // APIHost is where the API server itself listens.
 func APIHost(port int) string { return net.JoinHostPort(apiAddress, strconv.Itoa(port)) }
 
+// Owns says whether an address is the API server's own.
+func Owns(ip net.IP) bool { return ip.String() == apiAddress }
+
 // APIURL is the API server of this machine.
 func APIURL(port int) string { return "https://" + APIHost(port) }
 

@@ -77,6 +77,7 @@ func (m *Member) Start(ctx context.Context, initialCluster string, forceNew bool
 	cfg.LogLevel, cfg.LogOutputs = "warn", []string{"stderr"}
 	cfg.TickMs, cfg.ElectionMs = heartbeat, election
 	cfg.SnapshotCount = 10000
+	cfg.WarningUnaryRequestDuration = embed.DefaultWarningUnaryRequestDuration
 	cfg.ForceNewCluster = forceNew
 	loopback := "https://" + net.JoinHostPort("127.0.0.1", clientPort)
 	peers, err := urls(m.PeerURL())

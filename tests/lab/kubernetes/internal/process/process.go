@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -33,12 +34,20 @@ func NewGroup() *Group { return &Group{Failed: make(chan error, 16)} }
 
 // Component starts one of the components compiled into this binary.
 func (g *Group) Component(name string, args ...string) error {
-	return g.Start(name, "/proc/self/exe", append([]string{name}, args...), nil)
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	return g.Start(self, append([]string{name}, args...)...)
 }
 
 // Start starts a child whose output goes where ours goes.
-func (g *Group) Start(name, path string, args, environment []string) error {
-	logrus.Infof("Running %s %s", name, strings.Join(args, " "))
+func (g *Group) Start(path string, args ...string) error {
+	name := filepath.Base(path)
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		name = args[0]
+	}
+	logrus.Infof("Running %s %s", filepath.Base(path), strings.Join(args, " "))
 	command := exec.Command(path, args...)
 	command.Stdout, command.Stderr = os.Stderr, os.Stderr
 	for _, entry := range os.Environ() {
@@ -47,7 +56,6 @@ func (g *Group) Start(name, path string, args, environment []string) error {
 			command.Env = append(command.Env, entry)
 		}
 	}
-	command.Env = append(command.Env, environment...)
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	started := make(chan error, 1)
 	g.running.Add(1)

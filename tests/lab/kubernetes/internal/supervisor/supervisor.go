@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"slicer-k3s.lab/kubernetes/internal/config"
+	"slicer-k3s.lab/kubernetes/internal/controlplane"
 	"slicer-k3s.lab/kubernetes/internal/etcd"
 )
 
@@ -85,11 +86,28 @@ func (s *Supervisor) Listen(ctx context.Context) error {
 		_ = server.Close()
 	}()
 	go func() {
-		if err := server.ServeTLS(listener, "", ""); err != nil && ctx.Err() == nil {
+		if err := server.ServeTLS(elsewhere{listener}, "", ""); err != nil && ctx.Err() == nil {
 			logrus.Fatalf("server stopped: %v", err)
 		}
 	}()
 	return nil
+}
+
+// elsewhere refuses what is meant for the API server's own address: until that listens there, such connections would
+// come back to us and stay.
+type elsewhere struct{ net.Listener }
+
+func (l elsewhere) Accept() (net.Conn, error) {
+	for {
+		connection, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if address, ok := connection.LocalAddr().(*net.TCPAddr); !ok || !controlplane.Owns(address.IP) {
+			return connection, nil
+		}
+		_ = connection.Close()
+	}
 }
 
 func (s *Supervisor) routes(api http.Handler) http.Handler {
