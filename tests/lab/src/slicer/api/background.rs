@@ -1,0 +1,200 @@
+//! Commands that run on in a VM without a client: kept with what they last said.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    process::Stdio,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::Command,
+    sync::watch,
+};
+
+use super::{exec::{End, Order, now}, failure::Failure};
+use crate::daemon::token;
+
+/// What all rings of a daemon may hold together.
+const BUDGET: u64 = 256 << 20;
+
+/// All commands in the background, by VM and id.
+#[derive(Default)]
+pub(crate) struct Execs(Mutex<BTreeMap<(String, String), Arc<Exec>>>);
+
+/// One command.
+pub(crate) struct Exec {
+    /// Its process on the host.
+    pub(crate) pid: u32,
+    about: Value,
+    ring: Mutex<Ring>,
+    /// Counts what happened, so that followers wake.
+    pub(crate) news: watch::Sender<u64>,
+}
+
+/// What a command last said.
+#[derive(Default)]
+pub(crate) struct Ring {
+    frames: VecDeque<(u64, usize, Value)>,
+    cap: u64,
+    held: u64,
+    next: u64,
+    written: u64,
+    dropped: u64,
+    dropped_frames: u64,
+    end: Option<(End, String)>,
+}
+
+impl Execs {
+    /// Starts a command.
+    pub(crate) fn launch(
+        &self,
+        hostname: &str,
+        order: &Order,
+        mut command: Command,
+        cap: u64,
+    ) -> Result<Value, Failure> {
+        let reserved: u64 = self.table().values().map(|exec| exec.ring().cap).sum();
+        if reserved.saturating_add(cap) > BUDGET {
+            return Err(Failure::new(503, "the agent's ring buffer budget is exhausted"));
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let mut child = command.spawn()?;
+        let id = token::random(8)?;
+        let pid = child.id().unwrap_or_default();
+        let started = now();
+        let exec = Arc::new(Exec {
+            pid,
+            about: json!({
+                "exec_id": id,
+                "pid": pid,
+                "command": order.cmd,
+                "args": order.args,
+                "cwd": order.entry.cwd,
+                "uid": order.entry.uid,
+                "started_at": started,
+                "ring_bytes": cap,
+            }),
+            ring: Mutex::new(Ring { cap, ..Ring::default() }),
+            news: watch::Sender::new(0),
+        });
+        self.table().insert((hostname.to_owned(), id.clone()), Arc::clone(&exec));
+        tokio::spawn(async move {
+            let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+            tokio::join!(exec.listen("stdout", stdout), exec.listen("stderr", stderr));
+            let end = child.wait().await.map_or(End { code: -1, signal: None }, End::of);
+            exec.ring().end = Some((end, now()));
+            exec.push("exit", 0, json!({"exit_code": end.code, "ended_at": now()}));
+        });
+        Ok(json!({"exec_id": id, "pid": pid, "started_at": started, "ring_bytes": cap}))
+    }
+
+    /// A command; 410 when it was reaped, or never was.
+    pub(crate) fn find(&self, hostname: &str, id: &str) -> Result<Arc<Exec>, Failure> {
+        self.table()
+            .get(&(hostname.to_owned(), id.to_owned()))
+            .cloned()
+            .ok_or_else(|| Failure::new(410, format!("exec {id} was reaped")))
+    }
+
+    /// Forgets a command, without ending it.
+    pub(crate) fn reap(&self, hostname: &str, id: &str) -> Result<(), Failure> {
+        self.table()
+            .remove(&(hostname.to_owned(), id.to_owned()))
+            .map(|_| ())
+            .ok_or_else(|| Failure::new(410, format!("exec {id} was reaped")))
+    }
+
+    /// All commands of a VM.
+    pub(crate) fn of_vm(&self, hostname: &str) -> Vec<Value> {
+        self.table()
+            .iter()
+            .filter(|((vm, _), _)| vm == hostname)
+            .map(|(_, exec)| exec.status())
+            .collect()
+    }
+
+    /// Forgets all commands of a VM that is gone.
+    pub(crate) fn forget_vm(&self, hostname: &str) {
+        self.table().retain(|(vm, _), _| vm != hostname);
+    }
+
+    fn table(&self) -> MutexGuard<'_, BTreeMap<(String, String), Arc<Exec>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Exec {
+    /// How it ended and when, once it has.
+    pub(crate) fn end(&self) -> Option<(End, String)> {
+        self.ring().end.clone()
+    }
+
+    /// What is known of it.
+    pub(crate) fn status(&self) -> Value {
+        let ring = self.ring();
+        let mut status = self.about.clone();
+        status["running"] = json!(ring.end.is_none());
+        status["exit_code"] = json!(ring.end.as_ref().map(|(end, _)| end.code));
+        status["ended_at"] = json!(ring.end.as_ref().map(|(_, when)| when));
+        if let Some(signal) = ring.end.as_ref().and_then(|(end, _)| end.signal) {
+            status["signal"] = json!(signal.to_string());
+        }
+        status["bytes_written"] = json!(ring.written);
+        status["bytes_dropped"] = json!(ring.dropped);
+        status["next_id"] = json!(ring.next);
+        status
+    }
+
+    /// The frames from this id on, a gap first when some are gone; and the id to go on from.
+    pub(crate) fn frames(&self, from: u64) -> (Vec<Value>, u64) {
+        let ring = self.ring();
+        let oldest = ring.frames.front().map_or(ring.next, |(id, _, _)| *id);
+        let mut frames = Vec::new();
+        if from < oldest {
+            frames.push(json!({
+                "type": "gap",
+                "timestamp": now(),
+                "dropped_bytes": ring.dropped,
+                "dropped_frames": ring.dropped_frames,
+                "message": "older output was dropped",
+            }));
+        }
+        frames.extend(ring.frames.iter().filter(|(id, _, _)| *id >= from).map(|(_, _, frame)| frame.clone()));
+        (frames, ring.next)
+    }
+
+    async fn listen(&self, name: &str, pipe: Option<impl AsyncRead + Unpin>) {
+        let Some(mut pipe) = pipe else { return };
+        let mut buffer = vec![0_u8; 16 << 10];
+        while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
+            self.push(name, read, json!({"data": String::from_utf8_lossy(&buffer[..read])}));
+        }
+    }
+
+    fn push(&self, kind: &str, size: usize, mut frame: Value) {
+        let mut ring = self.ring();
+        let id = ring.next;
+        frame["type"] = json!(kind);
+        frame["id"] = json!(id);
+        frame["timestamp"] = json!(now());
+        ring.next += 1;
+        ring.written += size as u64;
+        ring.held += size as u64;
+        ring.frames.push_back((id, size, frame));
+        while ring.held > ring.cap
+            && let Some((_, size, _)) = ring.frames.pop_front()
+        {
+            ring.held -= size as u64;
+            ring.dropped += size as u64;
+            ring.dropped_frames += 1;
+        }
+        drop(ring);
+        self.news.send_modify(|count| *count += 1);
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

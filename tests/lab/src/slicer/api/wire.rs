@@ -1,0 +1,54 @@
+//! The JSON of VMs, as the API spells it.
+
+use serde_json::{Value, json};
+
+use crate::{
+    daemon::{fleet::{Fleet, Node}, record::Record},
+    host::profile,
+    time,
+};
+
+/// The architecture in the spelling that the variant chooses.
+pub(crate) fn arch(fleet: &Fleet) -> &str {
+    if fleet.variant.is("arch", "amd64") || fleet.variant.is("arch", "go") {
+        profile::go_arch(&fleet.arch)
+    } else {
+        &fleet.arch
+    }
+}
+
+/// A VM in a list: its address without the mask.
+pub(crate) fn node(fleet: &Fleet, node: &Node) -> Value {
+    let record = &node.record;
+    let mut value = json!({
+        "hostname": record.hostname,
+        "ip": record.address.addr().to_string(),
+        "created_at": time::rfc3339(record.created),
+    });
+    if !fleet.variant.is("node-fields", "absent")
+        && let Some(fields) = value.as_object_mut()
+    {
+        fields.insert("hostgroup".into(), json!(record.group));
+        fields.insert("ram_bytes".into(), json!(record.ram_bytes));
+        fields.insert("cpus".into(), json!(record.cpus));
+        fields.insert("arch".into(), json!(arch(fleet)));
+        fields.insert("status".into(), json!(node.state.word()));
+        fields.insert("persistent".into(), json!(record.persistent));
+        if !record.tags.is_empty() {
+            fields.insert("tags".into(), json!(record.tags));
+        }
+    }
+    value
+}
+
+/// A VM just made: its address with the mask.
+pub(crate) fn created(fleet: &Fleet, record: &Record) -> Value {
+    json!({
+        "hostname": record.hostname,
+        "hostgroup": record.group,
+        "ip": record.address.to_string(),
+        "created_at": time::rfc3339(record.created),
+        "arch": arch(fleet),
+        "persistent": record.persistent,
+    })
+}

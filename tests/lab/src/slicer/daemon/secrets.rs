@@ -1,0 +1,148 @@
+//! The daemon's secrets: files in `.secrets/` of its working directory.
+
+use std::{
+    fs, io,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+
+use crate::time;
+
+/// What the API tells about a secret: never its content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Secret {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its size in bytes.
+    pub(crate) size: u64,
+    /// Its mode in octal.
+    pub(crate) permissions: String,
+    /// Its owner.
+    pub(crate) uid: u32,
+    /// Its group.
+    pub(crate) gid: u32,
+    /// When it was last written.
+    pub(crate) mod_time: String,
+}
+
+/// What a request says about a secret.
+#[derive(Debug, Default)]
+pub(crate) struct Change {
+    /// The new content.
+    pub(crate) data: Option<Vec<u8>>,
+    /// The new mode.
+    pub(crate) mode: Option<u32>,
+    /// The new owner.
+    pub(crate) uid: Option<u32>,
+    /// The new group.
+    pub(crate) gid: Option<u32>,
+}
+
+/// The directory of secrets.
+#[derive(Debug, Clone)]
+pub(crate) struct Secrets(PathBuf);
+
+impl Secrets {
+    /// The secrets of the daemon that works in this directory; made when missing unless told not to.
+    pub(crate) fn in_directory(work: &Path, make: bool) -> io::Result<Self> {
+        let path = work.join(".secrets");
+        if make && !path.exists() {
+            fs::create_dir_all(&path)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
+        }
+        Ok(Self(path))
+    }
+
+    /// Whether a name can be that of a secret.
+    pub(crate) fn valid(name: &str) -> bool {
+        !name.is_empty()
+            && name.len() <= 255
+            && !name.starts_with('.')
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    }
+
+    /// All secrets, by name.
+    pub(crate) fn list(&self) -> io::Result<Vec<Secret>> {
+        let mut secrets = Vec::new();
+        for entry in fs::read_dir(&self.0)? {
+            let entry = entry?;
+            let (Ok(name), meta) = (entry.file_name().into_string(), entry.metadata()?) else { continue };
+            if meta.is_file() && Self::valid(&name) {
+                secrets.push(Secret {
+                    name,
+                    size: meta.len(),
+                    permissions: format!("{:04o}", meta.mode() & 0o7777),
+                    uid: meta.uid(),
+                    gid: meta.gid(),
+                    mod_time: time::rfc3339(meta.mtime()),
+                });
+            }
+        }
+        secrets.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(secrets)
+    }
+
+    /// Whether a secret exists.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        Self::valid(name) && self.path(name).is_file()
+    }
+
+    /// Writes a secret that does not exist yet (0600 by default).
+    pub(crate) fn create(&self, name: &str, change: &Change) -> io::Result<()> {
+        let data = change.data.as_deref().unwrap_or_default();
+        self.write(name, data, change.mode.unwrap_or(0o600), change.uid, change.gid)
+    }
+
+    /// Changes a secret: what is not named stays.
+    pub(crate) fn update(&self, name: &str, change: &Change) -> io::Result<()> {
+        let path = self.path(name);
+        let meta = fs::metadata(&path)?;
+        let mode = change.mode.unwrap_or(meta.mode() & 0o7777);
+        let (uid, gid) = (change.uid.unwrap_or(meta.uid()), change.gid.unwrap_or(meta.gid()));
+        if let Some(data) = &change.data {
+            return self.write(name, data, mode, Some(uid), Some(gid));
+        }
+        std::os::unix::fs::chown(&path, Some(uid), Some(gid))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode))
+    }
+
+    /// Removes a secret.
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path(name))
+    }
+
+    /// Copies the chosen secrets (all, when none are named) with mode and owner into a fresh directory.
+    pub(crate) fn copy_to(&self, chosen: Option<&[String]>, target: &Path) -> io::Result<()> {
+        match fs::remove_dir_all(target) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => fs::create_dir_all(target)?,
+        }
+        fs::set_permissions(target, fs::Permissions::from_mode(0o700))?;
+        let names = self.list().unwrap_or_default().into_iter().map(|secret| secret.name);
+        for name in names.filter(|name| chosen.is_none_or(|chosen| chosen.contains(name))) {
+            let (from, to) = (self.path(&name), target.join(&name));
+            let meta = fs::metadata(&from)?;
+            fs::copy(&from, &to)?;
+            std::os::unix::fs::chown(&to, Some(meta.uid()), Some(meta.gid()))?;
+        }
+        Ok(())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Renamed into place: a reader sees the old or the new content, and never a mode too wide.
+    fn write(&self, name: &str, data: &[u8], mode: u32, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
+        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(&self.0)?;
+        io::Write::write_all(&mut file, data)?;
+        if uid.is_some() || gid.is_some() {
+            std::os::unix::fs::fchown(file.as_file(), uid, gid)?;
+        }
+        file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+        file.persist(self.path(name)).map_err(|error| error.error)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! What a VM's kernel would say of its memory and CPUs, as files that are bound over the host's.
+
+use std::{fmt::Write as _, fs, path::{Path, PathBuf}};
+
+use anyhow::Result;
+
+use crate::daemon::record::Record;
+
+/// Global switches that a kubelet wants set, and must find set: it may not set them here.
+const SWITCHES: [(&str, &str); 5] = [
+    ("vm/overcommit_memory", "1"),
+    ("kernel/panic", "10"),
+    ("kernel/panic_on_oops", "1"),
+    ("kernel/keys/root_maxkeys", "1000000"),
+    ("kernel/keys/root_maxbytes", "25000000"),
+];
+
+/// Writes the files; gives each with the path that it covers.
+pub(crate) fn write(directory: &Path, record: &Record) -> Result<Vec<(PathBuf, String)>> {
+    let directory = directory.join("hardware");
+    fs::create_dir_all(&directory)?;
+    let mut files = Vec::new();
+    let mut put = |target: String, text: &str| -> Result<()> {
+        let path = directory.join(target.trim_start_matches('/').replace('/', "-"));
+        fs::write(&path, text)?;
+        files.push((path, target));
+        Ok(())
+    };
+    for (name, value) in SWITCHES {
+        let target = format!("/proc/sys/{name}");
+        if Path::new(&target).exists() {
+            put(target, &format!("{value}\n"))?;
+        }
+    }
+    put("/proc/meminfo".to_owned(), &meminfo(record.ram_bytes))?;
+    if let Ok(text) = fs::read_to_string("/proc/cpuinfo") {
+        put("/proc/cpuinfo".to_owned(), &cpuinfo(&text, record.cpus))?;
+    }
+    let range = if record.cpus == 1 { "0\n".to_owned() } else { format!("0-{}\n", record.cpus - 1) };
+    for name in ["online", "present", "possible"] {
+        put(format!("/sys/devices/system/cpu/{name}"), &range)?;
+    }
+    Ok(files)
+}
+
+/// A fresh machine's memory: nearly all of it free.
+fn meminfo(bytes: u64) -> String {
+    let total = bytes >> 10;
+    let mut text = String::new();
+    for (name, kib) in [
+        ("MemTotal", total),
+        ("MemFree", total / 10 * 8),
+        ("MemAvailable", total / 10 * 9),
+        ("Buffers", total / 100),
+        ("Cached", total / 20),
+        ("SwapCached", 0),
+        ("Active", total / 20),
+        ("Inactive", total / 20),
+        ("SwapTotal", 0),
+        ("SwapFree", 0),
+        ("Dirty", 0),
+        ("Writeback", 0),
+        ("Slab", total / 100),
+        ("SReclaimable", total / 200),
+    ] {
+        let _ = writeln!(text, "{:<16}{kib:>8} kB", format!("{name}:"));
+    }
+    text.push_str("HugePages_Total:       0\nHugePages_Free:        0\nHugepagesize:       2048 kB\n");
+    text
+}
+
+/// The first CPU's lines, once for each that the VM has.
+fn cpuinfo(host: &str, cpus: u32) -> String {
+    let first = host.split("\n\n").next().unwrap_or_default();
+    let renumbered = |number: u32| {
+        first
+            .lines()
+            .map(|line| match line.split_once(':') {
+                Some((key, _)) if matches!(key.trim(), "processor" | "core id" | "apicid" | "initial apicid") => {
+                    format!("{key}: {number}\n")
+                }
+                Some((key, _)) if matches!(key.trim(), "siblings" | "cpu cores") => format!("{key}: {cpus}\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect::<String>()
+    };
+    (0..cpus).map(renumbered).collect::<Vec<_>>().join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A kubelet takes its capacity from these files.
+    #[test]
+    fn the_files_say_what_the_vm_has() {
+        assert!(meminfo(4 << 30).starts_with("MemTotal:        4194304 kB\n"));
+        let text = cpuinfo("processor\t: 0\nmodel name\t: x\ncore id\t: 7\n\nprocessor\t: 1\n", 3);
+        assert_eq!(text.matches("processor").count(), 3);
+        assert!(text.contains("processor\t: 2\nmodel name\t: x\ncore id\t: 2\n"), "{text}");
+    }
+}
