@@ -74,15 +74,7 @@ impl Client {
 
     /// Sends a request to exactly this path, and gives any answer below 400.
     pub(crate) async fn send(&self, method: Method, path: &str, body: Body) -> Result<Response<Incoming>> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "localhost")
-            .header("user-agent", "slicer-stand-in");
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
-        let response = self.exchange(request.body(body)?).await?;
+        let response = self.ask(method, path, body).await?;
         let status = response.status();
         if status.is_client_error() || status.is_server_error() {
             let bytes = response.into_body().collect().await?.to_bytes();
@@ -108,6 +100,19 @@ impl Client {
     /// The JSON at a path joined onto the URL's own.
     pub(crate) async fn get_joined(&self, path: &str) -> Result<Value> {
         json(self.send_joined(Method::GET, path, full("")).await?).await
+    }
+
+    /// Sends a request to exactly this path, and gives any answer.
+    pub(crate) async fn ask(&self, method: Method, path: &str, body: Body) -> Result<Response<Incoming>> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost")
+            .header("user-agent", "slicer-stand-in");
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        self.exchange(request.body(body)?).await
     }
 
     async fn exchange(&self, request: Request<Body>) -> Result<Response<Incoming>> {

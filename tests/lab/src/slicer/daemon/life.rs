@@ -113,6 +113,7 @@ impl Fleet {
             tap,
             group,
             ssh_keys,
+            import_user: record.import_user.clone().or_else(|| self.settings.github_user.clone()),
         };
         let ended = self.machines.boot(&launch).await?;
         self.log(&record.hostname, &format!("Started, IP: {}", record.address.addr()));

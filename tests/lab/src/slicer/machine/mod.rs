@@ -25,6 +25,8 @@ pub(crate) struct Launch {
     pub(crate) group: Group,
     /// Keys for the user.
     pub(crate) ssh_keys: Vec<String>,
+    /// Whose keys on GitHub the guest fetches at its first boot.
+    pub(crate) import_user: Option<String>,
     /// The first boot's script: the request's, else the group's.
     pub(crate) userdata: Option<String>,
 }

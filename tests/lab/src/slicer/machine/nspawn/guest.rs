@@ -21,9 +21,10 @@ pub(crate) const USERDATA_RAN: &str = "/etc/slicer/userdata-ran";
 /// Where the daemon's seed is bound: secrets and userdata.
 pub(crate) const SEED: &str = "/var/lib/slicer-seed";
 
-const UNITS: [(&str, &str); 4] = [
+const UNITS: [(&str, &str); 5] = [
     ("slicer-agent.service", include_str!("guest/slicer-agent.service")),
     ("regen-ssh-host-keys.service", include_str!("guest/regen-ssh-host-keys.service")),
+    ("import-github-keys.service", include_str!("guest/import-github-keys.service")),
     ("slicer-userdata.service", include_str!("guest/slicer-userdata.service")),
     ("slicer-console.service", include_str!("guest/slicer-console.service")),
 ];
@@ -96,6 +97,9 @@ fn user(root: &Path, launch: &Launch) -> Result<()> {
             put(root, &format!("{home}/{name}"), &text, 0o644)?;
             chown(root.join(home).join(name), Some(1000), Some(1000))?;
         }
+    }
+    if let Some(user) = &launch.import_user {
+        put(root, "etc/slicer/github-user", &format!("{user}\n"), 0o644)?;
     }
     let keys: String = launch.ssh_keys.iter().map(|key| format!("{}\n", key.trim())).collect();
     put(root, &format!("{home}/.ssh/authorized_keys"), &keys, 0o600)?;
