@@ -1,16 +1,223 @@
 //! Decisions and secrets on disk: 0600, atomic, versioned. Never progress.
 
+mod lock;
+mod secrets;
+
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use lock::Lock;
+pub use secrets::Secrets;
+
+use crate::failure::{Code, Failure, Result};
+use crate::plan::Decisions;
 use crate::secret::Secret;
 
-/// What only this cluster's operators may know.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Secrets {
-    /// Servers join with it; it also encrypts k3s's bootstrap data.
-    pub server_token: Secret,
-    /// Agents join with it; it cannot make a server.
-    pub agent_token: Secret,
-    /// The cluster's own ed25519 key for its server VMs, OpenSSH PEM.
-    pub ssh_private_key: Secret,
-    /// Its public half, one authorized_keys line.
-    pub ssh_public_key: String,
+/// The version of the file that this program writes and understands.
+const VERSION: u32 = 1;
+
+/// The file's name in the cluster's state directory.
+const FILE: &str = "state.json";
+
+/// What a cluster must never forget.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// [`VERSION`] when it was written.
+    pub version: u32,
+    /// The cluster's name.
+    pub cluster: String,
+    /// Tells two clusters of one name apart.
+    pub id: String,
+    /// Every decision that later runs must repeat.
+    #[serde(default)]
+    pub decisions: Decisions,
+    /// Tokens and keys.
+    pub secrets: Secrets,
+}
+
+/// Only the version: read first, because other versions' fields are not ours to know.
+#[derive(Deserialize)]
+struct Header {
+    version: u32,
+}
+
+impl State {
+    /// Where the state of cluster `name` lives: below `$XDG_STATE_HOME`, else `~/.local/state`.
+    pub fn directory(name: &str) -> Result<PathBuf> {
+        let absolute = |key: &str| {
+            let path = std::env::var_os(key).map(PathBuf::from);
+            path.filter(|path| path.is_absolute())
+        };
+        let base = absolute("XDG_STATE_HOME")
+            .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+            .ok_or_else(|| {
+                Failure::new(
+                    Code::LocalFile,
+                    "cannot tell where to keep the cluster's state",
+                )
+                .because("neither XDG_STATE_HOME nor HOME is set")
+                .hint("export XDG_STATE_HOME=/some/directory")
+            })?;
+        Ok(base.join("slicer-k3s").join(name))
+    }
+
+    /// A new cluster's state, with fresh secrets; nothing is written yet.
+    pub fn create(cluster: &str) -> Result<Self> {
+        let id = Secret::random_hex(8).map_err(no_randomness)?;
+        Ok(Self {
+            version: VERSION,
+            cluster: cluster.to_owned(),
+            id: id.expose().to_owned(),
+            decisions: Decisions::default(),
+            secrets: Secrets::generate(cluster)?,
+        })
+    }
+
+    /// The state in a directory, or `None` where there is none. A file that cannot be read is a failure:
+    /// its secrets are worth more than a fresh start.
+    pub fn open(directory: &Path) -> Result<Option<Self>> {
+        let path = directory.join(FILE);
+        let broken = |cause: String| {
+            Failure::new(Code::LocalFile, format!("cannot read {}", path.display()))
+                .because(cause)
+                .hint("it holds the cluster's only tokens: restore it from a backup, do not delete it")
+        };
+        let text = match fs_err::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(broken(error.to_string())),
+        };
+        // serde_json's messages quote neither keys' values nor lines: no secret can leak through them.
+        let header: Header = serde_json::from_str(&text)
+            .map_err(|error| broken(format!("it is damaged: {error}")))?;
+        if header.version != VERSION {
+            return Err(Failure::new(
+                Code::LocalFile,
+                format!(
+                    "{} has version {}, this program knows {VERSION}",
+                    path.display(),
+                    header.version
+                ),
+            )
+            .because("it was written by another release of slicer-k3s")
+            .hint("use that release, or a newer one"));
+        }
+        let state: Self = serde_json::from_str(&text)
+            .map_err(|error| broken(format!("it is damaged: {error}")))?;
+        Ok(Some(state))
+    }
+
+    /// Writes the state: whole or not at all, readable by its owner only from its first byte on.
+    pub fn save(&self, directory: &Path) -> Result<()> {
+        self.write(directory).map_err(|error| {
+            Failure::new(
+                Code::LocalFile,
+                format!("cannot write {}", directory.join(FILE).display()),
+            )
+            .because(error)
+            .hint(format!("df -h {0}; ls -ld {0}", directory.display()))
+        })
+    }
+
+    fn write(&self, directory: &Path) -> std::io::Result<()> {
+        private_directory(directory)?;
+        let text = serde_json::to_string_pretty(self).map_err(std::io::Error::other)?;
+        // tempfile creates with 0600.
+        let mut file = tempfile::Builder::new()
+            .prefix(".state-")
+            .tempfile_in(directory)?;
+        file.write_all(text.as_bytes())?;
+        file.write_all(b"\n")?;
+        file.as_file().sync_all()?;
+        file.persist(directory.join(FILE))
+            .map_err(|error| error.error)?;
+        // The rename itself must survive a power cut.
+        fs_err::File::open(directory)?.sync_all()
+    }
+}
+
+/// Makes a directory that only its owner can enter, and closes one that others can.
+fn private_directory(directory: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)?;
+    let facts = fs_err::metadata(directory)?;
+    if facts.permissions().mode() & 0o077 != 0 {
+        fs_err::set_permissions(directory, std::fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+fn no_randomness(error: std::io::Error) -> Failure {
+    Failure::new(
+        Code::LocalFile,
+        "cannot make secrets: the system gives no random bytes",
+    )
+    .because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs_err::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_was_saved_is_opened_again_and_nobody_else_can_read_it() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("a/home");
+        assert_eq!(State::open(&dir).unwrap(), None);
+        let state = State::create("home").unwrap();
+        state.save(&dir).unwrap();
+        state.save(&dir).unwrap();
+        assert_eq!(State::open(&dir).unwrap(), Some(state));
+        assert_eq!((mode(&dir), mode(&dir.join(FILE))), (0o700, 0o600));
+        assert_eq!(fs_err::read_dir(&dir).unwrap().count(), 1, "no leftovers");
+    }
+
+    #[test]
+    fn an_open_directory_is_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs_err::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        State::create("home").unwrap().save(dir.path()).unwrap();
+        assert_eq!(mode(dir.path()), 0o700);
+    }
+
+    #[test]
+    fn a_damaged_or_foreign_file_is_refused_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        for (text, word) in [
+            ("", "damaged"),
+            ("{\"version\":1}", "damaged"),
+            ("not json", "damaged"),
+            ("{\"version\":2,\"more\":true}", "version 2"),
+        ] {
+            fs_err::write(&path, text).unwrap();
+            let failure = State::open(dir.path()).unwrap_err();
+            assert!(failure.to_string().contains(word), "{failure}");
+            assert!(failure.to_string().contains("state.json"));
+            assert_eq!(fs_err::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn secrets_do_not_show_in_debug_output_or_errors() {
+        let state = State::create("home").unwrap();
+        let token = state.secrets.server_token.expose().to_owned();
+        assert!(!format!("{state:?}").contains(&token));
+        let dir = tempfile::tempdir().unwrap();
+        let text = serde_json::to_string(&state)
+            .unwrap()
+            .replace("\"id\"", "\"di\"");
+        fs_err::write(dir.path().join(FILE), text).unwrap();
+        assert!(!format!("{:?}", State::open(dir.path()).unwrap_err()).contains(&token));
+    }
 }

@@ -15,6 +15,26 @@ pub enum Arch {
     Aarch64,
 }
 
+impl Arch {
+    /// The architecture that a machine's or Slicer's word means.
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "x86_64" | "amd64" => Some(Self::X86_64),
+            "aarch64" | "arm64" => Some(Self::Aarch64),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Arch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::X86_64 => "x86_64",
+            Self::Aarch64 => "aarch64",
+        })
+    }
+}
+
 /// A host as it was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostFacts {
@@ -40,8 +60,10 @@ pub struct HostFacts {
     pub forwarding: bool,
     /// Addresses with their interface's name.
     pub addresses: Vec<(String, Ipv4Net)>,
-    /// Routes that are not directly connected, and those that are.
+    /// Routes that are not directly connected, and those that are; never the default route.
     pub routes: Vec<Ipv4Net>,
+    /// The interface of the default route.
+    pub default_interface: Option<String>,
     /// TCP ports somebody listens on.
     pub ports: Vec<u16>,
     /// Interface names.
@@ -50,12 +72,67 @@ pub struct HostFacts {
     pub slicer: Option<String>,
     /// The licence file found, absolute.
     pub licence_file: Option<String>,
+    /// Slicer daemons found, ours included, from units and running processes.
+    pub daemons: Vec<FoundDaemon>,
     /// Groups of Slicer daemons found that are not ours (from units and running processes' YAML).
     pub foreign_groups: Vec<String>,
-    /// Our own mark, where this host is enrolled: (cluster name, JSON of its record).
-    pub mark: Option<String>,
+    /// Marks of the clusters that this host is enrolled in: (cluster name, JSON of its record).
+    pub marks: Vec<(String, String)>,
     /// The address this host is reached by, as `SSH_CONNECTION` tells.
     pub ssh_address: Option<Ipv4Addr>,
+    /// Tells two machines apart: machine id and boot id (images are cloned with their machine id).
+    pub identity: String,
     /// Seconds since 1970 by the host's clock.
     pub clock: u64,
+}
+
+/// A Slicer daemon as it was found on a host.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct FoundDaemon {
+    /// The unit's file, or the process.
+    pub source: String,
+    /// Its working directory.
+    pub directory: String,
+    /// The licence file it was given.
+    pub licence_file: Option<String>,
+    /// Its groups' names.
+    pub groups: Vec<String>,
+    /// Its groups' networks.
+    pub networks: Vec<Ipv4Net>,
+    /// Its groups' tap prefixes.
+    pub tap_prefixes: Vec<String>,
+    /// Its API's port.
+    pub api_port: Option<u16>,
+}
+
+impl FoundDaemon {
+    /// Where slicer-k3s keeps every daemon's directory: `<root>/<cluster>/<group>`.
+    pub const ROOT: &str = "/var/lib/slicer-k3s";
+
+    /// The cluster of slicer-k3s that it belongs to, if any.
+    pub fn cluster(&self) -> Option<&str> {
+        let rest = self.directory.strip_prefix(Self::ROOT)?.strip_prefix('/')?;
+        rest.split('/').next().filter(|name| !name.is_empty())
+    }
+}
+
+impl HostFacts {
+    /// RAM in whole GiB, rounded: what the firmware keeps for itself is small.
+    pub fn ram_gb(&self) -> u32 {
+        let half = 1 << 29;
+        u32::try_from((self.ram_bytes + half) >> 30).unwrap_or(u32::MAX)
+    }
+
+    /// Free disk in whole GB.
+    pub fn disk_free_gb(&self) -> u32 {
+        u32::try_from(self.disk_free_bytes / 1_000_000_000).unwrap_or(u32::MAX)
+    }
+
+    /// The record that cluster `name` left on this host.
+    pub fn mark(&self, name: &str) -> Option<&str> {
+        self.marks
+            .iter()
+            .find(|(cluster, _)| cluster == name)
+            .map(|(_, record)| record.as_str())
+    }
 }

@@ -1,13 +1,29 @@
 //! Every decision made: names, CIDRs, ports, versions. Pure: (config, state, facts) → plan.
 
+mod capacity;
+mod clashes;
+mod decide;
+mod decisions;
 mod facts;
+mod fit;
+mod found;
+mod groups;
+mod lan;
+mod pool;
+mod render;
+mod survey;
+#[cfg(test)]
+mod tests;
 
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-pub use facts::{Arch, HostFacts};
+pub use decide::decide;
+pub use decisions::{Decisions, Group};
+pub use facts::{Arch, FoundDaemon, HostFacts};
+pub use render::render;
 
 /// What a daemon's group is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,290 @@
+//! Whether single values that are right by themselves agree with each other.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use ipnet::Ipv4Net;
+
+use super::problem::Problems;
+use super::walk::Values;
+use super::{Config, Ssh, keys, suggest};
+
+/// Keys of k3s's config.yaml that the plan decides, with where the user sets them instead.
+const OWN_SERVER_ARGS: [(&str, &str); 15] = [
+    ("token", "made by slicer-k3s"),
+    ("token-file", "made by slicer-k3s"),
+    ("agent-token", "made by slicer-k3s"),
+    ("agent-token-file", "made by slicer-k3s"),
+    ("server", "decided by the plan"),
+    ("cluster-init", "decided by the plan"),
+    ("node-name", "decided by the plan"),
+    ("node-ip", "decided by the plan"),
+    ("data-dir", "must stay where k3s puts it"),
+    ("datastore-endpoint", "etcd on the servers is the datastore"),
+    ("secrets-encryption", "always on"),
+    ("tls-san", "written as control-plane.tls-san"),
+    ("disable", "written as k3s.disable"),
+    ("cluster-cidr", "written as k3s.cluster-cidr"),
+    ("service-cidr", "written as k3s.service-cidr"),
+];
+
+/// Flags of the autoscaler that the plan decides.
+const OWN_AUTOSCALER_ARGS: [(&str, &str); 6] = [
+    ("cloud-provider", "always slicer"),
+    ("cloud-config", "written by slicer-k3s"),
+    ("namespace", "decided by slicer-k3s"),
+    ("nodes", "decided by the plan"),
+    ("kubeconfig", "the autoscaler runs in the cluster"),
+    ("expander", "written as autoscaler.expander"),
+];
+
+/// Adds what does not agree.
+pub(super) fn check(config: &Config, values: &Values, problems: &mut Problems<'_>) {
+    servers(config, values, problems);
+    workers(config, values, problems);
+    networks(config, values, problems);
+    twice(config, values, problems);
+    ports(config, values, problems);
+    versions(config, values, problems);
+    owned(config, values, problems);
+}
+
+fn servers(config: &Config, values: &Values, problems: &mut Problems<'_>) {
+    let control_plane = &config.control_plane;
+    let (place, count) = (
+        values.place("control-plane.hosts"),
+        control_plane.hosts.len(),
+    );
+    let names: Vec<&str> = config.hosts.iter().map(|host| host.name.as_str()).collect();
+    for host in &control_plane.hosts {
+        if config.host(host).is_some() {
+            continue;
+        }
+        let hint = match suggest::nearest(host, &names) {
+            Some(name) => format!("did you mean \"{name}\"?"),
+            None => format!("known hosts: {}", names.join(", ")),
+        };
+        let key = if values.has("control-plane.host") {
+            "control-plane.host"
+        } else {
+            "control-plane.hosts"
+        };
+        problems.add_with_hint(
+            values.place(key),
+            format!("there is no [hosts.{host}]"),
+            hint,
+        );
+    }
+    if count == 0 {
+        problems.add(place, "`control-plane.hosts` is empty");
+    }
+    if !matches!(control_plane.servers, 1 | 3 | 5) {
+        let (at, why) = if values.has("control-plane.servers") {
+            (
+                values.place("control-plane.servers"),
+                "`control-plane.servers`",
+            )
+        } else {
+            (place, "the number of `control-plane.hosts`")
+        };
+        problems.add_with_hint(
+            at,
+            format!("{why} must be 1, 3 or 5, not {}", control_plane.servers),
+            "an even number of servers survives no more losses than one fewer",
+        );
+    } else if count > 1 && u32::try_from(count) != Ok(control_plane.servers) {
+        problems.add_with_hint(
+            place,
+            format!(
+                "{} servers do not spread evenly over {count} hosts",
+                control_plane.servers
+            ),
+            "name one host for all servers, or as many hosts as servers",
+        );
+    }
+    if count > 1 {
+        if control_plane.cidr.is_some() {
+            problems.add_with_hint(
+                values.place("control-plane.cidr"),
+                "one network cannot serve servers on several hosts",
+                "leave `cidr` out: every host gets its own",
+            );
+        }
+        let longest = keys::GROUP_LENGTH - 2;
+        if control_plane.group.len() > longest {
+            problems.add(
+                values.place("control-plane.group"),
+                format!("`control-plane.group` may have {longest} characters where servers are spread: each host's group gets `-a`, `-b` and so on"),
+            );
+        }
+    }
+}
+
+fn workers(config: &Config, values: &Values, problems: &mut Problems<'_>) {
+    for host in &config.hosts {
+        let Some(workers) = &host.workers else {
+            continue;
+        };
+        if workers.max.is_some_and(|max| max < workers.min) {
+            let path = format!("hosts.{}.workers.min", host.name);
+            problems.add(values.place(&path), format!("`{path}` is more than `max`"));
+        }
+    }
+}
+
+/// Everything that must not overlap, with its path.
+fn networks(config: &Config, values: &Values, problems: &mut Problems<'_>) {
+    let mut seen: Vec<(String, Ipv4Net)> = vec![
+        ("k3s.cluster-cidr".to_owned(), config.k3s.cluster_cidr),
+        ("k3s.service-cidr".to_owned(), config.k3s.service_cidr),
+    ];
+    if overlap(seen[0].1, seen[1].1) {
+        problems.add(
+            values.place("k3s.service-cidr"),
+            format!(
+                "`k3s.service-cidr` overlaps `k3s.cluster-cidr` ({})",
+                seen[0].1
+            ),
+        );
+    }
+    let groups = config
+        .control_plane
+        .cidr
+        .map(|cidr| ("control-plane.cidr".to_owned(), cidr));
+    let workers = config.hosts.iter().filter_map(|host| {
+        let cidr = host.workers.as_ref()?.cidr?;
+        Some((format!("hosts.{}.workers.cidr", host.name), cidr))
+    });
+    for (path, cidr) in groups.into_iter().chain(workers) {
+        if let Some((other, net)) = seen.iter().find(|(_, net)| overlap(*net, cidr)) {
+            problems.add(
+                values.place(&path),
+                format!("`{path}` overlaps `{other}` ({net})"),
+            );
+        }
+        for host in &config.hosts {
+            if host
+                .lan_address
+                .is_some_and(|address| cidr.contains(&address))
+            {
+                problems.add(
+                    values.place(&path),
+                    format!("`{path}` holds the LAN address of {}", host.name),
+                );
+            }
+        }
+        seen.push((path, cidr));
+    }
+}
+
+fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
+    a.contains(&b) || b.contains(&a)
+}
+
+/// Hosts and groups that are named twice in another guise.
+fn twice(config: &Config, values: &Values, problems: &mut Problems<'_>) {
+    let mut machines = HashMap::new();
+    let mut addresses = HashMap::new();
+    let mut groups = HashMap::new();
+    let mut note = |problem: Option<(String, String)>| {
+        if let Some((path, message)) = problem {
+            problems.add(values.place(&path), message);
+        }
+    };
+    for (_, name) in config.control_plane.groups() {
+        note(again(
+            &mut groups,
+            name,
+            "control-plane.group".to_owned(),
+            "group",
+        ));
+    }
+    for host in &config.hosts {
+        let path = |key: &str| format!("hosts.{}.{key}", host.name);
+        let machine = match &host.ssh {
+            Ssh::Local => "this machine".to_owned(),
+            // Another user on the same machine is the same machine.
+            Ssh::Target(target) => format!(
+                "{} port {} through {}",
+                target.rsplit('@').next().unwrap_or(target).to_lowercase(),
+                host.port.unwrap_or(22),
+                host.jump.as_deref().unwrap_or("nothing")
+            ),
+        };
+        note(again(&mut machines, machine, path("ssh"), "machine"));
+        if let Some(address) = host.lan_address {
+            note(again(
+                &mut addresses,
+                address,
+                path("lan-address"),
+                "address",
+            ));
+        }
+        if let Some(group) = host
+            .workers
+            .as_ref()
+            .and_then(|workers| workers.group.clone())
+        {
+            note(again(&mut groups, group, path("workers.group"), "group"));
+        }
+    }
+}
+
+fn again<K: Hash + Eq>(
+    seen: &mut HashMap<K, String>,
+    key: K,
+    path: String,
+    what: &str,
+) -> Option<(String, String)> {
+    if let Some(first) = seen.get(&key) {
+        let message = format!("`{path}` is the same {what} as `{first}`");
+        return Some((path, message));
+    }
+    seen.insert(key, path);
+    None
+}
+
+/// Two daemons on one host need two ports.
+fn ports(config: &Config, values: &Values, problems: &mut Problems<'_>) {
+    let Some(port) = config.control_plane.api_port else {
+        return;
+    };
+    for name in &config.control_plane.hosts {
+        let workers = config.host(name).and_then(|host| host.workers.as_ref());
+        if workers.is_some_and(|workers| workers.api_port == Some(port)) {
+            let path = format!("hosts.{name}.workers.api-port");
+            problems.add(
+                values.place(&path),
+                format!("`{path}` is the same port as `control-plane.api-port`"),
+            );
+        }
+    }
+}
+
+fn versions(config: &Config, values: &Values, problems: &mut Problems<'_>) {
+    if config.k3s.version.is_some() && values.has("k3s.channel") {
+        problems.add(
+            values.place("k3s.channel"),
+            "`k3s.version` and `k3s.channel` are both given: one of them is enough",
+        );
+    }
+}
+
+fn owned(config: &Config, values: &Values, problems: &mut Problems<'_>) {
+    let mut complain = |section: &str, key: &str, why: &str| {
+        problems.add(
+            values.place(section),
+            format!("`{section}.{key}` cannot be set here: {why}"),
+        );
+    };
+    for (key, why) in OWN_SERVER_ARGS {
+        if config.k3s.server_args.contains_key(key) {
+            complain("k3s.server-args", key, why);
+        }
+    }
+    for (key, why) in OWN_AUTOSCALER_ARGS {
+        if config.autoscaler.args.contains_key(key) {
+            complain("autoscaler.args", key, why);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Formats of single values: what a label, a network, an SSH target may look like.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::Ipv4Net;
+
+/// Why a text is not what it should be, and what to write instead.
+pub(super) type Complaint = (String, Option<String>);
+
+fn no<T>(why: impl Into<String>) -> Result<T, Complaint> {
+    Err((why.into(), None))
+}
+
+fn no_but<T>(why: impl Into<String>, instead: impl Into<String>) -> Result<T, Complaint> {
+    Err((why.into(), Some(instead.into())))
+}
+
+/// One line without control characters, not empty: safe in every file that we write.
+pub(super) fn line(text: &str) -> Result<(), Complaint> {
+    if text.trim().is_empty() {
+        return no("must not be empty");
+    }
+    if text.chars().any(char::is_control) {
+        return no("must be one line without control characters");
+    }
+    if text.len() > 4096 {
+        return no("is longer than 4096 bytes");
+    }
+    Ok(())
+}
+
+/// A DNS label: what host, group and cluster names become part of.
+pub(super) fn label(text: &str, longest: usize) -> Result<(), Complaint> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    if text.is_empty() {
+        return no("must not be empty");
+    }
+    if text.len() > longest {
+        return no(format!(
+            "has {} characters; {longest} are allowed",
+            text.chars().count()
+        ));
+    }
+    if text.chars().all(|c| plain(c) || c == '-')
+        && text.starts_with(plain)
+        && text.ends_with(plain)
+    {
+        return Ok(());
+    }
+    let tamed: String = text
+        .to_lowercase()
+        .chars()
+        .map(|c| if plain(c) { c } else { '-' })
+        .collect();
+    let tamed = tamed.trim_matches('-');
+    let why = "may hold a–z, 0–9 and inner dashes only";
+    if tamed.is_empty() {
+        return no(why);
+    }
+    no_but(why, format!("for example \"{tamed}\""))
+}
+
+/// A user name or host name that neither a shell nor ssh's option parser can take for something else.
+fn word(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 255
+        && !text.starts_with('-')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+/// A host name, or an address, IPv6 also in brackets.
+fn host(text: &str) -> bool {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(text);
+    word(text) || bare.parse::<IpAddr>().is_ok()
+}
+
+/// `[user@]host`, an alias, or `local`.
+pub(super) fn ssh(text: &str) -> Result<(), Complaint> {
+    if let Some(rest) = text.strip_prefix("ssh://") {
+        return no_but("is not written as a URL", format!("\"{rest}\""));
+    }
+    let (user, target) = match text.rsplit_once('@') {
+        Some((user, target)) => (Some(user), target),
+        None => (None, text),
+    };
+    if user.is_some_and(|user| !word(user)) {
+        return no("has a user name with characters that are not allowed");
+    }
+    if host(target) {
+        return Ok(());
+    }
+    if let Some((name, port)) = target.rsplit_once(':')
+        && host(name)
+        && port.parse::<u16>().is_ok()
+    {
+        return no_but("holds a port", format!("write `port = {port}` beside it"));
+    }
+    no("is not `[user@]host`, an alias of your SSH configuration, or `local`")
+}
+
+/// Comma-separated `[user@]host[:port]`.
+pub(super) fn jump(text: &str) -> Result<(), Complaint> {
+    for hop in text.split(',') {
+        let name = match hop.rsplit_once(':') {
+            Some((name, port)) if port.parse::<u16>().is_ok_and(|port| port > 0) => name,
+            _ => hop,
+        };
+        let (user, target) = name.rsplit_once('@').unwrap_or(("user", name));
+        if !word(user) || !host(target) {
+            return no("is not `[user@]host[:port]`, separated by commas");
+        }
+    }
+    Ok(())
+}
+
+/// A private network with no bit set beyond its prefix.
+pub(super) fn network(text: &str) -> Result<Ipv4Net, Complaint> {
+    let Ok(net) = text.parse::<Ipv4Net>() else {
+        return no("is not an IPv4 network, such as \"192.168.137.0/24\"");
+    };
+    if !private(net.addr()) || !private(net.broadcast()) {
+        return no("is not private (10/8, 172.16/12, 192.168/16 or 100.64/10)");
+    }
+    if net.trunc() != net {
+        return no_but("has bits beyond its prefix", format!("\"{}\"", net.trunc()));
+    }
+    if !(8..=28).contains(&net.prefix_len()) {
+        return no("must be between /8 and /28");
+    }
+    Ok(net)
+}
+
+/// A private or carrier-grade address.
+pub(super) fn address(text: &str) -> Result<Ipv4Addr, Complaint> {
+    match text.parse::<Ipv4Addr>() {
+        Ok(address) if private(address) => Ok(address),
+        Ok(_) => no("is not private (10/8, 172.16/12, 192.168/16 or 100.64/10)"),
+        Err(_) => no("is not an IPv4 address"),
+    }
+}
+
+/// RFC 1918, and RFC 6598 which overlays use.
+fn private(address: Ipv4Addr) -> bool {
+    let [a, b, ..] = address.octets();
+    address.is_private() || (a == 100 && (64..128).contains(&b))
+}
+
+/// `SHA256:` and 43 characters of base64, as ssh-keygen -l prints.
+pub(super) fn fingerprint(text: &str) -> Result<(), Complaint> {
+    let ok = text.strip_prefix("SHA256:").is_some_and(|rest| {
+        let rest = rest.trim_end_matches('=');
+        rest.len() == 43
+            && rest
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
+    });
+    if ok {
+        return Ok(());
+    }
+    no_but(
+        "is not a SHA256 fingerprint",
+        "on that host: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
+    )
+}
+
+/// `v1.34.4+k3s1`, release candidates included.
+pub(super) fn version(text: &str) -> Result<(), Complaint> {
+    let parsed = text
+        .strip_prefix('v')
+        .and_then(|rest| semver::Version::parse(rest).ok());
+    if parsed.is_some_and(|version| version.build.as_str().starts_with("k3s")) {
+        return Ok(());
+    }
+    no("is not a k3s version, such as \"v1.34.4+k3s1\"")
+}
+
+/// An `https://` or `http://` URL without blanks.
+pub(super) fn url(text: &str) -> Result<(), Complaint> {
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    if rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace)) {
+        return Ok(());
+    }
+    no("is not an https:// URL")
+}
+
+/// One line of an `authorized_keys` file, without options.
+pub(super) fn public_key(text: &str) -> Result<(), Complaint> {
+    if text.contains("PRIVATE KEY") {
+        return no_but(
+            "is a private key: it must not stand here",
+            "the content of the .pub file beside it",
+        );
+    }
+    line(text)?;
+    if russh::keys::ssh_key::PublicKey::from_openssh(text.trim()).is_ok() {
+        return Ok(());
+    }
+    no("is not a public SSH key, such as \"ssh-ed25519 AAAA… you@laptop\"")
+}

@@ -1,0 +1,207 @@
+use insta::assert_snapshot;
+
+use super::*;
+
+const TWO: &str = r#"
+name = "home"
+[control-plane]
+host = "n100"
+[hosts.n100]
+ssh = "alex@192.168.1.11"
+[hosts.pi5]
+ssh = "pi@192.168.1.13"
+"#;
+
+fn told(text: &str) -> String {
+    match parse(text, "cluster.toml") {
+        Ok(_) => "nothing wrong".to_owned(),
+        Err(problems) => problems
+            .iter()
+            .map(|problem| match &problem.hint {
+                Some(hint) => format!("{problem} ({hint})"),
+                None => problem.to_string(),
+            })
+            .collect::<Vec<_>>()
+            .join("\n"),
+    }
+}
+
+#[test]
+fn two_hosts_fit_in_ten_lines_and_the_defaults_are_the_manuals() {
+    let config = parse(TWO, "cluster.toml").unwrap();
+    assert!(TWO.trim().lines().count() <= 10);
+    assert_eq!(config.control_plane.servers, 3);
+    assert_eq!(config.control_plane.hosts, ["n100"]);
+    assert_eq!(
+        (config.control_plane.cpu, config.control_plane.ram_gb),
+        (2, 4)
+    );
+    assert!(config.hosts[0].workers.is_none());
+    assert_eq!(config.hosts[1].workers.as_ref().unwrap().max, None);
+    assert_eq!(config.k3s.cluster_cidr.to_string(), "10.42.0.0/16");
+    assert_eq!(config.autoscaler.expander, "random");
+}
+
+#[test]
+fn an_only_host_runs_servers_and_agents() {
+    let config = parse("name = 'x'\n[hosts.box]\nssh = 'local'", "c").unwrap();
+    assert_eq!(config.hosts[0].ssh, Ssh::Local);
+    assert_eq!(config.control_plane.hosts, ["box"]);
+    assert!(config.hosts[0].workers.is_some());
+}
+
+#[test]
+fn hosts_keep_the_files_order() {
+    let text = "name='x'\ncontrol-plane.host='z'\n[hosts.z]\nssh='z'\n[hosts.a]\nssh='a'";
+    let config = parse(text, "c").unwrap();
+    let names: Vec<_> = config.hosts.iter().map(|host| &host.name).collect();
+    assert_eq!(names, ["z", "a"]);
+}
+
+#[test]
+fn every_mistake_is_told_at_once_with_its_place() {
+    assert_snapshot!(told(r#"
+name = "Home Lab"
+colour = "red"
+[control-plane]
+server = 3
+cpu = "2"
+[hosts.n100]
+ssh = "-oProxyCommand=id"
+port = 70000
+worker = true
+[hosts.pi_5]
+ssh = "pi@192.168.1.13:22"
+host-key = "MD5:00"
+workers = { ram_gb = 4, cidr = "192.168.138.1/24", group = "k3s-agents-10" }
+[autoscaler]
+expander = "price"
+"#), @r#"
+    cluster.toml:2:8: `name` may hold a–z, 0–9 and inner dashes only (for example "home-lab")
+    cluster.toml:3:1: unknown key `colour` (known here: name, ssh-keys, control-plane, hosts, k3s, autoscaler)
+    cluster.toml:4:2: which host runs the servers? ([control-plane] with a line `host = "n100"`)
+    cluster.toml:5:1: unknown key `server` (did you mean `servers`?)
+    cluster.toml:6:7: `control-plane.cpu` must be a whole number, not a text
+    cluster.toml:8:7: `hosts.n100.ssh` is not `[user@]host`, an alias of your SSH configuration, or `local`
+    cluster.toml:9:8: `hosts.n100.port` must be between 1 and 65535
+    cluster.toml:10:1: unknown key `worker` (did you mean `workers`?)
+    cluster.toml:11:8: host name `pi_5` may hold a–z, 0–9 and inner dashes only (for example "pi-5")
+    cluster.toml:12:7: `hosts.pi_5.ssh` holds a port (write `port = 22` beside it)
+    cluster.toml:13:12: `hosts.pi_5.host-key` is not a SHA256 fingerprint (on that host: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)
+    cluster.toml:14:13: unknown key `ram_gb` (did you mean `ram-gb`?)
+    cluster.toml:14:32: `hosts.pi_5.workers.cidr` has bits beyond its prefix ("192.168.138.0/24")
+    cluster.toml:14:60: `hosts.pi_5.workers.group` has 13 characters; 12 are allowed
+    cluster.toml:16:12: `autoscaler.expander` cannot be `price`: Slicer's provider has no prices, and the autoscaler would stop at once (one of `random`, `most-pods`, `least-waste`)
+    "#);
+}
+
+#[test]
+fn contradictions_are_told() {
+    assert_snapshot!(told(r#"
+name = "home"
+[control-plane]
+hosts = ["a", "c"]
+cidr = "192.168.137.0/24"
+[hosts.a]
+ssh = "me@10.0.0.1"
+workers = { min = 3, max = 2 }
+[hosts.b]
+ssh = "you@10.0.0.1"
+workers = { cidr = "10.42.7.0/24", group = "k3s-cp-a" }
+[k3s]
+version = "v1.34.4+k3s1"
+channel = "latest"
+server-args = { token = "x" }
+"#), @r#"
+    cluster.toml:4:9: there is no [hosts.c] (known hosts: a, b)
+    cluster.toml:4:9: the number of `control-plane.hosts` must be 1, 3 or 5, not 2 (an even number of servers survives no more losses than one fewer)
+    cluster.toml:5:8: one network cannot serve servers on several hosts (leave `cidr` out: every host gets its own)
+    cluster.toml:8:19: `hosts.a.workers.min` is more than `max`
+    cluster.toml:10:7: `hosts.b.ssh` is the same machine as `hosts.a.ssh`
+    cluster.toml:11:20: `hosts.b.workers.cidr` overlaps `k3s.cluster-cidr` (10.42.0.0/16)
+    cluster.toml:11:44: `hosts.b.workers.group` is the same group as `control-plane.group`
+    cluster.toml:14:11: `k3s.version` and `k3s.channel` are both given: one of them is enough
+    cluster.toml:15:15: `k3s.server-args.token` cannot be set here: made by slicer-k3s
+    "#);
+}
+
+#[test]
+fn broken_toml_is_told_once_a_line_and_the_rest_is_still_checked() {
+    assert_snapshot!(told("name = \n[hosts.a]\nssh = \"a\nport = 99999\nprot = 1\n"), @r#"
+    cluster.toml:1:8: not TOML: string values must be quoted, expected literal string
+    cluster.toml:3:9: not TOML: invalid basic string, expected `"`
+    cluster.toml:4:8: `hosts.a.port` must be between 1 and 65535
+    cluster.toml:5:1: unknown key `prot` (known here: ssh, port, key-file, jump, host-key, sudo-password-file, lan-address, licence-file, workers)
+    "#);
+}
+
+#[test]
+fn what_is_missing_is_told() {
+    assert_snapshot!(told("\n\n"), @r#"
+    cluster.toml:1:1: is empty (slicer-k3s init asks for what it needs and writes the file)
+    "#);
+    assert_snapshot!(told("[hosts.a]\n[hosts.b]\nssh='b'"), @r#"
+    cluster.toml:1:1: `name` is missing (name = "home")
+    cluster.toml:1:1: which host runs the servers? ([control-plane] with a line `host = "a"`)
+    cluster.toml:1:8: `hosts.a` does not say how to reach it (ssh = "user@address", or ssh = "local" for this machine)
+    "#);
+    assert_snapshot!(told("name='x'\nhosts = 3"), @r#"
+    cluster.toml:2:1: `hosts` must be a table: [hosts]
+    "#);
+    assert_snapshot!(told("name='x'\n[control-plane]\nservers=2\n[hosts.a]\nssh='a'"), @r#"
+    cluster.toml:3:9: `control-plane.servers` must be 1, 3 or 5, not 2 (an even number of servers survives no more losses than one fewer)
+    "#);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cluster.toml");
+    let why = |path: &Path| load(path).unwrap_err()[0].message.clone();
+    assert_eq!(why(&path), "does not exist");
+    assert_eq!(why(dir.path()), "is not a file");
+    fs_err::write(&path, b"name = \"\xff\"").unwrap();
+    let problem = &load(&path).unwrap_err()[0];
+    assert_eq!(problem.message, "is not UTF-8 text");
+    assert_eq!(problem.place, Place { line: 1, column: 9 });
+}
+
+#[test]
+fn targets_that_a_shell_or_ssh_would_misread_are_refused() {
+    for bad in [
+        "-x",
+        "a b",
+        "a;b",
+        "$(id)",
+        "me@-x",
+        "a@b@c d",
+        "",
+        "ssh://me@a",
+        "a:22",
+    ] {
+        assert!(format::ssh(bad).is_err(), "{bad}");
+    }
+    for good in [
+        "n100",
+        "me@n100",
+        "me@10.0.0.1",
+        "fe80::1",
+        "me@[fe80::1]",
+        "n100.lan",
+    ] {
+        assert!(format::ssh(good).is_ok(), "{good}");
+    }
+    assert!(format::jump("me@a:22,b").is_ok());
+    assert!(format::jump("me@a,-b").is_err());
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(256))]
+    /// Whatever the file holds, it is an answer, never a panic.
+    #[test]
+    fn reading_never_panics(text in "(name|hosts|ssh|workers|k3s|[\\[\\]={}.\"'a\n 0-9-]){0,40}", more in ".{0,40}") {
+        let _ = parse(&text, "c");
+        let _ = parse(&more, "c");
+        let _ = parse(&format!("{TWO}{text}{more}"), "c");
+    }
+}

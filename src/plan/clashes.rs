@@ -1,0 +1,90 @@
+//! Whether the daemons, decided or new, still agree with what is on the hosts now, and with each other.
+
+use super::Daemon;
+use super::facts::HostFacts;
+use super::pool::overlap;
+use crate::failure::{Code, Failure};
+
+/// Everything that clashes.
+pub(super) fn check(daemons: &[Daemon], facts: &[HostFacts]) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    for (n, daemon) in daemons.iter().enumerate() {
+        for host in facts {
+            failures.extend(with_host(daemon, host));
+        }
+        for other in &daemons[..n] {
+            failures.extend(with_daemon(daemon, other));
+        }
+    }
+    failures
+}
+
+fn with_host(daemon: &Daemon, host: &HostFacts) -> Option<Failure> {
+    let own = |interface: &str| host.name == daemon.host && interface == daemon.bridge();
+    let address = host
+        .addresses
+        .iter()
+        .find(|(interface, net)| overlap(net.trunc(), daemon.cidr) && !own(interface))
+        .map(|(interface, net)| format!("{interface} of {} has the address {net}", host.name));
+    // A wider route is no clash: the narrower one wins. A narrower one takes VMs away.
+    let route = host
+        .routes
+        .iter()
+        .find(|route| daemon.cidr.contains(*route) && **route != daemon.cidr)
+        .map(|route| format!("{} has a route to {route}", host.name));
+    let foreign = host
+        .daemons
+        .iter()
+        .filter(|found| !found.groups.contains(&daemon.group))
+        .find(|found| {
+            found
+                .networks
+                .iter()
+                .any(|net| overlap(net.trunc(), daemon.cidr))
+        })
+        .map(|found| {
+            format!(
+                "the Slicer daemon of {} on {} has it",
+                found.source, host.name
+            )
+        });
+    let cause = address.or(foreign).or(route)?;
+    Some(
+        Failure::new(
+            Code::PlanConflict,
+            format!(
+                "network {} of group {} on {} is in use",
+                daemon.cidr, daemon.group, daemon.host
+            ),
+        )
+        .because(cause)
+        .hint("choose another `cidr` in cluster.toml for a new group; for one that exists, change the other network"),
+    )
+}
+
+fn with_daemon(daemon: &Daemon, other: &Daemon) -> Option<Failure> {
+    let same_host = daemon.host == other.host;
+    let (a, b) = (&daemon.tap_prefix, &other.tap_prefix);
+    let what = if daemon.group == other.group {
+        format!("two groups are called {}", daemon.group)
+    } else if overlap(daemon.cidr, other.cidr) {
+        format!("networks {} and {} overlap", daemon.cidr, other.cidr)
+    } else if same_host && daemon.api_port == other.api_port {
+        format!("both have port {}", daemon.api_port)
+    } else if same_host && (a.starts_with(b.as_str()) || b.starts_with(a.as_str())) {
+        format!("tap prefixes {b} and {a} begin alike")
+    } else {
+        return None;
+    };
+    Some(
+        Failure::new(
+            Code::PlanConflict,
+            format!(
+                "groups {} on {} and {} on {} clash",
+                other.group, other.host, daemon.group, daemon.host
+            ),
+        )
+        .because(what)
+        .hint("choose other values for one of them in cluster.toml"),
+    )
+}

@@ -1,0 +1,384 @@
+//! (configuration, earlier decisions, facts) → plan, or everything that stands against it.
+
+use super::decisions::Decisions;
+use super::facts::HostFacts;
+use super::groups::{self, Draft};
+use super::pool::Pool;
+use super::{Autoscaler, Daemon, Host, K3s, Plan, Role, Server, capacity, clashes, fit, lan};
+use crate::config::Config;
+use crate::failure::{Code, Failure};
+
+/// Decides everything. `absent` are hosts that could not be looked at, with the reason.
+pub fn decide(
+    config: &Config,
+    decisions: &Decisions,
+    facts: &[HostFacts],
+    absent: &[(String, String)],
+    k3s_version: &str,
+) -> Result<Plan, Vec<Failure>> {
+    // The file's order, whatever order the looks came back in.
+    let ordered: Vec<HostFacts> = config
+        .hosts
+        .iter()
+        .filter_map(|host| facts.iter().find(|facts| facts.name == host.name).cloned())
+        .collect();
+    let facts = ordered.as_slice();
+    let mut draft = Draft {
+        config,
+        decisions,
+        pool: Pool::new(config, decisions, facts),
+        failures: fit::check(config, decisions, facts),
+        reasons: Vec::new(),
+        daemons: Vec::new(),
+    };
+    draft.control_plane_is_here(facts, absent);
+    let hosts = draft.hosts(facts);
+    for host in facts {
+        draft.control_plane(host);
+    }
+    for host in facts {
+        draft.workers(host);
+    }
+    let servers = draft.servers();
+    draft.failures.extend(clashes::check(&draft.daemons, facts));
+    draft.addresses(servers.len());
+    let k3s = draft.k3s(k3s_version);
+    draft.remarks(facts, &servers);
+    let absent = groups::unseen(config, facts, absent);
+    if !draft.failures.is_empty() {
+        return Err(draft.failures);
+    }
+    Ok(Plan {
+        cluster: config.name.clone(),
+        hosts,
+        daemons: draft.daemons,
+        servers,
+        k3s,
+        autoscaler: Autoscaler {
+            chart_repo: config.autoscaler.chart_repo.clone(),
+            chart_version: config.autoscaler.chart_version.clone(),
+            image: config.autoscaler.image.clone(),
+            tag: config.autoscaler.tag.clone(),
+            expander: config.autoscaler.expander.clone(),
+            args: config.autoscaler.args.clone(),
+            values: config.autoscaler.values.clone(),
+        },
+        ssh_keys: config.ssh_keys.clone(),
+        absent,
+        reasons: draft.reasons,
+    })
+}
+
+impl Draft<'_> {
+    /// Without its servers a new cluster cannot begin; an old one can do without a host that is off.
+    fn control_plane_is_here(&mut self, facts: &[HostFacts], absent: &[(String, String)]) {
+        if !self.decisions.servers.is_empty() {
+            return;
+        }
+        for host in &self.config.control_plane.hosts {
+            if facts.iter().any(|facts| facts.name == *host) {
+                continue;
+            }
+            let why = absent
+                .iter()
+                .find(|(name, _)| name == host)
+                .map_or("it was not looked at", |(_, why)| why.as_str());
+            self.failures.push(
+                Failure::new(
+                    Code::PlanConflict,
+                    format!("{host} is to run servers but cannot be looked at"),
+                )
+                .because(why)
+                .hint(format!(
+                    "bring {host} up, or name another host in [control-plane] of cluster.toml"
+                )),
+            );
+        }
+    }
+
+    fn hosts(&mut self, facts: &[HostFacts]) -> Vec<Host> {
+        let mut hosts: Vec<(Host, lan::Lan)> = Vec::new();
+        for host in facts {
+            let configured = self.config.host(&host.name);
+            let decided = self.decisions.lan_addresses.get(&host.name).copied();
+            let lan = match lan::choose(host, configured.and_then(|host| host.lan_address), decided)
+            {
+                Ok(lan) => lan,
+                Err(failure) => {
+                    self.failures.push(failure);
+                    continue;
+                }
+            };
+            self.reason(
+                &host.name,
+                format!(
+                    "{}, {}, {} cores, {} GB RAM, {} GB free, {}",
+                    host.model,
+                    host.arch,
+                    host.cores,
+                    host.ram_gb(),
+                    host.disk_free_gb(),
+                    host.os
+                ),
+            );
+            self.reason(
+                format!("{} address", host.name),
+                format!("{}: {}", lan.address, lan.why),
+            );
+            for (other, other_lan) in &hosts {
+                self.failures
+                    .extend(neighbours((&host.name, &lan), (&other.name, other_lan)));
+            }
+            let licence_file = configured
+                .and_then(|host| host.licence_file.clone())
+                .or_else(|| host.licence_file.clone());
+            let host = Host {
+                name: host.name.clone(),
+                lan_address: lan.address,
+                arch: host.arch,
+                licence_file,
+                slicer_installed: host.slicer.is_some(),
+            };
+            hosts.push((host, lan));
+        }
+        hosts.into_iter().map(|(host, _)| host).collect()
+    }
+
+    /// The servers: as decided once, else numbered over the control plane's groups.
+    fn servers(&mut self) -> Vec<Server> {
+        let wanted = self.config.control_plane.servers;
+        let decided = &self.decisions.servers;
+        if decided.is_empty() {
+            return self
+                .daemons
+                .iter()
+                .filter(|daemon| daemon.role == Role::ControlPlane)
+                .flat_map(servers_of)
+                .collect();
+        }
+        if u32::try_from(decided.len()) != Ok(wanted) {
+            self.failures.push(
+                Failure::new(
+                    Code::PlanConflict,
+                    format!(
+                        "{} has {} servers, cluster.toml asks for {wanted}",
+                        self.config.name,
+                        decided.len()
+                    ),
+                )
+                .because("their number is decided once: it changes what every server is told")
+                .hint(format!(
+                    "set `servers = {}` in [control-plane] of cluster.toml",
+                    decided.len()
+                )),
+            );
+        }
+        let mut hosts: Vec<&str> = decided.iter().map(|server| server.host.as_str()).collect();
+        hosts.dedup();
+        hosts.retain(|host| {
+            !self
+                .config
+                .control_plane
+                .hosts
+                .iter()
+                .any(|name| name == host)
+        });
+        for host in hosts {
+            self.failures.push(
+                Failure::new(
+                    Code::PlanConflict,
+                    format!("servers run on {host}, which cluster.toml no longer names for them"),
+                )
+                .because("a server does not move: its etcd member and its network are its host's")
+                .hint(format!(
+                    "put \"{host}\" back into [control-plane] of cluster.toml"
+                )),
+            );
+        }
+        decided.clone()
+    }
+
+    /// Whether nodes and VMs can all have an address.
+    fn addresses(&mut self, servers: usize) {
+        let agents: u64 = self
+            .daemons
+            .iter()
+            .map(|daemon| u64::from(daemon.max))
+            .sum();
+        let (nodes, room) = (
+            agents + servers as u64,
+            capacity::nodes(self.config.k3s.cluster_cidr),
+        );
+        if nodes > room {
+            self.failures.push(
+                Failure::new(
+                    Code::PlanConflict,
+                    format!("{nodes} nodes do not fit into the pods' network"),
+                )
+                .because(format!("{} holds {room} nodes", self.config.k3s.cluster_cidr))
+                .hint("lower `max` of some workers, or choose a wider `cluster-cidr` in [k3s] of cluster.toml"),
+            );
+        }
+        for daemon in &self.daemons {
+            let (vms, room) = (
+                u64::from(daemon.max.max(daemon.count)),
+                capacity::vms(daemon.cidr),
+            );
+            if vms > room {
+                self.failures.push(
+                    Failure::new(
+                        Code::PlanConflict,
+                        format!(
+                            "{vms} VMs of group {} on {} do not fit into its network",
+                            daemon.group, daemon.host
+                        ),
+                    )
+                    .because(format!("{} holds {room}", daemon.cidr))
+                    .hint("lower `max`, or choose a wider `cidr` in cluster.toml"),
+                );
+            }
+        }
+    }
+
+    fn k3s(&mut self, resolved: &str) -> K3s {
+        let wanted = &self.config.k3s;
+        let version = self.decisions.k3s_version.clone();
+        if let (Some(decided), Some(configured)) = (&version, &wanted.version)
+            && decided != configured
+        {
+            self.failures.push(
+                Failure::new(
+                    Code::PlanConflict,
+                    format!("the servers run k3s {decided}, cluster.toml asks for {configured}"),
+                )
+                .because("init does not change the version of a running cluster")
+                .hint(format!(
+                    "set `version = \"{decided}\"` in [k3s] of cluster.toml, or leave it out"
+                )),
+            );
+        }
+        let networks = (wanted.cluster_cidr, wanted.service_cidr);
+        if let Some(decided) = self
+            .decisions
+            .k3s_networks
+            .filter(|decided| *decided != networks)
+        {
+            self.failures.push(
+                Failure::new(
+                    Code::PlanConflict,
+                    "k3s's networks cannot be changed any more",
+                )
+                .because(format!("the cluster has {} and {}", decided.0, decided.1))
+                .hint(
+                    "put them back as `cluster-cidr` and `service-cidr` in [k3s] of cluster.toml",
+                ),
+            );
+        }
+        let why = match (&version, &wanted.version) {
+            (Some(_), _) => "as before".to_owned(),
+            (None, Some(_)) => "as cluster.toml says".to_owned(),
+            (None, None) => format!("what the {} channel says now", wanted.channel),
+        };
+        let version = version
+            .or_else(|| wanted.version.clone())
+            .unwrap_or_else(|| resolved.to_owned());
+        self.reason("k3s", format!("{version}: {why}"));
+        K3s {
+            version,
+            cluster_cidr: wanted.cluster_cidr,
+            service_cidr: wanted.service_cidr,
+            disable: wanted.disable.clone(),
+            tls_san: self.config.control_plane.tls_san.clone(),
+            taint: self.config.control_plane.taint,
+            extra: wanted.server_args.clone(),
+        }
+    }
+
+    /// What the person should know before saying yes.
+    fn remarks(&mut self, facts: &[HostFacts], servers: &[Server]) {
+        if let [first, ..] = servers
+            && servers.iter().all(|server| server.host == first.host)
+            && facts.len() > 1
+        {
+            self.reason(
+                "availability",
+                format!(
+                    "all servers run on {0}: the cluster outlives any agent host, but not {0}",
+                    first.host
+                ),
+            );
+        }
+        let daemons = self.daemons.len();
+        if daemons > 2 {
+            self.reason(
+                "licence",
+                format!("{daemons} Slicer daemons in all; Individual and Team licences allow 2 at once a seat"),
+            );
+        }
+        for host in facts {
+            let strangers: Vec<_> = host.foreign_groups.iter().map(String::as_str).collect();
+            if !strangers.is_empty() {
+                self.reason(
+                    &host.name,
+                    format!("left alone: group {}", strangers.join(", ")),
+                );
+            }
+        }
+        for (name, group) in &self.decisions.groups {
+            let wanted = match (group.role, self.config.host(&group.host)) {
+                (_, None) => false,
+                (Role::Workers, Some(host)) => host.workers.is_some(),
+                (Role::ControlPlane, Some(_)) => true,
+            };
+            if !wanted {
+                let why = format!(
+                    "no longer in cluster.toml; take it away with: slicer-k3s remove-host {}",
+                    group.host
+                );
+                self.reasons.push((format!("group {name}"), why));
+            }
+        }
+    }
+}
+
+/// The VMs that a control-plane daemon starts, numbered and addressed as Slicer does.
+fn servers_of(daemon: &Daemon) -> impl Iterator<Item = Server> {
+    let addresses = daemon.cidr.hosts().skip(1);
+    (1..=daemon.count)
+        .zip(addresses)
+        .map(|(n, address)| Server {
+            name: format!("{}-{n}", daemon.group),
+            group: daemon.group.clone(),
+            host: daemon.host.clone(),
+            address,
+        })
+}
+
+/// Two hosts must be on one network (routes need a gateway on the link) with two addresses.
+fn neighbours(a: (&str, &lan::Lan), b: (&str, &lan::Lan)) -> Option<Failure> {
+    let ((a, a_lan), (b, b_lan)) = (a, b);
+    if a_lan.address == b_lan.address {
+        return Some(
+            Failure::new(
+                Code::PlanConflict,
+                format!("{b} and {a} have one LAN address"),
+            )
+            .because(a_lan.address)
+            .hint("correct `ssh` or `lan-address` of one of them in cluster.toml"),
+        );
+    }
+    if a_lan.net.contains(&b_lan.address) && b_lan.net.contains(&a_lan.address) {
+        return None;
+    }
+    Some(
+        Failure::new(
+            Code::PlanConflict,
+            format!(
+                "{b} ({}) and {a} ({}) are not on one network",
+                b_lan.net, a_lan.net
+            ),
+        )
+        .because("routes between their VMs need each host as a gateway on the link")
+        .hint("give `lan-address` of both in cluster.toml, or connect them to one LAN"),
+    )
+}

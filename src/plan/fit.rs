@@ -1,0 +1,180 @@
+//! Whether the hosts found can be what cluster.toml wants them to be.
+
+use super::decisions::Decisions;
+use super::facts::HostFacts;
+use super::pool::overlap;
+use crate::config::Config;
+use crate::failure::{Code, Failure};
+
+/// Disk that one VM needs to boot at all: its image is sparse and grows with use.
+const LEAST_DISK_GB: u32 = 5;
+
+/// What makes hosts unfit, all of it.
+pub(super) fn check(config: &Config, decisions: &Decisions, facts: &[HostFacts]) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    for host in facts {
+        machine(host, &mut failures);
+        room(config, decisions, host, &mut failures);
+        pods(config, host, &mut failures);
+        strangers(config, decisions, host, &mut failures);
+    }
+    for (n, host) in facts.iter().enumerate() {
+        let twin = facts[..n]
+            .iter()
+            .find(|other| !host.identity.is_empty() && other.identity == host.identity);
+        if let Some(twin) = twin {
+            failures.push(
+                Failure::new(
+                    Code::PlanConflict,
+                    format!("{} and {} are the same machine", twin.name, host.name),
+                )
+                .because("they have one machine id and one boot id")
+                .hint(format!("remove [hosts.{}] from cluster.toml", host.name)),
+            );
+        }
+    }
+    failures
+}
+
+fn machine(host: &HostFacts, failures: &mut Vec<Failure>) {
+    let name = &host.name;
+    let mut unfit = |what: &str, cause: &str, hint: String| {
+        failures.push(
+            Failure::new(Code::HostUnfit, format!("{name} {what}"))
+                .because(cause)
+                .hint(hint),
+        );
+    };
+    if !host.kvm {
+        unfit(
+            "cannot run microVMs",
+            "/dev/kvm does not exist",
+            format!(
+                "enable virtualisation in the firmware of {name}; then, on {name}: sudo modprobe kvm_intel || sudo modprobe kvm_amd"
+            ),
+        );
+    }
+    if !host.systemd {
+        unfit(
+            "is not run by systemd",
+            "/run/systemd/system does not exist",
+            "Slicer's daemons are systemd units: use a distribution with systemd".to_owned(),
+        );
+    }
+}
+
+/// RAM and disk for what runs there all the time.
+fn room(config: &Config, decisions: &Decisions, host: &HostFacts, failures: &mut Vec<Failure>) {
+    let servers = servers_on(config, &host.name);
+    let control_plane = &config.control_plane;
+    let workers = config
+        .host(&host.name)
+        .and_then(|host| host.workers.as_ref());
+    let ram = host.ram_gb();
+    if servers * control_plane.ram_gb > ram {
+        let least = (ram / servers.max(1)).max(1);
+        failures.push(
+            Failure::new(Code::HostUnfit, format!("{} has too little RAM", host.name))
+                .because(format!(
+                    "{servers} × {} GB for servers, {ram} GB in all",
+                    control_plane.ram_gb
+                ))
+                .hint(format!(
+                    "set `ram-gb = {least}` or `servers = 1` in [control-plane] of cluster.toml"
+                )),
+        );
+    } else if let Some(workers) = workers.filter(|workers| workers.ram_gb > ram) {
+        failures.push(
+            Failure::new(Code::HostUnfit, format!("{} has too little RAM", host.name))
+                .because(format!(
+                    "{} GB for one agent, {ram} GB in all",
+                    workers.ram_gb
+                ))
+                .hint(format!(
+                    "set `workers = {{ ram-gb = {} }}` in [hosts.{}] of cluster.toml",
+                    (ram / 2).max(1),
+                    host.name
+                )),
+        );
+    }
+    // Where our VMs run already, they have taken their part of the disk.
+    if decisions
+        .groups
+        .values()
+        .any(|group| group.host == host.name)
+    {
+        return;
+    }
+    let vms = servers + workers.map_or(0, |workers| workers.min.max(1));
+    let (needed, free) = (vms * LEAST_DISK_GB, host.disk_free_gb());
+    if free < needed {
+        failures.push(
+            Failure::new(Code::HostUnfit, format!("{} has too little disk", host.name))
+                .because(format!(
+                    "{needed} GB are needed to begin with ({vms} × {LEAST_DISK_GB}), {free} GB are free where /var/lib/slicer-k3s will be"
+                ))
+                .hint(format!("free some, or mount a disk; on {}: df -h /var/lib", host.name)),
+        );
+    }
+}
+
+/// Servers that a host is to run.
+pub(super) fn servers_on(config: &Config, host: &str) -> u32 {
+    let control_plane = &config.control_plane;
+    match control_plane.hosts.iter().any(|name| name == host) {
+        true if control_plane.hosts.len() > 1 => 1,
+        true => control_plane.servers,
+        false => 0,
+    }
+}
+
+/// Pods must be able to reach the LAN: none of its addresses may look like a pod or service.
+fn pods(config: &Config, host: &HostFacts, failures: &mut Vec<Failure>) {
+    for (key, net) in [
+        ("cluster-cidr", config.k3s.cluster_cidr),
+        ("service-cidr", config.k3s.service_cidr),
+    ] {
+        let seen = host
+            .addresses
+            .iter()
+            .find(|(_, address)| overlap(address.trunc(), net));
+        if let Some((interface, address)) = seen {
+            failures.push(
+                Failure::new(
+                    Code::PlanConflict,
+                    format!("k3s's {key} {net} overlaps {interface} of {}", host.name),
+                )
+                .because(format!("{} has the address {address}", host.name))
+                .hint(format!("set another `{key}` in [k3s] of cluster.toml (or remove the k3s that runs on {} itself)", host.name)),
+            );
+        }
+    }
+}
+
+/// Daemons of this cluster's name that this workstation knows nothing of.
+fn strangers(
+    config: &Config,
+    decisions: &Decisions,
+    host: &HostFacts,
+    failures: &mut Vec<Failure>,
+) {
+    let unknown = host
+        .daemons
+        .iter()
+        .filter(|daemon| daemon.cluster() == Some(config.name.as_str()))
+        .flat_map(|daemon| &daemon.groups)
+        .find(|group| !decisions.groups.contains_key(*group));
+    if let Some(group) = unknown {
+        failures.push(
+            Failure::new(
+                Code::PlanConflict,
+                format!(
+                    "{} runs group {group} of a cluster called {} that this workstation has no record of",
+                    host.name, config.name
+                ),
+            )
+            .because("its tokens and decisions lie in the state directory of the workstation that made it")
+            .hint("run slicer-k3s there, or give this cluster another `name` in cluster.toml"),
+        );
+    }
+}

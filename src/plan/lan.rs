@@ -1,0 +1,108 @@
+//! The address by which the other hosts reach a host: the gateway of every route to its VMs.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::facts::HostFacts;
+use crate::failure::{Code, Failure};
+
+/// A LAN address with its network and the reason for it.
+#[derive(Clone, Debug)]
+pub(super) struct Lan {
+    pub(super) address: Ipv4Addr,
+    pub(super) net: Ipv4Net,
+    pub(super) why: String,
+}
+
+/// Chooses a host's LAN address.
+pub(super) fn choose(
+    facts: &HostFacts,
+    configured: Option<Ipv4Addr>,
+    decided: Option<Ipv4Addr>,
+) -> Result<Lan, Failure> {
+    let found = |address: Ipv4Addr| {
+        usable(facts)
+            .find(|(_, net)| net.addr() == address)
+            .map(|(interface, net)| (interface.clone(), *net))
+    };
+    let lan = |(_, net): (String, Ipv4Net), why: String| Lan {
+        address: net.addr(),
+        net,
+        why,
+    };
+    let name = &facts.name;
+    if let Some(address) = configured {
+        return found(address)
+            .map(|found| lan(found, "as cluster.toml says".to_owned()))
+            .ok_or_else(|| {
+                Failure::new(
+                    Code::PlanConflict,
+                    format!("{name} does not have the address {address}"),
+                )
+                .because(format!("its addresses are {}", list(facts)))
+                .hint(format!(
+                    "correct `lan-address` of [hosts.{name}] in cluster.toml, or leave it out"
+                ))
+            });
+    }
+    if let Some(found) = decided.and_then(found) {
+        return Ok(lan(found, "as before".to_owned()));
+    }
+    let moved = decided.map_or(String::new(), |old| format!(" (it was {old} before)"));
+    let by_ssh = facts
+        .ssh_address
+        .filter(Ipv4Addr::is_private)
+        .and_then(found);
+    if let Some(found) = by_ssh {
+        return Ok(lan(found, format!("SSH reaches it there{moved}")));
+    }
+    let private = |(_, net): &&(String, Ipv4Net)| net.addr().is_private();
+    let by_default = usable(facts)
+        .filter(private)
+        .find(|(interface, _)| Some(interface) == facts.default_interface.as_ref());
+    if let Some(found) = by_default {
+        let why = format!("of {}, where its default route leaves{moved}", found.0);
+        return Ok(lan(found.clone(), why));
+    }
+    if let Some(found) = usable(facts).find(private) {
+        let why = format!("of {}, its first private address{moved}", found.0);
+        return Ok(lan(found.clone(), why));
+    }
+    Err(Failure::new(
+        Code::PlanConflict,
+        format!("cannot tell by which address the other hosts reach {name}"),
+    )
+    .because(format!("its addresses are {}", list(facts)))
+    .hint(format!(
+        "give `lan-address` in [hosts.{name}] of cluster.toml"
+    )))
+}
+
+/// Addresses that are not of a bridge for VMs or containers.
+fn usable(facts: &HostFacts) -> impl Iterator<Item = &(String, Ipv4Net)> {
+    let vms: Vec<Ipv4Net> = facts
+        .daemons
+        .iter()
+        .flat_map(|daemon| daemon.networks.iter().map(Ipv4Net::trunc))
+        .collect();
+    let container = |name: &str| {
+        ["docker", "cni", "flannel", "mvm-br", "virbr", "veth", "br-"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+    };
+    facts
+        .addresses
+        .iter()
+        .filter(move |(name, net)| !container(name) && !vms.contains(&net.trunc()))
+}
+
+fn list(facts: &HostFacts) -> String {
+    let all: Vec<String> = facts
+        .addresses
+        .iter()
+        .take(8)
+        .map(|(interface, net)| format!("{net} ({interface})"))
+        .collect();
+    all.join(", ")
+}

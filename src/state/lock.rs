@@ -1,0 +1,90 @@
+//! One run at a time on this workstation. (The lock on the control-plane host is another matter.)
+
+use std::fs::TryLockError;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::private_directory;
+use crate::failure::{Code, Failure, Result};
+
+/// Held until dropped; the kernel lets go of it when the process dies, however it dies.
+#[derive(Debug)]
+pub struct Lock {
+    _file: std::fs::File,
+}
+
+impl Lock {
+    /// Takes the lock of a state directory, or says who has it.
+    pub fn take(directory: &Path) -> Result<Self> {
+        let path = directory.join("lock");
+        let broken = |error: std::io::Error| {
+            Failure::new(Code::LocalFile, format!("cannot use {}", path.display()))
+                .because(error)
+                .hint(format!("ls -ld {}", directory.display()))
+        };
+        private_directory(directory).map_err(broken)?;
+        let mut file = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(broken)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // Only for the message: a holder that cannot be read is still a holder.
+                let _ = file.take(200).read_to_string(&mut holder);
+                return Err(held(&path, &holder));
+            }
+            Err(TryLockError::Error(error)) => return Err(broken(error)),
+        }
+        file.set_len(0).map_err(broken)?;
+        file.rewind().map_err(broken)?;
+        write!(file, "{} {}", std::process::id(), now()).map_err(broken)?;
+        Ok(Self { _file: file })
+    }
+}
+
+fn held(path: &Path, holder: &str) -> Failure {
+    let mut words = holder.split(' ').map(str::parse::<u64>);
+    let failure = Failure::new(Code::Locked, "another slicer-k3s works on this cluster");
+    match (words.next(), words.next()) {
+        (Some(Ok(process)), Some(Ok(since))) => failure
+            .because(format!(
+                "process {process}, since {} s",
+                now().saturating_sub(since)
+            ))
+            .hint(format!("wait for it, or look at it: ps -fp {process}")),
+        _ => failure
+            .because(format!("it holds {}", path.display()))
+            .hint(format!("fuser -v {}", path.display())),
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_taker_is_told_who_has_it_and_gets_it_afterwards() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Lock::take(dir.path()).unwrap();
+        let failure = Lock::take(dir.path()).unwrap_err();
+        assert_eq!(failure.code, Code::Locked);
+        let cause = failure.cause.unwrap();
+        assert!(cause.contains(&std::process::id().to_string()), "{cause}");
+        drop(first);
+        Lock::take(dir.path()).unwrap();
+    }
+}

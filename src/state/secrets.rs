@@ -1,0 +1,71 @@
+//! A cluster's tokens and its own SSH key.
+
+use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
+use russh::keys::ssh_key::{LineEnding, PrivateKey};
+
+use super::no_randomness;
+use crate::failure::{Code, Failure, Result};
+use crate::secret::Secret;
+
+/// What only this cluster's operators may know.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Secrets {
+    /// Servers join with it; it also encrypts k3s's bootstrap data.
+    pub server_token: Secret,
+    /// Agents join with it; it cannot make a server.
+    pub agent_token: Secret,
+    /// The cluster's own ed25519 key for its server VMs, OpenSSH PEM.
+    pub ssh_private_key: Secret,
+    /// Its public half, one authorized_keys line.
+    pub ssh_public_key: String,
+}
+
+/// Bytes of a token; written as hex.
+const TOKEN_BYTES: usize = 32;
+
+impl Secrets {
+    /// Fresh ones for cluster `name`.
+    pub fn generate(name: &str) -> Result<Self> {
+        let (ssh_private_key, ssh_public_key) = key_pair(&format!("slicer-k3s-{name}"))?;
+        Ok(Self {
+            server_token: Secret::random_hex(TOKEN_BYTES).map_err(no_randomness)?,
+            agent_token: Secret::random_hex(TOKEN_BYTES).map_err(no_randomness)?,
+            ssh_private_key,
+            ssh_public_key,
+        })
+    }
+}
+
+fn key_pair(comment: &str) -> Result<(Secret, String)> {
+    let mut seed = [0_u8; 32];
+    getrandom::fill(&mut seed).map_err(|error| no_randomness(std::io::Error::other(error)))?;
+    let pair = KeypairData::from(Ed25519Keypair::from_seed(&seed));
+    let encode = |error: russh::keys::ssh_key::Error| {
+        Failure::new(Code::LocalFile, "cannot make the cluster's SSH key").because(error)
+    };
+    let key = PrivateKey::new(pair, comment).map_err(encode)?;
+    let private = key.to_openssh(LineEnding::LF).map_err(encode)?;
+    let public = key.public_key().to_openssh().map_err(encode)?;
+    Ok((Secret::new(private.as_str()), public))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_clusters_share_nothing_and_the_halves_belong_together() {
+        let (a, b) = (
+            Secrets::generate("a").unwrap(),
+            Secrets::generate("b").unwrap(),
+        );
+        assert_ne!(a.server_token, b.server_token);
+        assert_ne!(a.server_token, a.agent_token);
+        assert_eq!(a.server_token.expose().len(), 64);
+        assert_ne!(a.ssh_public_key, b.ssh_public_key);
+        assert!(a.ssh_public_key.starts_with("ssh-ed25519 "));
+        assert!(a.ssh_public_key.ends_with(" slicer-k3s-a"));
+        let key = russh::keys::decode_secret_key(a.ssh_private_key.expose(), None).unwrap();
+        assert_eq!(key.public_key().to_openssh().unwrap(), a.ssh_public_key);
+    }
+}
