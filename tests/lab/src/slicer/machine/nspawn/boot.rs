@@ -35,7 +35,10 @@ pub(crate) async fn boot(
     let directory = places.vm(hostname);
     let new = disk::mount(places, hostname, launch.group.disk_bytes).await?;
     if new {
-        guest::prepare(&directory.join("root"), launch, variant)?;
+        let root = directory.join("root");
+        guest::prepare(&root, launch, variant)?;
+        hardware::write(&root, &launch.record)?;
+        disk::prepared(&directory)?;
     }
     guest::seed(&directory, launch.userdata.as_deref())?;
     network::plug(launch).await?;
@@ -82,9 +85,6 @@ fn command(places: &Places, launch: &Launch) -> Result<Command> {
     command.arg(bind("--bind-ro", &directory.join("seed"), guest::SEED));
     for name in disk::DATA {
         command.arg(bind("--bind", &directory.join(name), &format!("/var/lib/{name}")));
-    }
-    for (file, target) in hardware::write(&directory, record)? {
-        command.arg(bind("--bind-ro", &file, &target));
     }
     command
         .env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network")

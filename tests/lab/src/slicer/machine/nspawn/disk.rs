@@ -10,12 +10,16 @@ use crate::host::Places;
 /// Directories that must not lie on the overlay: container runtimes make overlays of their own in them.
 pub(crate) const DATA: [&str; 3] = ["rancher", "kubelet", "containerd"];
 
+/// Marks a disk that has been prepared for its first boot.
+const PREPARED: &str = "prepared";
+
 /// Makes the disk where it is new, and mounts it; true when it is new.
 pub(crate) async fn mount(places: &Places, hostname: &str, bytes: u64) -> Result<bool> {
     let directory = places.vm(hostname);
     unmount(&directory).await?;
     let image = places.work.join(format!("{hostname}.img"));
-    let new = !directory.join("upper").exists() || !image.exists();
+    // Half a preparation is none: its daemon was killed in the middle.
+    let new = !directory.join(PREPARED).exists() || !image.exists();
     if new {
         clear(&directory)?;
         // The name under which the original keeps the disk: removing it removes the disk.
@@ -35,6 +39,11 @@ pub(crate) async fn mount(places: &Places, hostname: &str, bytes: u64) -> Result
     let root = directory.join("root").display().to_string();
     tool::run("mount", &["-t", "overlay", "overlay", "-o", &options, &root]).await?;
     Ok(new)
+}
+
+/// From now on the disk is kept as it is.
+pub(crate) fn prepared(directory: &Path) -> Result<()> {
+    fs::write(directory.join(PREPARED), "").context("mark the disk as prepared")
 }
 
 /// Unmounts the disk, if it is mounted.

@@ -57,6 +57,8 @@ pub(crate) fn prepare(root: &Path, launch: &Launch, variant: &Variant) -> Result
     user(root, launch)?;
     put(root, "usr/local/bin/slicer-agent", include_str!("guest/slicer-agent.sh"), 0o755)?;
     put(root, "usr/local/lib/slicer-agent/userdata", include_str!("guest/userdata.sh"), 0o755)?;
+    let regen = include_str!("guest/regen-ssh-host-keys.sh");
+    put(root, "usr/local/lib/slicer-agent/regen-ssh-host-keys", regen, 0o755)?;
     let mode = format!(
         "BLANK_LINE={}\nWITHOUT={}\n",
         variant.get("userdata-blank-line").unwrap_or("tolerated"),

@@ -1,46 +1,27 @@
 //! What a VM's kernel would say of its memory and CPUs, as files that are bound over the host's.
 
-use std::{fmt::Write as _, fs, path::{Path, PathBuf}};
+use std::{fmt::Write as _, fs, path::Path};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::daemon::record::Record;
 
-/// Global switches that a kubelet wants set, and must find set: it may not set them here.
-const SWITCHES: [(&str, &str); 5] = [
-    ("vm/overcommit_memory", "1"),
-    ("kernel/panic", "10"),
-    ("kernel/panic_on_oops", "1"),
-    ("kernel/keys/root_maxkeys", "1000000"),
-    ("kernel/keys/root_maxbytes", "25000000"),
-];
-
-/// Writes the files; gives each with the path that it covers.
-pub(crate) fn write(directory: &Path, record: &Record) -> Result<Vec<(PathBuf, String)>> {
-    let directory = directory.join("hardware");
-    fs::create_dir_all(&directory)?;
-    let mut files = Vec::new();
-    let mut put = |target: String, text: &str| -> Result<()> {
-        let path = directory.join(target.trim_start_matches('/').replace('/', "-"));
-        fs::write(&path, text)?;
-        files.push((path, target));
-        Ok(())
+/// Writes the files where the root's own boot script finds them, and binds each over its path.
+pub(crate) fn write(root: &Path, record: &Record) -> Result<()> {
+    let put = |target: &str, text: &str| -> Result<()> {
+        let path = root.join("etc/slicer-lab/over").join(target);
+        fs::create_dir_all(path.parent().unwrap_or(root))?;
+        fs::write(&path, text).with_context(|| format!("write {}", path.display()))
     };
-    for (name, value) in SWITCHES {
-        let target = format!("/proc/sys/{name}");
-        if Path::new(&target).exists() {
-            put(target, &format!("{value}\n"))?;
-        }
-    }
-    put("/proc/meminfo".to_owned(), &meminfo(record.ram_bytes))?;
+    put("proc/meminfo", &meminfo(record.ram_bytes))?;
     if let Ok(text) = fs::read_to_string("/proc/cpuinfo") {
-        put("/proc/cpuinfo".to_owned(), &cpuinfo(&text, record.cpus))?;
+        put("proc/cpuinfo", &cpuinfo(&text, record.cpus))?;
     }
     let range = if record.cpus == 1 { "0\n".to_owned() } else { format!("0-{}\n", record.cpus - 1) };
     for name in ["online", "present", "possible"] {
-        put(format!("/sys/devices/system/cpu/{name}"), &range)?;
+        put(&format!("sys/devices/system/cpu/{name}"), &range)?;
     }
-    Ok(files)
+    Ok(())
 }
 
 /// A fresh machine's memory: nearly all of it free.

@@ -14,10 +14,6 @@ sync_secrets() {
 
 case "${1:-} ${2:-}" in
 "start ")
-    # As a VM's kernel would have them: a kubelet makes cgroups of its own in every tree.
-    for tree in /sys/fs/cgroup/*/; do
-        mount -o remount,bind,rw "$tree" 2>/dev/null || true
-    done
     sync_secrets
     : >/run/slicer/agent-started
     ;;
