@@ -181,7 +181,7 @@ impl Values {
     pub(super) fn place(&self, path: &str) -> Place {
         let mut path = path;
         loop {
-            if let Some((_, place)) = self.values.get(path) {
+            if let Some((_, place)) = self.said.get(path) {
                 return *place;
             }
             if let Some(place) = self.places.get(path) {
@@ -195,7 +195,7 @@ impl Values {
     }
 
     fn get(&self, path: &str) -> Option<&Value> {
-        self.values.get(path).map(|(value, _)| value)
+        self.said.get(path).map(|(value, _)| value)
     }
 
     fn text(&self, path: &str) -> Option<String> {

@@ -137,20 +137,14 @@ fn broken_toml_is_told_once_a_line_and_the_rest_is_still_checked() {
 
 #[test]
 fn what_is_missing_is_told() {
-    assert_snapshot!(told("\n\n"), @r#"
-    cluster.toml:1:1: is empty (slicer-k3s init asks for what it needs and writes the file)
-    "#);
+    assert_snapshot!(told("\n\n"), @"cluster.toml:1:1: is empty (slicer-k3s init asks for what it needs and writes the file)");
     assert_snapshot!(told("[hosts.a]\n[hosts.b]\nssh='b'"), @r#"
     cluster.toml:1:1: `name` is missing (name = "home")
     cluster.toml:1:1: which host runs the servers? ([control-plane] with a line `host = "a"`)
     cluster.toml:1:8: `hosts.a` does not say how to reach it (ssh = "user@address", or ssh = "local" for this machine)
     "#);
-    assert_snapshot!(told("name='x'\nhosts = 3"), @r#"
-    cluster.toml:2:1: `hosts` must be a table: [hosts]
-    "#);
-    assert_snapshot!(told("name='x'\n[control-plane]\nservers=2\n[hosts.a]\nssh='a'"), @r#"
-    cluster.toml:3:9: `control-plane.servers` must be 1, 3 or 5, not 2 (an even number of servers survives no more losses than one fewer)
-    "#);
+    assert_snapshot!(told("name='x'\nhosts = 3"), @"cluster.toml:2:1: `hosts` must be a table: [hosts]");
+    assert_snapshot!(told("name='x'\n[control-plane]\nservers=2\n[hosts.a]\nssh='a'"), @"cluster.toml:3:9: `control-plane.servers` must be 1, 3 or 5, not 2 (an even number of servers survives no more losses than one fewer)");
 }
 
 #[test]

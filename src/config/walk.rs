@@ -27,7 +27,7 @@ pub(super) enum Value {
 /// What the file says, by path, with where it says so.
 #[derive(Default)]
 pub(super) struct Values {
-    pub(super) values: BTreeMap<String, (Value, Place)>,
+    pub(super) said: BTreeMap<String, (Value, Place)>,
     /// Where each table or key was written.
     pub(super) places: BTreeMap<String, Place>,
     /// Hosts in the file's order.
@@ -131,7 +131,7 @@ impl Walk<'_, '_> {
         let place = Place::of(self.text, value.span().start);
         match check(kind, value.get_ref()) {
             Ok(value) => {
-                self.values.values.insert(path.to_owned(), (value, place));
+                self.values.said.insert(path.to_owned(), (value, place));
             }
             Err((why, hint)) => self.complain(place, format!("`{path}` {why}"), hint),
         }

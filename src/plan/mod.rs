@@ -217,6 +217,24 @@ impl Plan {
             .filter(move |daemon| daemon.host == host)
     }
 
+    /// Whether two plans decide the same. What was only seen (free disks, whether Slicer is installed yet,
+    /// who is off) and the reasons do not count: nobody needs to be asked again for them.
+    pub fn decides_as(&self, other: &Self) -> bool {
+        let addresses = |plan: &Self| -> Vec<(String, Ipv4Addr)> {
+            let hosts = plan.hosts.iter();
+            hosts
+                .map(|host| (host.name.clone(), host.lan_address))
+                .collect()
+        };
+        self.cluster == other.cluster
+            && addresses(self) == addresses(other)
+            && self.daemons == other.daemons
+            && self.servers == other.servers
+            && self.k3s == other.k3s
+            && self.autoscaler == other.autoscaler
+            && self.ssh_keys == other.ssh_keys
+    }
+
     /// The directory of a daemon on its host: YAML, disk images, `.secrets/`.
     pub fn directory(&self, daemon: &Daemon) -> String {
         format!("/var/lib/slicer-k3s/{}/{}", self.cluster, daemon.group)

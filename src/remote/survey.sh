@@ -13,7 +13,8 @@ section() {
 
 uname -m | section arch
 {
-    cat /proc/device-tree/model 2>/dev/null && echo
+    cat /proc/device-tree/model 2>/dev/null || cat /sys/firmware/devicetree/base/model 2>/dev/null
+    echo
     sed -n 's/^Model[[:space:]]*: //p; s/^model name[[:space:]]*: //p' /proc/cpuinfo
 } | head -n 20 | section model
 sed -n 's/^PRETTY_NAME=//p' /etc/os-release 2>/dev/null | section os

@@ -16,7 +16,7 @@ pub struct Secrets {
     pub agent_token: Secret,
     /// The cluster's own ed25519 key for its server VMs, OpenSSH PEM.
     pub ssh_private_key: Secret,
-    /// Its public half, one authorized_keys line.
+    /// Its public half, one `authorized_keys` line.
     pub ssh_public_key: String,
 }
 

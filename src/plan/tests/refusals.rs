@@ -1,0 +1,91 @@
+//! What is refused, all at once, and what is said about it.
+
+use insta::assert_snapshot;
+
+use super::*;
+
+#[test]
+fn unfit_hosts_are_told_all_at_once() {
+    let (config, mut facts) = three();
+    facts[0].ram_bytes = 8 << 30;
+    facts[1].kvm = false;
+    facts[1].systemd = false;
+    facts[2].disk_free_bytes = 1_000_000_000;
+    facts[2].identity = facts[1].identity.clone();
+    facts[2]
+        .addresses
+        .push(("cni0".to_owned(), "10.42.0.1/24".parse().unwrap()));
+    assert_snapshot!(refusals(&config, &Decisions::default(), &facts), @r#"
+    host-unfit n100 has too little RAM: 3 × 4 GB for servers, 8 GB in all (set `ram-gb = 2` or `servers = 1` in [control-plane] of cluster.toml)
+    host-unfit ryzen cannot run microVMs: /dev/kvm does not exist (enable virtualisation in the firmware of ryzen; then, on ryzen: sudo modprobe kvm_intel || sudo modprobe kvm_amd)
+    host-unfit ryzen is not run by systemd: /run/systemd/system does not exist (Slicer's daemons are systemd units: use a distribution with systemd)
+    host-unfit pi5 has too little disk: 5 GB are needed to begin with (1 × 5), 1 GB are free where /var/lib/slicer-k3s will be (free some, or mount a disk; on pi5: df -h /var/lib)
+    plan-conflict k3s's cluster-cidr 10.42.0.0/16 overlaps cni0 of pi5: pi5 has the address 10.42.0.1/24 (set another `cluster-cidr` in [k3s] of cluster.toml (or remove the k3s that runs on pi5 itself))
+    plan-conflict ryzen and pi5 are the same machine: they have one machine id and one boot id (remove [hosts.pi5] from cluster.toml)
+    "#);
+}
+
+#[test]
+fn hosts_without_a_common_network_are_told() {
+    let (config, mut facts) = three();
+    facts[1].addresses = vec![("eth0".to_owned(), "10.1.1.2/24".parse().unwrap())];
+    facts[2].addresses = vec![("eth0".to_owned(), "192.168.1.11/24".parse().unwrap())];
+    assert_snapshot!(refusals(&config, &Decisions::default(), &facts), @r#"
+    plan-conflict n100 (192.168.1.11/24) and ryzen (10.1.1.2/24) are not on one network: routes between their VMs need each host as a gateway on the link (give `lan-address` of both in cluster.toml, or connect them to one LAN)
+    plan-conflict n100 and pi5 have one LAN address: 192.168.1.11 (correct `ssh` or `lan-address` of one of them in cluster.toml)
+    plan-conflict ryzen (10.1.1.2/24) and pi5 (192.168.1.11/24) are not on one network: routes between their VMs need each host as a gateway on the link (give `lan-address` of both in cluster.toml, or connect them to one LAN)
+    "#);
+}
+
+#[test]
+fn edits_that_contradict_what_exists_are_told() {
+    let (config, facts) = three();
+    let decisions = plan(&config, &Decisions::default(), &facts).decisions(&Decisions::default());
+    let edited = parsed(
+        "name='home'\n[control-plane]\nhost='ryzen'\nservers=1\n[hosts.n100]\nssh='a'\n[hosts.ryzen]\nssh='b'\nworkers={cidr='10.5.0.0/24'}\n[k3s]\nversion='v1.35.0+k3s1'\ncluster-cidr='10.52.0.0/16'",
+    );
+    assert_snapshot!(refusals(&edited, &decisions, &facts[..2]), @r#"
+    plan-conflict cidr of group k3s-agent-1 on ryzen is 192.168.138.0/24, cluster.toml asks for 10.5.0.0/24: it was decided when the group was made, and its VMs carry it (set `cidr` back in [hosts.ryzen.workers] of cluster.toml, or leave it out)
+    plan-conflict home has 3 servers, cluster.toml asks for 1: their number is decided once: it changes what every server is told (set `servers = 3` in [control-plane] of cluster.toml)
+    plan-conflict servers run on n100, which cluster.toml no longer names for them: a server does not move: its etcd member and its network are its host's (put "n100" back into [control-plane] of cluster.toml)
+    plan-conflict the servers run k3s v1.34.4+k3s1, cluster.toml asks for v1.35.0+k3s1: init does not change the version of a running cluster (set `version = "v1.34.4+k3s1"` in [k3s] of cluster.toml, or leave it out)
+    plan-conflict k3s's networks cannot be changed any more: the cluster has 10.42.0.0/16 and 10.43.0.0/16 (put them back as `cluster-cidr` and `service-cidr` in [k3s] of cluster.toml)
+    "#);
+}
+
+#[test]
+fn choices_that_clash_with_what_is_there_are_told() {
+    let config = parsed(
+        "name='x'\n[hosts.box]\nssh='local'\nworkers={cidr='192.168.1.0/24', api-port=22, tap-prefix='eth', max=250}\n[k3s]\ncluster-cidr='10.42.0.0/18'",
+    );
+    let facts = [machine("box", "192.168.1.10/24").facts()];
+    assert_snapshot!(refusals(&config, &Decisions::default(), &facts), @r#"
+    plan-conflict port 22 of box is taken: something listens there already; group k3s-agent-1 is to have it (choose another `api-port` in [hosts.box.workers] of cluster.toml; on box: sudo ss -ltnp)
+    plan-conflict tap prefix eth cannot be used on box: an interface there begins with it (choose another `tap-prefix` in [hosts.box.workers] of cluster.toml)
+    plan-conflict network 192.168.1.0/24 of group k3s-agent-1 on box is in use: eth0 of box has the address 192.168.1.10/24 (choose another `cidr` in cluster.toml for a new group; for one that exists, change the other network)
+    plan-conflict 253 nodes do not fit into the pods' network: 10.42.0.0/18 holds 63 nodes (lower `max` of some workers, or choose a wider `cluster-cidr` in [k3s] of cluster.toml)
+    "#);
+}
+
+#[test]
+fn a_cluster_of_the_same_name_made_elsewhere_is_not_overwritten() {
+    let config = parsed("name='home'\n[hosts.box]\nssh='local'");
+    let mut host = machine("box", "192.168.1.10/24");
+    host.more = "== daemon\n /etc/systemd/system/slicer-k3s-cp.service\n== daemon-directory\n /var/lib/slicer-k3s/home/k3s-cp\n== daemon-yaml\n config: {host_groups: [{name: k3s-cp}]}\n".to_owned();
+    assert_snapshot!(refusals(&config, &Decisions::default(), &[host.facts()]), @"plan-conflict box runs group k3s-cp of a cluster called home that this workstation has no record of: its tokens and decisions lie in the state directory of the workstation that made it (run slicer-k3s there, or give this cluster another `name` in cluster.toml)");
+}
+
+#[test]
+fn nothing_begins_without_the_servers_host() {
+    let (config, facts) = three();
+    let absent = [("n100".to_owned(), "connection refused".to_owned())];
+    let failures = decide(
+        &config,
+        &Decisions::default(),
+        &facts[1..],
+        &absent,
+        VERSION,
+    )
+    .unwrap_err();
+    assert_snapshot!(told(&failures), @"plan-conflict n100 is to run servers but cannot be looked at: connection refused (bring n100 up, or name another host in [control-plane] of cluster.toml)");
+}
