@@ -13,7 +13,10 @@ use tokio::{
     sync::watch,
 };
 
-use super::{exec::{End, Order, now}, failure::Failure};
+use super::{
+    exec::{End, Order, now},
+    failure::Failure,
+};
 use crate::daemon::token;
 
 /// What all rings of a daemon may hold together.
@@ -57,9 +60,16 @@ impl Execs {
     ) -> Result<Value, Failure> {
         let reserved: u64 = self.table().values().map(|exec| exec.ring().cap).sum();
         if reserved.saturating_add(cap) > BUDGET {
-            return Err(Failure::new(503, "the agent's ring buffer budget is exhausted"));
+            return Err(Failure::new(
+                503,
+                "the agent's ring buffer budget is exhausted",
+            ));
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
         let mut child = command.spawn()?;
         let id = token::random(8)?;
         let pid = child.id().unwrap_or_default();
@@ -76,14 +86,24 @@ impl Execs {
                 "started_at": started,
                 "ring_bytes": cap,
             }),
-            ring: Mutex::new(Ring { cap, ..Ring::default() }),
+            ring: Mutex::new(Ring {
+                cap,
+                ..Ring::default()
+            }),
             news: watch::Sender::new(0),
         });
-        self.table().insert((hostname.to_owned(), id.clone()), Arc::clone(&exec));
+        self.table()
+            .insert((hostname.to_owned(), id.clone()), Arc::clone(&exec));
         tokio::spawn(async move {
             let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
             tokio::join!(exec.listen("stdout", stdout), exec.listen("stderr", stderr));
-            let end = child.wait().await.map_or(End { code: -1, signal: None }, End::of);
+            let end = child.wait().await.map_or(
+                End {
+                    code: -1,
+                    signal: None,
+                },
+                End::of,
+            );
             exec.ring().end = Some((end, now()));
             exec.push("exit", 0, json!({"exit_code": end.code, "ended_at": now()}));
         });
@@ -161,7 +181,12 @@ impl Exec {
                 "message": "older output was dropped",
             }));
         }
-        frames.extend(ring.frames.iter().filter(|(id, _, _)| *id >= from).map(|(_, _, frame)| frame.clone()));
+        frames.extend(
+            ring.frames
+                .iter()
+                .filter(|(id, _, _)| *id >= from)
+                .map(|(_, _, frame)| frame.clone()),
+        );
         (frames, ring.next)
     }
 
@@ -169,7 +194,11 @@ impl Exec {
         let Some(mut pipe) = pipe else { return };
         let mut buffer = vec![0_u8; 16 << 10];
         while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
-            self.push(name, read, json!({"data": String::from_utf8_lossy(&buffer[..read])}));
+            self.push(
+                name,
+                read,
+                json!({"data": String::from_utf8_lossy(&buffer[..read])}),
+            );
         }
     }
 

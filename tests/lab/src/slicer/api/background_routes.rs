@@ -13,7 +13,12 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{App, failure::{Answer, Failure}, feed, query::Query};
+use super::{
+    App,
+    failure::{Answer, Failure},
+    feed,
+    query::Query,
+};
 
 /// `GET /vm/{hostname}/exec`.
 pub(crate) async fn list(State(app): State<App>, Path(hostname): Path<String>) -> Answer {
@@ -32,7 +37,10 @@ pub(crate) async fn status(
 }
 
 /// `DELETE /vm/{hostname}/exec/{id}`.
-pub(crate) async fn reap(State(app): State<App>, Path((hostname, id)): Path<(String, String)>) -> Answer {
+pub(crate) async fn reap(
+    State(app): State<App>,
+    Path((hostname, id)): Path<(String, String)>,
+) -> Answer {
     app.execs.reap(&hostname, &id)?;
     Ok(Json(json!({"exec_id": id, "reaped": true})).into_response())
 }
@@ -44,7 +52,10 @@ pub(crate) async fn logs(
     query: Query,
 ) -> Answer {
     let exec = app.execs.find(&hostname, &id)?;
-    let (follow, mut from) = (query.flag("follow", false)?, query.number("from_id")?.unwrap_or(0));
+    let (follow, mut from) = (
+        query.flag("follow", false)?,
+        query.number("from_id")?.unwrap_or(0),
+    );
     let (feeder, body) = feed::feed();
     tokio::spawn(async move {
         let mut news = exec.news.subscribe();
@@ -54,7 +65,11 @@ pub(crate) async fn logs(
             // The exit frame is the last, and is written after the end is known.
             let over = frames.last().is_some_and(|frame| frame["type"] == "exit");
             for frame in frames {
-                if feeder.send(Bytes::from(format!("{frame}\n"))).await.is_err() {
+                if feeder
+                    .send(Bytes::from(format!("{frame}\n")))
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             }
@@ -90,7 +105,11 @@ pub(crate) async fn kill(
         serde_json::from_slice(&body)
             .map_err(|error| Failure::new(400, format!("invalid request body: {error}")))?
     };
-    let name = order.signal.as_deref().filter(|name| !name.is_empty()).unwrap_or("TERM");
+    let name = order
+        .signal
+        .as_deref()
+        .filter(|name| !name.is_empty())
+        .unwrap_or("TERM");
     let signal = match name.trim_start_matches("SIG") {
         "TERM" => Signal::TERM,
         "KILL" => Signal::KILL,
@@ -118,7 +137,10 @@ pub(crate) async fn kill(
         }
     }
     let running = exec.end().is_none();
-    Ok(Json(json!({"exec_id": id, "pid": exec.pid, "running": running, "signal_sent": name})).into_response())
+    Ok(
+        Json(json!({"exec_id": id, "pid": exec.pid, "running": running, "signal_sent": name}))
+            .into_response(),
+    )
 }
 
 /// `GET /vm/{hostname}/exec/{id}/wait-exit`.

@@ -11,7 +11,13 @@ use axum::{
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{App, exec::ready, failure::{Answer, Failure}, feed, query::Query};
+use super::{
+    App,
+    exec::ready,
+    failure::{Answer, Failure},
+    feed,
+    query::Query,
+};
 use crate::machine::Entry;
 
 /// Writes standard input to `$1` with mode `$2` and owner `$3`; nobody else can read it meanwhile.
@@ -39,7 +45,11 @@ pub(crate) async fn write(
         Entry::root(["sh", "-c", PUT, "cp", &path, &mode, &format!("{uid}:{gid}")])
     };
     let mut command = app.fleet.machines.enter(&hostname, &entry)?;
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
     let mut child = command.spawn()?;
     if let Some(mut pipe) = child.stdin.take() {
         while let Some(frame) = body.frame().await {
@@ -61,7 +71,11 @@ pub(crate) async fn write(
 }
 
 /// `GET /vm/{hostname}/cp`.
-pub(crate) async fn read(State(app): State<App>, Path(hostname): Path<String>, query: Query) -> Answer {
+pub(crate) async fn read(
+    State(app): State<App>,
+    Path(hostname): Path<String>,
+    query: Query,
+) -> Answer {
     let (path, tar) = target(&app, &hostname, &query)?;
     let look = Entry::root(["stat", "--dereference", "--format=%a %F", "--", &path]);
     let mut command = app.fleet.machines.enter(&hostname, &look)?;
@@ -72,37 +86,64 @@ pub(crate) async fn read(State(app): State<App>, Path(hostname): Path<String>, q
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let (mode, kind) = text.trim().split_once(' ').unwrap_or(("644", ""));
     if kind == "directory" && !tar {
-        return Err(unexpected(400, &format!("{path} is a directory: use mode=tar")));
+        return Err(unexpected(
+            400,
+            &format!("{path} is a directory: use mode=tar"),
+        ));
     }
     let entry = if tar {
-        let (parent, name) = path.trim_end_matches('/').rsplit_once('/').unwrap_or(("", &path));
+        let (parent, name) = path
+            .trim_end_matches('/')
+            .rsplit_once('/')
+            .unwrap_or(("", &path));
         let parent = if parent.is_empty() { "/" } else { parent };
         Entry::root(["tar", "--create", "--directory", parent, "--", name])
     } else {
         Entry::root(["cat", "--", &path])
     };
     let mut command = app.fleet.machines.enter(&hostname, &entry)?;
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
     let mut child = command.spawn()?;
     let (feeder, body) = feed::feed();
     if let Some(mut pipe) = child.stdout.take() {
         tokio::spawn(async move {
             let mut buffer = vec![0_u8; 64 << 10];
             while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
-                if feeder.send(Bytes::copy_from_slice(&buffer[..read])).await.is_err() {
+                if feeder
+                    .send(Bytes::copy_from_slice(&buffer[..read]))
+                    .await
+                    .is_err()
+                {
                     break;
                 }
             }
             let _ = child.wait().await;
         });
     }
-    let kind = if tar { "application/x-tar" } else { "application/octet-stream" };
+    let kind = if tar {
+        "application/x-tar"
+    } else {
+        "application/octet-stream"
+    };
     let mode = format!("{mode:0>4}");
-    Ok(([("content-type", kind.to_owned()), ("x-slicer-file-mode", mode)], body).into_response())
+    Ok((
+        [
+            ("content-type", kind.to_owned()),
+            ("x-slicer-file-mode", mode),
+        ],
+        body,
+    )
+        .into_response())
 }
 
 fn target(app: &App, hostname: &str, query: &Query) -> Result<(String, bool), Failure> {
-    let path = query.get("path").ok_or_else(|| Failure::new(400, "path is required"))?;
+    let path = query
+        .get("path")
+        .ok_or_else(|| Failure::new(400, "path is required"))?;
     let tar = match query.get("mode").unwrap_or("binary") {
         "binary" => false,
         "tar" => true,
@@ -117,5 +158,8 @@ fn target(app: &App, hostname: &str, query: &Query) -> Result<(String, bool), Fa
 
 /// An agent's error, wrapped as the daemon wraps it.
 fn unexpected(status: u16, text: &str) -> Failure {
-    Failure::new(status, format!("cp produced an unexpected error: {status}: {}", text.trim()))
+    Failure::new(
+        status,
+        format!("cp produced an unexpected error: {status}: {}", text.trim()),
+    )
 }

@@ -17,7 +17,12 @@ use tokio::{
     process::{Child, ChildStdin},
 };
 
-use super::{App, failure::{Answer, Failure}, feed::{self, Feeder}, query::Query};
+use super::{
+    App,
+    failure::{Answer, Failure},
+    feed::{self, Feeder},
+    query::Query,
+};
 use crate::{daemon::record::State as Power, host::variant::Variant, machine::Entry, time};
 
 /// The most that a collected command may say, each way.
@@ -38,7 +43,10 @@ pub(crate) async fn run(
         if stdin || buffered {
             return Err(Failure::new(400, "background excludes stdin and buffered"));
         }
-        let ring = query.number("ring_bytes")?.filter(|bytes| *bytes > 0).unwrap_or(1 << 20);
+        let ring = query
+            .number("ring_bytes")?
+            .filter(|bytes| *bytes > 0)
+            .unwrap_or(1 << 20);
         let launched = app.execs.launch(&hostname, &order, command, ring)?;
         return Ok((StatusCode::CREATED, Json(launched)).into_response());
     }
@@ -54,7 +62,11 @@ pub(crate) async fn run(
     if let Some(pipe) = child.stdin.take() {
         tokio::spawn(pour(body, pipe));
     }
-    if buffered { collect(child, &order).await } else { Ok(stream(child, order)) }
+    if buffered {
+        collect(child, &order).await
+    } else {
+        Ok(stream(child, order))
+    }
 }
 
 /// What a request asks to be run.
@@ -65,32 +77,55 @@ pub(crate) struct Order {
     pub(crate) cmd: String,
     /// Its arguments as they were given.
     pub(crate) args: Vec<String>,
+    form: Form,
+    /// The streams that the client does not want.
+    unwanted: Vec<&'static str>,
+}
+
+/// How frames are spelt.
+struct Form {
     base64: bool,
     typed: bool,
-    stdout: bool,
-    stderr: bool,
 }
 
 impl Order {
     fn read(query: &Query, variant: &Variant) -> Result<Self, Failure> {
-        let cmd = query.get("cmd").ok_or_else(|| Failure::new(400, "cmd is required"))?.to_owned();
+        let cmd = query
+            .get("cmd")
+            .ok_or_else(|| Failure::new(400, "cmd is required"))?
+            .to_owned();
         let args = query.all("args");
-        let default = variant.get("exec-uid").and_then(|uid| uid.parse().ok()).unwrap_or(0);
+        let default = variant
+            .get("exec-uid")
+            .and_then(|uid| uid.parse().ok())
+            .unwrap_or(0);
         let uid = query.number("uid")?.unwrap_or(default);
-        let argv: Vec<String> = match query.get("shell") {
-            None => std::iter::once(cmd.clone()).chain(args.iter().cloned()).collect(),
+        let words: Vec<String> = match query.get("shell") {
+            None => std::iter::once(cmd.clone())
+                .chain(args.iter().cloned())
+                .collect(),
             Some(shell) => {
                 let line = std::iter::once(cmd.clone()).chain(args.iter().map(|arg| quote(arg)));
-                vec![shell.to_owned(), "-c".to_owned(), line.collect::<Vec<_>>().join(" ")]
+                vec![
+                    shell.to_owned(),
+                    "-c".to_owned(),
+                    line.collect::<Vec<_>>().join(" "),
+                ]
             }
         };
+        let mut unwanted = Vec::new();
+        for stream in ["stdout", "stderr"] {
+            if !query.flag(stream, true)? {
+                unwanted.push(stream);
+            }
+        }
         let stdio = query.get("stdio").unwrap_or("text");
         if !matches!(stdio, "text" | "base64") {
             return Err(Failure::new(400, format!("invalid stdio: `{stdio}`")));
         }
         Ok(Self {
             entry: Entry {
-                argv: argv.into_iter().map(Into::into).collect(),
+                argv: words.into_iter().map(Into::into).collect(),
                 uid,
                 gid: query.number("gid")?.unwrap_or(uid),
                 cwd: query.get("cwd").map(str::to_owned),
@@ -98,27 +133,40 @@ impl Order {
             },
             cmd,
             args,
-            base64: stdio == "base64",
-            typed: !variant.is("exec-frames", "untyped"),
-            stdout: query.flag("stdout", true)?,
-            stderr: query.flag("stderr", true)?,
+            form: Form {
+                base64: stdio == "base64",
+                typed: !variant.is("exec-frames", "untyped"),
+            },
+            unwanted,
         })
     }
 
+    fn wanted<'a>(&self, stream: &str, bytes: &'a [u8]) -> &'a [u8] {
+        if self.unwanted.contains(&stream) {
+            b""
+        } else {
+            bytes
+        }
+    }
+
     fn text(&self, bytes: &[u8]) -> String {
-        if self.base64 { STANDARD.encode(bytes) } else { String::from_utf8_lossy(bytes).into_owned() }
+        if self.form.base64 {
+            STANDARD.encode(bytes)
+        } else {
+            String::from_utf8_lossy(bytes).into_owned()
+        }
     }
 
     fn frame(&self, stream: &str, bytes: &[u8]) -> Value {
         let mut frame = json!({"timestamp": now(), (stream): self.text(bytes)});
-        if self.typed {
+        if self.form.typed {
             frame["type"] = json!(stream);
             frame["data"] = frame[stream].take();
             if let Some(fields) = frame.as_object_mut() {
                 fields.remove(stream);
             }
         }
-        if self.base64 {
+        if self.form.base64 {
             frame["encoding"] = json!("base64");
         }
         frame["exit_code"] = json!(0);
@@ -128,7 +176,7 @@ impl Order {
     /// The last frame: how it ended.
     fn last(&self, end: End) -> Value {
         let mut frame = json!({"timestamp": now(), "exit_code": end.code});
-        if self.typed {
+        if self.form.typed {
             frame["type"] = json!("exit");
             frame["ended_at"] = json!(now());
         }
@@ -144,7 +192,10 @@ impl Order {
     fn error(&self, end: End) -> Option<String> {
         match end.code {
             0 => None,
-            127 => Some(format!("exec: {:?}: executable file not found in $PATH", self.cmd)),
+            127 => Some(format!(
+                "exec: {:?}: executable file not found in $PATH",
+                self.cmd
+            )),
             code => Some(format!("exit status {code}")),
         }
     }
@@ -164,17 +215,26 @@ impl End {
     pub(crate) fn of(status: std::process::ExitStatus) -> Self {
         use std::os::unix::process::ExitStatusExt;
         let signal = status.signal();
-        Self { code: status.code().unwrap_or_else(|| 128 + signal.unwrap_or(0)), signal }
+        Self {
+            code: status.code().unwrap_or_else(|| 128 + signal.unwrap_or(0)),
+            signal,
+        }
     }
 }
 
 /// 404 when there is no such VM, 409 when it is paused, 400 when no agent answers.
 pub(crate) fn ready(app: &App, hostname: &str) -> Result<(), Failure> {
-    let node = app.fleet.node(hostname).ok_or_else(|| Failure::no_vm(hostname))?;
+    let node = app
+        .fleet
+        .node(hostname)
+        .ok_or_else(|| Failure::no_vm(hostname))?;
     match node.state {
         Power::Paused => Err(Failure::new(409, format!("{hostname} is paused"))),
         Power::Running if app.fleet.machines.health(hostname).is_some() => Ok(()),
-        _ => Err(Failure::new(400, format!("the agent of {hostname} does not answer"))),
+        _ => Err(Failure::new(
+            400,
+            format!("the agent of {hostname} does not answer"),
+        )),
     }
 }
 
@@ -208,14 +268,14 @@ async fn collect(mut child: Child, order: &Order) -> Answer {
     let (out, err) = tokio::join!(slurp(stdout), slurp(stderr));
     let end = End::of(child.wait().await?);
     let mut answer = json!({
-        "stdout": order.text(if order.stdout { &out } else { b"" }),
-        "stderr": order.text(if order.stderr { &err } else { b"" }),
+        "stdout": order.text(order.wanted("stdout", &out)),
+        "stderr": order.text(order.wanted("stderr", &err)),
         "exit_code": end.code,
     });
     if let Some(error) = order.error(end) {
         answer["error"] = json!(error);
     }
-    if order.base64 {
+    if order.form.base64 {
         answer["encoding"] = json!("base64");
     }
     Ok(Json(answer).into_response())
@@ -233,15 +293,16 @@ fn stream(mut child: Child, order: Order) -> Response {
     let (feeder, body) = feed::feed();
     tokio::spawn(async move {
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        if order.typed {
-            let started = json!({"type": "started", "pid": child.id(), "started_at": now(), "exit_code": 0});
+        if order.form.typed {
+            let started =
+                json!({"type": "started", "pid": child.id(), "started_at": now(), "exit_code": 0});
             let _ = send(&feeder, &started).await;
         }
         // A command whose pipes are held open by a child of its own goes on: as with the original,
         // such a thing wants `background`.
         let gone = tokio::join!(
-            pump(stdout, "stdout", &order, order.stdout, &feeder),
-            pump(stderr, "stderr", &order, order.stderr, &feeder)
+            pump(stdout, "stdout", &order, &feeder),
+            pump(stderr, "stderr", &order, &feeder)
         );
         if gone.0 || gone.1 {
             // The client went away: its command goes too.
@@ -258,9 +319,8 @@ fn stream(mut child: Child, order: Order) -> Response {
 /// Sends what a pipe says until it ends; true when the client has gone.
 async fn pump(
     pipe: Option<impl AsyncRead + Unpin>,
-    name: &str,
+    name: &'static str,
     order: &Order,
-    wanted: bool,
     feeder: &Feeder,
 ) -> bool {
     let Some(mut pipe) = pipe else { return false };
@@ -276,8 +336,15 @@ async fn pump(
         if filled == 0 {
             return false;
         }
-        let whole = if read == 0 || order.base64 { filled } else { whole_characters(&buffer[..filled]) };
-        if whole > 0 && wanted && !send(feeder, &order.frame(name, &buffer[..whole])).await {
+        let whole = if read == 0 || order.form.base64 {
+            filled
+        } else {
+            whole_characters(&buffer[..filled])
+        };
+        if whole > 0
+            && !order.unwanted.contains(&name)
+            && !send(feeder, &order.frame(name, &buffer[..whole])).await
+        {
             return true;
         }
         buffer.copy_within(whole..filled, 0);

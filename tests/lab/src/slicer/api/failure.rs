@@ -18,7 +18,10 @@ impl Failure {
     /// A failure with this status and this text.
     pub(crate) fn new(status: u16, text: impl Into<String>) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { status, text: text.into() }
+        Self {
+            status,
+            text: text.into(),
+        }
     }
 
     /// 404 for a VM.

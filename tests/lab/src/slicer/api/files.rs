@@ -12,16 +12,34 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{App, exec::ready, failure::{Answer, Failure}, query::{Query, octal}};
+use super::{
+    App,
+    exec::ready,
+    failure::{Answer, Failure},
+    query::{Query, octal},
+};
 use crate::machine::Entry;
 
 /// What `find` prints of each entry: NUL ends a field, so that any name is safe.
 const FORMAT: &str = r"%f\0%y\0%s\0%T@\0%m\0";
 
 /// `GET /vm/{hostname}/fs/readdir`.
-pub(crate) async fn readdir(State(app): State<App>, Path(hostname): Path<String>, query: Query) -> Answer {
+pub(crate) async fn readdir(
+    State(app): State<App>,
+    Path(hostname): Path<String>,
+    query: Query,
+) -> Answer {
     let path = path_of(query.get("path"))?;
-    let find = ["find", &format!("{path}/"), "-mindepth", "1", "-maxdepth", "1", "-printf", FORMAT];
+    let find = [
+        "find",
+        &format!("{path}/"),
+        "-mindepth",
+        "1",
+        "-maxdepth",
+        "1",
+        "-printf",
+        FORMAT,
+    ];
     let bytes = run(&app, &hostname, &find).await?;
     let mut entries = parse(&bytes);
     entries.sort_by_key(|entry| entry["name"].as_str().unwrap_or_default().to_owned());
@@ -29,10 +47,21 @@ pub(crate) async fn readdir(State(app): State<App>, Path(hostname): Path<String>
 }
 
 /// `GET /vm/{hostname}/fs/stat`.
-pub(crate) async fn stat(State(app): State<App>, Path(hostname): Path<String>, query: Query) -> Answer {
+pub(crate) async fn stat(
+    State(app): State<App>,
+    Path(hostname): Path<String>,
+    query: Query,
+) -> Answer {
     let path = path_of(query.get("path"))?;
-    let bytes = run(&app, &hostname, &["find", &path, "-maxdepth", "0", "-printf", FORMAT]).await?;
-    let entry = parse(&bytes).pop().ok_or_else(|| Failure::new(404, format!("{path} not found")))?;
+    let bytes = run(
+        &app,
+        &hostname,
+        &["find", &path, "-maxdepth", "0", "-printf", FORMAT],
+    )
+    .await?;
+    let entry = parse(&bytes)
+        .pop()
+        .ok_or_else(|| Failure::new(404, format!("{path} not found")))?;
     Ok(Json(entry).into_response())
 }
 
@@ -45,11 +74,19 @@ struct Mkdir {
 }
 
 /// `POST /vm/{hostname}/fs/mkdir`.
-pub(crate) async fn mkdir(State(app): State<App>, Path(hostname): Path<String>, body: Bytes) -> Answer {
+pub(crate) async fn mkdir(
+    State(app): State<App>,
+    Path(hostname): Path<String>,
+    body: Bytes,
+) -> Answer {
     let order: Mkdir = serde_json::from_slice(&body)
         .map_err(|error| Failure::new(400, format!("invalid request body: {error}")))?;
     let path = path_of(order.path.as_deref())?;
-    let mode = order.mode.as_deref().filter(|mode| !mode.is_empty()).map_or(Ok(0o755), octal)?;
+    let mode = order
+        .mode
+        .as_deref()
+        .filter(|mode| !mode.is_empty())
+        .map_or(Ok(0o755), octal)?;
     let mode = format!("--mode={mode:o}");
     let mut argv = vec!["mkdir", &mode];
     if order.recursive {
@@ -61,16 +98,30 @@ pub(crate) async fn mkdir(State(app): State<App>, Path(hostname): Path<String>, 
 }
 
 /// `DELETE /vm/{hostname}/fs/remove`.
-pub(crate) async fn remove(State(app): State<App>, Path(hostname): Path<String>, query: Query) -> Answer {
+pub(crate) async fn remove(
+    State(app): State<App>,
+    Path(hostname): Path<String>,
+    query: Query,
+) -> Answer {
     let path = path_of(query.get("path"))?;
-    let how = if query.flag("recursive", false)? { "--recursive" } else { "--dir" };
+    let how = if query.flag("recursive", false)? {
+        "--recursive"
+    } else {
+        "--dir"
+    };
     run(&app, &hostname, &["rm", how, "--", &path]).await?;
     Ok(StatusCode::OK.into_response())
 }
 
 fn path_of(path: Option<&str>) -> Result<String, Failure> {
     path.filter(|path| path.starts_with('/'))
-        .map(|path| if path == "/" { "/".to_owned() } else { path.trim_end_matches('/').to_owned() })
+        .map(|path| {
+            if path == "/" {
+                "/".to_owned()
+            } else {
+                path.trim_end_matches('/').to_owned()
+            }
+        })
         .ok_or_else(|| Failure::new(400, "an absolute path is required"))
 }
 
@@ -84,16 +135,26 @@ async fn run(app: &App, hostname: &str, argv: &[&str]) -> Result<Vec<u8>, Failur
         return Ok(output.stdout);
     }
     let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    let status = if text.contains("No such file") { 404 } else { 400 };
+    let status = if text.contains("No such file") {
+        404
+    } else {
+        400
+    };
     Err(Failure::new(status, text))
 }
 
 fn parse(bytes: &[u8]) -> Vec<Value> {
-    let fields: Vec<_> = bytes.split(|b| *b == 0).map(String::from_utf8_lossy).collect();
+    let fields: Vec<_> = bytes
+        .split(|b| *b == 0)
+        .map(String::from_utf8_lossy)
+        .collect();
     fields
         .chunks_exact(5)
         .map(|entry| {
-            let seconds = entry[3].split('.').next().and_then(|text| text.parse::<i64>().ok());
+            let seconds = entry[3]
+                .split('.')
+                .next()
+                .and_then(|text| text.parse::<i64>().ok());
             json!({
                 "name": entry[0],
                 "type": match &*entry[1] { "d" => "directory", "l" => "symlink", _ => "file" },

@@ -7,12 +7,19 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{App, failure::{Answer, Failure}, query::Query};
+use super::{
+    App,
+    failure::{Answer, Failure},
+    query::Query,
+};
 use crate::version;
 
 /// `GET|HEAD /vm/{hostname}/health`.
 pub(crate) async fn health(State(app): State<App>, Path(hostname): Path<String>) -> Answer {
-    let node = app.fleet.node(&hostname).ok_or_else(|| Failure::no_vm(&hostname))?;
+    let node = app
+        .fleet
+        .node(&hostname)
+        .ok_or_else(|| Failure::no_vm(&hostname))?;
     let health = app
         .fleet
         .machines
@@ -31,17 +38,34 @@ pub(crate) async fn health(State(app): State<App>, Path(hostname): Path<String>)
 }
 
 /// `GET /vm/{hostname}/logs`.
-pub(crate) async fn logs(State(app): State<App>, Path(hostname): Path<String>, query: Query) -> Answer {
+pub(crate) async fn logs(
+    State(app): State<App>,
+    Path(hostname): Path<String>,
+    query: Query,
+) -> Answer {
     let lines: usize = query.number("lines")?.unwrap_or(20);
     if app.fleet.node(&hostname).is_none() {
         return Err(Failure::no_vm(&hostname));
     }
-    let bytes = tokio::fs::read(app.fleet.places.serial(&hostname)).await.map_err(|error| {
-        let status = if error.kind() == std::io::ErrorKind::NotFound { 404 } else { 500 };
-        Failure::new(status, format!("log of {hostname}: {error}"))
-    })?;
+    let bytes = tokio::fs::read(app.fleet.places.serial(&hostname))
+        .await
+        .map_err(|error| {
+            let status = if error.kind() == std::io::ErrorKind::NotFound {
+                404
+            } else {
+                500
+            };
+            Failure::new(status, format!("log of {hostname}: {error}"))
+        })?;
     let text = String::from_utf8_lossy(&bytes);
     let all: Vec<&str> = text.lines().collect();
-    let shown = if lines == 0 { &all[..] } else { &all[all.len().saturating_sub(lines)..] };
-    Ok(Json(json!({"hostname": hostname, "lines": shown.len(), "content": shown.join("\n")})).into_response())
+    let shown = if lines == 0 {
+        &all[..]
+    } else {
+        &all[all.len().saturating_sub(lines)..]
+    };
+    Ok(
+        Json(json!({"hostname": hostname, "lines": shown.len(), "content": shown.join("\n")}))
+            .into_response(),
+    )
 }

@@ -1,4 +1,4 @@
-//! The REST API, by the public OpenAPI document.
+//! The REST API, by the public `OpenAPI` document.
 
 mod background;
 mod background_routes;
@@ -42,7 +42,11 @@ pub(crate) struct App {
 impl App {
     /// The API of a fleet; without a token, nobody is asked for one.
     pub(crate) fn new(fleet: Arc<Fleet>, token: Option<String>) -> Self {
-        Self { fleet, token: token.map(Arc::from), execs: Arc::default() }
+        Self {
+            fleet,
+            token: token.map(Arc::from),
+            execs: Arc::default(),
+        }
     }
 }
 
@@ -53,13 +57,19 @@ fn routes(app: App) -> Router {
         .route("/healthz", get(healthz))
         .route("/metrics", get(stats::metrics))
         .route("/hostgroup", get(nodes::groups))
-        .route("/hostgroup/{group}/nodes", get(nodes::list_group).post(nodes::create))
+        .route(
+            "/hostgroup/{group}/nodes",
+            get(nodes::list_group).post(nodes::create),
+        )
         .route("/hostgroup/{group}/nodes/{hostname}", delete(nodes::remove))
         .route("/nodes", get(nodes::list))
         .route("/nodes/stats", get(stats::all))
         .route("/node/{hostname}/stats", get(stats::one))
         .route("/secrets", get(secrets::list).post(secrets::create))
-        .route("/secrets/{name}", patch(secrets::update).delete(secrets::remove))
+        .route(
+            "/secrets/{name}",
+            patch(secrets::update).delete(secrets::remove),
+        )
         .route("/vm/{hostname}", get(nodes::describe))
         .route("/vm/{hostname}/tags", get(tags::list).patch(tags::change))
         .route("/vm/{hostname}/logs", get(health::logs))
@@ -70,14 +80,26 @@ fn routes(app: App) -> Router {
         .route("/vm/{hostname}/suspend", post(power::unsupported))
         .route("/vm/{hostname}/restore", post(power::unsupported))
         .route("/vm/{hostname}/relaunch", post(power::relaunch))
-        .route("/vm/{hostname}/exec", get(background_routes::list).post(exec::run))
+        .route(
+            "/vm/{hostname}/exec",
+            get(background_routes::list).post(exec::run),
+        )
         .route(
             "/vm/{hostname}/exec/{id}",
             get(background_routes::status).delete(background_routes::reap),
         )
-        .route("/vm/{hostname}/exec/{id}/logs", get(background_routes::logs))
-        .route("/vm/{hostname}/exec/{id}/kill", post(background_routes::kill))
-        .route("/vm/{hostname}/exec/{id}/wait-exit", get(background_routes::wait_exit))
+        .route(
+            "/vm/{hostname}/exec/{id}/logs",
+            get(background_routes::logs),
+        )
+        .route(
+            "/vm/{hostname}/exec/{id}/kill",
+            post(background_routes::kill),
+        )
+        .route(
+            "/vm/{hostname}/exec/{id}/wait-exit",
+            get(background_routes::wait_exit),
+        )
         .route("/vm/{hostname}/cp", get(copy::read).post(copy::write))
         .route("/vm/{hostname}/fs/readdir", get(files::readdir))
         .route("/vm/{hostname}/fs/stat", get(files::stat))

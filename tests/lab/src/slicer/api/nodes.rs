@@ -12,7 +12,12 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{App, failure::{Answer, Failure}, query::Query, wire};
+use super::{
+    App,
+    failure::{Answer, Failure},
+    query::Query,
+    wire,
+};
 use crate::{
     daemon::{fleet::Node, group::Group, life::Wish, secrets::Secrets},
     time,
@@ -41,25 +46,35 @@ pub(crate) async fn groups(State(app): State<App>) -> Response {
 
 /// `GET /nodes`.
 pub(crate) async fn list(State(app): State<App>, query: Query) -> Answer {
-    listing(&app, app.fleet.nodes(None), &query)
+    listing(&app, &app.fleet.nodes(None), &query)
 }
 
 /// `GET /hostgroup/{group}/nodes`.
-pub(crate) async fn list_group(State(app): State<App>, Path(group): Path<String>, query: Query) -> Answer {
+pub(crate) async fn list_group(
+    State(app): State<App>,
+    Path(group): Path<String>,
+    query: Query,
+) -> Answer {
     let group = find_group(&app, &group)?;
-    listing(&app, app.fleet.nodes(Some(&group.name)), &query)
+    listing(&app, &app.fleet.nodes(Some(&group.name)), &query)
 }
 
 /// `GET /vm/{hostname}`.
 pub(crate) async fn describe(State(app): State<App>, Path(hostname): Path<String>) -> Answer {
-    let node = app.fleet.node(&hostname).ok_or_else(|| Failure::no_vm(&hostname))?;
+    let node = app
+        .fleet
+        .node(&hostname)
+        .ok_or_else(|| Failure::no_vm(&hostname))?;
     Ok(Json(wire::node(&app.fleet, &node)).into_response())
 }
 
-fn listing(app: &App, nodes: Vec<Node>, query: &Query) -> Answer {
+fn listing(app: &App, nodes: &[Node], query: &Query) -> Answer {
     let (exact, prefix) = (query.get("tag"), query.get("tag_prefix"));
     if exact.is_some() && prefix.is_some() {
-        return Err(Failure::new(400, "only one of tag and tag_prefix may be set"));
+        return Err(Failure::new(
+            400,
+            "only one of tag and tag_prefix may be set",
+        ));
     }
     let nodes: Vec<Value> = nodes
         .iter()
@@ -102,7 +117,9 @@ pub(crate) async fn create(
     let wait = Wait::read(&query)?;
     let wish = wish(&app, &group, body)?;
     let fleet = &app.fleet;
-    let node = fleet.create(&group, wish, false).map_err(|text| Failure::new(400, text))?;
+    let node = fleet
+        .create(&group, wish, false)
+        .map_err(|text| Failure::new(400, text))?;
     let hostname = node.record.hostname.clone();
     let launch = tokio::spawn({
         let (fleet, hostname) = (Arc::clone(fleet), hostname.clone());
@@ -110,16 +127,26 @@ pub(crate) async fn create(
     });
     if let Some(wait) = wait {
         if let Ok(Err(error)) = launch.await {
-            return Err(Failure::new(500, format!("failed to launch {hostname}: {error:#}")));
+            return Err(Failure::new(
+                500,
+                format!("failed to launch {hostname}: {error:#}"),
+            ));
         }
         if !fleet.wait_ready(&hostname, wait.userdata, wait.limit).await {
             if let Some(node) = fleet.node(&hostname) {
                 fleet.delete(&node).await?;
             }
-            return Err(Failure::new(408, format!("timed out waiting for {hostname}; the VM was removed")));
+            return Err(Failure::new(
+                408,
+                format!("timed out waiting for {hostname}; the VM was removed"),
+            ));
         }
     }
-    let status = if fleet.variant.is("create-status", "200") { StatusCode::OK } else { StatusCode::CREATED };
+    let status = if fleet.variant.is("create-status", "200") {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
     Ok((status, Json(wire::created(fleet, &node.record))).into_response())
 }
 
@@ -141,8 +168,14 @@ impl Wait {
         };
         match query.get("wait") {
             None => Ok(None),
-            Some("agent") => Ok(Some(Self { userdata: false, limit })),
-            Some("userdata") => Ok(Some(Self { userdata: true, limit })),
+            Some("agent") => Ok(Some(Self {
+                userdata: false,
+                limit,
+            })),
+            Some("userdata") => Ok(Some(Self {
+                userdata: true,
+                limit,
+            })),
             Some(other) => Err(Failure::new(400, format!("invalid wait: `{other}`"))),
         }
     }
@@ -152,14 +185,26 @@ fn wish(app: &App, group: &Group, body: CreateBody) -> Result<Wish, Failure> {
     let cpus = body.cpus.filter(|cpus| *cpus > 0);
     let ram_bytes = body.ram_bytes.filter(|bytes| *bytes > 0);
     if let Some(cpus) = cpus.filter(|cpus| *cpus > group.cpus) {
-        return Err(Failure::new(400, format!("cpus {cpus} exceeds the host group's limit of {}", group.cpus)));
+        return Err(Failure::new(
+            400,
+            format!(
+                "cpus {cpus} exceeds the host group's limit of {}",
+                group.cpus
+            ),
+        ));
     }
     if let Some(bytes) = ram_bytes.filter(|bytes| *bytes > group.ram_bytes) {
         let limit = group.ram_bytes;
-        return Err(Failure::new(400, format!("ram_bytes {bytes} exceeds the host group's limit of {limit}")));
+        return Err(Failure::new(
+            400,
+            format!("ram_bytes {bytes} exceeds the host group's limit of {limit}"),
+        ));
     }
     if body.gpu_count.unwrap_or(0) > group.gpu_count {
-        return Err(Failure::new(400, "gpu_count exceeds the host group's limit"));
+        return Err(Failure::new(
+            400,
+            "gpu_count exceeds the host group's limit",
+        ));
     }
     let address = match body.ip.as_deref().filter(|text| !text.is_empty()) {
         None => None,
@@ -185,7 +230,10 @@ fn wish(app: &App, group: &Group, body: CreateBody) -> Result<Wish, Failure> {
         address,
         tags: body.tags.unwrap_or_default(),
         ssh_keys: body.ssh_keys.unwrap_or_default(),
-        import_user: body.import_user.or(body.github_user).filter(|user| !user.is_empty()),
+        import_user: body
+            .import_user
+            .or(body.github_user)
+            .filter(|user| !user.is_empty()),
         userdata: body.userdata,
         secrets,
     })
@@ -203,16 +251,24 @@ pub(crate) async fn remove(
         .filter(|node| node.record.group == group.name)
         .ok_or_else(|| Failure::new(404, format!("node {hostname} not found in {}", group.name)))?;
     if node.record.protected {
-        return Err(Failure::new(403, format!("{hostname} is protected: it was launched from the config file")));
+        return Err(Failure::new(
+            403,
+            format!("{hostname} is protected: it was launched from the config file"),
+        ));
     }
     app.fleet.delete(&node).await?;
     app.execs.forget_vm(&hostname);
     if app.fleet.variant.is("delete-status", "204") {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    Ok(Json(json!({"message": format!("{hostname} deleted"), "disk_removed": "true"})).into_response())
+    Ok(
+        Json(json!({"message": format!("{hostname} deleted"), "disk_removed": "true"}))
+            .into_response(),
+    )
 }
 
 fn find_group<'a>(app: &'a App, name: &str) -> Result<&'a Group, Failure> {
-    app.fleet.group(name).ok_or_else(|| Failure::new(404, format!("host group {name} not found")))
+    app.fleet
+        .group(name)
+        .ok_or_else(|| Failure::new(404, format!("host group {name} not found")))
 }

@@ -6,14 +6,24 @@ use axum::{
     response::IntoResponse,
 };
 
-use super::{App, failure::{Answer, Failure}, nodes::Wait, query::Query, wire};
+use super::{
+    App,
+    failure::{Answer, Failure},
+    nodes::Wait,
+    query::Query,
+    wire,
+};
 use crate::{
     daemon::{fleet::Node, record::State as Power},
     machine::Ending,
 };
 
 /// `POST /vm/{hostname}/shutdown?action=`.
-pub(crate) async fn shutdown(State(app): State<App>, Path(hostname): Path<String>, query: Query) -> Answer {
+pub(crate) async fn shutdown(
+    State(app): State<App>,
+    Path(hostname): Path<String>,
+    query: Query,
+) -> Answer {
     find(&app, &hostname)?;
     let ending = match query.get("action") {
         None | Some("reboot") => Ending::Reboot,
@@ -40,7 +50,11 @@ fn freeze(app: &App, hostname: &str, frozen: bool) -> Answer {
         return Err(Failure::new(500, format!("{hostname} is stopped")));
     }
     app.fleet.machines.freeze(hostname, frozen)?;
-    let state = if frozen { Power::Paused } else { Power::Running };
+    let state = if frozen {
+        Power::Paused
+    } else {
+        Power::Running
+    };
     app.fleet.set_state(hostname, node.launch, state);
     Ok(format!("{} initiated\n", if frozen { "pause" } else { "resume" }).into_response())
 }
@@ -48,11 +62,18 @@ fn freeze(app: &App, hostname: &str, frozen: bool) -> Answer {
 /// `POST /vm/{hostname}/suspend|restore`: no snapshots here.
 pub(crate) async fn unsupported(State(app): State<App>, Path(hostname): Path<String>) -> Answer {
     find(&app, &hostname)?;
-    Err(Failure::new(501, "snapshots are not implemented on this platform"))
+    Err(Failure::new(
+        501,
+        "snapshots are not implemented on this platform",
+    ))
 }
 
 /// `POST /vm/{hostname}/relaunch`.
-pub(crate) async fn relaunch(State(app): State<App>, Path(hostname): Path<String>, query: Query) -> Answer {
+pub(crate) async fn relaunch(
+    State(app): State<App>,
+    Path(hostname): Path<String>,
+    query: Query,
+) -> Answer {
     let node = find(&app, &hostname)?;
     if node.state != Power::Stopped {
         return Err(Failure::new(409, format!("{hostname} is already running")));
@@ -60,13 +81,21 @@ pub(crate) async fn relaunch(State(app): State<App>, Path(hostname): Path<String
     let wait = Wait::read(&query)?;
     app.fleet.launch(&hostname).await?;
     if let Some(wait) = wait
-        && !app.fleet.wait_ready(&hostname, wait.userdata, wait.limit).await
+        && !app
+            .fleet
+            .wait_ready(&hostname, wait.userdata, wait.limit)
+            .await
     {
-        return Err(Failure::new(408, format!("timed out waiting for {hostname}")));
+        return Err(Failure::new(
+            408,
+            format!("timed out waiting for {hostname}"),
+        ));
     }
     Ok(Json(wire::created(&app.fleet, &node.record)).into_response())
 }
 
 fn find(app: &App, hostname: &str) -> Result<Node, Failure> {
-    app.fleet.node(hostname).ok_or_else(|| Failure::no_vm(hostname))
+    app.fleet
+        .node(hostname)
+        .ok_or_else(|| Failure::no_vm(hostname))
 }

@@ -29,18 +29,28 @@ impl Query {
 
     /// The first value of a key, empty or not.
     pub(crate) fn raw(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| value.as_str())
     }
 
     /// All values of a key.
     pub(crate) fn all(&self, key: &str) -> Vec<String> {
-        self.0.iter().filter(|(name, _)| name == key).map(|(_, value)| value.clone()).collect()
+        self.0
+            .iter()
+            .filter(|(name, _)| name == key)
+            .map(|(_, value)| value.clone())
+            .collect()
     }
 
     /// A number.
     pub(crate) fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>, Failure> {
         self.get(key)
-            .map(|text| text.parse().map_err(|_| Failure::new(400, format!("invalid {key}: `{text}`"))))
+            .map(|text| {
+                text.parse()
+                    .map_err(|_| Failure::new(400, format!("invalid {key}: `{text}`")))
+            })
             .transpose()
     }
 

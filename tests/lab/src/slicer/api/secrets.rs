@@ -13,7 +13,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{App, failure::{Answer, Failure}, query::octal};
+use super::{
+    App,
+    failure::{Answer, Failure},
+    query::octal,
+};
 use crate::daemon::secrets::{Change, Secrets};
 
 #[derive(Deserialize)]
@@ -35,10 +39,24 @@ impl Body {
         let data = self
             .data
             .as_deref()
-            .map(|text| STANDARD.decode(text).map_err(|_| Failure::new(400, "data is not valid base64")))
+            .map(|text| {
+                STANDARD
+                    .decode(text)
+                    .map_err(|_| Failure::new(400, "data is not valid base64"))
+            })
             .transpose()?;
-        let mode = self.permissions.as_deref().filter(|text| !text.is_empty()).map(octal).transpose()?;
-        Ok(Change { data, mode, uid: self.uid, gid: self.gid })
+        let mode = self
+            .permissions
+            .as_deref()
+            .filter(|text| !text.is_empty())
+            .map(octal)
+            .transpose()?;
+        Ok(Change {
+            data,
+            mode,
+            uid: self.uid,
+            gid: self.gid,
+        })
     }
 }
 
@@ -51,7 +69,12 @@ pub(crate) async fn list(State(app): State<App>) -> Answer {
         .map_err(|error| Failure::new(500, format!("Secrets directory error: {error}")))?;
     let mut values = serde_json::to_value(secrets).map_err(anyhow::Error::from)?;
     if app.fleet.variant.is("secret-time", "modified_at") {
-        for fields in values.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        for fields in values
+            .as_array_mut()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_object_mut)
+        {
             if let Some(time) = fields.remove("mod_time") {
                 fields.insert("modified_at".into(), time);
             }
@@ -80,9 +103,15 @@ pub(crate) async fn create(State(app): State<App>, body: Bytes) -> Answer {
 }
 
 /// `PATCH /secrets/{name}`.
-pub(crate) async fn update(State(app): State<App>, Path(name): Path<String>, body: Bytes) -> Answer {
+pub(crate) async fn update(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Answer {
     known(&app, &name)?;
-    app.fleet.secrets.update(&name, &Body::read(&body)?.change()?)?;
+    app.fleet
+        .secrets
+        .update(&name, &Body::read(&body)?.change()?)?;
     app.fleet.share_secrets();
     Ok(StatusCode::OK.into_response())
 }

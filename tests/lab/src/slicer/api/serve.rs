@@ -3,7 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Result, bail};
-use axum::{Router, body::Body, extract::Request, http::Method, response::{IntoResponse, Response}};
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::Method,
+    response::{IntoResponse, Response},
+};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -72,11 +78,18 @@ impl Door {
     async fn request(&self, request: Request) -> Result<Response> {
         let path = request.uri().path();
         let fault = self.app.fleet.faults.api(self.app.fleet.group_names());
-        if let Some(fault) = fault.filter(|fault| fault.path.as_deref().is_none_or(|start| path.starts_with(start))) {
+        if let Some(fault) = fault.filter(|fault| {
+            fault
+                .path
+                .as_deref()
+                .is_none_or(|start| path.starts_with(start))
+        }) {
             match fault.mode.as_str() {
                 "refuse" => bail!("refused by a fault"),
                 "401" => return Ok(unauthorized()),
-                "500" => return Ok(Failure::new(500, "internal error made by a fault").into_response()),
+                "500" => {
+                    return Ok(Failure::new(500, "internal error made by a fault").into_response());
+                }
                 "hang" => std::future::pending().await,
                 "slow" => sleep(Duration::from_millis(fault.ms)).await,
                 _ => {}
@@ -93,9 +106,16 @@ impl Door {
     }
 
     fn allowed(&self, request: &Request) -> bool {
-        let Some(token) = &self.app.token else { return true };
-        let Some(header) = request.headers().get("authorization") else { return false };
-        header.as_bytes().strip_prefix(b"Bearer ").is_some_and(|given| same(given, token.as_bytes()))
+        let Some(token) = &self.app.token else {
+            return true;
+        };
+        let Some(header) = request.headers().get("authorization") else {
+            return false;
+        };
+        header
+            .as_bytes()
+            .strip_prefix(b"Bearer ")
+            .is_some_and(|given| same(given, token.as_bytes()))
     }
 }
 
@@ -108,7 +128,10 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |sum, (x, y)| sum | (x ^ y)) == 0
 }
 
-async fn tower_call(router: Router, request: Request) -> Result<Response, std::convert::Infallible> {
+async fn tower_call(
+    router: Router,
+    request: Request,
+) -> Result<Response, std::convert::Infallible> {
     use hyper_util::service::TowerToHyperService;
     hyper::service::Service::call(&TowerToHyperService::new(router), request).await
 }

@@ -1,4 +1,4 @@
-//! Each operation against the statuses and shapes that the public OpenAPI document gives it.
+//! Each operation against the statuses and shapes that the public `OpenAPI` document gives it.
 
 mod agent;
 mod door;
@@ -75,8 +75,17 @@ async fn daemon_in(directory: Arc<tempfile::TempDir>, variant: Variant) -> Daemo
     let app = App::new(fleet.clone(), Some("sesame".into()));
     tokio::spawn(serve::run(Listener::Tcp(listener), app, stopped));
     let client = Client::new(place.clone(), String::new(), Some("sesame".into()));
-    let daemon = Daemon { fleet, machines, place, client, _stop: stop, directory };
-    daemon.until(async || daemon.client.get("/vm/cp-1/health").await.is_ok()).await;
+    let daemon = Daemon {
+        fleet,
+        machines,
+        place,
+        client,
+        _stop: stop,
+        directory,
+    };
+    daemon
+        .until(async || daemon.client.get("/vm/cp-1/health").await.is_ok())
+        .await;
     daemon
 }
 
@@ -116,16 +125,25 @@ impl Daemon {
 
 /// The status and body of a call, whatever the status.
 async fn raw(client: &Client, method: Method, path: &str, body: &str) -> (u16, Value) {
-    let response = client.ask(method, path, full(body.to_owned())).await.unwrap();
+    let response = client
+        .ask(method, path, full(body.to_owned()))
+        .await
+        .unwrap();
     let status = response.status().as_u16();
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    (status, serde_json::from_slice(&bytes).unwrap_or(Value::String(text)))
+    (
+        status,
+        serde_json::from_slice(&bytes).unwrap_or(Value::String(text)),
+    )
 }
 
 /// An error has a status and a JSON object with `error`.
 #[track_caller]
 fn refused((status, body): (u16, Value), wanted: u16) {
     assert_eq!(status, wanted, "{body}");
-    assert!(body["error"].as_str().is_some_and(|text| !text.is_empty()), "{body}");
+    assert!(
+        body["error"].as_str().is_some_and(|text| !text.is_empty()),
+        "{body}"
+    );
 }

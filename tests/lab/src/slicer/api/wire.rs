@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::{
-    daemon::{fleet::{Fleet, Node}, record::Record},
+    daemon::{
+        fleet::{Fleet, Node},
+        record::Record,
+    },
     host::profile,
     time,
 };

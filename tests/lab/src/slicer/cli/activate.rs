@@ -13,12 +13,16 @@ const DAYS: i64 = 30;
 pub(crate) fn run(license_file: Option<PathBuf>) -> Result<()> {
     let path = license_file.unwrap_or_else(Licence::default_path);
     if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("create {}", directory.display()))?;
     }
     let expires = time::date_of(time::today() + DAYS);
     let text = format!("name: Lab User\ntier: Individual\nexpires: {expires}\n");
     std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-    say::line(format!("License written to {}, expires {expires}", path.display()));
+    say::line(format!(
+        "License written to {}, expires {expires}",
+        path.display()
+    ));
     Ok(())
 }

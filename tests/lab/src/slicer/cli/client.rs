@@ -62,7 +62,9 @@ impl hyper::body::Body for Fed {
         mut self: Pin<&mut Self>,
         context: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(context).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+        self.0
+            .poll_recv(context)
+            .map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
 }
 
@@ -73,7 +75,12 @@ impl Client {
     }
 
     /// Sends a request to exactly this path, and gives any answer below 400.
-    pub(crate) async fn send(&self, method: Method, path: &str, body: Body) -> Result<Response<Incoming>> {
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Body,
+    ) -> Result<Response<Incoming>> {
         let response = self.ask(method, path, body).await?;
         let status = response.status();
         if status.is_client_error() || status.is_server_error() {
@@ -88,8 +95,14 @@ impl Client {
     }
 
     /// Sends a request to a path joined onto the URL's own, as the original's client does for some calls.
-    pub(crate) async fn send_joined(&self, method: Method, path: &str, body: Body) -> Result<Response<Incoming>> {
-        self.send(method, &format!("{}{path}", self.base), body).await
+    pub(crate) async fn send_joined(
+        &self,
+        method: Method,
+        path: &str,
+        body: Body,
+    ) -> Result<Response<Incoming>> {
+        self.send(method, &format!("{}{path}", self.base), body)
+            .await
     }
 
     /// The JSON at exactly this path.
@@ -103,7 +116,12 @@ impl Client {
     }
 
     /// Sends a request to exactly this path, and gives any answer.
-    pub(crate) async fn ask(&self, method: Method, path: &str, body: Body) -> Result<Response<Incoming>> {
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Body,
+    ) -> Result<Response<Incoming>> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -118,9 +136,9 @@ impl Client {
     async fn exchange(&self, request: Request<Body>) -> Result<Response<Incoming>> {
         match &self.place {
             Place::Tcp(authority) => {
-                let stream = TcpStream::connect(authority)
-                    .await
-                    .with_context(|| format!("failed to connect to http://{authority}: is the daemon running?"))?;
+                let stream = TcpStream::connect(authority).await.with_context(|| {
+                    format!("failed to connect to http://{authority}: is the daemon running?")
+                })?;
                 talk(TokioIo::new(stream), request).await
             }
             Place::Socket(path) => {
@@ -139,7 +157,10 @@ where
 {
     let (mut sender, connection) = http1::handshake(stream).await?;
     tokio::spawn(connection);
-    sender.send_request(request).await.context("the daemon cut the connection")
+    sender
+        .send_request(request)
+        .await
+        .context("the daemon cut the connection")
 }
 
 /// The JSON of an answer.
@@ -150,9 +171,15 @@ pub(crate) async fn json(response: Response<Incoming>) -> Result<Value> {
 
 /// A query string of these pairs.
 pub(crate) fn query<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
-    let pairs: Vec<String> =
-        pairs.into_iter().map(|(key, value)| format!("{key}={}", escape(&value))).collect();
-    if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
+    let pairs: Vec<String> = pairs
+        .into_iter()
+        .map(|(key, value)| format!("{key}={}", escape(&value)))
+        .collect();
+    if pairs.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", pairs.join("&"))
+    }
 }
 
 /// Percent-encodes all but the unreserved characters.

@@ -18,7 +18,14 @@ pub(crate) struct Connection {
     #[arg(long, global = true, env = "SLICER_URL", alias = "api")]
     pub(crate) url: Option<String>,
     /// The daemon's UNIX socket
-    #[arg(long, global = true, env = "SLICER_SOCKET", id = "api-socket", long = "socket-path", hide = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "SLICER_SOCKET",
+        id = "api-socket",
+        long = "socket-path",
+        hide = true
+    )]
     pub(crate) socket: Option<String>,
     /// The token
     #[arg(long, global = true, env = "SLICER_TOKEN", hide_env_values = true)]
@@ -46,14 +53,23 @@ impl Connection {
 
     /// `--token` wins over `--token-file`, which wins over the host's own file.
     fn token(&self) -> Result<Option<String>> {
-        if let Some(token) = self.token.as_deref().map(str::trim).filter(|token| !token.is_empty()) {
+        if let Some(token) = self
+            .token
+            .as_deref()
+            .map(str::trim)
+            .filter(|token| !token.is_empty())
+        {
             return Ok(Some(token.to_owned()));
         }
         if let Some(file) = self.token_file.as_deref().filter(|file| !file.is_empty()) {
             let path: PathBuf = account::expand(file);
             let text = std::fs::read_to_string(&path)
                 .with_context(|| format!("failed to read token file {}", path.display()))?;
-            ensure!(!text.trim().is_empty(), "token file {} is empty", path.display());
+            ensure!(
+                !text.trim().is_empty(),
+                "token file {} is empty",
+                path.display()
+            );
             return Ok(Some(text.trim().to_owned()));
         }
         Ok(std::fs::read_to_string(TOKEN)
@@ -73,9 +89,15 @@ fn parse(url: &str) -> Result<(Place, String)> {
         None => (rest, String::new()),
     };
     ensure!(!authority.is_empty(), "`{url}` names no host");
-    let authority =
-        if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
-    Ok((Place::Tcp(authority), if path == "/" { String::new() } else { path }))
+    let authority = if authority.contains(':') {
+        authority.to_owned()
+    } else {
+        format!("{authority}:80")
+    };
+    Ok((
+        Place::Tcp(authority),
+        if path == "/" { String::new() } else { path },
+    ))
 }
 
 #[cfg(test)]
@@ -100,8 +122,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("token");
         std::fs::write(&file, "from-file\n").unwrap();
-        let mut connection =
-            Connection { token_file: Some(file.display().to_string()), ..Connection::default() };
+        let mut connection = Connection {
+            token_file: Some(file.display().to_string()),
+            ..Connection::default()
+        };
         assert_eq!(connection.token().unwrap().as_deref(), Some("from-file"));
         connection.token = Some(" from-flag ".into());
         assert_eq!(connection.token().unwrap().as_deref(), Some("from-flag"));

@@ -22,7 +22,8 @@ pub(crate) async fn run(client: &Client, order: &CopyArgs) -> Result<()> {
 
 /// A colon makes a VM's path, unless a slash comes before it.
 fn split(text: &str) -> Option<(&str, &str)> {
-    text.split_once(':').filter(|(vm, _)| !vm.is_empty() && !vm.contains('/'))
+    text.split_once(':')
+        .filter(|(vm, _)| !vm.is_empty() && !vm.contains('/'))
 }
 
 fn is_tar(order: &CopyArgs, directory: bool) -> Result<bool> {
@@ -61,7 +62,11 @@ async fn upload(client: &Client, order: &CopyArgs, vm: &str, path: &str) -> Resu
 async fn download(client: &Client, order: &CopyArgs, vm: &str, path: &str) -> Result<()> {
     let tar = is_tar(order, false)?;
     let mode = if tar { "tar" } else { "binary" }.to_owned();
-    let url = format!("/vm/{}/cp{}", escape(vm), query([("path", path.to_owned()), ("mode", mode)]));
+    let url = format!(
+        "/vm/{}/cp{}",
+        escape(vm),
+        query([("path", path.to_owned()), ("mode", mode)])
+    );
     let response = client.send(Method::GET, &url, full("")).await?;
     let bytes = response.into_body().collect().await?.to_bytes();
     let to = Path::new(&order.to);
@@ -71,6 +76,10 @@ async fn download(client: &Client, order: &CopyArgs, vm: &str, path: &str) -> Re
         return Ok(());
     }
     let name = path.rsplit('/').next().unwrap_or(path);
-    let target = if to.is_dir() { to.join(name) } else { to.to_owned() };
+    let target = if to.is_dir() {
+        to.join(name)
+    } else {
+        to.to_owned()
+    };
     std::fs::write(&target, &bytes).with_context(|| format!("failed to write {}", target.display()))
 }

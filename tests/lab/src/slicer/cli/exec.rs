@@ -17,7 +17,10 @@ use crate::say;
 
 /// Runs a command in a VM; gives its exit code.
 pub(crate) async fn run(client: &Client, order: ExecArgs) -> Result<u8> {
-    ensure!(!order.command.is_empty(), "no command given: `slicer vm shell` is for interactive use");
+    ensure!(
+        !order.command.is_empty(),
+        "no command given: `slicer vm shell` is for interactive use"
+    );
     let piped = !std::io::stdin().is_terminal();
     let mut pairs = vec![("stdio", "base64".to_owned()), ("stdin", piped.to_string())];
     if order.shell.is_empty() {
@@ -39,7 +42,10 @@ pub(crate) async fn run(client: &Client, order: ExecArgs) -> Result<u8> {
     let mut kept = Vec::new();
     let mut code = None;
     while let Some(frame) = body.frame().await {
-        let Ok(bytes) = frame.context("the connection broke before the command ended")?.into_data() else {
+        let Ok(bytes) = frame
+            .context("the connection broke before the command ended")?
+            .into_data()
+        else {
             continue;
         };
         kept.extend_from_slice(&bytes);
@@ -51,18 +57,25 @@ pub(crate) async fn run(client: &Client, order: ExecArgs) -> Result<u8> {
     if !kept.is_empty() {
         code = frame_of(&kept)?.or(code);
     }
-    let Some(code) = code else { bail!("the connection broke before the command ended") };
+    let Some(code) = code else {
+        bail!("the connection broke before the command ended")
+    };
     Ok(u8::try_from(code).unwrap_or(1))
 }
 
 /// Prints a frame; gives the exit code when it is the last.
 fn frame_of(line: &[u8]) -> Result<Option<i64>> {
-    let frame: Value = serde_json::from_slice(line).context("the daemon sent a frame that is not JSON")?;
+    let frame: Value =
+        serde_json::from_slice(line).context("the daemon sent a frame that is not JSON")?;
     let kind = frame["type"].as_str();
     let base64 = frame["encoding"] == "base64";
     let decode = |key: &str| -> Result<Vec<u8>> {
         let text = frame[key].as_str().unwrap_or_default();
-        if base64 { Ok(STANDARD.decode(text)?) } else { Ok(text.as_bytes().to_vec()) }
+        if base64 {
+            Ok(STANDARD.decode(text)?)
+        } else {
+            Ok(text.as_bytes().to_vec())
+        }
     };
     match kind {
         Some("stdout") => say::raw(&decode("data")?),
@@ -74,7 +87,11 @@ fn frame_of(line: &[u8]) -> Result<Option<i64>> {
         _ => {}
     }
     // Untyped frames of old agents all carry a code: the last one counts.
-    Ok(if matches!(kind, None | Some("exit")) { frame["exit_code"].as_i64() } else { None })
+    Ok(if matches!(kind, None | Some("exit")) {
+        frame["exit_code"].as_i64()
+    } else {
+        None
+    })
 }
 
 /// Standard input, read by a thread that nobody waits for: an open terminal must not hold the command's end.
@@ -84,7 +101,10 @@ fn stdin_body() -> super::client::Body {
         let mut buffer = vec![0_u8; 16 << 10];
         let mut stdin = std::io::stdin().lock();
         while let Ok(read @ 1..) = stdin.read(&mut buffer) {
-            if sender.blocking_send(Bytes::copy_from_slice(&buffer[..read])).is_err() {
+            if sender
+                .blocking_send(Bytes::copy_from_slice(&buffer[..read]))
+                .is_err()
+            {
                 return;
             }
         }

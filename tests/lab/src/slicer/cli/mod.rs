@@ -25,7 +25,12 @@ pub(crate) async fn run(cli: Cli) -> Result<u8> {
     let connection = cli.connection;
     match cli.command {
         Command::New(order) => say::raw(new::yaml(&order)?.as_bytes()),
-        Command::Up { config, file, license_file, suspend_on_shutdown } => {
+        Command::Up {
+            config,
+            file,
+            license_file,
+            suspend_on_shutdown,
+        } => {
             if suspend_on_shutdown {
                 bail!("--suspend-on-shutdown: snapshots are not part of this stand-in");
             }
@@ -36,11 +41,15 @@ pub(crate) async fn run(cli: Cli) -> Result<u8> {
         Command::Ls { json } => return vm::run(&connection, args::Vm::List { json }).await,
         Command::Shell(order) => return vm::run(&connection, args::Vm::Shell(order)).await,
         Command::Cp(order) => return vm::run(&connection, args::Vm::Cp(order)).await,
-        Command::Logs { vm, lines } => return vm::run(&connection, args::Vm::Logs { vm, lines }).await,
+        Command::Logs { vm, lines } => {
+            return vm::run(&connection, args::Vm::Logs { vm, lines }).await;
+        }
         Command::Relaunch { vm } => return vm::run(&connection, args::Vm::Relaunch { vm }).await,
         Command::Route { config, os } => route::print(&config, os.as_deref())?,
         Command::Secret { command } => secret::run(&connection, command).await?,
-        Command::Service { command: args::Service::Generate(order) } => service::run(&order)?,
+        Command::Service {
+            command: args::Service::Generate(order),
+        } => service::run(&order)?,
         Command::Activate { license_file } => activate::run(license_file)?,
         Command::Version => {
             say::line(format!("Slicer {} ({})", version::NUMBER, version::COMMIT));

@@ -4,7 +4,10 @@ use std::{net::UdpSocket, path::Path};
 
 use anyhow::{Result, bail};
 
-use crate::{daemon::{banner, settings::Settings}, say};
+use crate::{
+    daemon::{banner, settings::Settings},
+    say,
+};
 
 /// `slicer vm route FILE`.
 pub(crate) fn print(config: &Path, os: Option<&str>) -> Result<()> {
@@ -24,5 +27,8 @@ pub(crate) fn lan_address() -> String {
         socket.connect("8.8.8.8:53")?;
         socket.local_addr()
     });
-    found.map_or_else(|_| "127.0.0.1".to_owned(), |address| address.ip().to_string())
+    found.map_or_else(
+        |_| "127.0.0.1".to_owned(),
+        |address| address.ip().to_string(),
+    )
 }

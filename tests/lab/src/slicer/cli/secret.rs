@@ -28,11 +28,23 @@ pub(crate) async fn run(connection: &Connection, command: Secret) -> Result<()> 
         }
         Secret::Update(order) => {
             let body = full(Value::Object(fields(&order, false)?).to_string());
-            client.send_joined(Method::PATCH, &format!("/secrets/{}", escape(&order.name)), body).await?;
+            client
+                .send_joined(
+                    Method::PATCH,
+                    &format!("/secrets/{}", escape(&order.name)),
+                    body,
+                )
+                .await?;
             say::line(format!("Secret updated: {}", order.name));
         }
         Secret::Remove { name } => {
-            client.send_joined(Method::DELETE, &format!("/secrets/{}", escape(&name)), full("")).await?;
+            client
+                .send_joined(
+                    Method::DELETE,
+                    &format!("/secrets/{}", escape(&name)),
+                    full(""),
+                )
+                .await?;
             say::line(format!("Secret removed: {name}"));
         }
         Secret::List { verbose, json } => {
@@ -48,8 +60,11 @@ pub(crate) async fn run(connection: &Connection, command: Secret) -> Result<()> 
 }
 
 fn list(secrets: &Value, verbose: bool) {
-    let head: &[&str] =
-        if verbose { &["NAME", "SIZE", "PERMISSIONS", "UID", "GID"] } else { &["NAME"] };
+    let head: &[&str] = if verbose {
+        &["NAME", "SIZE", "PERMISSIONS", "UID", "GID"]
+    } else {
+        &["NAME"]
+    };
     let rows: Vec<Vec<String>> = secrets
         .as_array()
         .into_iter()
@@ -57,7 +72,13 @@ fn list(secrets: &Value, verbose: bool) {
         .map(|secret| {
             let text = |key: &str| secret[key].as_str().unwrap_or_default().to_owned();
             let (size, uid, gid) = (&secret["size"], &secret["uid"], &secret["gid"]);
-            vec![text("name"), size.to_string(), text("permissions"), uid.to_string(), gid.to_string()]
+            vec![
+                text("name"),
+                size.to_string(),
+                text("permissions"),
+                uid.to_string(),
+                gid.to_string(),
+            ]
         })
         .map(|row| row[..head.len()].to_vec())
         .collect();
@@ -68,9 +89,9 @@ fn list(secrets: &Value, verbose: bool) {
 fn fields(order: &SecretArgs, needs_data: bool) -> Result<Map<String, Value>> {
     let data = match (&order.from_literal, &order.from_file) {
         (Some(text), _) => Some(text.clone().into_bytes()),
-        (None, Some(path)) => {
-            Some(std::fs::read(path).with_context(|| format!("failed to read {}", path.display()))?)
-        }
+        (None, Some(path)) => Some(
+            std::fs::read(path).with_context(|| format!("failed to read {}", path.display()))?,
+        ),
         (None, None) if needs_data => {
             let mut bytes = Vec::new();
             std::io::stdin().read_to_end(&mut bytes)?;

@@ -13,7 +13,11 @@ use crate::{host::licence::Licence, say};
 /// Prints the unit, or installs, enables and starts it.
 pub(crate) fn run(order: &Generate) -> Result<()> {
     ensure!(
-        !order.name.is_empty() && order.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.@".contains(&b)),
+        !order.name.is_empty()
+            && order
+                .name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.@".contains(&b)),
         "--name {}: not the name of a unit",
         order.name
     );
@@ -33,12 +37,18 @@ pub(crate) fn run(order: &Generate) -> Result<()> {
 
 fn unit(order: &Generate) -> Result<String> {
     let here = std::env::current_dir()?;
-    let work = order.working_directory.clone().unwrap_or_else(|| here.clone());
+    let work = order
+        .working_directory
+        .clone()
+        .unwrap_or_else(|| here.clone());
     let licence = match &order.license_file {
         Some(path) => absolute(&here, path),
         None => Licence::default_path(),
     };
-    let config = order.config.clone().unwrap_or_else(|| PathBuf::from("slicer.yaml"));
+    let config = order
+        .config
+        .clone()
+        .unwrap_or_else(|| PathBuf::from("slicer.yaml"));
     let program = std::env::current_exe().unwrap_or_else(|_| "/usr/local/bin/slicer".into());
     let start = format!(
         "{} up {} --license-file {}",
@@ -82,13 +92,19 @@ fn absolute(base: &Path, path: &Path) -> PathBuf {
 fn install(order: &Generate, text: &str, directory: &Path) -> Result<()> {
     let path = directory.join(format!("{}.service", order.name));
     if path.exists() && !order.force {
-        bail!("{} exists already: pass --force to overwrite it", path.display());
+        bail!(
+            "{} exists already: pass --force to overwrite it",
+            path.display()
+        );
     }
     std::fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))
 }
 
 fn systemctl(args: &[&str]) -> Result<()> {
-    let status = Command::new("systemctl").args(args).status().context("failed to run systemctl")?;
+    let status = Command::new("systemctl")
+        .args(args)
+        .status()
+        .context("failed to run systemctl")?;
     ensure!(status.success(), "systemctl {} failed", args.join(" "));
     Ok(())
 }
@@ -101,19 +117,39 @@ mod tests {
     use crate::cli::args::{Cli, Command as Cmd, Service};
 
     fn order(flags: &[&str]) -> Generate {
-        let cli = Cli::try_parse_from(["slicer", "service", "generate"].iter().chain(flags)).unwrap();
-        let Cmd::Service { command: Service::Generate(order) } = cli.command else { panic!("not generate") };
+        let cli =
+            Cli::try_parse_from(["slicer", "service", "generate"].iter().chain(flags)).unwrap();
+        let Cmd::Service {
+            command: Service::Generate(order),
+        } = cli.command
+        else {
+            panic!("not generate")
+        };
         order
     }
 
     /// Each daemon has its own directory and its licence by name: the unit must say both.
     #[test]
     fn the_unit_names_directory_and_licence() {
-        let order = order(&["--name", "slicer-a", "--working-directory", "/root/a", "--license-file", "/l", "./a.yaml"]);
+        let order = order(&[
+            "--name",
+            "slicer-a",
+            "--working-directory",
+            "/root/a",
+            "--license-file",
+            "/l",
+            "./a.yaml",
+        ]);
         let text = unit(&order).unwrap();
         assert!(text.contains("WorkingDirectory=/root/a\n"), "{text}");
-        assert!(text.contains(" up /root/a/a.yaml --license-file /l\n"), "{text}");
-        assert!(text.contains("TimeoutStopSec=120\n") && text.contains("KillMode=mixed\n"), "{text}");
+        assert!(
+            text.contains(" up /root/a/a.yaml --license-file /l\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("TimeoutStopSec=120\n") && text.contains("KillMode=mixed\n"),
+            "{text}"
+        );
     }
 
     /// A unit that is there stays unless forced.
@@ -125,6 +161,9 @@ mod tests {
         assert!(install(&order, "two", dir.path()).is_err());
         order.force = true;
         install(&order, "two", dir.path()).unwrap();
-        assert_eq!(std::fs::read_to_string(dir.path().join("x.service")).unwrap(), "two");
+        assert_eq!(
+            std::fs::read_to_string(dir.path().join("x.service")).unwrap(),
+            "two"
+        );
     }
 }

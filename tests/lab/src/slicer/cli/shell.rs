@@ -17,8 +17,12 @@ use crate::{
 /// Replaces this process by a shell in the VM.
 pub(crate) async fn run(client: &Client, order: ShellArgs) -> Result<u8> {
     let nodes = client.get("/nodes").await?;
-    let names: Vec<&str> =
-        nodes.as_array().into_iter().flatten().filter_map(|node| node["hostname"].as_str()).collect();
+    let names: Vec<&str> = nodes
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|node| node["hostname"].as_str())
+        .collect();
     let hostname = match (&order.vm, names.as_slice()) {
         (Some(vm), _) if nodes_have(&nodes, vm) => vm.as_str(),
         (Some(vm), _) => bail!("VM {vm} not found"),
@@ -33,7 +37,10 @@ pub(crate) async fn run(client: &Client, order: ShellArgs) -> Result<u8> {
         uid,
         gid: uid,
         cwd: order.cwd,
-        env: std::env::var("TERM").map(|term| format!("TERM={term}")).into_iter().collect(),
+        env: std::env::var("TERM")
+            .map(|term| format!("TERM={term}"))
+            .into_iter()
+            .collect(),
     };
     let command = Nspawn::new(places, variant)?.enter(hostname, &entry)?;
     let error = command.into_std().exec();
@@ -41,5 +48,9 @@ pub(crate) async fn run(client: &Client, order: ShellArgs) -> Result<u8> {
 }
 
 fn nodes_have(nodes: &Value, vm: &str) -> bool {
-    nodes.as_array().into_iter().flatten().any(|node| node["hostname"] == vm)
+    nodes
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|node| node["hostname"] == vm)
 }

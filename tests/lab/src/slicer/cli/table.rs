@@ -12,8 +12,10 @@ pub(crate) fn render(head: &[&str], rows: &[Vec<String>]) -> String {
     };
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
     let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let padded: Vec<String> =
-            cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let padded: Vec<String> = cells
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
         padded.join("  ").trim_end().to_owned()
     };
     let dashes: Vec<String> = head.iter().map(|name| "-".repeat(name.len())).collect();
@@ -21,6 +23,9 @@ pub(crate) fn render(head: &[&str], rows: &[Vec<String>]) -> String {
         line(&mut head.iter().copied()),
         line(&mut dashes.iter().map(String::as_str)),
     ];
-    lines.extend(rows.iter().map(|row| line(&mut row.iter().map(String::as_str))));
+    lines.extend(
+        rows.iter()
+            .map(|row| line(&mut row.iter().map(String::as_str))),
+    );
     lines.join("\n")
 }

@@ -32,11 +32,19 @@ pub(crate) async fn run(connection: &Connection, command: Vm) -> Result<u8> {
         Vm::Shell(order) => return shell::run(&client, order).await,
         Vm::Cp(order) => copy::run(&client, &order).await?,
         Vm::Logs { vm, lines } => {
-            let answer = client.get(&format!("/vm/{}/logs?lines={lines}", escape(&vm))).await?;
+            let answer = client
+                .get(&format!("/vm/{}/logs?lines={lines}", escape(&vm)))
+                .await?;
             say::line(answer["content"].as_str().unwrap_or_default());
         }
         Vm::Health { vm, json } => health(&client, &vm, json).await?,
-        Vm::Ready { vm, userdata, timeout, interval, .. } => {
+        Vm::Ready {
+            vm,
+            userdata,
+            timeout,
+            interval,
+            ..
+        } => {
             ready(&client, &vm, userdata, &timeout, &interval).await?;
         }
         Vm::Shutdown { vm, action } => {
@@ -63,8 +71,12 @@ async fn list(client: &Client, as_json: bool) -> Result<()> {
         .iter()
         .map(|node| {
             let ram = node["ram_bytes"].as_u64().unwrap_or(0) >> 30;
-            let tags: Vec<&str> =
-                node["tags"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let tags: Vec<&str> = node["tags"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
             let created = text(node, "created_at").replace('T', " ").replace('Z', "");
             vec![
                 text(node, "hostname"),
@@ -77,7 +89,10 @@ async fn list(client: &Client, as_json: bool) -> Result<()> {
             ]
         })
         .collect();
-    say::line(table::render(&["HOSTNAME", "IP", "RAM", "CPUS", "STATUS", "CREATED", "TAGS"], &rows));
+    say::line(table::render(
+        &["HOSTNAME", "IP", "RAM", "CPUS", "STATUS", "CREATED", "TAGS"],
+        &rows,
+    ));
     Ok(())
 }
 
@@ -94,10 +109,19 @@ async fn groups(client: &Client, as_json: bool) -> Result<()> {
         .map(|group| {
             let ram = group["ram_bytes"].as_u64().unwrap_or(0) >> 30;
             let (count, cpus) = (group["count"].to_string(), group["cpus"].to_string());
-            vec![text(group, "name"), count, format!("{ram}GiB"), cpus, text(group, "arch")]
+            vec![
+                text(group, "name"),
+                count,
+                format!("{ram}GiB"),
+                cpus,
+                text(group, "arch"),
+            ]
         })
         .collect();
-    say::line(table::render(&["NAME", "COUNT", "RAM", "CPUS", "ARCH"], &rows));
+    say::line(table::render(
+        &["NAME", "COUNT", "RAM", "CPUS", "ARCH"],
+        &rows,
+    ));
     Ok(())
 }
 
@@ -109,7 +133,8 @@ async fn add(client: &Client, order: Add) -> Result<()> {
     let userdata = match (&order.userdata, &order.userdata_file) {
         (Some(text), _) => Some(text.clone()),
         (None, Some(path)) => Some(
-            std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?,
+            std::fs::read_to_string(path)
+                .with_context(|| format!("failed to read {}", path.display()))?,
         ),
         (None, None) => None,
     };
@@ -134,16 +159,26 @@ async fn add(client: &Client, order: Add) -> Result<()> {
         _ => None,
     };
     let timeout = order.timeout.map(|timeout| ("timeout", timeout));
-    let query = query(wait.map(|wait| ("wait", wait.to_owned())).into_iter().chain(timeout));
+    let query = query(
+        wait.map(|wait| ("wait", wait.to_owned()))
+            .into_iter()
+            .chain(timeout),
+    );
     let path = format!("/hostgroup/{}/nodes{query}", escape(&group));
-    let response = client.send_joined(Method::POST, &path, full(body.to_string())).await?;
+    let response = client
+        .send_joined(Method::POST, &path, full(body.to_string()))
+        .await?;
     let vm = client::json(response).await?;
     if order.json {
         say::line(serde_json::to_string_pretty(&vm)?);
         return Ok(());
     }
     let mut lines = "VM created\n".to_owned();
-    for (label, key) in [("Hostname:", "hostname"), ("Group:   ", "hostgroup"), ("IP:      ", "ip")] {
+    for (label, key) in [
+        ("Hostname:", "hostname"),
+        ("Group:   ", "hostgroup"),
+        ("IP:      ", "ip"),
+    ] {
         let _ = writeln!(lines, "  {label} {}", text(&vm, key));
     }
     let _ = writeln!(lines, "  Persistent: {}", vm["persistent"]);
@@ -154,8 +189,12 @@ async fn add(client: &Client, order: Add) -> Result<()> {
 
 async fn only_group(client: &Client) -> Result<String> {
     let groups = client.get_joined("/hostgroup").await?;
-    let names: Vec<String> =
-        groups.as_array().into_iter().flatten().map(|group| text(group, "name")).collect();
+    let names: Vec<String> = groups
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|group| text(group, "name"))
+        .collect();
     match names.as_slice() {
         [name] => Ok(name.clone()),
         _ => bail!("name a host group: {}", names.join(", ")),
@@ -163,23 +202,22 @@ async fn only_group(client: &Client) -> Result<String> {
 }
 
 async fn delete(client: &Client, vm: &str, group: Option<String>) -> Result<()> {
-    let group = match group {
-        Some(group) => group,
-        None => {
-            let nodes = client.get("/nodes").await?;
-            let node = nodes
-                .as_array()
-                .into_iter()
-                .flatten()
-                .find(|node| node["hostname"] == vm)
-                .with_context(|| format!("VM {vm} not found"))?;
-            // Old daemons do not tell the group: it is the hostname without its number.
-            node["hostgroup"]
-                .as_str()
-                .or_else(|| vm.rsplit_once('-').map(|(group, _)| group))
-                .unwrap_or_default()
-                .to_owned()
-        }
+    let group = if let Some(group) = group {
+        group
+    } else {
+        let nodes = client.get("/nodes").await?;
+        let node = nodes
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|node| node["hostname"] == vm)
+            .with_context(|| format!("VM {vm} not found"))?;
+        // Old daemons do not tell the group: it is the hostname without its number.
+        node["hostgroup"]
+            .as_str()
+            .or_else(|| vm.rsplit_once('-').map(|(group, _)| group))
+            .unwrap_or_default()
+            .to_owned()
     };
     let path = format!("/hostgroup/{}/nodes/{}", escape(&group), escape(vm));
     client.send_joined(Method::DELETE, &path, full("")).await?;
@@ -194,13 +232,23 @@ async fn health(client: &Client, vm: &str, as_json: bool) -> Result<()> {
         return Ok(());
     }
     say::line(format!("Hostname:      {vm}"));
-    say::line(format!("Agent:         {} up {}s", text(&health, "agent_version"), health["agent_uptime"]));
+    say::line(format!(
+        "Agent:         {} up {}s",
+        text(&health, "agent_version"),
+        health["agent_uptime"]
+    ));
     say::line(format!("System:        up {}s", health["system_uptime"]));
     say::line(format!("Userdata ran:  {}", health["userdata_ran"]));
     Ok(())
 }
 
-async fn ready(client: &Client, vm: &str, userdata: bool, limit: &str, interval: &str) -> Result<()> {
+async fn ready(
+    client: &Client,
+    vm: &str,
+    userdata: bool,
+    limit: &str,
+    interval: &str,
+) -> Result<()> {
     let (limit, interval) = (time::go_duration(limit)?, time::go_duration(interval)?);
     let end = Instant::now() + limit;
     loop {

@@ -1,7 +1,14 @@
 //! What `slicer up` prints: the same facts in the same order as the original, in words of its own.
 
-use super::{group::Group, record::Record, settings::{Listen, Settings}};
-use crate::{host::{Places, licence::Licence}, version};
+use super::{
+    group::Group,
+    record::Record,
+    settings::{Listen, Settings},
+};
+use crate::{
+    host::{Places, licence::Licence},
+    version,
+};
 
 /// The first line: who is licensed, for what, for how long.
 pub(crate) fn licence(licence: &Licence) -> String {
@@ -63,9 +70,10 @@ pub(crate) fn launching(record: &Record) -> String {
 pub(crate) fn api(settings: &Settings, places: &Places) -> Vec<String> {
     let (place, url) = match &settings.listen {
         None => return vec!["API is disabled".to_owned()],
-        Some(Listen::Tcp(address, port)) => {
-            (format!("API listening on: {address}:{port}"), format!("http://{address}:{port}/nodes"))
-        }
+        Some(Listen::Tcp(address, port)) => (
+            format!("API listening on: {address}:{port}"),
+            format!("http://{address}:{port}/nodes"),
+        ),
         Some(Listen::Socket(path)) => (
             format!("API listening on Unix socket: {}", path.display()),
             format!("--unix-socket {} http://localhost/nodes", path.display()),

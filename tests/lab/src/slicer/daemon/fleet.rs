@@ -114,20 +114,32 @@ impl Fleet {
     ) -> Result<Node, String> {
         let mut table = self.table();
         let number = if self.variant.is("hostnames", "monotonic") {
-            table.highest.get(&group.name).map_or(1, |highest| highest + 1)
+            table
+                .highest
+                .get(&group.name)
+                .map_or(1, |highest| highest + 1)
         } else {
             let taken = |n: &u32| {
-                table.nodes.values().any(|node| node.record.group == group.name && node.record.number == *n)
+                table
+                    .nodes
+                    .values()
+                    .any(|node| node.record.group == group.name && node.record.number == *n)
             };
-            (1..).find(|n| !taken(n)).unwrap_or(u32::MAX)
+            (1..=u32::MAX).find(|n| !taken(n)).unwrap_or(u32::MAX)
         };
         group.tap(number).map_err(|error| error.to_string())?;
         let free = |address: &std::net::Ipv4Addr| {
-            !table.nodes.values().any(|node| node.record.address.addr() == *address)
+            !table
+                .nodes
+                .values()
+                .any(|node| node.record.address.addr() == *address)
         };
         let address = match address {
             Some(address) if !group.pool.contains(&address) => {
-                return Err(format!("{address} is not an address of host group {}", group.name));
+                return Err(format!(
+                    "{address} is not an address of host group {}",
+                    group.name
+                ));
             }
             Some(address) if !free(&address) => return Err(format!("{address} is in use")),
             Some(address) => address,
@@ -192,8 +204,14 @@ impl Table {
         let highest = self.highest.entry(record.group.clone()).or_default();
         *highest = (*highest).max(record.number);
         self.launches += 1;
-        let node = Node { state, launch: self.launches, turn: Arc::default(), record };
-        self.nodes.insert(node.record.hostname.clone(), node.clone());
+        let node = Node {
+            state,
+            launch: self.launches,
+            turn: Arc::default(),
+            record,
+        };
+        self.nodes
+            .insert(node.record.hostname.clone(), node.clone());
         node
     }
 }

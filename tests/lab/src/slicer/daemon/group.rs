@@ -49,17 +49,24 @@ impl Group {
         let name = raw.name.trim().to_owned();
         ensure!(!name.is_empty(), "a host group has no name");
         ensure!(
-            name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'),
+            name.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'),
             "host group `{name}`: the name has characters that no hostname may have"
         );
         Self::resolve(raw, name.clone(), base).with_context(|| format!("host group {name}"))
     }
 
     fn resolve(raw: &HostGroup, name: String, base: &Path) -> Result<Self> {
-        ensure!(raw.network_name.is_none(), "CNI networks are not part of this stand-in");
+        ensure!(
+            raw.network_name.is_none(),
+            "CNI networks are not part of this stand-in"
+        );
         let network = raw.network.as_ref().context("network is missing")?;
         let mode = network.mode.as_deref().unwrap_or("bridge");
-        ensure!(mode == "bridge", "network mode `{mode}` is not part of this stand-in: use bridge");
+        ensure!(
+            mode == "bridge",
+            "network mode `{mode}` is not part of this stand-in: use bridge"
+        );
         let gateway: Ipv4Net = network
             .gateway
             .as_deref()
@@ -70,7 +77,10 @@ impl Group {
             (8..=30).contains(&gateway.prefix_len()) && gateway.addr() != gateway.network(),
             "network.gateway {gateway} leaves no addresses for VMs"
         );
-        let bridge = network.bridge.clone().unwrap_or_else(|| format!("br{name}0"));
+        let bridge = network
+            .bridge
+            .clone()
+            .unwrap_or_else(|| format!("br{name}0"));
         ensure!(
             (1..=INTERFACE_NAME).contains(&bridge.len()),
             "failed to create bridge {bridge}: numerical result out of range"
@@ -135,7 +145,9 @@ fn disk(raw: &HostGroup) -> Result<u64> {
     let size = raw.storage_size.as_deref().map(size).transpose()?;
     match raw.storage.as_deref().unwrap_or("devmapper") {
         "image" => size.context("storage_size is required for image storage"),
-        "devmapper" if size.is_some() => bail!("storage_size must not be set for devmapper storage"),
+        "devmapper" if size.is_some() => {
+            bail!("storage_size must not be set for devmapper storage")
+        }
         other @ ("devmapper" | "zfs") => bail!(
             "storage `{other}`: snapshotter {other} is not configured in containerd (set `storage: image` and a storage_size)"
         ),
@@ -150,8 +162,12 @@ fn size(text: &str) -> Result<u64> {
         t if t.ends_with('M') => (t[..t.len() - 1].to_owned(), 1 << 20),
         t => (t, 1),
     };
-    let number: u64 = digits.parse().with_context(|| format!("storage_size `{text}` is no size"))?;
-    number.checked_mul(factor).with_context(|| format!("storage_size `{text}` is too large"))
+    let number: u64 = digits
+        .parse()
+        .with_context(|| format!("storage_size `{text}` is no size"))?;
+    number
+        .checked_mul(factor)
+        .with_context(|| format!("storage_size `{text}` is too large"))
 }
 
 fn userdata(raw: &HostGroup, base: &Path) -> Result<Option<String>> {
@@ -184,8 +200,13 @@ fn pool(network: &Network, gateway: Ipv4Net) -> Result<Vec<Ipv4Addr>> {
             .collect();
     }
     if let Some(range) = &network.range {
-        let (first, last) = range.split_once('-').context("network.range is not first-last")?;
-        let (first, last) = (inside(first.trim().parse()?)?, inside(last.trim().parse()?)?);
+        let (first, last) = range
+            .split_once('-')
+            .context("network.range is not first-last")?;
+        let (first, last) = (
+            inside(first.trim().parse()?)?,
+            inside(last.trim().parse()?)?,
+        );
         ensure!(first <= last, "network.range {range} is empty");
         return Ok((u32::from(first)..=u32::from(last))
             .map(Ipv4Addr::from)
@@ -193,5 +214,9 @@ fn pool(network: &Network, gateway: Ipv4Net) -> Result<Vec<Ipv4Addr>> {
             .collect());
     }
     // A pool as large as a /16 is more than any host can run.
-    Ok(gateway.hosts().filter(|&address| address != gateway.addr()).take(65_536).collect())
+    Ok(gateway
+        .hosts()
+        .filter(|&address| address != gateway.addr())
+        .take(65_536)
+        .collect())
 }

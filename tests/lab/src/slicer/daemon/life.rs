@@ -1,6 +1,6 @@
 //! How VMs come and go: created, launched, ended, deleted, and what happens at the daemon's start and stop.
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, pin::Pin, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use ipnet::Ipv4Net;
@@ -44,7 +44,12 @@ pub(crate) struct Wish {
 
 impl Fleet {
     /// Enters a new VM into the table; it still has to be launched.
-    pub(crate) fn create(&self, group: &Group, wish: Wish, protected: bool) -> Result<Node, String> {
+    pub(crate) fn create(
+        &self,
+        group: &Group,
+        wish: Wish,
+        protected: bool,
+    ) -> Result<Node, String> {
         let prefix = group.gateway.prefix_len();
         self.admit(group, wish.address, |number, address| Record {
             hostname: format!("{}-{number}", group.name),
@@ -66,10 +71,15 @@ impl Fleet {
 
     /// Boots a VM and watches over it until it ends.
     pub(crate) async fn launch(self: &Arc<Self>, hostname: &str) -> Result<()> {
-        let node = self.begin_launch(hostname).with_context(|| format!("{hostname} is gone"))?;
+        let node = self
+            .begin_launch(hostname)
+            .with_context(|| format!("{hostname} is gone"))?;
         let turn = Arc::clone(&node.turn);
         let held = turn.lock().await;
-        if self.node(hostname).is_none_or(|now| now.launch != node.launch) {
+        if self
+            .node(hostname)
+            .is_none_or(|now| now.launch != node.launch)
+        {
             // Deleted, or launched again, while this launch waited for its turn.
             return Ok(());
         }
@@ -78,7 +88,7 @@ impl Fleet {
         match outcome {
             Ok(()) => Ok(()),
             Err(error) => {
-                self.log(hostname, &format!("failed to launch: {error:#}"));
+                log(hostname, &format!("failed to launch: {error:#}"));
                 self.ended(&node, Ending::Death).await;
                 Err(error)
             }
@@ -87,36 +97,51 @@ impl Fleet {
 
     async fn boot(self: &Arc<Self>, node: &Node) -> Result<()> {
         let record = &node.record;
-        let group = self.group(&record.group).context("its host group is gone")?.clone();
+        let group = self
+            .group(&record.group)
+            .context("its host group is gone")?
+            .clone();
         let directory = self.places.vm(&record.hostname);
         record.save(&directory)?;
         let secrets = directory.join("seed/secrets");
-        self.secrets.copy_to(record.secrets.as_deref(), &secrets).context("copy its secrets")?;
+        self.secrets
+            .copy_to(record.secrets.as_deref(), &secrets)
+            .context("copy its secrets")?;
         let mut ssh_keys = self.settings.ssh_keys.clone();
         ssh_keys.extend(record.ssh_keys.iter().cloned());
         let tap = group.tap(record.number)?;
-        self.log(&record.hostname, &format!("Creating tap device: {tap}"));
+        log(&record.hostname, &format!("Creating tap device: {tap}"));
         let fault = self.faults.boot(&record.hostname);
         if fault.as_deref() == Some("never") || self.wrong_image() {
             // A guest whose kernel hangs: the daemon sees a running process and nothing else.
             return Ok(());
         }
         let launch = Launch {
-            userdata: record.userdata.clone().or_else(|| group.userdata.clone()).map(|text| {
-                if self.faults.userdata(&record.hostname) {
-                    "#!/bin/bash\necho 'userdata: made to fail'\nexit 1\n".to_owned()
-                } else {
-                    text
-                }
-            }),
+            userdata: record
+                .userdata
+                .clone()
+                .or_else(|| group.userdata.clone())
+                .map(|text| {
+                    if self.faults.userdata(&record.hostname) {
+                        "#!/bin/bash\necho 'userdata: made to fail'\nexit 1\n".to_owned()
+                    } else {
+                        text
+                    }
+                }),
             record: record.clone(),
             tap,
             group,
             ssh_keys,
-            import_user: record.import_user.clone().or_else(|| self.settings.github_user.clone()),
+            import_user: record
+                .import_user
+                .clone()
+                .or_else(|| self.settings.github_user.clone()),
         };
         let ended = self.machines.boot(&launch).await?;
-        self.log(&record.hostname, &format!("Started, IP: {}", record.address.addr()));
+        log(
+            &record.hostname,
+            &format!("Started, IP: {}", record.address.addr()),
+        );
         let fleet = Arc::clone(self);
         let node = node.clone();
         if fault.as_deref() == Some("die") {
@@ -139,16 +164,21 @@ impl Fleet {
     /// Whether the image is one of another architecture: such a VM does not fail, it hangs (T-08).
     fn wrong_image(&self) -> bool {
         let image = &self.settings.image;
-        ["x86_64", "aarch64"].iter().any(|arch| image.contains(arch) && *arch != self.arch)
+        ["x86_64", "aarch64"]
+            .iter()
+            .any(|arch| image.contains(arch) && *arch != self.arch)
     }
 
     /// A VM has ended by itself: an ephemeral one goes with its disk, a persistent one is stopped.
-    async fn ended(&self, node: &Node, ending: Ending) {
+    async fn ended(self: &Arc<Self>, node: &Node, ending: Ending) {
         let record = &node.record;
-        if self.node(&record.hostname).is_none_or(|now| now.launch != node.launch || now.state == State::Stopped) {
+        if self
+            .node(&record.hostname)
+            .is_none_or(|now| now.launch != node.launch || now.state == State::Stopped)
+        {
             return;
         }
-        self.log(&record.hostname, &format!("guest ended: {ending:?}"));
+        log(&record.hostname, &format!("guest ended: {ending:?}"));
         let _ = self.machines.kill(record).await;
         // Firecracker's process outlives the guest's power-off: the VM stays in the list and answers nothing.
         if ending == Ending::PowerOff && !self.variant.is("poweroff", "stops") {
@@ -156,9 +186,20 @@ impl Fleet {
         }
         if record.persistent {
             self.set_state(&record.hostname, node.launch, State::Stopped);
+            if record.protected && self.variant.is("fixed-reboot", "relaunched") {
+                let (fleet, hostname) = (Arc::clone(self), record.hostname.clone());
+                tokio::spawn(fleet.relaunch(hostname));
+            }
         } else {
             let _ = self.remove(record).await;
         }
+    }
+
+    /// Boxed: a launch may end in a launch.
+    fn relaunch(self: Arc<Self>, hostname: String) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            let _ = self.launch(&hostname).await;
+        })
     }
 
     /// Ends a VM and removes it with its disk.
@@ -167,7 +208,7 @@ impl Fleet {
         // Told first, so that its end is not taken for a crash.
         self.set_state(&node.record.hostname, node.launch, State::Stopped);
         self.remove(&node.record).await?;
-        self.log(&node.record.hostname, "Deleted");
+        log(&node.record.hostname, "Deleted");
         Ok(())
     }
 
@@ -200,13 +241,18 @@ impl Fleet {
     /// What the daemon does first: networks, fixed VMs, and an end to what an earlier daemon left.
     pub(crate) async fn start(self: &Arc<Self>) -> Result<()> {
         for group in &self.settings.groups {
-            self.machines.open(group).await.with_context(|| format!("host group {}", group.name))?;
+            self.machines
+                .open(group)
+                .await
+                .with_context(|| format!("host group {}", group.name))?;
         }
         let names: Vec<&str> = self.group_names().collect();
         let mut fixed = Vec::new();
         for record in Record::load_all(&self.places.lab.join("data/vms"), &names) {
             let _ = self.machines.kill(&record).await;
-            let wanted = self.group(&record.group).is_some_and(|group| record.number <= group.count);
+            let wanted = self
+                .group(&record.group)
+                .is_some_and(|group| record.number <= group.count);
             if (record.protected && wanted) || (record.persistent && !record.protected) {
                 let (hostname, protected) = (record.hostname.clone(), record.protected);
                 self.readmit(record);
@@ -218,9 +264,15 @@ impl Fleet {
             }
         }
         for group in &self.settings.groups {
-            let present = self.nodes(Some(&group.name)).iter().filter(|n| n.record.protected).count();
+            let present = self
+                .nodes(Some(&group.name))
+                .iter()
+                .filter(|n| n.record.protected)
+                .count();
             for _ in u32::try_from(present).unwrap_or(u32::MAX)..group.count {
-                let node = self.create(group, Wish::default(), true).map_err(anyhow::Error::msg)?;
+                let node = self
+                    .create(group, Wish::default(), true)
+                    .map_err(anyhow::Error::msg)?;
                 fixed.push(node.record.hostname);
             }
         }
@@ -266,14 +318,17 @@ impl Fleet {
         }
         let running = node.state != State::Stopped && self.machines.health(hostname).is_some();
         self.set_state(hostname, node.launch, State::Stopped);
-        if running && self.settings.graceful && self.machines.ask(hostname, Ending::PowerOff).is_ok() {
+        if running
+            && self.settings.graceful
+            && self.machines.ask(hostname, Ending::PowerOff).is_ok()
+        {
             let gone = async {
                 while self.machines.health(hostname).is_some() {
                     sleep(Duration::from_millis(100)).await;
                 }
             };
             if timeout(FAREWELL, gone).await.is_err() {
-                self.log(hostname, "did not power off in time: killed");
+                log(hostname, "did not power off in time: killed");
             }
         }
         let _held = node.turn.lock().await;
@@ -282,16 +337,29 @@ impl Fleet {
 
     /// Lays changed secrets where `slicer-agent secrets sync` in each guest finds them.
     pub(crate) fn share_secrets(&self) {
-        for node in self.nodes(None).iter().filter(|node| node.state != State::Stopped) {
+        for node in self
+            .nodes(None)
+            .iter()
+            .filter(|node| node.state != State::Stopped)
+        {
             let target = self.places.vm(&node.record.hostname).join("seed/secrets");
-            if let Err(error) = self.secrets.copy_to(node.record.secrets.as_deref(), &target) {
-                self.log(&node.record.hostname, &format!("secrets not shared: {error}"));
+            if let Err(error) = self
+                .secrets
+                .copy_to(node.record.secrets.as_deref(), &target)
+            {
+                log(
+                    &node.record.hostname,
+                    &format!("secrets not shared: {error}"),
+                );
             }
         }
     }
+}
 
-    /// One line of the daemon's output about a VM.
-    pub(crate) fn log(&self, hostname: &str, text: &str) {
-        say::line(format!("{} [{hostname}] {text}", time::rfc3339(time::unix_now())));
-    }
+/// One line of the daemon's output about a VM.
+fn log(hostname: &str, text: &str) {
+    say::line(format!(
+        "{} [{hostname}] {text}",
+        time::rfc3339(time::unix_now())
+    ));
 }

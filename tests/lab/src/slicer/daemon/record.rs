@@ -74,14 +74,17 @@ impl Record {
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
         serde_json::to_writer(&mut file, self)?;
         // Userdata may hold whatever its author put there.
-        file.as_file().set_permissions(fs::Permissions::from_mode(0o600))?;
+        file.as_file()
+            .set_permissions(fs::Permissions::from_mode(0o600))?;
         file.persist(directory.join("vm.json"))?;
         Ok(())
     }
 
     /// Every record that earlier daemons of these groups left behind.
     pub(crate) fn load_all(vms: &Path, groups: &[&str]) -> Vec<Self> {
-        let Ok(entries) = fs::read_dir(vms) else { return Vec::new() };
+        let Ok(entries) = fs::read_dir(vms) else {
+            return Vec::new();
+        };
         entries
             .flatten()
             .filter_map(|entry| fs::read(entry.path().join("vm.json")).ok())

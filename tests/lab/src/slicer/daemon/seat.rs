@@ -14,7 +14,8 @@ impl Seat {
     /// Takes a seat, or refuses when the licence's are taken.
     pub(crate) fn take(places: &Places, licence: &Licence, variant: &Variant) -> Result<Self> {
         let directory = places.run.join("daemons");
-        fs::create_dir_all(&directory).with_context(|| format!("create {}", directory.display()))?;
+        fs::create_dir_all(&directory)
+            .with_context(|| format!("create {}", directory.display()))?;
         let mut others = 0;
         for entry in fs::read_dir(&directory)?.flatten() {
             if fs::exists(format!("/proc/{}", entry.file_name().display())).unwrap_or(false) {
@@ -23,7 +24,9 @@ impl Seat {
                 let _ = fs::remove_file(entry.path());
             }
         }
-        if let Some(limit) = variant.get("licence-daemons").and_then(|text| text.parse::<usize>().ok())
+        if let Some(limit) = variant
+            .get("licence-daemons")
+            .and_then(|text| text.parse::<usize>().ok())
             && others >= limit
         {
             bail!(

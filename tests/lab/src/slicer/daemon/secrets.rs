@@ -60,7 +60,9 @@ impl Secrets {
         !name.is_empty()
             && name.len() <= 255
             && !name.starts_with('.')
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
     }
 
     /// All secrets, by name.
@@ -68,7 +70,9 @@ impl Secrets {
         let mut secrets = Vec::new();
         for entry in fs::read_dir(&self.0)? {
             let entry = entry?;
-            let (Ok(name), meta) = (entry.file_name().into_string(), entry.metadata()?) else { continue };
+            let (Ok(name), meta) = (entry.file_name().into_string(), entry.metadata()?) else {
+                continue;
+            };
             if meta.is_file() && Self::valid(&name) {
                 secrets.push(Secret {
                     name,
@@ -92,7 +96,13 @@ impl Secrets {
     /// Writes a secret that does not exist yet (0600 by default).
     pub(crate) fn create(&self, name: &str, change: &Change) -> io::Result<()> {
         let data = change.data.as_deref().unwrap_or_default();
-        self.write(name, data, change.mode.unwrap_or(0o600), change.uid, change.gid)
+        self.write(
+            name,
+            data,
+            change.mode.unwrap_or(0o600),
+            change.uid,
+            change.gid,
+        )
     }
 
     /// Changes a secret: what is not named stays.
@@ -100,7 +110,10 @@ impl Secrets {
         let path = self.path(name);
         let meta = fs::metadata(&path)?;
         let mode = change.mode.unwrap_or(meta.mode() & 0o7777);
-        let (uid, gid) = (change.uid.unwrap_or(meta.uid()), change.gid.unwrap_or(meta.gid()));
+        let (uid, gid) = (
+            change.uid.unwrap_or(meta.uid()),
+            change.gid.unwrap_or(meta.gid()),
+        );
         if let Some(data) = &change.data {
             return self.write(name, data, mode, Some(uid), Some(gid));
         }
@@ -120,7 +133,11 @@ impl Secrets {
             _ => fs::create_dir_all(target)?,
         }
         fs::set_permissions(target, fs::Permissions::from_mode(0o700))?;
-        let names = self.list().unwrap_or_default().into_iter().map(|secret| secret.name);
+        let names = self
+            .list()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|secret| secret.name);
         for name in names.filter(|name| chosen.is_none_or(|chosen| chosen.contains(name))) {
             let (from, to) = (self.path(&name), target.join(&name));
             let meta = fs::metadata(&from)?;
@@ -135,13 +152,23 @@ impl Secrets {
     }
 
     /// Renamed into place: a reader sees the old or the new content, and never a mode too wide.
-    fn write(&self, name: &str, data: &[u8], mode: u32, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(&self.0)?;
+    fn write(
+        &self,
+        name: &str,
+        data: &[u8],
+        mode: u32,
+        uid: Option<u32>,
+        gid: Option<u32>,
+    ) -> io::Result<()> {
+        let mut file = tempfile::Builder::new()
+            .prefix(".new-")
+            .tempfile_in(&self.0)?;
         io::Write::write_all(&mut file, data)?;
         if uid.is_some() || gid.is_some() {
             std::os::unix::fs::fchown(file.as_file(), uid, gid)?;
         }
-        file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+        file.as_file()
+            .set_permissions(fs::Permissions::from_mode(mode))?;
         file.persist(self.path(name)).map_err(|error| error.error)?;
         Ok(())
     }

@@ -1,10 +1,16 @@
 //! The daemon's settings: the YAML, checked as a whole.
 
-use std::{collections::BTreeSet, path::{Path, PathBuf}};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{config::{Config, File}, group::Group};
+use super::{
+    config::{Config, File},
+    group::Group,
+};
 use crate::host::account;
 
 /// Where the API listens.
@@ -51,9 +57,15 @@ impl Settings {
     /// Checks the text of a host YAML.
     pub(crate) fn parse(text: &str, base: &Path) -> Result<Self> {
         let File { config } = yaml_serde::from_str(text)?;
-        ensure!(!config.host_groups.is_empty(), "config.host_groups is empty");
-        let groups: Vec<Group> =
-            config.host_groups.iter().map(|raw| Group::check(raw, base)).collect::<Result<_>>()?;
+        ensure!(
+            !config.host_groups.is_empty(),
+            "config.host_groups is empty"
+        );
+        let groups: Vec<Group> = config
+            .host_groups
+            .iter()
+            .map(|raw| Group::check(raw, base))
+            .collect::<Result<_>>()?;
         distinct(&groups)?;
         let hypervisor = config.hypervisor.as_deref().unwrap_or("firecracker");
         ensure!(
@@ -82,7 +94,10 @@ fn listen(config: &Config) -> Option<Listen> {
     if api.enabled == Some(false) {
         return None;
     }
-    let bind = api.bind_address.clone().unwrap_or_else(|| "127.0.0.1".to_owned());
+    let bind = api
+        .bind_address
+        .clone()
+        .unwrap_or_else(|| "127.0.0.1".to_owned());
     Some(match socket_path(&bind) {
         Some(path) => Listen::Socket(path),
         None => Listen::Tcp(bind, api.port.unwrap_or(8080)),
@@ -92,7 +107,14 @@ fn listen(config: &Config) -> Option<Listen> {
 fn console(config: &Config) -> Option<(String, u16)> {
     let ssh = config.ssh.as_ref()?;
     let port = ssh.port.unwrap_or(2222);
-    (port != 0).then(|| (ssh.bind_address.clone().unwrap_or_else(|| "0.0.0.0".to_owned()), port))
+    (port != 0).then(|| {
+        (
+            ssh.bind_address
+                .clone()
+                .unwrap_or_else(|| "0.0.0.0".to_owned()),
+            port,
+        )
+    })
 }
 
 /// The path, when an address is spelt as that of a UNIX socket.
@@ -112,9 +134,21 @@ fn distinct(groups: &[Group]) -> Result<()> {
     let mut bridges = BTreeSet::new();
     let mut taps = BTreeSet::new();
     for (index, group) in groups.iter().enumerate() {
-        ensure!(names.insert(&group.name), "host group {} appears twice", group.name);
-        ensure!(bridges.insert(&group.bridge), "bridge {} appears twice", group.bridge);
-        ensure!(taps.insert(&group.tap_prefix), "tap_prefix {} appears twice", group.tap_prefix);
+        ensure!(
+            names.insert(&group.name),
+            "host group {} appears twice",
+            group.name
+        );
+        ensure!(
+            bridges.insert(&group.bridge),
+            "bridge {} appears twice",
+            group.bridge
+        );
+        ensure!(
+            taps.insert(&group.tap_prefix),
+            "tap_prefix {} appears twice",
+            group.tap_prefix
+        );
         for other in &groups[..index] {
             let (a, b) = (group.cidr(), other.cidr());
             ensure!(
@@ -189,8 +223,14 @@ config:
     #[test]
     fn interface_names_are_checked() {
         assert!(refused("tap_prefix: k3sa1", "tap_prefix: k3sa1k3sa1k3sa1").contains("tap_prefix"));
-        let long = refused("      bridge: brk3s-agents-10\n", "      bridge: brk3s-agents-100\n");
-        assert!(long.contains("bridge brk3s-agents-100: numerical result"), "{long}");
+        let long = refused(
+            "      bridge: brk3s-agents-10\n",
+            "      bridge: brk3s-agents-100\n",
+        );
+        assert!(
+            long.contains("bridge brk3s-agents-100: numerical result"),
+            "{long}"
+        );
     }
 
     /// Duplicate keys, unknown keys, both sizes of memory, two groups on one network.
@@ -205,9 +245,14 @@ config:
     /// Sockets have no token by default.
     #[test]
     fn a_socket_needs_no_token() {
-        let text = GOOD.replace("\"0.0.0.0\"", "./slicer.sock").replace("    auth:\n      enabled: true\n", "");
+        let text = GOOD
+            .replace("\"0.0.0.0\"", "./slicer.sock")
+            .replace("    auth:\n      enabled: true\n", "");
         let settings = Settings::parse(&text, Path::new(".")).unwrap();
-        assert_eq!(settings.listen, Some(Listen::Socket("./slicer.sock".into())));
+        assert_eq!(
+            settings.listen,
+            Some(Listen::Socket("./slicer.sock".into()))
+        );
         assert!(!settings.auth);
     }
 }

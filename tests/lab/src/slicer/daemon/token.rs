@@ -30,7 +30,8 @@ fn write(path: &Path, directory: &Path, token: &str) -> Result<()> {
     if group.is_some() {
         std::os::unix::fs::fchown(file.as_file(), None, group)?;
     }
-    file.as_file().set_permissions(fs::Permissions::from_mode(0o640))?;
+    file.as_file()
+        .set_permissions(fs::Permissions::from_mode(0o640))?;
     file.persist(path)?;
     Ok(())
 }
@@ -60,6 +61,9 @@ mod tests {
         assert_eq!(obtain(&places, &Variant::default()).unwrap(), first);
         let mode = fs::metadata(places.token()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o640);
-        assert_ne!(obtain(&places, &Variant::one("token", "per-start")).unwrap(), first);
+        assert_ne!(
+            obtain(&places, &Variant::one("token", "per-start")).unwrap(),
+            first
+        );
     }
 }

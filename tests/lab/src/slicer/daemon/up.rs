@@ -9,7 +9,13 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::{banner, fleet::Fleet, seat::Seat, settings::{Listen, Settings}, token};
+use super::{
+    banner,
+    fleet::Fleet,
+    seat::Seat,
+    settings::{Listen, Settings},
+    token,
+};
 use crate::{
     api::{self, serve},
     host::{Places, licence::Licence, profile, variant::Variant},
@@ -72,7 +78,11 @@ async fn start(fleet: &Arc<Fleet>) -> Result<()> {
         say::line(banner::pool(group));
     }
     say::line("\nAdd a route to VMs:\n");
-    say::line(banner::routes(&fleet.settings, &crate::cli::route::lan_address(), None));
+    say::line(banner::routes(
+        &fleet.settings,
+        &crate::cli::route::lan_address(),
+        None,
+    ));
     say::line("");
     fleet.start().await?;
     for node in fleet.nodes(None) {

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 /// The home directories to search, most specific first.
 pub(crate) fn homes() -> Vec<PathBuf> {
     let mut homes = Vec::new();
-    if let Some(home) = std::env::var("SUDO_USER").ok().and_then(|user| home_of(&user)) {
+    if let Some(home) = std::env::var("SUDO_USER")
+        .ok()
+        .and_then(|user| home_of(&user))
+    {
         homes.push(home);
     }
     if let Some(home) = std::env::var_os("HOME") {

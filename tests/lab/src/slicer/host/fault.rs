@@ -29,7 +29,9 @@ impl Faults {
 
     /// The API's fault, of any of the daemon's groups.
     pub(crate) fn api<'a>(&self, groups: impl Iterator<Item = &'a str>) -> Option<Fault> {
-        groups.chain(["*"]).find_map(|group| self.read("slicer-api", group))
+        groups
+            .chain(["*"])
+            .find_map(|group| self.read("slicer-api", group))
     }
 
     /// Whether this VM fails to boot (`never`) or dies (`die`).
@@ -39,7 +41,8 @@ impl Faults {
 
     /// Whether this VM's userdata fails.
     pub(crate) fn userdata(&self, hostname: &str) -> bool {
-        self.either("userdata", hostname).is_some_and(|fault| fault.mode == "fail")
+        self.either("userdata", hostname)
+            .is_some_and(|fault| fault.mode == "fail")
     }
 
     fn either(&self, kind: &str, name: &str) -> Option<Fault> {

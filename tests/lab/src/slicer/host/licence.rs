@@ -29,8 +29,8 @@ impl Licence {
         };
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("failed to read licence file {}", path.display()))?;
-        let licence = Self::parse(&text)
-            .with_context(|| format!("invalid licence in {}", path.display()))?;
+        let licence =
+            Self::parse(&text).with_context(|| format!("invalid licence in {}", path.display()))?;
         if licence.days_left() < 0 {
             bail!(
                 "invalid licence in {}: token is expired ({}): run `slicer activate` or renew it",
@@ -43,7 +43,10 @@ impl Licence {
 
     /// Where `slicer activate` puts the licence of the caller.
     pub(crate) fn default_path() -> PathBuf {
-        let home = account::homes().into_iter().next().unwrap_or_else(|| "/root".into());
+        let home = account::homes()
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| "/root".into());
         home.join(".slicer/LICENSE")
     }
 
@@ -53,7 +56,10 @@ impl Licence {
     }
 
     fn search() -> Option<PathBuf> {
-        account::homes().into_iter().map(|home| home.join(".slicer/LICENSE")).find(|path| path.is_file())
+        account::homes()
+            .into_iter()
+            .map(|home| home.join(".slicer/LICENSE"))
+            .find(|path| path.is_file())
     }
 
     fn parse(text: &str) -> Result<Self> {

@@ -18,6 +18,7 @@
 //! | `userdata-blank-line` | `tolerated`, `fatal` |
 //! | `no-userdata` | `ran`, `never`: `userdata_ran` of a VM that was given none |
 //! | `poweroff` | `hangs` (as Firecracker), `stops` |
+//! | `fixed-reboot` | `stops`, `relaunched`: what a guest's reboot does to a VM of the YAML's `count` |
 //! | `secrets-dir` | `auto`, `manual` (a missing directory is a 500) |
 //! | `unknown-secret` | `refused`, `ignored` |
 
@@ -35,7 +36,9 @@ impl Variant {
         let path = lab.join("variant.json");
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
             Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
         };
         let map = serde_json::from_str(&text)

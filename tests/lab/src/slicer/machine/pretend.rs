@@ -35,7 +35,10 @@ impl Machines for Pretend {
     fn boot<'a>(&'a self, launch: &'a Launch) -> Doing<'a, oneshot::Receiver<Ending>> {
         Box::pin(async move {
             let (sender, receiver) = oneshot::channel();
-            let guest = Guest { ended: Some(sender), userdata: launch.userdata.is_some() };
+            let guest = Guest {
+                ended: Some(sender),
+                userdata: launch.userdata.is_some(),
+            };
             let hostname = launch.record.hostname.clone();
             let mut disks = self.disks.lock().unwrap();
             if !disks.contains(&hostname) {
@@ -47,7 +50,12 @@ impl Machines for Pretend {
     }
 
     fn ask(&self, hostname: &str, ending: Ending) -> Result<()> {
-        let mut guest = self.running.lock().unwrap().remove(hostname).context("not running")?;
+        let mut guest = self
+            .running
+            .lock()
+            .unwrap()
+            .remove(hostname)
+            .context("not running")?;
         let _ = guest.ended.take().context("ended already")?.send(ending);
         Ok(())
     }

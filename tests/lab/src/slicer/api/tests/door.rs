@@ -7,7 +7,15 @@ use super::*;
 async fn everything_but_healthz_wants_the_token() {
     let daemon = daemon().await;
     let stranger = daemon.anonymous();
-    for path in ["/nodes", "/hostgroup", "/info", "/secrets", "/metrics", "/nowhere", "/healthz/"] {
+    for path in [
+        "/nodes",
+        "/hostgroup",
+        "/info",
+        "/secrets",
+        "/metrics",
+        "/nowhere",
+        "/healthz/",
+    ] {
         refused(raw(&stranger, Method::GET, path, "").await, 401);
     }
     let wrong = Client::new(daemon.place.clone(), String::new(), Some("sesam".into()));
@@ -24,7 +32,14 @@ async fn paths_are_exact() {
     refused(daemon.get("/hostgroup/").await, 404);
     let joined = Client::new(daemon.place.clone(), "/nodes".into(), Some("sesame".into()));
     assert!(joined.get("/nodes").await.is_ok());
-    assert!(joined.get_joined("/hostgroup").await.unwrap_err().to_string().contains("404"));
+    assert!(
+        joined
+            .get_joined("/hostgroup")
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("404")
+    );
 }
 
 /// `/info` and `/hostgroup` have the documented fields; both spellings of the liveness check and arch.
@@ -33,7 +48,10 @@ async fn the_daemon_tells_what_it_is() {
     let daemon = daemon().await;
     let (_, info) = daemon.get("/info").await;
     assert!(info["version"].is_string() && info["git_commit"].is_string());
-    assert_eq!((&info["platform"], &info["arch"]), (&"linux".into(), &"amd64".into()));
+    assert_eq!(
+        (&info["platform"], &info["arch"]),
+        (&"linux".into(), &"amd64".into())
+    );
     let (_, groups) = daemon.get("/hostgroup").await;
     assert_eq!(
         groups[1],
@@ -41,7 +59,12 @@ async fn the_daemon_tells_what_it_is() {
     );
     assert_eq!(daemon.get("/healthz").await.1["status"], "ok");
     let (_, metrics) = daemon.get("/metrics").await;
-    assert!(metrics.as_str().unwrap().contains("slicer_vm_running{host_group=\"cp\",api=\"false\",state=\"running\"} 1"));
+    assert!(
+        metrics
+            .as_str()
+            .unwrap()
+            .contains("slicer_vm_running{host_group=\"cp\",api=\"false\",state=\"running\"} 1")
+    );
     let other = daemon_with(Variant::one("healthz", "text")).await;
     assert_eq!(other.get("/healthz").await.1, "OK");
     let other = daemon_with(Variant::one("arch", "amd64")).await;

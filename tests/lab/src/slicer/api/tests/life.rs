@@ -11,18 +11,35 @@ async fn a_vm_lives() {
     let daemon = daemon().await;
     let (status, vm) = daemon.post("/hostgroup/w/nodes", "{}").await;
     assert_eq!(status, 201);
-    assert_eq!((&vm["hostname"], &vm["ip"]), (&json!("w-1"), &json!("192.168.138.2/24")));
-    assert_eq!((&vm["hostgroup"], &vm["persistent"]), (&json!("w"), &json!(false)));
+    assert_eq!(
+        (&vm["hostname"], &vm["ip"]),
+        (&json!("w-1"), &json!("192.168.138.2/24"))
+    );
+    assert_eq!(
+        (&vm["hostgroup"], &vm["persistent"]),
+        (&json!("w"), &json!(false))
+    );
     assert!(vm["created_at"].as_str().unwrap().ends_with('Z'));
     let (_, list) = daemon.get("/hostgroup/w/nodes").await;
-    assert_eq!((&list[0]["ip"], &list[0]["status"]), (&json!("192.168.138.2"), &json!("Running")));
+    assert_eq!(
+        (&list[0]["ip"], &list[0]["status"]),
+        (&json!("192.168.138.2"), &json!("Running"))
+    );
     assert_eq!(list[0]["ram_bytes"], 4_294_967_296_u64);
     assert_eq!(daemon.get("/nodes").await.1.as_array().unwrap().len(), 2);
     let (status, gone) = daemon.delete("/hostgroup/w/nodes/w-1").await;
     assert_eq!((status, &gone["disk_removed"]), (200, &json!("true")));
     assert!(gone["message"].is_string() && gone.get("error").is_none());
     refused(daemon.delete("/hostgroup/w/nodes/w-1").await, 404);
-    assert!(daemon.machines.disks.lock().unwrap().iter().all(|disk| disk != "w-1"));
+    assert!(
+        daemon
+            .machines
+            .disks
+            .lock()
+            .unwrap()
+            .iter()
+            .all(|disk| disk != "w-1")
+    );
 }
 
 /// The older spellings of the same.
@@ -32,10 +49,16 @@ async fn old_statuses_and_fields() {
     assert_eq!(daemon.post("/hostgroup/w/nodes", "{}").await.0, 200);
     let daemon = daemon_with(Variant::one("delete-status", "204")).await;
     daemon.post("/hostgroup/w/nodes", "{}").await;
-    assert_eq!(daemon.delete("/hostgroup/w/nodes/w-1").await, (204, json!("")));
+    assert_eq!(
+        daemon.delete("/hostgroup/w/nodes/w-1").await,
+        (204, json!(""))
+    );
     let daemon = daemon_with(Variant::one("node-fields", "absent")).await;
     let (_, list) = daemon.get("/nodes").await;
-    assert_eq!(list[0].as_object().unwrap().keys().collect::<Vec<_>>(), ["created_at", "hostname", "ip"]);
+    assert_eq!(
+        list[0].as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["created_at", "hostname", "ip"]
+    );
 }
 
 /// T-21: VMs of the YAML's `count` cannot be deleted.
@@ -62,11 +85,24 @@ async fn limits_hold() {
     ] {
         refused(daemon.post("/hostgroup/w/nodes", body).await, 400);
     }
-    refused(daemon.post("/hostgroup/w/nodes?wait=forever", "{}").await, 400);
-    refused(daemon.post("/hostgroup/w/nodes?wait=agent&timeout=5", "{}").await, 400);
+    refused(
+        daemon.post("/hostgroup/w/nodes?wait=forever", "{}").await,
+        400,
+    );
+    refused(
+        daemon
+            .post("/hostgroup/w/nodes?wait=agent&timeout=5", "{}")
+            .await,
+        400,
+    );
     refused(daemon.post("/hostgroup/x/nodes", "{}").await, 404);
     assert_eq!(daemon.get("/hostgroup/w/nodes").await.1, json!([]));
-    let (_, vm) = daemon.post("/hostgroup/w/nodes", r#"{"cpus":1,"ram_bytes":1073741824,"ip":"192.168.138.9/24"}"#).await;
+    let (_, vm) = daemon
+        .post(
+            "/hostgroup/w/nodes",
+            r#"{"cpus":1,"ram_bytes":1073741824,"ip":"192.168.138.9/24"}"#,
+        )
+        .await;
     assert_eq!(vm["ip"], "192.168.138.9/24");
     assert_eq!(daemon.get("/nodes").await.1[1]["cpus"], 1);
 }
@@ -79,7 +115,10 @@ async fn freed_names_are_reused_or_not() {
         daemon.post("/hostgroup/w/nodes", "{}").await;
         daemon.post("/hostgroup/w/nodes", "{}").await;
         daemon.delete("/hostgroup/w/nodes/w-1").await;
-        assert_eq!(daemon.post("/hostgroup/w/nodes", "{}").await.1["hostname"], expected);
+        assert_eq!(
+            daemon.post("/hostgroup/w/nodes", "{}").await.1["hostname"],
+            expected
+        );
     }
 }
 
@@ -87,10 +126,33 @@ async fn freed_names_are_reused_or_not() {
 #[tokio::test]
 async fn waiting_ends_in_a_vm_or_none() {
     let daemon = daemon().await;
-    assert_eq!(daemon.post("/hostgroup/w/nodes?wait=userdata&timeout=5s", "{}").await.0, 201);
-    daemon.machines.mute.store(true, std::sync::atomic::Ordering::Relaxed);
-    refused(daemon.post("/hostgroup/w/nodes?wait=agent&timeout=50ms", "{}").await, 408);
-    assert_eq!(daemon.get("/hostgroup/w/nodes").await.1.as_array().unwrap().len(), 1);
+    assert_eq!(
+        daemon
+            .post("/hostgroup/w/nodes?wait=userdata&timeout=5s", "{}")
+            .await
+            .0,
+        201
+    );
+    daemon
+        .machines
+        .mute
+        .store(true, std::sync::atomic::Ordering::Relaxed);
+    refused(
+        daemon
+            .post("/hostgroup/w/nodes?wait=agent&timeout=50ms", "{}")
+            .await,
+        408,
+    );
+    assert_eq!(
+        daemon
+            .get("/hostgroup/w/nodes")
+            .await
+            .1
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 /// T-28: a guest's reboot is its stop. An ephemeral VM goes with its disk; a persistent one waits for
@@ -99,14 +161,30 @@ async fn waiting_ends_in_a_vm_or_none() {
 async fn a_reboot_is_the_end() {
     let daemon = daemon().await;
     daemon.post("/hostgroup/w/nodes?wait=agent", "{}").await;
-    daemon.post("/hostgroup/w/nodes?wait=agent", r#"{"persistent":true}"#).await;
+    daemon
+        .post("/hostgroup/w/nodes?wait=agent", r#"{"persistent":true}"#)
+        .await;
     refused(daemon.post("/vm/w-2/relaunch", "").await, 409);
     refused(daemon.post("/vm/w-2/shutdown?action=dance", "").await, 400);
     assert_eq!(daemon.post("/vm/w-1/shutdown", "").await.0, 200);
-    assert_eq!(daemon.post("/vm/w-2/shutdown?action=reboot", "").await.0, 200);
-    daemon.until(async || daemon.get("/vm/w-1/health").await.0 == 404).await;
-    daemon.until(async || daemon.get("/nodes").await.1[1]["status"] == "Stopped").await;
-    assert!(!daemon.machines.disks.lock().unwrap().contains(&"w-1".to_owned()));
+    assert_eq!(
+        daemon.post("/vm/w-2/shutdown?action=reboot", "").await.0,
+        200
+    );
+    daemon
+        .until(async || daemon.get("/vm/w-1/health").await.0 == 404)
+        .await;
+    daemon
+        .until(async || daemon.get("/nodes").await.1[1]["status"] == "Stopped")
+        .await;
+    assert!(
+        !daemon
+            .machines
+            .disks
+            .lock()
+            .unwrap()
+            .contains(&"w-1".to_owned())
+    );
     refused(daemon.post("/vm/w-2/exec?cmd=true", "").await, 400);
     let (status, vm) = daemon.post("/vm/w-2/relaunch?wait=agent", "").await;
     assert_eq!((status, &vm["hostname"]), (200, &json!("w-2")));
@@ -119,13 +197,20 @@ async fn a_power_off_hangs_or_stops() {
     let daemon = daemon().await;
     daemon.post("/hostgroup/w/nodes?wait=agent", "{}").await;
     daemon.machines.ask("w-1", Ending::PowerOff).unwrap();
-    daemon.until(async || daemon.get("/vm/w-1/health").await.0 == 500).await;
-    assert_eq!(daemon.get("/hostgroup/w/nodes").await.1[0]["status"], "Running");
+    daemon
+        .until(async || daemon.get("/vm/w-1/health").await.0 == 500)
+        .await;
+    assert_eq!(
+        daemon.get("/hostgroup/w/nodes").await.1[0]["status"],
+        "Running"
+    );
     assert_eq!(daemon.delete("/hostgroup/w/nodes/w-1").await.0, 200);
     let daemon = daemon_with(Variant::one("poweroff", "stops")).await;
     daemon.post("/hostgroup/w/nodes?wait=agent", "{}").await;
     daemon.machines.ask("w-1", Ending::PowerOff).unwrap();
-    daemon.until(async || daemon.get("/vm/w-1/health").await.0 == 404).await;
+    daemon
+        .until(async || daemon.get("/vm/w-1/health").await.0 == 404)
+        .await;
 }
 
 /// T-29: the daemon's restart removes ephemeral VMs, keeps persistent ones stopped, and launches fixed ones
@@ -134,27 +219,63 @@ async fn a_power_off_hangs_or_stops() {
 async fn a_restart_keeps_what_persists() {
     let first = daemon().await;
     first.post("/hostgroup/w/nodes?wait=agent", "{}").await;
-    first.post("/hostgroup/w/nodes?wait=agent", r#"{"persistent":true}"#).await;
+    first
+        .post("/hostgroup/w/nodes?wait=agent", r#"{"persistent":true}"#)
+        .await;
     let created = first.get("/vm/cp-1").await.1["created_at"].clone();
     first.fleet.stop().await.unwrap();
     assert_eq!(*first.machines.disks.lock().unwrap(), ["cp-1", "w-2"]);
     let second = daemon_in(first.directory.clone(), Variant::default()).await;
     let (_, nodes) = second.get("/nodes").await;
-    let names: Vec<_> = nodes.as_array().unwrap().iter().map(|n| (n["hostname"].clone(), n["status"].clone())).collect();
-    assert_eq!(names, [(json!("cp-1"), json!("Running")), (json!("w-2"), json!("Stopped"))]);
+    let names: Vec<_> = nodes
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|n| (n["hostname"].clone(), n["status"].clone()))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            (json!("cp-1"), json!("Running")),
+            (json!("w-2"), json!("Stopped"))
+        ]
+    );
     assert_eq!(nodes[0]["created_at"], created);
+}
+
+/// Where the original would launch a fixed VM again after its guest's reboot, so does the variant.
+#[tokio::test]
+async fn a_fixed_vm_comes_back_or_not() {
+    let daemon = daemon_with(Variant::one("fixed-reboot", "relaunched")).await;
+    daemon.machines.ask("cp-1", Ending::Reboot).unwrap();
+    daemon
+        .until(async || daemon.get("/vm/cp-1/health").await.0 == 200)
+        .await;
+    let daemon = daemon_with(Variant::default()).await;
+    daemon.machines.ask("cp-1", Ending::Reboot).unwrap();
+    daemon
+        .until(async || daemon.get("/nodes").await.1[0]["status"] == "Stopped")
+        .await;
 }
 
 /// Tags filter lists, one filter at a time, and can be changed.
 #[tokio::test]
 async fn tags_filter() {
     let daemon = daemon().await;
-    daemon.post("/hostgroup/w/nodes", r#"{"tags":["role=a"]}"#).await;
+    daemon
+        .post("/hostgroup/w/nodes", r#"{"tags":["role=a"]}"#)
+        .await;
     let count = async |path: &str| daemon.get(path).await.1.as_array().map(Vec::len);
     assert_eq!(count("/nodes?tag=role%3Da").await, Some(1));
     assert_eq!(count("/hostgroup/w/nodes?tag_prefix=role").await, Some(1));
     assert_eq!(count("/nodes?tag=role").await, Some(0));
     refused(daemon.get("/nodes?tag=a&tag_prefix=b").await, 400);
-    let (_, tags) = daemon.call(Method::PATCH, "/vm/w-1/tags", r#"{"add":["x"],"remove":["role=a"]}"#).await;
+    let (_, tags) = daemon
+        .call(
+            Method::PATCH,
+            "/vm/w-1/tags",
+            r#"{"add":["x"],"remove":["role=a"]}"#,
+        )
+        .await;
     assert_eq!(tags, json!(["x"]));
 }

@@ -22,24 +22,59 @@ async fn a_secret_lives() {
     let file = daemon.directory.path().join("work/.secrets/k3s-token");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "K10abc");
     // What is not named stays.
-    assert_eq!(daemon.call(Method::PATCH, "/secrets/k3s-token", r#"{"permissions":"0640"}"#).await.0, 200);
+    assert_eq!(
+        daemon
+            .call(
+                Method::PATCH,
+                "/secrets/k3s-token",
+                r#"{"permissions":"0640"}"#
+            )
+            .await
+            .0,
+        200
+    );
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "K10abc");
-    assert_eq!(daemon.call(Method::PATCH, "/secrets/k3s-token", r#"{"data":"bmV3"}"#).await.0, 200);
+    assert_eq!(
+        daemon
+            .call(Method::PATCH, "/secrets/k3s-token", r#"{"data":"bmV3"}"#)
+            .await
+            .0,
+        200
+    );
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "new");
     assert_eq!(daemon.get("/secrets").await.1[0]["permissions"], "0640");
     assert_eq!(daemon.delete("/secrets/k3s-token").await.0, 200);
     refused(daemon.delete("/secrets/k3s-token").await, 404);
-    refused(daemon.call(Method::PATCH, "/secrets/k3s-token", "{}").await, 404);
+    refused(
+        daemon.call(Method::PATCH, "/secrets/k3s-token", "{}").await,
+        404,
+    );
 }
 
 /// Input that would leave the directory, or that is not what it says, is refused.
 #[tokio::test]
 async fn bad_secrets_are_refused() {
     let daemon = daemon().await;
-    refused(daemon.post("/secrets", r#"{"name":"../x","data":"YQ=="}"#).await, 400);
-    refused(daemon.post("/secrets", r#"{"name":"x","data":"%%"}"#).await, 400);
+    refused(
+        daemon
+            .post("/secrets", r#"{"name":"../x","data":"YQ=="}"#)
+            .await,
+        400,
+    );
+    refused(
+        daemon.post("/secrets", r#"{"name":"x","data":"%%"}"#).await,
+        400,
+    );
     refused(daemon.post("/secrets", r#"{"name":"x"}"#).await, 400);
-    refused(daemon.post("/secrets", r#"{"name":"x","data":"YQ==","permissions":"rw"}"#).await, 400);
+    refused(
+        daemon
+            .post(
+                "/secrets",
+                r#"{"name":"x","data":"YQ==","permissions":"rw"}"#,
+            )
+            .await,
+        400,
+    );
     refused(daemon.post("/secrets", "x").await, 400);
 }
 
@@ -49,7 +84,9 @@ async fn a_missing_directory_is_a_500() {
     let daemon = daemon_with(Variant::one("secrets-dir", "manual")).await;
     refused(daemon.get("/secrets").await, 500);
     let daemon = daemon_with(Variant::one("secret-time", "modified_at")).await;
-    daemon.post("/secrets", r#"{"name":"a","data":"YQ=="}"#).await;
+    daemon
+        .post("/secrets", r#"{"name":"a","data":"YQ=="}"#)
+        .await;
     let (_, list) = daemon.get("/secrets").await;
     assert!(list[0]["modified_at"].is_string() && list[0].get("mod_time").is_none());
 }

@@ -1,11 +1,6 @@
 //! Booting a VM: disk, wire, cgroups, then the machine itself.
 
-use std::{
-    fs,
-    path::Path,
-    process::Stdio,
-    time::Duration,
-};
+use std::{fs, path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use tokio::{
@@ -42,12 +37,15 @@ pub(crate) async fn boot(
     }
     guest::seed(&directory, launch.userdata.as_deref())?;
     network::plug(launch).await?;
-    let mut child = command(places, launch)?.spawn().context("start systemd-nspawn")?;
+    let mut child = command(places, launch)?
+        .spawn()
+        .context("start systemd-nspawn")?;
     let leader = match leader(&mut child).await {
         Ok(leader) => leader,
         Err(error) => {
             let _ = child.start_kill();
-            return Err(error).with_context(|| format!("see {}", places.serial(hostname).display()));
+            return Err(error)
+                .with_context(|| format!("see {}", places.serial(hostname).display()));
         }
     };
     fs::write(directory.join("leader.pid"), format!("{leader}\n"))?;
@@ -74,17 +72,36 @@ fn command(places: &Places, launch: &Launch) -> Result<Command> {
         .open(places.serial(&record.hostname))
         .context("open the serial log")?;
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", cgroup::JOIN, "join"]).arg(cgroups.join(":"));
-    command.args(["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit"]);
+    command
+        .args(["-c", cgroup::JOIN, "join"])
+        .arg(cgroups.join(":"));
+    command.args([
+        "systemd-nspawn",
+        "--quiet",
+        "--boot",
+        "--register=no",
+        "--keep-unit",
+    ]);
     command.arg(format!("--directory={}", directory.join("root").display()));
     command.arg(format!("--machine={}", record.hostname));
-    command.arg(format!("--network-namespace-path=/run/netns/{}", network::namespace(&record.hostname)));
-    command.args(["--capability=all", "--system-call-filter=@known", "--console=read-only"]);
+    command.arg(format!(
+        "--network-namespace-path=/run/netns/{}",
+        network::namespace(&record.hostname)
+    ));
+    command.args([
+        "--capability=all",
+        "--system-call-filter=@known",
+        "--console=read-only",
+    ]);
     command.args(["--resolv-conf=off", "--timezone=off", "--link-journal=no"]);
     command.args(["--bind=/dev/kmsg", "--bind=/dev/fuse"]);
     command.arg(bind("--bind-ro", &directory.join("seed"), guest::SEED));
     for name in disk::DATA {
-        command.arg(bind("--bind", &directory.join(name), &format!("/var/lib/{name}")));
+        command.arg(bind(
+            "--bind",
+            &directory.join(name),
+            &format!("/var/lib/{name}"),
+        ));
     }
     command
         .env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network")
@@ -99,7 +116,10 @@ fn command(places: &Places, launch: &Launch) -> Result<Command> {
 
 fn bind(flag: &str, from: &Path, to: &str) -> String {
     // A colon would end the path.
-    format!("{flag}={}:{to}", from.display().to_string().replace(':', "\\:"))
+    format!(
+        "{flag}={}:{to}",
+        from.display().to_string().replace(':', "\\:")
+    )
 }
 
 /// Waits for the machine's first process: nspawn's child that is number one in its own namespace.
@@ -110,8 +130,8 @@ async fn leader(child: &mut Child) -> Result<i32> {
         if let Some(status) = child.try_wait()? {
             bail!("nspawn ended at once: {status}");
         }
-        let children =
-            fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children")).unwrap_or_default();
+        let children = fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children"))
+            .unwrap_or_default();
         if let Some(pid) = children.split_whitespace().find(|pid| is_first(pid)) {
             return pid.parse().context("process number");
         }
@@ -126,6 +146,8 @@ fn is_first(pid: &str) -> bool {
     fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|text| {
         text.lines()
             .find_map(|line| line.strip_prefix("NSpid:"))
-            .is_some_and(|numbers| numbers.split_whitespace().count() > 1 && numbers.ends_with("\t1"))
+            .is_some_and(|numbers| {
+                numbers.split_whitespace().count() > 1 && numbers.ends_with("\t1")
+            })
     })
 }

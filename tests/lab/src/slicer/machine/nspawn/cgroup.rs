@@ -30,7 +30,9 @@ fn trees() -> Vec<PathBuf> {
     if unified() {
         return vec![MOUNT.into()];
     }
-    let Ok(entries) = fs::read_dir(MOUNT) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(MOUNT) else {
+        return Vec::new();
+    };
     entries
         .flatten()
         // `cpu` and `cpuacct` are often links to one tree.
@@ -41,7 +43,10 @@ fn trees() -> Vec<PathBuf> {
 }
 
 fn directories(hostname: &str) -> Vec<PathBuf> {
-    trees().into_iter().map(|tree| tree.join(PARENT).join(hostname)).collect()
+    trees()
+        .into_iter()
+        .map(|tree| tree.join(PARENT).join(hostname))
+        .collect()
 }
 
 /// The host's nspawn mounted its trees read-only: VMs need their own below.
@@ -52,7 +57,8 @@ pub(crate) async fn writable() -> Result<()> {
             Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
                 let path = tree.display().to_string();
                 tool::run("mount", &["-o", "remount,bind,rw", &path]).await?;
-                fs::create_dir_all(&probe).with_context(|| format!("create {}", probe.display()))?;
+                fs::create_dir_all(&probe)
+                    .with_context(|| format!("create {}", probe.display()))?;
             }
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(error).with_context(|| format!("create {}", probe.display()));
@@ -67,13 +73,18 @@ pub(crate) async fn writable() -> Result<()> {
 pub(crate) fn make(hostname: &str, ram_bytes: u64) -> Result<Vec<String>> {
     let mut made = Vec::new();
     for directory in directories(hostname) {
-        fs::create_dir_all(&directory).with_context(|| format!("create {}", directory.display()))?;
+        fs::create_dir_all(&directory)
+            .with_context(|| format!("create {}", directory.display()))?;
         // An empty cpuset admits nobody.
         for level in [directory.parent(), Some(&directory)].into_iter().flatten() {
             inherit(level, "cpuset.cpus");
             inherit(level, "cpuset.mems");
         }
-        let limit = if unified() { "memory.max" } else { "memory.limit_in_bytes" };
+        let limit = if unified() {
+            "memory.max"
+        } else {
+            "memory.limit_in_bytes"
+        };
         if directory.join(limit).exists() {
             // A host that does not delegate memory runs VMs without a limit.
             let _ = fs::write(directory.join(limit), ram_bytes.to_string());
@@ -114,7 +125,10 @@ pub(crate) async fn kill(hostname: &str) -> Result<()> {
     }
     let end = Instant::now() + LIMIT;
     loop {
-        let mut left: Vec<i32> = directories.iter().flat_map(|directory| members(directory)).collect();
+        let mut left: Vec<i32> = directories
+            .iter()
+            .flat_map(|directory| members(directory))
+            .collect();
         left.sort_unstable();
         left.dedup();
         for pid in left.iter().filter_map(|pid| Pid::from_raw(*pid)) {
@@ -151,7 +165,9 @@ fn remove(directory: &Path) -> bool {
 }
 
 fn children(directory: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Vec::new();
+    };
     entries
         .flatten()
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
@@ -162,10 +178,16 @@ fn children(directory: &Path) -> Vec<PathBuf> {
 /// Stops or continues everything in a VM.
 pub(crate) fn freeze(hostname: &str, frozen: bool) -> Result<()> {
     let (path, word) = if unified() {
-        (format!("{MOUNT}/{PARENT}/{hostname}/cgroup.freeze"), if frozen { "1" } else { "0" })
+        (
+            format!("{MOUNT}/{PARENT}/{hostname}/cgroup.freeze"),
+            if frozen { "1" } else { "0" },
+        )
     } else {
         let word = if frozen { "FROZEN" } else { "THAWED" };
-        (format!("{MOUNT}/freezer/{PARENT}/{hostname}/freezer.state"), word)
+        (
+            format!("{MOUNT}/freezer/{PARENT}/{hostname}/freezer.state"),
+            word,
+        )
     };
     fs::write(&path, word).with_context(|| format!("write {path}"))
 }

@@ -37,7 +37,11 @@ pub(crate) async fn mount(places: &Places, hostname: &str, bytes: u64) -> Result
         directory.join("overlay").display()
     );
     let root = directory.join("root").display().to_string();
-    tool::run("mount", &["-t", "overlay", "overlay", "-o", &options, &root]).await?;
+    tool::run(
+        "mount",
+        &["-t", "overlay", "overlay", "-o", &options, &root],
+    )
+    .await?;
     Ok(new)
 }
 
@@ -50,8 +54,10 @@ pub(crate) fn prepared(directory: &Path) -> Result<()> {
 pub(crate) async fn unmount(directory: &Path) -> Result<()> {
     let root = directory.join("root").display().to_string();
     let mounted = || {
-        fs::read_to_string("/proc/self/mounts")
-            .is_ok_and(|text| text.lines().any(|line| line.split(' ').nth(1) == Some(&*root)))
+        fs::read_to_string("/proc/self/mounts").is_ok_and(|text| {
+            text.lines()
+                .any(|line| line.split(' ').nth(1) == Some(&*root))
+        })
     };
     while mounted() {
         if tool::run("umount", &[&root]).await.is_err() {
@@ -71,7 +77,13 @@ pub(crate) async fn discard(places: &Places, hostname: &str) -> Result<()> {
     // Thousands of files: not on a thread that answers requests.
     tokio::task::spawn_blocking(move || fs::remove_dir_all(&gone))
         .await?
-        .or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+        .or_else(|error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                Ok(())
+            } else {
+                Err(error)
+            }
+        })
         .with_context(|| format!("remove {}", directory.display()))
 }
 

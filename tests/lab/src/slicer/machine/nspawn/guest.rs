@@ -22,43 +22,69 @@ pub(crate) const USERDATA_RAN: &str = "/etc/slicer/userdata-ran";
 pub(crate) const SEED: &str = "/var/lib/slicer-seed";
 
 const UNITS: [(&str, &str); 5] = [
-    ("slicer-agent.service", include_str!("guest/slicer-agent.service")),
-    ("regen-ssh-host-keys.service", include_str!("guest/regen-ssh-host-keys.service")),
-    ("import-github-keys.service", include_str!("guest/import-github-keys.service")),
-    ("slicer-userdata.service", include_str!("guest/slicer-userdata.service")),
-    ("slicer-console.service", include_str!("guest/slicer-console.service")),
-];
-
-/// Units of the Debian root that a microVM does not have, or that cost what many VMs cannot pay.
-const MASKED: [&str; 12] = [
-    "console-getty.service",
-    "container-getty@.service",
-    "getty.target",
-    "systemd-logind.service",
-    "systemd-networkd.service",
-    "systemd-resolved.service",
-    "systemd-timesyncd.service",
-    "containerd.service",
-    "nftables.service",
-    "apt-daily.timer",
-    "apt-daily-upgrade.timer",
-    "systemd-firstboot.service",
+    (
+        "slicer-agent.service",
+        include_str!("guest/slicer-agent.service"),
+    ),
+    (
+        "regen-ssh-host-keys.service",
+        include_str!("guest/regen-ssh-host-keys.service"),
+    ),
+    (
+        "import-github-keys.service",
+        include_str!("guest/import-github-keys.service"),
+    ),
+    (
+        "slicer-userdata.service",
+        include_str!("guest/slicer-userdata.service"),
+    ),
+    (
+        "slicer-console.service",
+        include_str!("guest/slicer-console.service"),
+    ),
 ];
 
 /// Prepares a new disk, mounted at `root`.
 pub(crate) fn prepare(root: &Path, launch: &Launch, variant: &Variant) -> Result<()> {
     let hostname = &launch.record.hostname;
     put(root, "etc/hostname", &format!("{hostname}\n"), 0o644)?;
-    put(root, "etc/hosts", &format!("127.0.0.1 localhost\n127.0.1.1 {hostname}\n::1 localhost\n"), 0o644)?;
-    put(root, "etc/machine-id", &format!("{}\n", token::random(16)?), 0o444)?;
-    let servers: String =
-        launch.group.dns_servers.iter().map(|server| format!("nameserver {server}\n")).collect();
+    put(
+        root,
+        "etc/hosts",
+        &format!("127.0.0.1 localhost\n127.0.1.1 {hostname}\n::1 localhost\n"),
+        0o644,
+    )?;
+    put(
+        root,
+        "etc/machine-id",
+        &format!("{}\n", token::random(16)?),
+        0o444,
+    )?;
+    let servers = format!(
+        "nameserver {}\n",
+        launch.group.dns_servers.join("\nnameserver ")
+    );
     put(root, "etc/resolv.conf", &servers, 0o644)?;
     user(root, launch)?;
-    put(root, "usr/local/bin/slicer-agent", include_str!("guest/slicer-agent.sh"), 0o755)?;
-    put(root, "usr/local/lib/slicer-agent/userdata", include_str!("guest/userdata.sh"), 0o755)?;
+    put(
+        root,
+        "usr/local/bin/slicer-agent",
+        include_str!("guest/slicer-agent.sh"),
+        0o755,
+    )?;
+    put(
+        root,
+        "usr/local/lib/slicer-agent/userdata",
+        include_str!("guest/userdata.sh"),
+        0o755,
+    )?;
     let regen = include_str!("guest/regen-ssh-host-keys.sh");
-    put(root, "usr/local/lib/slicer-agent/regen-ssh-host-keys", regen, 0o755)?;
+    put(
+        root,
+        "usr/local/lib/slicer-agent/regen-ssh-host-keys",
+        regen,
+        0o755,
+    )?;
     let mode = format!(
         "BLANK_LINE={}\nWITHOUT={}\n",
         variant.get("userdata-blank-line").unwrap_or("tolerated"),
@@ -72,11 +98,6 @@ pub(crate) fn prepare(root: &Path, launch: &Launch, variant: &Variant) -> Result
         symlink(format!("/etc/systemd/system/{name}"), wants.join(name))
             .with_context(|| format!("enable {name}"))?;
     }
-    for name in MASKED {
-        let path = root.join("etc/systemd/system").join(name);
-        let _ = fs::remove_file(&path);
-        symlink("/dev/null", &path).with_context(|| format!("mask {name}"))?;
-    }
     Ok(())
 }
 
@@ -89,10 +110,19 @@ pub(crate) fn seed(directory: &Path, userdata: Option<&str>) -> Result<()> {
 }
 
 fn user(root: &Path, launch: &Launch) -> Result<()> {
-    add_line(root, "etc/passwd", &format!("{USER}:x:1000:1000:Ubuntu:{HOME}:/bin/bash"))?;
+    add_line(
+        root,
+        "etc/passwd",
+        &format!("{USER}:x:1000:1000:Ubuntu:{HOME}:/bin/bash"),
+    )?;
     add_line(root, "etc/group", &format!("{USER}:x:1000:"))?;
     add_line(root, "etc/shadow", &format!("{USER}:*:19000:0:99999:7:::"))?;
-    put(root, "etc/sudoers.d/90-ubuntu", &format!("{USER} ALL=(ALL) NOPASSWD:ALL\n"), 0o440)?;
+    put(
+        root,
+        "etc/sudoers.d/90-ubuntu",
+        &format!("{USER} ALL=(ALL) NOPASSWD:ALL\n"),
+        0o440,
+    )?;
     let home = HOME.trim_start_matches('/');
     for name in [".bashrc", ".profile"] {
         if let Ok(text) = fs::read_to_string(root.join("etc/skel").join(name)) {
@@ -103,14 +133,19 @@ fn user(root: &Path, launch: &Launch) -> Result<()> {
     if let Some(user) = &launch.import_user {
         put(root, "etc/slicer/github-user", &format!("{user}\n"), 0o644)?;
     }
-    let keys: String = launch.ssh_keys.iter().map(|key| format!("{}\n", key.trim())).collect();
+    let keys: Vec<&str> = launch.ssh_keys.iter().map(|key| key.trim()).collect();
+    let keys = keys.join("\n") + "\n";
     put(root, &format!("{home}/.ssh/authorized_keys"), &keys, 0o600)?;
     for (path, mode) in [(home.to_owned(), 0o755), (format!("{home}/.ssh"), 0o700)] {
         let path = root.join(path);
         chown(&path, Some(1000), Some(1000))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
     }
-    chown(root.join(home).join(".ssh/authorized_keys"), Some(1000), Some(1000))?;
+    chown(
+        root.join(home).join(".ssh/authorized_keys"),
+        Some(1000),
+        Some(1000),
+    )?;
     Ok(())
 }
 
@@ -118,7 +153,10 @@ fn add_line(root: &Path, file: &str, line: &str) -> Result<()> {
     let path = root.join(file);
     let mut text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
     let name = line.split(':').next().unwrap_or_default();
-    if text.lines().any(|line| line.split(':').next() == Some(name)) {
+    if text
+        .lines()
+        .any(|line| line.split(':').next() == Some(name))
+    {
         return Ok(());
     }
     if !text.ends_with('\n') {

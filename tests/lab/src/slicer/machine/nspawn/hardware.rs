@@ -17,7 +17,11 @@ pub(crate) fn write(root: &Path, record: &Record) -> Result<()> {
     if let Ok(text) = fs::read_to_string("/proc/cpuinfo") {
         put("proc/cpuinfo", &cpuinfo(&text, record.cpus))?;
     }
-    let range = if record.cpus == 1 { "0\n".to_owned() } else { format!("0-{}\n", record.cpus - 1) };
+    let range = if record.cpus == 1 {
+        "0\n".to_owned()
+    } else {
+        format!("0-{}\n", record.cpus - 1)
+    };
     for name in ["online", "present", "possible"] {
         put(&format!("sys/devices/system/cpu/{name}"), &range)?;
     }
@@ -46,7 +50,9 @@ fn meminfo(bytes: u64) -> String {
     ] {
         let _ = writeln!(text, "{:<16}{kib:>8} kB", format!("{name}:"));
     }
-    text.push_str("HugePages_Total:       0\nHugePages_Free:        0\nHugepagesize:       2048 kB\n");
+    text.push_str(
+        "HugePages_Total:       0\nHugePages_Free:        0\nHugepagesize:       2048 kB\n",
+    );
     text
 }
 
@@ -57,10 +63,17 @@ fn cpuinfo(host: &str, cpus: u32) -> String {
         first
             .lines()
             .map(|line| match line.split_once(':') {
-                Some((key, _)) if matches!(key.trim(), "processor" | "core id" | "apicid" | "initial apicid") => {
+                Some((key, _))
+                    if matches!(
+                        key.trim(),
+                        "processor" | "core id" | "apicid" | "initial apicid"
+                    ) =>
+                {
                     format!("{key}: {number}\n")
                 }
-                Some((key, _)) if matches!(key.trim(), "siblings" | "cpu cores") => format!("{key}: {cpus}\n"),
+                Some((key, _)) if matches!(key.trim(), "siblings" | "cpu cores") => {
+                    format!("{key}: {cpus}\n")
+                }
                 _ => format!("{line}\n"),
             })
             .collect::<String>()
@@ -76,8 +89,14 @@ mod tests {
     #[test]
     fn the_files_say_what_the_vm_has() {
         assert!(meminfo(4 << 30).starts_with("MemTotal:        4194304 kB\n"));
-        let text = cpuinfo("processor\t: 0\nmodel name\t: x\ncore id\t: 7\n\nprocessor\t: 1\n", 3);
+        let text = cpuinfo(
+            "processor\t: 0\nmodel name\t: x\ncore id\t: 7\n\nprocessor\t: 1\n",
+            3,
+        );
         assert_eq!(text.matches("processor").count(), 3);
-        assert!(text.contains("processor\t: 2\nmodel name\t: x\ncore id\t: 2\n"), "{text}");
+        assert!(
+            text.contains("processor\t: 2\nmodel name\t: x\ncore id\t: 2\n"),
+            "{text}"
+        );
     }
 }

@@ -70,9 +70,17 @@ impl Machines for Nspawn {
     }
 
     fn ask(&self, hostname: &str, ending: Ending) -> Result<()> {
-        let verb = if ending == Ending::Reboot { "reboot" } else { "poweroff" };
+        let verb = if ending == Ending::Reboot {
+            "reboot"
+        } else {
+            "poweroff"
+        };
         let mut command = self.enter(hostname, &Entry::root(["systemctl", "--no-block", verb]))?;
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
         tokio::spawn(async move { child.wait().await });
         Ok(())
     }
@@ -105,13 +113,31 @@ impl Machines for Nspawn {
         };
         let mut command = Command::new("/bin/sh");
         // Into the VM's cgroups first: what is run there must be frozen and end with it.
-        command.args(["-c", cgroup::JOIN, "join"]).arg(cgroup::joined(hostname).join(":"));
-        command.args(["nsenter", "--target", &leader, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]);
+        command
+            .args(["-c", cgroup::JOIN, "join"])
+            .arg(cgroup::joined(hostname).join(":"));
+        command.args([
+            "nsenter", "--target", &leader, "--mount", "--uts", "--ipc", "--net", "--pid",
+            "--cgroup",
+        ]);
         command.args(["--", "setpriv", "--reuid", &uid, "--regid", &gid]);
-        command.arg(if matches!(entry.uid, 0 | 1000) { "--init-groups" } else { "--clear-groups" });
-        command.args(["env", "--ignore-environment", "--chdir", entry.cwd.as_deref().unwrap_or(home)]);
+        command.arg(if matches!(entry.uid, 0 | 1000) {
+            "--init-groups"
+        } else {
+            "--clear-groups"
+        });
+        command.args([
+            "env",
+            "--ignore-environment",
+            "--chdir",
+            entry.cwd.as_deref().unwrap_or(home),
+        ]);
         command.arg("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        command.args([format!("HOME={home}"), format!("USER={user}"), format!("LOGNAME={user}")]);
+        command.args([
+            format!("HOME={home}"),
+            format!("USER={user}"),
+            format!("LOGNAME={user}"),
+        ]);
         command.args(entry.env.iter().filter(|pair| pair.contains('=')));
         command.args(&entry.argv);
         Ok(command)
@@ -119,7 +145,8 @@ impl Machines for Nspawn {
 
     fn health(&self, hostname: &str) -> Option<Health> {
         let now = time::unix_now();
-        let since = |path: PathBuf| Some(now - time::unix(fs::metadata(path).ok()?.modified().ok()?));
+        let since =
+            |path: PathBuf| Some(now - time::unix(fs::metadata(path).ok()?.modified().ok()?));
         let agent = since(self.inside(hostname, guest::STARTED)?)?;
         let system = since(self.places.vm(hostname).join("leader.pid"))?;
         let marker = fs::read_to_string(self.inside(hostname, guest::USERDATA_RAN)?);

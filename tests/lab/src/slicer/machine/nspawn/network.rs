@@ -3,7 +3,10 @@
 use anyhow::{Context, Result};
 
 use super::tool;
-use crate::{daemon::{group::Group, record::Record}, machine::Launch};
+use crate::{
+    daemon::{group::Group, record::Record},
+    machine::Launch,
+};
 
 const PRIVATE: [&str; 3] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"];
 
@@ -40,7 +43,10 @@ pub(crate) async fn close(group: &Group) -> Result<()> {
             }
         }
     }
-    if std::path::Path::new("/sys/class/net").join(&group.bridge).exists() {
+    if std::path::Path::new("/sys/class/net")
+        .join(&group.bridge)
+        .exists()
+    {
         tool::run("ip", &["link", "delete", &group.bridge]).await?;
     }
     Ok(())
@@ -55,10 +61,18 @@ fn rules(group: &Group, public_only: bool) -> Vec<Rule> {
     let mut rules = Vec::new();
     if public_only {
         for private in PRIVATE {
-            rules.push(("nat", "POSTROUTING", words(format!("-s {cidr} -d {private} -j RETURN"))));
+            rules.push((
+                "nat",
+                "POSTROUTING",
+                words(format!("-s {cidr} -d {private} -j RETURN")),
+            ));
         }
     }
-    rules.push(("nat", "POSTROUTING", words(format!("-s {cidr} ! -o {bridge} -j MASQUERADE"))));
+    rules.push((
+        "nat",
+        "POSTROUTING",
+        words(format!("-s {cidr} ! -o {bridge} -j MASQUERADE")),
+    ));
     rules.push(("filter", "FORWARD", words(format!("-i {bridge} -j ACCEPT"))));
     rules.push(("filter", "FORWARD", words(format!("-o {bridge} -j ACCEPT"))));
     rules

@@ -31,5 +31,9 @@ pub(crate) async fn feed(program: &str, args: &[&str], input: &str) -> Result<()
     if output.status.success() {
         return Ok(());
     }
-    bail!("{program} {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim())
+    bail!(
+        "{program} {}: {}",
+        args.join(" "),
+        String::from_utf8_lossy(&output.stderr).trim()
+    )
 }
