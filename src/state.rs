@@ -91,9 +91,15 @@ impl State {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(broken(error.to_string())),
         };
-        // serde_json's messages quote neither keys' values nor lines: no secret can leak through them.
-        let header: Header = serde_json::from_str(&text)
-            .map_err(|error| broken(format!("it is damaged: {error}")))?;
+        // serde_json's messages may quote values, and values here are secrets: only the place is told.
+        let damaged = |error: serde_json::Error| {
+            broken(format!(
+                "it is damaged at line {}, column {}",
+                error.line(),
+                error.column()
+            ))
+        };
+        let header: Header = serde_json::from_str(&text).map_err(damaged)?;
         if header.version != VERSION {
             return Err(Failure::new(
                 Code::LocalFile,
@@ -106,8 +112,7 @@ impl State {
             .because("it was written by another release of slicer-k3s")
             .hint("use that release, or a newer one"));
         }
-        let state: Self = serde_json::from_str(&text)
-            .map_err(|error| broken(format!("it is damaged: {error}")))?;
+        let state: Self = serde_json::from_str(&text).map_err(damaged)?;
         Ok(Some(state))
     }
 
@@ -214,10 +219,10 @@ mod tests {
         let token = state.secrets.server_token.expose().to_owned();
         assert!(!format!("{state:?}").contains(&token));
         let dir = tempfile::tempdir().unwrap();
-        let text = serde_json::to_string(&state)
-            .unwrap()
-            .replace("\"id\"", "\"di\"");
+        // A token where something else is expected: the parser would like to quote it.
+        let text = format!(r#"{{"version":1,"cluster":"home","id":"x","secrets":"{token}"}}"#);
         fs_err::write(dir.path().join(FILE), text).unwrap();
-        assert!(!format!("{:?}", State::open(dir.path()).unwrap_err()).contains(&token));
+        let failure = State::open(dir.path()).unwrap_err();
+        assert!(!format!("{failure:?}").contains(&token), "{failure}");
     }
 }

@@ -118,6 +118,26 @@ pub(super) fn jump(text: &str) -> Result<(), Complaint> {
     Ok(())
 }
 
+/// An absolute path that a unit file takes as it is: nothing in it splits, expands or quotes.
+pub(crate) fn is_plain_path(text: &str) -> bool {
+    text.starts_with('/')
+        && text.len() <= 1024
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"/._+@:-".contains(&b))
+}
+
+/// An absolute path on a host.
+pub(super) fn remote_path(text: &str) -> Result<(), Complaint> {
+    if is_plain_path(text) {
+        return Ok(());
+    }
+    no_but(
+        "must be an absolute path without blanks or signs",
+        "\"/root/.slicer/LICENSE\"",
+    )
+}
+
 /// A private network with no bit set beyond its prefix.
 pub(super) fn network(text: &str) -> Result<Ipv4Net, Complaint> {
     let Ok(net) = text.parse::<Ipv4Net>() else {

@@ -27,8 +27,10 @@ pub enum Kind {
     Address,
     /// `SHA256:` and 43 characters of base64.
     Fingerprint,
-    /// A path, `~` allowed.
+    /// A path on this workstation, `~` allowed.
     Path,
+    /// An absolute path on a host, of characters that a unit file takes as they are.
+    RemotePath,
     /// A k3s version, such as `v1.34.4+k3s1`.
     Version,
     /// An `https://` or `http://` URL.
@@ -81,7 +83,7 @@ pub const TAP_LENGTH: usize = 11;
 
 use Kind::{
     Address, Fingerprint, Flag, FlagOrSection, Free, HostNames, Jump, Label, Network, Number,
-    OneOf, Path, Port, PublicKeys, Ssh, Text, Texts, Url, Version,
+    OneOf, Path, Port, PublicKeys, RemotePath, Ssh, Text, Texts, Url, Version,
 };
 
 /// The whole of cluster.toml.
@@ -109,7 +111,7 @@ pub const KEYS: &[Key] = &[
     key("hosts.NAME.host-key", Fingerprint, None, "The fingerprint of its SSH host key, where it is not in known_hosts."),
     key("hosts.NAME.sudo-password-file", Path, None, "A file holding the password that sudo asks for."),
     key("hosts.NAME.lan-address", Address, None, "The address by which the other hosts reach it; by default the one that SSH used."),
-    key("hosts.NAME.licence-file", Path, None, "Slicer's licence on that host; by default the one found in the SSH user's or root's home."),
+    key("hosts.NAME.licence-file", RemotePath, None, "Slicer's licence on that host; by default the one found in the SSH user's or root's home."),
     key("hosts.NAME.workers", FlagOrSection, None, "Whether it runs agents, or how; by default yes on every host without servers, and on an only host."),
     key("hosts.NAME.workers.cpu", Number(1, 64), Some("2"), "vCPUs of an agent."),
     key("hosts.NAME.workers.ram-gb", Number(1, 512), Some("4"), "RAM of an agent, GiB."),

@@ -5,6 +5,8 @@ mod build;
 mod format;
 pub mod keys;
 mod problem;
+#[cfg(test)]
+mod reference;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -16,6 +18,7 @@ use std::path::Path;
 use ipnet::Ipv4Net;
 use serde_json::{Map, Value};
 
+pub(crate) use format::is_plain_path;
 pub use problem::{Place, Problem};
 
 use problem::Problems;

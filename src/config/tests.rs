@@ -185,6 +185,9 @@ fn targets_that_a_shell_or_ssh_would_misread_are_refused() {
     ] {
         assert!(format::ssh(good).is_ok(), "{good}");
     }
+    assert!(format::remote_path("~/LICENSE").is_err());
+    assert!(format::remote_path("/a b").is_err());
+    assert!(format::remote_path("/root/.slicer/LICENSE").is_ok());
     assert!(format::jump("me@a:22,b").is_ok());
     assert!(format::jump("me@a,-b").is_err());
 }

@@ -184,6 +184,7 @@ fn check(kind: Kind, value: &DeValue<'_>) -> Result<Value, format::Complaint> {
                 Kind::Label(longest) => checked(text, format::label(text, longest)),
                 Kind::Ssh => checked(text, format::ssh(text)),
                 Kind::Jump => checked(text, format::jump(text)),
+                Kind::RemotePath => checked(text, format::remote_path(text)),
                 Kind::Fingerprint => checked(text, format::fingerprint(text)),
                 Kind::Version => checked(text, format::version(text)),
                 Kind::Url => checked(text, format::url(text)),

@@ -1,5 +1,7 @@
 //! Reads the survey's text: lenient and bounded, because it comes from a machine.
 
+use std::collections::BTreeSet;
+
 use ipnet::Ipv4Net;
 use serde::Deserialize;
 
@@ -56,8 +58,9 @@ impl HostFacts {
                     .iter()
                     .find_map(|daemon| daemon.licence_file.clone())
             })
-            .filter(|path| path.starts_with('/') && !path.contains(char::is_control));
-        let foreign_groups = daemons
+            .filter(|path| crate::config::is_plain_path(path));
+        // A running daemon is found twice: as a unit and as a process.
+        let foreign_groups: BTreeSet<String> = daemons
             .iter()
             .filter(|daemon| daemon.cluster().is_none())
             .flat_map(|daemon| daemon.groups.clone())
@@ -83,7 +86,7 @@ impl HostFacts {
             slicer: first("slicer").map(|_| version(body(&sections, "slicer"))),
             licence_file,
             daemons,
-            foreign_groups,
+            foreign_groups: foreign_groups.into_iter().collect(),
             marks: marks(&sections),
             // "client-address client-port server-address server-port"
             ssh_address: first("ssh")
