@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
+	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -55,13 +56,23 @@ func main() {
 	go serve(o.Address, check)
 	go stopOnSignal()
 
-	recorder := eventRecorder(client)
+	// Hundreds of pods get events at once; these must not make the loops or the lease wait.
+	side, err := kubernetes.NewForConfig(rest.AddUserAgent(rest.CopyConfig(config), "events"))
+	if err != nil {
+		klog.Fatalf("Failed to create client: %v", err)
+	}
+	recorder := eventRecorder(side)
 	ctx := context.Background()
 	if !o.LeaderElec.Enabled {
 		run(ctx, &o, client, recorder, check)
 		return
 	}
-	if err := lead(ctx, &o, client, recorder, check); err != nil {
+	lease, err := kubernetes.NewForConfig(rest.AddUserAgent(rest.CopyConfig(config), "leader-election"))
+	if err != nil {
+		klog.Fatalf("Failed to create client: %v", err)
+	}
+	err = lead(ctx, &o, lease.CoordinationV1(), func(ctx context.Context) { run(ctx, &o, client, recorder, check) }, recorder)
+	if err != nil {
 		klog.Fatalf("Failed to start leader election: %v", err)
 	}
 }
@@ -83,14 +94,15 @@ func run(ctx context.Context, o *options.Options, client kubernetes.Interface, r
 	}
 }
 
-func lead(ctx context.Context, o *options.Options, client kubernetes.Interface, recorder record.EventRecorder, check *health.Check) error {
+// lead calls act once this pod holds the lease, and ends the program when it loses it.
+func lead(ctx context.Context, o *options.Options, leases coordinationv1.LeasesGetter, act func(context.Context), recorder record.EventRecorder) error {
 	host, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("no host name: %w", err)
 	}
 	lock := &resourcelock.LeaseLock{
 		LeaseMeta:  metav1.ObjectMeta{Name: o.LeaderElec.ResourceName, Namespace: o.Namespace},
-		Client:     client.CoordinationV1(),
+		Client:     leases,
 		LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID()), EventRecorder: recorder},
 	}
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
@@ -99,7 +111,7 @@ func lead(ctx context.Context, o *options.Options, client kubernetes.Interface, 
 		RenewDeadline: o.LeaderElec.RenewDeadline,
 		RetryPeriod:   o.LeaderElec.RetryPeriod,
 		Callbacks: leaderelection.LeaderCallbacks{
-			OnStartedLeading: func(ctx context.Context) { run(ctx, o, client, recorder, check) },
+			OnStartedLeading: act,
 			OnStoppedLeading: func() { klog.Fatalf("lost master") },
 		},
 	})
