@@ -169,8 +169,9 @@ pub struct Autoscaler {
     pub values: serde_json::Map<String, serde_json::Value>,
 }
 
-/// The whole of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The whole of it. Two plans are equal when they decide the same: what was only seen (free disks, whether
+/// Slicer is installed yet, who is off) and the reasons do not count, for nobody needs to be asked again for them.
+#[derive(Clone, Debug, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The cluster's name.
     pub cluster: String,
@@ -190,6 +191,24 @@ pub struct Plan {
     pub absent: Vec<(String, String)>,
     /// Why each decision was made, for people: (what, why).
     pub reasons: Vec<(String, String)>,
+}
+
+impl PartialEq for Plan {
+    fn eq(&self, other: &Self) -> bool {
+        let addresses = |plan: &Self| -> Vec<(String, Ipv4Addr)> {
+            let hosts = plan.hosts.iter();
+            hosts
+                .map(|host| (host.name.clone(), host.lan_address))
+                .collect()
+        };
+        self.cluster == other.cluster
+            && addresses(self) == addresses(other)
+            && self.daemons == other.daemons
+            && self.servers == other.servers
+            && self.k3s == other.k3s
+            && self.autoscaler == other.autoscaler
+            && self.ssh_keys == other.ssh_keys
+    }
 }
 
 impl Plan {
@@ -215,24 +234,6 @@ impl Plan {
         self.daemons
             .iter()
             .filter(move |daemon| daemon.host == host)
-    }
-
-    /// Whether two plans decide the same. What was only seen (free disks, whether Slicer is installed yet,
-    /// who is off) and the reasons do not count: nobody needs to be asked again for them.
-    pub fn decides_as(&self, other: &Self) -> bool {
-        let addresses = |plan: &Self| -> Vec<(String, Ipv4Addr)> {
-            let hosts = plan.hosts.iter();
-            hosts
-                .map(|host| (host.name.clone(), host.lan_address))
-                .collect()
-        };
-        self.cluster == other.cluster
-            && addresses(self) == addresses(other)
-            && self.daemons == other.daemons
-            && self.servers == other.servers
-            && self.k3s == other.k3s
-            && self.autoscaler == other.autoscaler
-            && self.ssh_keys == other.ssh_keys
     }
 
     /// The directory of a daemon on its host: YAML, disk images, `.secrets/`.

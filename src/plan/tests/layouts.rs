@@ -114,7 +114,7 @@ fn what_was_decided_stays_also_when_its_own_traces_are_seen() {
     let (config, facts) = three();
     let first = plan(&config, &Decisions::default(), &facts);
     let decisions = first.decisions(&Decisions::default());
-    assert!(plan(&config, &decisions, &facts).decides_as(&first));
+    assert_eq!(plan(&config, &decisions, &facts), first);
     // Now the daemons run: bridges, routes, ports and units are there.
     let mut n100 = machine("n100", "192.168.1.11/24");
     n100.extra_addresses.push(("brk3s-cp0", "192.168.137.1/24"));
@@ -127,7 +127,18 @@ fn what_was_decided_stays_also_when_its_own_traces_are_seen() {
     seen[0] = n100.facts();
     assert_eq!(seen[0].daemons[0].cluster(), Some("home"));
     assert_eq!(seen[0].foreign_groups, Vec::<String>::new());
-    assert!(plan(&config, &decisions, &seen).decides_as(&first));
+    assert_eq!(plan(&config, &decisions, &seen), first);
+}
+
+#[test]
+fn what_is_only_seen_makes_no_new_plan() {
+    let (config, mut facts) = three();
+    let first = plan(&config, &Decisions::default(), &facts);
+    facts[0].disk_free_bytes /= 2;
+    facts[1].slicer = None;
+    assert_eq!(plan(&config, &Decisions::default(), &facts), first);
+    facts[2].ram_bytes /= 2;
+    assert_ne!(plan(&config, &Decisions::default(), &facts), first);
 }
 
 #[test]
