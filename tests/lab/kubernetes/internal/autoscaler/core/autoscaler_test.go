@@ -22,6 +22,7 @@ import (
 )
 
 func TestGrowsFromZeroAndStopsAtMaximum(t *testing.T) {
+	logged := logs(t)
 	d := slicertest.Start(t, "a")
 	b := newBench(t, fake.NewClientset(), nil, d)
 	for i := range 5 {
@@ -39,6 +40,9 @@ func TestGrowsFromZeroAndStopsAtMaximum(t *testing.T) {
 	}
 	if !b.saw("1 max node group size reached") {
 		t.Error("pods were not told that the maximum is reached")
+	}
+	if !strings.Contains(logged(), "Skipping node group a - max size reached") {
+		t.Error("the words that troubleshooting looks for are not in the log")
 	}
 }
 
@@ -141,6 +145,7 @@ func TestKeepsNodesThatAreNeeded(t *testing.T) {
 
 // The state that only a restart ends: VMs were made, none ever joined.
 func TestWedgeAfterScaleUpFromZeroThatNeverJoins(t *testing.T) {
+	logged := logs(t)
 	d := slicertest.Start(t, "a")
 	b := newBench(t, fake.NewClientset(), nil, d)
 	b.put(pod("p", "", "1500m"))
@@ -157,6 +162,11 @@ func TestWedgeAfterScaleUpFromZeroThatNeverJoins(t *testing.T) {
 	for _, delay := range []time.Duration{time.Hour, 3 * time.Hour} {
 		if err := b.after(delay); err != nil {
 			t.Fatal(err)
+		}
+	}
+	for _, words := range []string{"Readiness for node group a not found", "Node group a is not ready for scaleup - unhealthy"} {
+		if !strings.Contains(logged(), words) {
+			t.Errorf("%q is not in the log", words)
 		}
 	}
 	if b.registry.groupHealthy("a") || b.provider.Groups()[0].TargetSize() != 1 || len(d.VMs()) != 1 {

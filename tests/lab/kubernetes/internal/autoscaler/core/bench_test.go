@@ -1,8 +1,11 @@
 package core
 
 import (
+	"bytes"
 	"context"
+	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/tools/record"
+	"k8s.io/klog/v2"
 
 	"slicer-k3s.lab/kubernetes/internal/autoscaler/options"
 	"slicer-k3s.lab/kubernetes/internal/autoscaler/provider"
@@ -94,6 +98,31 @@ func (b *bench) saw(part string) bool {
 		default:
 			return found
 		}
+	}
+}
+
+// logs catches what is logged until the test ends, at the manual's verbosity.
+func logs(t *testing.T) func() string {
+	t.Helper()
+	flags := flag.NewFlagSet("klog", flag.ContinueOnError)
+	klog.InitFlags(flags)
+	set := func(name, value string) {
+		if err := flags.Set(name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("v", "4")
+	set("logtostderr", "false")
+	set("stderrthreshold", "FATAL")
+	var text bytes.Buffer
+	klog.SetOutput(&text)
+	t.Cleanup(func() {
+		klog.Flush()
+		klog.SetOutput(io.Discard)
+	})
+	return func() string {
+		klog.Flush()
+		return text.String()
 	}
 }
 
