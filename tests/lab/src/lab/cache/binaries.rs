@@ -61,6 +61,22 @@ fn build(mut cargo: Command, name: &str) -> Result<()> {
 fn cargo(package: &str, name: &str, release: bool) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(Place::source());
+    // `cargo run` tells its program which package it belongs to. Build scripts that
+    // look at these (ring's does) would run again each time, and all that depends on them.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if [
+            "CARGO_PKG_",
+            "CARGO_MANIFEST_",
+            "CARGO_BIN_",
+            "CARGO_CRATE_",
+        ]
+        .iter()
+        .any(|start| text.starts_with(start))
+        {
+            cargo.env_remove(&name);
+        }
+    }
     cargo.args(["build", "--quiet", "--package", package, "--bin", name]);
     if release {
         cargo.arg("--release");

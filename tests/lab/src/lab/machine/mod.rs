@@ -5,6 +5,8 @@ pub(crate) mod enter;
 pub(crate) mod furnish;
 pub(crate) mod start;
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result, bail};
 
 use crate::state::{Machine, Role, State};
@@ -58,12 +60,21 @@ pub(crate) fn leader(fleet: &State, machine: &Machine) -> Result<u32> {
 
 /// The VMs of a host: the Slicer stand-in keeps a directory for each.
 pub(crate) fn virtual_machines(fleet: &State, host: &Machine) -> Vec<String> {
+    let Ok(leader) = leader(fleet, host) else {
+        return Vec::new();
+    };
+    // The host's own view of its processes.
+    let processes = PathBuf::from(format!("/proc/{leader}/root/proc"));
     let mut names: Vec<String> =
         std::fs::read_dir(fleet.machine_directory(&host.name).join("data/vms"))
             .into_iter()
             .flatten()
             .flatten()
-            .filter(|entry| entry.path().join("leader.pid").exists())
+            .filter(|entry| {
+                // A host that rebooted leaves the files of VMs that are gone.
+                std::fs::read_to_string(entry.path().join("leader.pid"))
+                    .is_ok_and(|pid| processes.join(pid.trim()).exists())
+            })
             .filter_map(|entry| entry.file_name().into_string().ok())
             .collect();
     names.sort();
@@ -99,7 +110,7 @@ pub(crate) fn virtual_leader(fleet: &State, host: &Machine, vm: &str) -> Result<
 }
 
 /// The machine's network namespace.
-pub(crate) fn namespace(fleet: &State, machine: &Machine) -> std::path::PathBuf {
+pub(crate) fn namespace(fleet: &State, machine: &Machine) -> PathBuf {
     network::file(&network::namespace(&fleet.name, &machine.name))
 }
 
