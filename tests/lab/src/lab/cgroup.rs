@@ -20,6 +20,11 @@ pub(crate) fn path(fleet: &str, machine: &str) -> String {
     format!("{OURS}/{fleet}/{machine}")
 }
 
+/// Where what belongs to a machine, but does not run inside it, is kept.
+pub(crate) fn around(fleet: &str, machine: &str) -> String {
+    format!("{OURS}/{fleet}/{machine}/around")
+}
+
 /// Every hierarchy that the kernel offers here.
 pub(crate) fn hierarchies() -> Result<Vec<PathBuf>> {
     let table = std::fs::read_to_string("/proc/self/mountinfo")?;
@@ -50,28 +55,33 @@ fn in_mount_table(table: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Makes a machine's cgroups.
+/// Makes a machine's cgroups: one for the machine, one for what carries it.
 pub(crate) fn make(fleet: &str, machine: &str) -> Result<()> {
     for root in hierarchies()? {
         let mut parent = root;
         for level in [OURS, fleet, machine] {
-            offer_controllers(&parent);
-            let directory = parent.join(level);
-            std::fs::create_dir_all(&directory)
-                .with_context(|| format!("cannot make the cgroup {}", directory.display()))?;
-            // v1: an empty cpuset takes no process.
-            for file in ["cpuset.cpus", "cpuset.mems"] {
-                if let Ok(value) = std::fs::read_to_string(parent.join(file))
-                    && std::fs::read_to_string(directory.join(file))
-                        .is_ok_and(|own| own.trim().is_empty())
-                {
-                    std::fs::write(directory.join(file), value)?;
-                }
-            }
-            parent = directory;
+            parent = child(&parent, level)?;
         }
+        child(&parent, "around")?;
+        child(&parent, "machine")?;
     }
     Ok(())
+}
+
+fn child(parent: &Path, name: &str) -> Result<PathBuf> {
+    offer_controllers(parent);
+    let directory = parent.join(name);
+    std::fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot make the cgroup {}", directory.display()))?;
+    // v1: an empty cpuset takes no process.
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        if let Ok(value) = std::fs::read_to_string(parent.join(file))
+            && std::fs::read_to_string(directory.join(file)).is_ok_and(|own| own.trim().is_empty())
+        {
+            std::fs::write(directory.join(file), value)?;
+        }
+    }
+    Ok(directory)
 }
 
 /// v2: children get the controllers that their parent hands down.

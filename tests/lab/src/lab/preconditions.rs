@@ -58,8 +58,8 @@ pub(crate) fn become_root(place: &Place) -> Result<()> {
 }
 
 /// What must be there before anything is built.
-pub(crate) fn before_building(place: &Place) -> Result<()> {
-    if !exists("go") {
+pub(crate) fn before_building(place: &Place, with_kubernetes: bool) -> Result<()> {
+    if with_kubernetes && !exists("go") {
         bail!(
             "Go is missing (it builds the real Kubernetes): install it from your distribution or go.dev and put `go` on PATH"
         );

@@ -31,7 +31,7 @@ struct Making<'a> {
 pub(crate) fn build(options: &Up, place: &Place) -> Result<Programs> {
     // A typo shall not cost a build.
     Fleet::read(&Place::fleets(), &options.fleet)?;
-    preconditions::before_building(place)?;
+    preconditions::before_building(place, !options.without_internet)?;
     Programs::build(place, !options.without_internet)
 }
 
@@ -49,9 +49,10 @@ pub(crate) fn run(options: &Up, programs: Programs, place: &Place) -> Result<Exi
     let parts = programs.complete(place)?;
 
     let begin = Instant::now();
-    inotify::raise()?;
     let mut state = plan(options, name, &fleet, place)?;
+    // Listed first: a `down` that ends the last other fleet must not lower the limit.
     state.save()?;
+    inotify::raise()?;
     if let Err(error) = make(&mut state, &fleet, options, &parts) {
         // Leave nothing half made, but say what went wrong first.
         say::line(format_args!("lab: {error:#}"));

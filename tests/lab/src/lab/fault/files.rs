@@ -41,7 +41,7 @@ pub(super) fn name(fleet: &State, name: &str, mode: NameMode) -> Result<Fault> {
         &path,
         &content,
         "internet",
-        format!("{name} is {}", word(mode)),
+        format!("{name} is {}", word(&mode)),
     )
 }
 
@@ -54,7 +54,7 @@ pub(super) fn check(name: &str) -> Result<()> {
 }
 
 /// A mode as the person typed it.
-pub(super) fn word(mode: impl clap::ValueEnum) -> String {
+pub(super) fn word(mode: &impl clap::ValueEnum) -> String {
     mode.to_possible_value()
         .map_or_else(String::new, |value| value.get_name().to_owned())
 }

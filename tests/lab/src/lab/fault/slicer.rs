@@ -23,7 +23,7 @@ pub(super) fn api(
     mode: ApiMode,
     ms: u64,
 ) -> Result<Fault> {
-    let what = format!("API of group {group}: {}", word(mode));
+    let what = format!("API of group {group}: {}", word(&mode));
     file(
         fleet,
         machine,
@@ -36,7 +36,7 @@ pub(super) fn api(
 
 /// A VM that does not come up.
 pub(super) fn vm_boot(fleet: &State, machine: &str, vm: &str, mode: BootMode) -> Result<Fault> {
-    let what = format!("boots of VM {vm}: {}", word(mode));
+    let what = format!("boots of VM {vm}: {}", word(&mode));
     file(
         fleet,
         machine,

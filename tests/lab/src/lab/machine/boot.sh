@@ -6,10 +6,13 @@ set -eu
 name=$1 directory=$2 lower=$3 cgroup=$4
 shift 4
 
-# A cgroup of its own in every hierarchy: nspawn shows the machine nothing above it.
-for procs in "/sys/fs/cgroup/$cgroup/cgroup.procs" /sys/fs/cgroup/*/"$cgroup/cgroup.procs"; do
-    [ ! -e "$procs" ] || echo $$ >"$procs"
-done
+# Moves whoever calls it into a cgroup of every hierarchy.
+join() {
+    for procs in "/sys/fs/cgroup/$1/cgroup.procs" /sys/fs/cgroup/*/"$1/cgroup.procs"; do
+        [ ! -e "$procs" ] || echo 0 >"$procs"
+    done
+}
+join "$cgroup/around"
 
 mount -t overlay -o "lowerdir=$lower,upperdir=$directory/upper,workdir=$directory/work" overlay "$directory/root"
 # Accounts and keys are made once, with the machine's own tools.
@@ -25,9 +28,11 @@ mount -t tmpfs -o mode=755 tmpfs /run/systemd/nspawn
 export SYSTEMD_NSPAWN_API_VFS_WRITABLE=network
 while :; do
     code=0
-    systemd-nspawn --quiet --directory="$directory/root" --machine="$name" --boot \
+    # A cgroup of its own in every hierarchy: nspawn shows the machine nothing above it.
+    # Nobody else may be in it, or v2 hands no controllers down.
+    (join "$cgroup/machine" && exec systemd-nspawn --quiet --directory="$directory/root" --machine="$name" --boot \
         --register=no --keep-unit --resolv-conf=off --timezone=off --link-journal=no --console=passive \
-        --capability=all --system-call-filter=@known --bind=/dev/kmsg --bind=/dev/fuse "$@" || code=$?
+        --capability=all --system-call-filter=@known --bind=/dev/kmsg --bind=/dev/fuse "$@") || code=$?
     # So nspawn says that the machine asked for a reboot.
     [ "$code" -eq 133 ] || exit "$code"
 done

@@ -8,12 +8,11 @@ use super::{host_of, leader, namespace, virtual_leader};
 use crate::cgroup;
 use crate::state::{Role, State};
 
-/// Moves into the machine's cgroups, so that what is started dies with the machine.
-/// v2 refuses that for a group with children; such a command then stays in the caller's.
+/// Moves into the cgroups around the machine, so that what is started dies with it.
 const JOIN: &str = r#"
 for procs in "/sys/fs/cgroup/$1/cgroup.procs" /sys/fs/cgroup/*/"$1/cgroup.procs"; do
     [ ! -e "$procs" ] || echo $$ >"$procs"
-done 2>/dev/null
+done
 shift
 exec "$@""#;
 /// From a host into its VM. The pid file's contract is in the README.
@@ -36,7 +35,7 @@ pub(crate) fn command(fleet: &State, name: &str, words: &[&str]) -> Result<Comma
     );
     let mut command = Command::new("sh");
     if let Some(machine) = fleet.machine(name) {
-        let group = cgroup::path(&fleet.name, name);
+        let group = cgroup::around(&fleet.name, name);
         if machine.role == Role::Internet {
             // The box is a namespace of this machine's own system.
             let namespace = format!("--net={}", namespace(fleet, machine).display());
@@ -60,7 +59,7 @@ pub(crate) fn command(fleet: &State, name: &str, words: &[&str]) -> Result<Comma
         );
     };
     let leader = leader(fleet, host)?.to_string();
-    let group = cgroup::path(&fleet.name, &host.name);
+    let group = cgroup::around(&fleet.name, &host.name);
     command.args([
         "-c", JOIN, "lab", &group, "nsenter", "--target", &leader, "--all",
     ]);
@@ -84,7 +83,7 @@ pub(crate) fn network_only(fleet: &State, name: &str, words: &[&str]) -> Result<
         "-c",
         JOIN,
         "lab",
-        &cgroup::path(&fleet.name, owner),
+        &cgroup::around(&fleet.name, owner),
         "nsenter",
     ]);
     command.arg(format!("--net={}", file.display())).args(words);

@@ -1,5 +1,7 @@
 //! What lies in a machine's file system before its first boot.
 
+// Writing to a String cannot fail; the results of `write!` are dropped.
+use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -68,7 +70,8 @@ pub(crate) fn host_setup(host: &Host, authorized: &str) -> String {
     let user = &host.user;
     let mut text = account(user, host.sudo_password.as_deref(), authorized);
     if host.slicer {
-        text += &format!(
+        let _ = write!(
+            text,
             "groupadd --system slicer\n\
              install -d -m 0750 -g slicer /var/lib/slicer /var/lib/slicer/auth\n\
              install -d -m 0700 -o {user} -g {user} /home/{user}/.slicer\n\
@@ -90,7 +93,7 @@ pub(crate) fn workstation(
     common(upper, &machine.name, machine.address)?;
     let mut hosts = String::new();
     for host in state.hosts() {
-        hosts += &format!("{} {}\n", host.address, host.name);
+        let _ = writeln!(hosts, "{} {}", host.address, host.name);
     }
     let path = upper.join("etc/hosts");
     write(&path, std::fs::read_to_string(&path)? + &hosts)?;
@@ -129,7 +132,7 @@ fn account(user: &str, password: Option<&str>, authorized: &str) -> String {
          chown {user}:{user} /home/{user}/.ssh/authorized_keys\n"
     );
     if let Some(password) = password {
-        text += &format!("chpasswd <<'LAB'\n{user}:{password}\nLAB\n");
+        let _ = write!(text, "chpasswd <<'LAB'\n{user}:{password}\nLAB\n");
     }
     text
 }
