@@ -148,7 +148,7 @@ impl Fleet {
             let machines = Arc::clone(&self.machines);
             let record = record.clone();
             tokio::spawn(async move {
-                sleep(Duration::from_secs(3)).await;
+                sleep(Duration::from_secs(1)).await;
                 let _ = machines.kill(&record).await;
             });
         }

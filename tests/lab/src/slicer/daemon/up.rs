@@ -70,6 +70,9 @@ pub(crate) async fn run(file: &Path, licence_file: Option<&Path>) -> Result<()> 
     let _ = stop.send(());
     let outcome = fleet.stop().await;
     let _ = server.await;
+    if let Some(Listen::Socket(path)) = &fleet.settings.listen {
+        let _ = std::fs::remove_file(path);
+    }
     outcome
 }
 

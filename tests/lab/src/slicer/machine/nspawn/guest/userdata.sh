@@ -2,6 +2,7 @@
 # Runs the first boot's script, once, and leaves its exit code in the marker.
 seed=/var/lib/slicer-seed/userdata
 script=/etc/slicer/userdata
+# shellcheck source=/dev/null
 . /etc/slicer/variant
 if [ ! -s "$seed" ]; then
     [ "$WITHOUT" = never ] || echo 0 >/etc/slicer/userdata-ran
