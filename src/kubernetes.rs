@@ -2,10 +2,173 @@
 
 use std::sync::Arc;
 
-use crate::remote::Machine;
+use serde_json::Value;
+
+use crate::failure::{Code, Failure, Result};
+use crate::pipeline::Hands;
+use crate::remote::{Look, Machine, Output, Script};
+
+/// Who owns the fields that we write.
+const FIELD_MANAGER: &str = "slicer-k3s";
 
 /// kubectl on one server.
 pub struct Kubernetes {
     /// The server.
     pub server: Arc<Machine>,
+}
+
+impl Kubernetes {
+    /// One object, or `None` where it does not exist: `words` are `get`'s, such as `["node", "cp-1"]`.
+    pub async fn get(&self, words: &[&str]) -> Result<Option<Value>> {
+        let words = words
+            .iter()
+            .chain(&["-o", "json", "--ignore-not-found"])
+            .map(|word| (*word).to_owned())
+            .collect();
+        let output = self.server.look(&Look::KubectlGet(words)).await?;
+        if !output.ok() {
+            return Err(self.refused("get", &output));
+        }
+        if output.stdout.trim().is_empty() {
+            return Ok(None);
+        }
+        serde_json::from_str(&output.stdout)
+            .map(Some)
+            .map_err(|error| {
+                Failure::new(
+                    Code::Kubernetes,
+                    format!("kubectl on {} wrote no JSON", self.server.name()),
+                )
+                .because(error)
+            })
+    }
+
+    /// The items of a list.
+    pub async fn list(&self, words: &[&str]) -> Result<Vec<Value>> {
+        let list = self.get(words).await?.unwrap_or_default();
+        Ok(match list.get("items") {
+            Some(Value::Array(items)) => items.clone(),
+            _ => Vec::new(),
+        })
+    }
+
+    /// Whether this server's own API says that it is ready; the reason where it does not.
+    pub async fn ready(&self) -> Result<Result<(), String>> {
+        let words = vec![
+            "--raw=/readyz".to_owned(),
+            "--request-timeout=5s".to_owned(),
+        ];
+        let output = self.server.look(&Look::KubectlGet(words)).await?;
+        if output.ok() && output.stdout.trim() == "ok" {
+            Ok(Ok(()))
+        } else {
+            Ok(Err(output.last_words().to_owned()))
+        }
+    }
+
+    /// Makes an object so, whether it exists or not; the object travels by stdin.
+    pub async fn apply(&self, hands: &Hands, object: &Value) -> Result<()> {
+        let script = Script::new(
+            "k3s kubectl apply --server-side --force-conflicts --field-manager {} -f -",
+            &[FIELD_MANAGER],
+        )
+        .stdin(object.to_string());
+        self.must(hands, "apply", &script).await
+    }
+
+    /// Sets keys of a ConfigMap, which is made where missing; other keys stay.
+    pub async fn merge_config_map(
+        &self,
+        hands: &Hands,
+        namespace: &str,
+        name: &str,
+        data: &Value,
+    ) -> Result<()> {
+        let patch = serde_json::json!({"data": data}).to_string();
+        let script = Script::new(
+            "k3s kubectl create configmap -n {} {} 2>/dev/null; \
+             k3s kubectl patch configmap -n {} {} --type merge -p {}",
+            &[namespace, name, namespace, name, &patch],
+        );
+        self.must(hands, "patch", &script).await
+    }
+
+    /// Deletes by `words` (`["pod", "-n", "x", "y"]`) without waiting; what does not exist is no failure.
+    pub async fn delete(&self, hands: &Hands, words: &[&str]) -> Result<()> {
+        let script = Script::words(
+            [
+                "k3s",
+                "kubectl",
+                "delete",
+                "--ignore-not-found",
+                "--wait=false",
+            ]
+            .into_iter()
+            .chain(words.iter().copied()),
+        );
+        self.must(hands, "delete", &script).await
+    }
+
+    /// Restarts a workload's pods, as after a change that they only read at start.
+    pub async fn restart(&self, hands: &Hands, namespace: &str, workload: &str) -> Result<()> {
+        let script = Script::words([
+            "k3s", "kubectl", "rollout", "restart", "-n", namespace, workload,
+        ]);
+        self.must(hands, "rollout restart", &script).await
+    }
+
+    /// The last lines that pods with these labels logged; empty where there are none.
+    pub async fn logs(&self, namespace: &str, selector: &str, lines: u32) -> Result<String> {
+        let look = Look::PodLogs {
+            namespace: namespace.to_owned(),
+            selector: selector.to_owned(),
+            lines,
+        };
+        Ok(self.server.look(&look).await?.stdout)
+    }
+
+    async fn must(&self, hands: &Hands, verb: &str, script: &Script) -> Result<()> {
+        let output = self.server.run(hands, script).await?;
+        if output.ok() {
+            Ok(())
+        } else {
+            Err(self.refused(verb, &output))
+        }
+    }
+
+    fn refused(&self, verb: &str, output: &Output) -> Failure {
+        Failure::new(
+            Code::Kubernetes,
+            format!("kubectl {verb} failed on {}", self.server.name()),
+        )
+        .because(output.last_words())
+        .hint(format!(
+            "on {}: sudo k3s kubectl get --raw='/readyz?verbose'",
+            self.server.name()
+        ))
+    }
+}
+
+/// The status of one of an object's conditions: `True`, `False`, `Unknown`, or `None` where it has none of that type.
+pub fn condition<'v>(object: &'v Value, kind: &str) -> Option<&'v str> {
+    object["status"]["conditions"]
+        .as_array()?
+        .iter()
+        .find(|condition| condition["type"] == kind)?["status"]
+        .as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_condition_is_found_by_type() {
+        let node = json!({"status": {"conditions": [
+            {"type": "MemoryPressure", "status": "False"}, {"type": "Ready", "status": "True"}]}});
+        assert_eq!(condition(&node, "Ready"), Some("True"));
+        assert_eq!(condition(&node, "EtcdIsVoter"), None);
+        assert_eq!(condition(&json!({}), "Ready"), None);
+    }
 }

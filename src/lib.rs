@@ -9,6 +9,8 @@ pub mod config;
 pub mod event;
 pub mod failure;
 pub mod files;
+pub mod generate;
+pub mod k3s;
 pub mod kubeconfig;
 pub mod kubernetes;
 pub mod pipeline;

@@ -64,6 +64,16 @@ impl fmt::Display for StepId {
 /// Permission to change a machine; only the engine makes one, only when applying.
 pub struct Hands(());
 
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Hands for tests of what steps do with them.
+
+    /// Permission, without an engine.
+    pub(crate) fn hands() -> super::Hands {
+        super::Hands(())
+    }
+}
+
 /// One fact that we want true.
 #[async_trait]
 pub trait Step: Send + Sync {

@@ -96,6 +96,12 @@ impl World {
         cell.get_or_try_init(|| self.connect(server)).await
     }
 
+    /// Puts a machine in a server's place.
+    #[cfg(test)]
+    pub(crate) fn put_server(&self, name: &str, machine: Arc<Machine>) {
+        let _ = self.servers[name].set(machine);
+    }
+
     async fn connect(&self, server: &Server) -> Result<Arc<Machine>> {
         let daemon = self.plan.daemon(&server.group).ok_or_else(|| {
             Failure::new(Code::Vm, format!("{} has no group", server.name)).lasting()

@@ -13,6 +13,15 @@ pub enum Look {
     FileFacts(String),
     /// `systemctl show` of a unit: ActiveState, SubState, UnitFileState, NRestarts, ExecMainStatus, Result, ExecMainStartTimestampMonotonic.
     Unit(String),
+    /// "MODE UID" of a directory; status 1 where it is none.
+    Directory(String),
+    /// Prints `newer` where a file was changed after a unit's process started.
+    NewerThanUnit {
+        /// The file.
+        path: String,
+        /// The unit.
+        unit: String,
+    },
     /// The last lines of a unit's journal.
     Journal {
         /// The unit.
@@ -59,6 +68,15 @@ impl Look {
             Self::Unit(unit) => Script::new(
                 "systemctl show -p ActiveState,SubState,UnitFileState,NRestarts,ExecMainStatus,Result,ExecMainStartTimestampMonotonic -- {}",
                 &[unit],
+            ),
+            Self::Directory(path) => {
+                Script::new("test -d {} && stat -c '%a %u' -- {}", &[path, path])
+            }
+            Self::NewerThanUnit { path, unit } => Script::new(
+                "changed=$(stat -c %Y -- {} 2>/dev/null) && \
+                 started=$(LC_ALL=C systemctl show -p ExecMainStartTimestamp --value -- {}) && \
+                 test -n \"$started\" && test \"$changed\" -gt \"$(date -d \"$started\" +%s)\" && echo newer; true",
+                &[path, unit],
             ),
             Self::Journal { unit, lines } => Script::new(
                 "journalctl -q --no-pager -o cat -n {} -u {}",

@@ -1,1 +1,201 @@
-//! steps/mod
+//! The facts that make a cluster, one a file, and the list of them that a person can read.
+
+mod autoscaler_running;
+mod chart;
+mod cloud_config;
+mod daemon_answers;
+mod daemon_config;
+mod daemon_running;
+mod etcd_voter;
+mod file;
+mod forwarding;
+mod group_reachable;
+mod host_mark;
+mod k3s_config;
+mod k3s_installed;
+mod k3s_started;
+mod k3s_token_secret;
+mod kubeconfig_saved;
+mod node_ready;
+mod proof;
+mod routes;
+mod seen;
+mod slicer_installed;
+#[cfg(test)]
+pub(crate) mod testing;
+mod unit;
+mod vm_reachable;
+mod vm_up;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::pipeline::Step;
+use crate::plan::Plan;
+
+/// The subject of steps about the cluster as a whole.
+const CLUSTER: &str = "cluster";
+
+/// What the person allowed and asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Install Slicer where it is missing.
+    pub install_slicer: bool,
+    /// The person accepted Slicer's licence.
+    pub accept_slicer_licence: bool,
+    /// Restarts that cost workers or reboot servers are allowed.
+    pub allow_outage: bool,
+    /// Where the cluster's kubeconfig is kept on the workstation.
+    pub kubeconfig: PathBuf,
+    /// The proof of scaling, unless skipped.
+    pub proof: Option<Proof>,
+}
+
+/// How to prove scaling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// Pods to start in each group.
+    pub pods: u32,
+    /// Prove again what was proven before.
+    pub again: bool,
+}
+
+/// Everything from bare hosts to a proven autoscaler.
+pub fn init(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
+    let seen = Arc::new(seen::Seen::default());
+    let mut steps: Vec<Box<dyn Step>> = Vec::new();
+    for host in &plan.hosts {
+        steps.push(Box::new(slicer_installed::SlicerInstalled::new(
+            host, options,
+        )));
+        steps.push(Box::new(host_mark::HostMark::new(host)));
+        steps.push(Box::new(forwarding::Forwarding::new(host)));
+        steps.push(Box::new(routes::Routes::new(host)));
+    }
+    for daemon in &plan.daemons {
+        steps.push(Box::new(daemon_config::DaemonConfig::new(daemon)));
+        steps.push(Box::new(daemon_running::DaemonRunning::new(
+            daemon, options,
+        )));
+        steps.push(Box::new(daemon_answers::DaemonAnswers::new(daemon)));
+    }
+    let script = Arc::new(k3s_installed::OneScript::default());
+    for server in &plan.servers {
+        steps.push(Box::new(vm_up::VmUp::new(server)));
+        steps.push(Box::new(vm_reachable::VmReachable::new(server, &seen)));
+        steps.push(Box::new(k3s_config::K3sConfig::new(server)));
+        steps.push(Box::new(k3s_installed::K3sInstalled::new(server, &script)));
+        steps.push(Box::new(k3s_started::K3sStarted::new(
+            plan, server, options,
+        )));
+        steps.push(Box::new(node_ready::NodeReady::new(server)));
+        steps.push(Box::new(etcd_voter::EtcdVoter::new(server)));
+    }
+    steps.push(Box::new(kubeconfig_saved::KubeconfigSaved::new(
+        plan, options,
+    )));
+    for daemon in plan.workers() {
+        steps.push(Box::new(k3s_token_secret::K3sTokenSecret::new(
+            plan, daemon, &seen,
+        )));
+        steps.push(Box::new(group_reachable::GroupReachable::new(
+            plan, daemon, &seen,
+        )));
+    }
+    if plan.workers().next().is_some() {
+        steps.push(Box::new(cloud_config::CloudConfig::new(plan, &seen)));
+        steps.push(Box::new(chart::Chart));
+        steps.push(Box::new(autoscaler_running::AutoscalerRunning::new(plan)));
+        if let Some(wanted) = options.proof {
+            for daemon in plan.workers() {
+                steps.extend(proof::steps(plan, daemon, wanted));
+            }
+        }
+    }
+    steps
+}
+
+/// The proof of scaling alone, of the named groups or of all.
+pub fn prove(plan: &Plan, groups: &[String], proof: Proof) -> Vec<Box<dyn Step>> {
+    plan.workers()
+        .filter(|daemon| groups.is_empty() || groups.contains(&daemon.group))
+        .flat_map(|daemon| proof::steps(plan, daemon, proof))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn options() -> Options {
+        Options {
+            install_slicer: false,
+            accept_slicer_licence: false,
+            allow_outage: false,
+            kubeconfig: "kubeconfig".into(),
+            proof: Some(Proof {
+                pods: 1,
+                again: false,
+            }),
+        }
+    }
+
+    /// A need that names no step counts as held: a slip of the pen would silently lose an order.
+    #[test]
+    fn every_need_is_a_step_that_comes_earlier() {
+        let steps = init(&testing::plan(), &options());
+        let all: HashSet<_> = steps.iter().map(|step| step.id()).collect();
+        assert_eq!(all.len(), steps.len(), "two steps share an id");
+        for step in &steps {
+            for need in step.needs().into_iter().chain(step.after()) {
+                assert!(all.contains(&need), "{} needs {need}", step.id());
+            }
+        }
+        let mut held = HashSet::new();
+        while held.len() < steps.len() {
+            let ready: Vec<_> = steps
+                .iter()
+                .filter(|step| !held.contains(&step.id()))
+                .filter(|step| {
+                    step.needs()
+                        .iter()
+                        .chain(&step.after())
+                        .all(|need| held.contains(need))
+                })
+                .map(|step| step.id())
+                .collect();
+            assert!(!ready.is_empty(), "steps wait for each other in a circle");
+            held.extend(ready);
+        }
+    }
+
+    /// Servers 2 and 3 prepare while 1 starts; the autoscaler does not wait for the last voter.
+    #[test]
+    fn the_critical_path_holds_no_needless_wait() {
+        let steps = init(&testing::plan(), &options());
+        let needs = |name: &str| {
+            let mut reached = HashSet::new();
+            let mut open = vec![name.to_owned()];
+            while let Some(id) = open.pop() {
+                let step = steps
+                    .iter()
+                    .find(|step| step.id().to_string() == id)
+                    .unwrap();
+                for need in step.needs().into_iter().chain(step.after()) {
+                    if reached.insert(need.to_string()) {
+                        open.push(need.to_string());
+                    }
+                }
+            }
+            reached
+        };
+        assert!(!needs("k3s-installed/k3s-cp-2").contains("k3s-started/k3s-cp-1"));
+        assert!(needs("k3s-started/k3s-cp-2").contains("k3s-started/k3s-cp-1"));
+        assert!(!needs("k3s-started/k3s-cp-3").contains("k3s-started/k3s-cp-2"));
+        let autoscaler = needs("autoscaler-running/cluster");
+        assert!(!autoscaler.iter().any(|id| id.starts_with("etcd-voter/")));
+        assert!(!autoscaler.contains("node-ready/k3s-cp-2"));
+    }
+}

@@ -1,0 +1,146 @@
+//! The autoscaler for k3s's own Helm controller: values, the HelmChart object, and the secret with its cloud-config.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use crate::failure::Result;
+use crate::plan::Plan;
+use crate::yaml;
+
+/// Name of the HelmChart, the release, the Deployment and its service account.
+pub const AUTOSCALER: &str = "slicer-cluster-autoscaler";
+
+/// Where all of it lives.
+pub const NAMESPACE: &str = "kube-system";
+
+/// The secret with the cloud-config.
+pub const CLOUD_CONFIG_SECRET: &str = "cluster-autoscaler-cloud-config";
+
+/// The pod annotation with the cloud-config's hash: the provider reads its file once, so a new hash must make a new pod.
+pub const CONFIG_ANNOTATION: &str = "slicer-k3s.dev/cloud-config";
+
+/// The chart's values.
+pub fn values(plan: &Plan, config_hash: &str) -> Value {
+    let autoscaler = &plan.autoscaler;
+    let mut arguments = json!({
+        "cloud-config": "/etc/slicer/cloud-config",
+        "logtostderr": true,
+        "stderrthreshold": "info",
+        "v": 4,
+        "scale-down-enabled": true,
+        "scale-down-delay-after-add": "30s",
+        "scale-down-unneeded-time": "30s",
+        "expendable-pods-priority-cutoff": -10,
+        "expander": autoscaler.expander,
+        // One replica, recreated: a lease would cost 15 s at every change.
+        "leader-elect": false,
+    });
+    if plan.workers().any(|daemon| daemon.min > 0) {
+        // Without it min-size is a floor for removals only.
+        arguments["enforce-node-group-min-size"] = json!(true);
+    }
+    overlay(&mut arguments, &autoscaler.args);
+    let mut values = json!({
+        "fullnameOverride": AUTOSCALER,
+        "image": {"repository": autoscaler.image, "tag": autoscaler.tag},
+        "cloudProvider": "slicer",
+        "autoDiscovery": {"clusterName": plan.cluster},
+        "replicaCount": 1,
+        "updateStrategy": {"type": "Recreate"},
+        "podAnnotations": {CONFIG_ANNOTATION: config_hash},
+        "extraVolumeSecrets": {CLOUD_CONFIG_SECRET: {
+            "name": CLOUD_CONFIG_SECRET,
+            "mountPath": "/etc/slicer/",
+            "items": [{"key": "cloud-config", "path": "cloud-config"}],
+        }},
+        // The upstream chart may not delete Nodes; the manual's patch by position is lost at the next upgrade.
+        "rbac": {"additionalRules": [
+            {"apiGroups": [""], "resources": ["nodes"], "verbs": ["delete"]},
+        ]},
+        "nodeSelector": {"node-role.kubernetes.io/control-plane": "true"},
+        "tolerations": [
+            {"key": "node-role.kubernetes.io/control-plane", "operator": "Exists", "effect": "NoSchedule"},
+            {"key": "CriticalAddonsOnly", "operator": "Exists"},
+        ],
+        "extraArgs": arguments,
+    });
+    overlay(&mut values, &autoscaler.values);
+    values
+}
+
+/// The HelmChart object.
+pub fn helm_chart(plan: &Plan, config_hash: &str) -> Result<Value> {
+    let autoscaler = &plan.autoscaler;
+    Ok(json!({
+        "apiVersion": "helm.cattle.io/v1",
+        "kind": "HelmChart",
+        "metadata": {"name": AUTOSCALER, "namespace": NAMESPACE},
+        "spec": {
+            "repo": autoscaler.chart_repo,
+            "chart": "cluster-autoscaler",
+            "version": autoscaler.chart_version,
+            "targetNamespace": NAMESPACE,
+            // The job tolerates what the servers are tainted with; else it waits for workers that only it can bring.
+            "bootstrap": true,
+            // The default uninstalls a release that failed once.
+            "failurePolicy": "abort",
+            "valuesContent": yaml::write(&values(plan, config_hash))?,
+        },
+    }))
+}
+
+/// The secret with the cloud-config.
+pub fn cloud_config_secret(cloud_config: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": CLOUD_CONFIG_SECRET, "namespace": NAMESPACE},
+        "type": "Opaque",
+        "data": {"cloud-config": STANDARD.encode(cloud_config)},
+    })
+}
+
+/// Lays `over` on `base`: objects are merged, anything else is replaced.
+fn overlay(base: &mut Value, over: &Map<String, Value>) {
+    for (key, value) in over {
+        match (base.get_mut(key), value) {
+            (Some(below @ Value::Object(_)), Value::Object(above)) => overlay(below, above),
+            _ => base[key] = value.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::plan;
+
+    #[test]
+    fn values_say_what_the_manual_says_and_may_be_overlaid() {
+        let mut plan = plan();
+        plan.autoscaler.args.insert("v".into(), json!(2));
+        plan.autoscaler
+            .values
+            .insert("image".into(), json!({"tag": "mine"}));
+        let values = values(&plan, "abc");
+        assert_eq!(values["extraArgs"]["v"], 2);
+        assert_eq!(values["extraArgs"]["leader-elect"], false);
+        assert_eq!(values["image"]["tag"], "mine");
+        assert_eq!(
+            values["image"]["repository"],
+            plan.autoscaler.image.as_str()
+        );
+        assert_eq!(values["podAnnotations"][CONFIG_ANNOTATION], "abc");
+        assert_eq!(values["rbac"]["additionalRules"][0]["verbs"][0], "delete");
+    }
+
+    #[test]
+    fn a_failed_release_is_never_uninstalled() {
+        let chart = helm_chart(&plan(), "abc").unwrap();
+        assert_eq!(chart["spec"]["failurePolicy"], "abort");
+        let text = chart["spec"]["valuesContent"].as_str().unwrap();
+        let read: Value = serde_saphyr::from_str(text).unwrap();
+        assert_eq!(read, values(&plan(), "abc"));
+    }
+}

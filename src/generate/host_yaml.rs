@@ -1,0 +1,122 @@
+//! The YAML that `slicer up` reads: one daemon, one host group.
+
+use serde::Serialize;
+
+use crate::failure::Result;
+use crate::plan::{Daemon, Plan, Role};
+use crate::yaml;
+
+#[derive(Serialize)]
+struct File<'a> {
+    config: Config<'a>,
+}
+
+#[derive(Serialize)]
+struct Config<'a> {
+    host_groups: [HostGroup<'a>; 1],
+    image: &'a str,
+    hypervisor: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ssh_keys: Vec<&'a str>,
+    graceful_shutdown: bool,
+    api: Api,
+    ssh: Console,
+}
+
+#[derive(Serialize)]
+struct HostGroup<'a> {
+    name: &'a str,
+    // Left out, Slicer takes devmapper, which needs a disk of its own.
+    storage: &'static str,
+    storage_size: String,
+    count: u32,
+    vcpu: u32,
+    ram_gb: u32,
+    network: Network<'a>,
+}
+
+#[derive(Serialize)]
+struct Network<'a> {
+    mode: &'static str,
+    bridge: String,
+    tap_prefix: &'a str,
+    gateway: String,
+}
+
+#[derive(Serialize)]
+struct Api {
+    port: u16,
+    bind_address: String,
+    auth: Auth,
+}
+
+#[derive(Serialize)]
+struct Auth {
+    enabled: bool,
+}
+
+/// Slicer's serial-over-SSH console: port 0 turns it off.
+#[derive(Serialize)]
+struct Console {
+    port: u16,
+}
+
+/// The host YAML of a daemon. `cluster_key` and the user's keys go to servers only: nobody logs in to agents.
+pub fn host_yaml(plan: &Plan, daemon: &Daemon, cluster_key: &str) -> Result<String> {
+    let ssh_keys = match daemon.role {
+        Role::ControlPlane => std::iter::once(cluster_key)
+            .chain(plan.ssh_keys.iter().map(String::as_str))
+            .map(str::trim)
+            .collect(),
+        Role::Workers => Vec::new(),
+    };
+    yaml::write(&File {
+        config: Config {
+            host_groups: [HostGroup {
+                name: &daemon.group,
+                storage: "image",
+                storage_size: format!("{}G", daemon.storage_gb),
+                count: daemon.count,
+                vcpu: daemon.cpu,
+                ram_gb: daemon.ram_gb,
+                network: Network {
+                    mode: "bridge",
+                    bridge: daemon.bridge(),
+                    tap_prefix: &daemon.tap_prefix,
+                    gateway: format!("{}/{}", daemon.gateway(), daemon.cidr.prefix_len()),
+                },
+            }],
+            image: &daemon.image,
+            hypervisor: "firecracker",
+            ssh_keys,
+            graceful_shutdown: true,
+            api: Api {
+                port: daemon.api_port,
+                bind_address: daemon.api_bind.to_string(),
+                auth: Auth { enabled: true },
+            },
+            ssh: Console { port: 0 },
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::plan;
+
+    #[test]
+    fn a_control_plane_has_keys_and_a_fixed_count() {
+        let plan = plan();
+        insta::assert_snapshot!(
+            host_yaml(&plan, &plan.daemons[0], "ssh-ed25519 AAAA cluster").unwrap(), @"");
+    }
+
+    #[test]
+    fn workers_have_no_keys_and_start_empty() {
+        let plan = plan();
+        let text = host_yaml(&plan, &plan.daemons[1], "ssh-ed25519 AAAA cluster").unwrap();
+        assert!(!text.contains("ssh-ed25519"), "{text}");
+        assert!(text.contains("count: 0"), "{text}");
+    }
+}

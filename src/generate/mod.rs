@@ -1,0 +1,27 @@
+//! Every generated file as a pure function of the plan: what is written to a machine is what can be printed.
+
+mod cloud_config;
+mod helm;
+mod host_yaml;
+mod routes;
+mod unit;
+
+pub use cloud_config::{NodeGroup, cloud_config};
+pub use helm::{
+    AUTOSCALER, CLOUD_CONFIG_SECRET, CONFIG_ANNOTATION, NAMESPACE, cloud_config_secret, helm_chart,
+    values,
+};
+pub use host_yaml::host_yaml;
+pub use routes::{
+    ROUTES_SCRIPT, ROUTES_UNIT, Route, route_table, routes, routes_script, routes_unit,
+};
+pub use unit::unit;
+
+use crate::failure::{Code, Failure, Result};
+
+/// Renders a template; the only failure is a bug in it.
+fn render(template: &impl askama::Template) -> Result<String> {
+    template
+        .render()
+        .map_err(|error| Failure::new(Code::LocalFile, "cannot render a template").because(error))
+}

@@ -1,0 +1,104 @@
+//! The routes from one host to the VMs of the others, and the unit that keeps them.
+
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+
+use askama::Template;
+use ipnet::Ipv4Net;
+
+use super::render;
+use crate::failure::Result;
+use crate::plan::Plan;
+
+/// The unit's name is the manual's, so that a hand-made one is taken over instead of fighting with ours.
+pub const ROUTES_UNIT: &str = "slicer-routes.service";
+
+/// The script that the unit runs.
+pub const ROUTES_SCRIPT: &str = "/usr/local/lib/slicer-k3s/keep-routes";
+
+/// One route: a group's network through the host that runs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    /// The VMs' network.
+    pub cidr: Ipv4Net,
+    /// The address of the host that runs them.
+    pub via: Ipv4Addr,
+}
+
+/// Every route that `host` needs: to each network of each other host, never to its own, which is directly connected.
+pub fn routes(plan: &Plan, host: &str) -> Vec<Route> {
+    let mut routes: Vec<Route> = plan
+        .daemons
+        .iter()
+        .filter(|daemon| daemon.host != host)
+        .filter_map(|daemon| {
+            Some(Route {
+                cidr: daemon.cidr.trunc(),
+                via: plan.host(&daemon.host)?.lan_address,
+            })
+        })
+        .collect();
+    routes.sort();
+    routes
+}
+
+/// The file of one cluster's routes: `CIDR VIA` lines.
+pub fn route_table(routes: &[Route]) -> String {
+    routes.iter().fold(String::new(), |mut table, route| {
+        let _ = writeln!(table, "{} {}", route.cidr, route.via);
+        table
+    })
+}
+
+#[derive(Template)]
+#[template(path = "slicer-routes.service", escape = "none")]
+struct Unit {
+    script: &'static str,
+}
+
+#[derive(Template)]
+#[template(path = "keep-routes.sh", escape = "none")]
+struct Keep {}
+
+/// The unit that keeps routes.
+pub fn routes_unit() -> Result<String> {
+    render(&Unit {
+        script: ROUTES_SCRIPT,
+    })
+}
+
+/// The script that puts back what is missing, every few seconds.
+pub fn routes_script() -> Result<String> {
+    render(&Keep {})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::plan;
+
+    #[test]
+    fn a_host_gets_routes_to_the_others_and_never_to_itself() {
+        let plan = plan();
+        assert_eq!(
+            route_table(&routes(&plan, "n100")),
+            "192.168.138.0/24 192.168.1.12\n"
+        );
+        assert_eq!(
+            route_table(&routes(&plan, "ryzen")),
+            "192.168.137.0/24 192.168.1.11\n192.168.139.0/24 192.168.1.11\n"
+        );
+    }
+
+    #[test]
+    fn the_script_is_one_that_a_posix_shell_reads() {
+        let script = routes_script().unwrap();
+        assert!(script.starts_with("#!/bin/sh\n"));
+        let status = std::process::Command::new("sh")
+            .args(["-n", "-c", &script])
+            .status()
+            .unwrap();
+        assert!(status.success());
+        assert!(routes_unit().unwrap().contains(ROUTES_SCRIPT));
+    }
+}

@@ -1,0 +1,57 @@
+//! A daemon's systemd unit.
+
+use askama::Template;
+
+use super::render;
+use crate::failure::Result;
+use crate::plan::{Daemon, Plan};
+
+#[derive(Template)]
+#[template(path = "slicer.service", escape = "none")]
+struct Unit<'a> {
+    group: &'a str,
+    cluster: &'a str,
+    directory: String,
+    licence: Option<String>,
+}
+
+/// The unit of a daemon, back after every reboot.
+pub fn unit(plan: &Plan, daemon: &Daemon) -> Result<String> {
+    let licence = plan
+        .host(&daemon.host)
+        .and_then(|host| host.licence_file.as_deref())
+        .map(word);
+    render(&Unit {
+        group: &daemon.group,
+        cluster: &plan.cluster,
+        directory: plan.directory(daemon),
+        licence,
+    })
+}
+
+/// One word of a unit's command line: quoted, specifiers and variables escaped.
+fn word(text: &str) -> String {
+    let escaped = text
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('%', "%%")
+        .replace('$', "$$");
+    format!("\"{escaped}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::plan;
+
+    #[test]
+    fn the_unit_names_everything_by_absolute_path() {
+        let plan = plan();
+        insta::assert_snapshot!(unit(&plan, &plan.daemons[0]).unwrap(), @"");
+    }
+
+    #[test]
+    fn a_licence_path_cannot_break_out_of_its_word() {
+        assert_eq!(word("/home/a b/50%\"$x"), r#""/home/a b/50%%\"$$x""#);
+    }
+}

@@ -1,0 +1,191 @@
+//! What a k3s journal says when a server does not start: text → cause and next step.
+
+/// A known trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What is wrong, for people.
+    pub cause: &'static str,
+    /// What to do.
+    pub hint: &'static str,
+    /// Whether k3s gets over it by itself.
+    pub passes: bool,
+}
+
+/// (text in the journal, cause, hint, passes): the first that is found counts, so the specific come first.
+const TROUBLES: [(&str, &str, &str, bool); 17] = [
+    (
+        "critical configuration value mismatch",
+        "its settings differ from the first server's",
+        "make cluster-cidr, service-cidr, disable and secrets-encryption equal in every /etc/rancher/k3s/config.yaml",
+        false,
+    ),
+    (
+        "duplicate node name found",
+        "an etcd member of its name is left over from an earlier VM",
+        "on the first server: sudo k3s kubectl delete node NAME, then run again",
+        false,
+    ),
+    (
+        "token CA hash does not match",
+        "its token belongs to another cluster",
+        "compare the token in /etc/rancher/k3s/config.yaml with this cluster's",
+        false,
+    ),
+    (
+        "bootstrap data already found and encrypted with different token",
+        "the cluster was made with another token",
+        "put the state directory of the run that made it back",
+        false,
+    ),
+    (
+        "Node password rejected",
+        "a Node of its name is left over from an earlier VM",
+        "on the first server: sudo k3s kubectl delete node NAME, wait 10 s, then run again",
+        false,
+    ),
+    (
+        "not authorized",
+        "the first server refuses its token",
+        "compare the token in /etc/rancher/k3s/config.yaml on both servers",
+        false,
+    ),
+    (
+        "configured to not run on a host using cgroup v1",
+        "this kubelet needs cgroup v2",
+        "use an image with cgroup v2, or set kubelet-arg = [\"fail-cgroupv1=false\"] under [k3s] extra",
+        false,
+    ),
+    (
+        "Failed to find memory cgroup",
+        "the kernel has no memory cgroup",
+        "use the full image, or add cgroup_memory=1 cgroup_enable=memory to the kernel's command line",
+        false,
+    ),
+    (
+        "no default routes found",
+        "the VM has no default route",
+        "look at the group's gateway in its host YAML",
+        false,
+    ),
+    (
+        "no space left on device",
+        "the VM's disk is full",
+        "raise storage-gb of the control plane",
+        false,
+    ),
+    (
+        "not a member of the etcd cluster",
+        "its address is not the one it joined with",
+        "keep VM addresses; see `k3s server --cluster-reset`",
+        false,
+    ),
+    (
+        "too many learner members",
+        "another server is joining; k3s lets one in at a time",
+        "wait; if it lasts, delete the Node of a server that never finished joining",
+        true,
+    ),
+    (
+        "unhealthy cluster",
+        "etcd waits for a member that does not answer",
+        "wait; if it lasts, delete the Node of a server that never finished joining",
+        true,
+    ),
+    (
+        "etcd cluster join failed",
+        "joining etcd failed",
+        "look at the first server's journal: sudo journalctl -u k3s -n 50",
+        true,
+    ),
+    (
+        "failed to get CA certs",
+        "it cannot reach the first server's API",
+        "from this server: curl -k https://FIRST:6443/ping",
+        true,
+    ),
+    (
+        "failed to validate token",
+        "it cannot check its token with the first server",
+        "from this server: curl -k https://FIRST:6443/ping",
+        true,
+    ),
+    (
+        "failed to wait for API server to become ready",
+        "its API server did not start in time",
+        "look for slow disks: etcd wants fsync below 10 ms",
+        true,
+    ),
+];
+
+/// The trouble that the newest matching line tells of.
+pub fn classify(journal: &str) -> Option<Trouble> {
+    journal.lines().rev().find_map(|line| {
+        TROUBLES
+            .iter()
+            .find(|(text, ..)| line.contains(text))
+            .map(|&(_, cause, hint, passes)| Trouble {
+                cause,
+                hint,
+                passes,
+            })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Real journal lines, and whether waiting may help.
+    #[test]
+    fn journal_lines_are_understood() {
+        let table = [
+            (
+                "level=fatal msg=\"starting kubernetes: preparing server: failed to validate server configuration: critical configuration value mismatch between servers\"",
+                "settings differ",
+                false,
+            ),
+            (
+                "level=fatal msg=\"etcd cluster join failed: duplicate node name found, please use a unique name for this node\"",
+                "etcd member of its name",
+                false,
+            ),
+            (
+                "msg=\"token CA hash does not match the Cluster CA certificate hash: a != b\"",
+                "another cluster",
+                false,
+            ),
+            (
+                "failed to get CA certs: Get \"https://192.168.137.2:6443/cacerts\": dial tcp: connect: connection refused",
+                "cannot reach",
+                true,
+            ),
+            (
+                "Waiting for other members to finish joining etcd cluster: etcdserver: too many learner members in cluster",
+                "one in at a time",
+                true,
+            ),
+            (
+                "kubelet is configured to not run on a host using cgroup v1",
+                "cgroup v2",
+                false,
+            ),
+            (
+                "write /var/lib/rancher: no space left on device",
+                "disk is full",
+                false,
+            ),
+        ];
+        for (line, cause, passes) in table {
+            let trouble = classify(line).unwrap_or_else(|| panic!("{line}"));
+            assert!(trouble.cause.contains(cause), "{line}: {}", trouble.cause);
+            assert_eq!(trouble.passes, passes, "{line}");
+        }
+        assert_eq!(classify("level=info msg=\"Running kube-apiserver\""), None);
+    }
+
+    #[test]
+    fn the_newest_line_counts() {
+        let journal = "x: not authorized\ninfo\ny: too many learner members\n";
+        assert!(classify(journal).unwrap().passes);
+    }
+}

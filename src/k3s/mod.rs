@@ -1,0 +1,17 @@
+//! What we know of k3s: its config file, its tokens, and what its journal means.
+
+mod config;
+mod journal;
+mod token;
+
+pub use config::{CONFIG_PATH, config};
+pub use journal::{Trouble, classify};
+pub use token::agent_token;
+
+/// The systemd unit of a server.
+pub const UNIT: &str = "k3s.service";
+
+/// Where the API of a server listens, for agents and other servers.
+pub fn api_url(server: &crate::plan::Server) -> String {
+    format!("https://{}:6443", server.address)
+}

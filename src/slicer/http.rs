@@ -1,0 +1,159 @@
+//! One HTTP/1 request over one stream, with a limit on its time and on the body's size.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::{Method, header};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+
+use super::Slicer;
+use crate::failure::{Code, Failure, Result};
+
+/// Longest time for one request, connecting included.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Most bytes of a body; lists of thousands of VMs fit.
+const BODY_LIMIT: usize = 8 * 1024 * 1024;
+
+/// A request to make.
+pub(super) struct Request {
+    method: Method,
+    path: String,
+    body: Option<String>,
+    token: bool,
+}
+
+impl Request {
+    fn new(method: Method, path: &str) -> Self {
+        Self {
+            method,
+            path: path.to_owned(),
+            body: None,
+            token: true,
+        }
+    }
+
+    pub(super) fn get(path: &str) -> Self {
+        Self::new(Method::GET, path)
+    }
+
+    pub(super) fn post(path: &str) -> Self {
+        Self::new(Method::POST, path)
+    }
+
+    pub(super) fn patch(path: &str) -> Self {
+        Self::new(Method::PATCH, path)
+    }
+
+    pub(super) fn delete(path: &str) -> Self {
+        Self::new(Method::DELETE, path)
+    }
+
+    pub(super) fn json(mut self, body: &Value) -> Self {
+        self.body = Some(body.to_string());
+        self
+    }
+
+    pub(super) fn without_token(mut self) -> Self {
+        self.token = false;
+        self
+    }
+}
+
+/// A status and its body.
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+}
+
+/// Sends a request over a stream of its own.
+pub(super) async fn send(slicer: &Slicer, request: &Request) -> Result<Reply> {
+    let unanswered = |cause: String| {
+        let (address, port) = slicer.address;
+        Failure::new(
+            Code::SlicerApi,
+            format!(
+                "Slicer's API of {} does not answer on {} at {address}:{port}",
+                slicer.group,
+                slicer.host.name()
+            ),
+        )
+        .because(cause)
+        .hint(format!(
+            "on {}: sudo journalctl -u slicer-{} -n 30",
+            slicer.host.name(),
+            slicer.group
+        ))
+    };
+    match tokio::time::timeout(LIMIT, exchange(slicer, request)).await {
+        Ok(Ok(reply)) => Ok(reply),
+        // What waiting cannot cure (tunnels forbidden, host key changed) keeps its own words.
+        Ok(Err(Broken::Stream(failure))) if failure.is_lasting() => Err(failure),
+        Ok(Err(Broken::Stream(failure))) => Err(unanswered(failure.to_string())),
+        Ok(Err(Broken::Http(cause))) => Err(unanswered(cause)),
+        Err(_) => Err(unanswered(format!("no answer after {} s", LIMIT.as_secs()))),
+    }
+}
+
+enum Broken {
+    Stream(Failure),
+    Http(String),
+}
+
+async fn exchange(slicer: &Slicer, request: &Request) -> Result<Reply, Broken> {
+    let http = |error: &dyn std::fmt::Display| Broken::Http(error.to_string());
+    let (address, port) = slicer.address;
+    let stream = slicer
+        .host
+        .forward(&address.to_string(), port)
+        .await
+        .map_err(Broken::Stream)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| http(&error))?;
+    // Ends with the stream, which ends when the sender is dropped below.
+    let driver = tokio::spawn(connection);
+    let mut outgoing = hyper::Request::builder()
+        .method(request.method.clone())
+        .uri(&request.path)
+        .header(header::HOST, format!("{address}:{port}"))
+        .header(header::ACCEPT, "application/json")
+        .header(header::CONNECTION, "close");
+    if request.token {
+        let bearer = format!("Bearer {}", slicer.token.expose());
+        outgoing = outgoing.header(header::AUTHORIZATION, bearer);
+    }
+    if request.body.is_some() {
+        outgoing = outgoing.header(header::CONTENT_TYPE, "application/json");
+    }
+    let body = Full::new(Bytes::from(request.body.clone().unwrap_or_default()));
+    let outgoing = outgoing.body(body).map_err(|error| http(&error))?;
+    let answer = sender
+        .send_request(outgoing)
+        .await
+        .map_err(|error| http(&error))?;
+    let status = answer.status().as_u16();
+    let body = Limited::new(answer.into_body(), BODY_LIMIT)
+        .collect()
+        .await
+        .map_err(|error| http(&error))?
+        .to_bytes()
+        .to_vec();
+    driver.abort();
+    Ok(Reply { status, body })
+}
+
+/// Percent-encodes one path segment or query value.
+pub(super) fn encode(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
+}

@@ -1,0 +1,193 @@
+//! Slicer's REST API through the host: a stream to the address the daemon is bound to, HTTP/1 over it.
+//!
+//! Versions differ in small things, so answers are read leniently: any 2xx, both spellings, `null` for an empty list.
+
+mod exec;
+mod http;
+mod types;
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::failure::{Code, Failure, Result};
+use crate::pipeline::Hands;
+use crate::remote::Machine;
+use crate::secret::Secret;
+use http::Request;
+
+pub use exec::Executed;
+pub use types::{Group, Health, Logs, SecretEntry, Vm};
+
+/// One daemon's API.
+pub struct Slicer {
+    /// The host it runs on.
+    pub host: Arc<Machine>,
+    /// Its group, for messages.
+    pub group: String,
+    /// Where it listens, as seen on the host.
+    pub address: (Ipv4Addr, u16),
+    /// Bearer token.
+    pub token: Secret,
+}
+
+/// Between two readings of a VM's host keys: first boot makes new ones within seconds.
+const BETWEEN_READINGS: Duration = Duration::from_millis(250);
+
+impl Slicer {
+    /// The daemon's groups.
+    pub async fn groups(&self) -> Result<Vec<Group>> {
+        self.get("/hostgroup").await.map(types::List::into_vec)
+    }
+
+    /// A group's VMs.
+    pub async fn vms(&self, group: &str) -> Result<Vec<Vm>> {
+        let path = format!("/hostgroup/{}/nodes", http::encode(group));
+        self.get(&path).await.map(types::List::into_vec)
+    }
+
+    /// What a VM's agent says of itself.
+    pub async fn health(&self, vm: &str) -> Result<Health> {
+        self.get(&format!("/vm/{}/health", http::encode(vm))).await
+    }
+
+    /// The last lines of a VM's serial console.
+    pub async fn logs(&self, vm: &str, lines: u32) -> Result<Logs> {
+        self.get(&format!("/vm/{}/logs?lines={lines}", http::encode(vm)))
+            .await
+    }
+
+    /// Secrets by name; values are never readable.
+    pub async fn secrets(&self) -> Result<Vec<SecretEntry>> {
+        self.get("/secrets").await.map(types::List::into_vec)
+    }
+
+    /// The HTTP status that a request without a token gets: 401 where the daemon guards its API.
+    pub async fn status_without_token(&self) -> Result<u16> {
+        let reply = http::send(self, &Request::get("/nodes").without_token()).await?;
+        Ok(reply.status)
+    }
+
+    /// Makes a secret, or replaces the value of the one that is there.
+    pub async fn put_secret(&self, _: &Hands, name: &str, value: &Secret) -> Result<()> {
+        let data = STANDARD.encode(value.expose());
+        // 0600 root is what the guest needs too: k3s reads it as root.
+        let body = json!({"name": name, "data": data, "permissions": "0600", "uid": 0, "gid": 0});
+        let made = http::send(self, &Request::post("/secrets").json(&body)).await?;
+        if made.status != 409 {
+            return self.accept(&made).map(drop);
+        }
+        let path = format!("/secrets/{}", http::encode(name));
+        let changed = http::send(self, &Request::patch(&path).json(&json!({"data": data}))).await?;
+        self.accept(&changed).map(drop)
+    }
+
+    /// Deletes a VM; one that is gone already is no failure.
+    pub async fn delete_vm(&self, _: &Hands, group: &str, vm: &str) -> Result<()> {
+        let path = format!(
+            "/hostgroup/{}/nodes/{}",
+            http::encode(group),
+            http::encode(vm)
+        );
+        let reply = http::send(self, &Request::delete(&path)).await?;
+        if reply.status == 404 {
+            return Ok(());
+        }
+        self.accept(&reply).map(drop)
+    }
+
+    /// The SSH host keys of a VM, read twice through the agent until both readings agree: `ssh-ed25519 AAAA…` lines.
+    pub async fn host_keys(&self, vm: &str) -> Result<Vec<String>> {
+        let first = self.read_host_keys(vm).await?;
+        tokio::time::sleep(BETWEEN_READINGS).await;
+        let second = self.read_host_keys(vm).await?;
+        if first.is_empty() || first != second {
+            return Err(
+                Failure::new(Code::Vm, format!("{vm} has no settled SSH host keys"))
+                    .because("its first boot is still making them"),
+            );
+        }
+        Ok(second)
+    }
+
+    async fn read_host_keys(&self, vm: &str) -> Result<Vec<String>> {
+        let done = exec::run(self, vm, "cat /etc/ssh/ssh_host_*_key.pub").await?;
+        if done.exit_code != 0 {
+            return Err(
+                Failure::new(Code::Vm, format!("cannot read the host keys of {vm}"))
+                    .because(done.last_words()),
+            );
+        }
+        Ok(host_key_lines(&done.stdout))
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let reply = http::send(self, &Request::get(path)).await?;
+        let body = self.accept(&reply)?;
+        serde_json::from_slice(body).map_err(|error| {
+            self.failure(Code::SlicerApi).because(format!(
+                "{path} is not the JSON that is documented: {error}"
+            ))
+        })
+    }
+
+    /// The body of a reply that says yes; otherwise a failure with the API's own words.
+    fn accept<'r>(&self, reply: &'r http::Reply) -> Result<&'r [u8]> {
+        match reply.status {
+            200..=299 => Ok(&reply.body),
+            401 => Err(self
+                .failure(Code::SlicerToken)
+                .because(format!("401: {}", types::error_text(&reply.body)))
+                .hint(format!(
+                    "compare the token files on {} and restart slicer-{}.service",
+                    self.host.name(),
+                    self.group
+                ))),
+            status => Err(self
+                .failure(Code::SlicerApi)
+                .because(format!("{status}: {}", types::error_text(&reply.body)))),
+        }
+    }
+
+    fn failure(&self, code: Code) -> Failure {
+        let what = format!(
+            "Slicer's API of {} on {} did not do it",
+            self.group,
+            self.host.name()
+        );
+        Failure::new(code, what).hint(format!(
+            "on {}: sudo journalctl -u slicer-{} -n 30",
+            self.host.name(),
+            self.group
+        ))
+    }
+}
+
+/// `TYPE BASE64` of each public key line, sorted, comments dropped: two readings compare equal when the keys do.
+fn host_key_lines(text: &str) -> Vec<String> {
+    let mut keys: Vec<String> = text
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            match (words.next(), words.next()) {
+                (Some(kind), Some(key))
+                    if kind.starts_with("ssh-") || kind.starts_with("ecdsa-") =>
+                {
+                    Some(format!("{kind} {key}"))
+                }
+                _ => None,
+            }
+        })
+        .collect();
+    keys.sort();
+    keys.dedup();
+    keys
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! The client against a stand-in daemon: spellings, refusals, and what must never be sent.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::routing::{get, patch, post};
+
+use super::*;
+use crate::pipeline::testing::hands;
+use crate::remote::{Local, Sudo};
+
+#[derive(Default)]
+struct Daemon {
+    secrets: Mutex<BTreeMap<String, String>>,
+    asked: Mutex<Vec<String>>,
+    keys: Mutex<Vec<&'static str>>,
+}
+
+fn guarded(headers: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
+    if headers
+        .get("authorization")
+        .is_some_and(|v| v == "Bearer tok")
+    {
+        Ok(())
+    } else {
+        Err((StatusCode::UNAUTHORIZED, r#"{"error":"who are you"}"#))
+    }
+}
+
+type Answer = Result<(StatusCode, String), (StatusCode, &'static str)>;
+
+async fn list(State(daemon): State<Arc<Daemon>>, uri: Uri, headers: HeaderMap) -> Answer {
+    guarded(&headers)?;
+    daemon.asked.lock().unwrap().push(uri.to_string());
+    let body = match uri.path() {
+        "/hostgroup" => r#"[{"name":"k3s-cp","count":1,"arch":"amd64"}]"#,
+        "/hostgroup/k3s-cp/nodes" => {
+            r#"[{"hostname":"k3s-cp-1","ip":"10.1.0.2/24","created_at":"x"}]"#
+        }
+        "/vm/k3s-cp-1/health" => r#"{"hostname":"k3s-cp-1","agent_uptime":3600}"#,
+        "/hostgroup/broken/nodes" => {
+            return Ok((
+                StatusCode::INTERNAL_SERVER_ERROR,
+                r#"{"error":"disk on fire"}"#.into(),
+            ));
+        }
+        _ => "null",
+    };
+    Ok((StatusCode::OK, body.into()))
+}
+
+async fn add(State(daemon): State<Arc<Daemon>>, headers: HeaderMap, body: String) -> Answer {
+    guarded(&headers)?;
+    let value: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let name = value["name"].as_str().unwrap().to_owned();
+    let mut secrets = daemon.secrets.lock().unwrap();
+    if secrets.contains_key(&name) {
+        return Ok((StatusCode::CONFLICT, r#"{"error":"exists"}"#.into()));
+    }
+    secrets.insert(name, value["data"].as_str().unwrap().to_owned());
+    Ok((StatusCode::CREATED, "{}".into()))
+}
+
+async fn change(State(daemon): State<Arc<Daemon>>, Path(name): Path<String>, body: String) {
+    let value: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let data = value["data"].as_str().unwrap().to_owned();
+    daemon.secrets.lock().unwrap().insert(name, data);
+}
+
+async fn exec(State(daemon): State<Arc<Daemon>>, uri: Uri) -> String {
+    daemon.asked.lock().unwrap().push(uri.to_string());
+    let key = daemon
+        .keys
+        .lock()
+        .unwrap()
+        .pop()
+        .unwrap_or("ssh-ed25519 SAME root@vm");
+    serde_json::json!({"stdout": format!("{key}\n"), "exit_code": 0}).to_string()
+}
+
+async fn start() -> (Arc<Daemon>, Slicer) {
+    let daemon = Arc::new(Daemon::default());
+    let router = Router::new()
+        .route("/secrets", get(list).merge(post(add)))
+        .route("/secrets/{name}", patch(change))
+        .route("/vm/{vm}/exec", post(exec))
+        .fallback(get(list))
+        .with_state(Arc::clone(&daemon));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let slicer = Slicer {
+        host: Arc::new(Machine::new("n100", Box::new(Local), Sudo::Root)),
+        group: "k3s-cp".into(),
+        address: (Ipv4Addr::LOCALHOST, port),
+        token: Secret::new("tok"),
+    };
+    (daemon, slicer)
+}
+
+#[tokio::test]
+async fn lists_are_read_in_every_spelling() {
+    let (_, slicer) = start().await;
+    assert_eq!(slicer.groups().await.unwrap()[0].name, "k3s-cp");
+    let vms = slicer.vms("k3s-cp").await.unwrap();
+    assert_eq!((vms[0].address(), vms[0].runs()), ("10.1.0.2", true));
+    assert!(slicer.vms("empty").await.unwrap().is_empty());
+    assert!(slicer.health("k3s-cp-1").await.unwrap().agent_answers());
+}
+
+#[tokio::test]
+async fn a_refusal_carries_the_apis_own_words() {
+    let (_, mut slicer) = start().await;
+    let failure = slicer.vms("broken").await.unwrap_err();
+    assert_eq!(failure.code, Code::SlicerApi);
+    assert!(
+        failure.to_string().contains("500: disk on fire"),
+        "{failure}"
+    );
+    slicer.token = Secret::new("stale");
+    let failure = slicer.groups().await.unwrap_err();
+    assert_eq!(failure.code, Code::SlicerToken);
+    assert!(!failure.to_string().contains("stale"));
+    assert_eq!(slicer.status_without_token().await.unwrap(), 401);
+}
+
+#[tokio::test]
+async fn a_secret_that_exists_is_replaced() {
+    let (daemon, slicer) = start().await;
+    for value in ["one", "two"] {
+        slicer
+            .put_secret(&hands(), "k3s-token", &Secret::new(value))
+            .await
+            .unwrap();
+    }
+    assert_eq!(
+        daemon.secrets.lock().unwrap()["k3s-token"],
+        STANDARD.encode("two")
+    );
+}
+
+#[tokio::test]
+async fn host_keys_count_only_when_two_readings_agree() {
+    let (daemon, slicer) = start().await;
+    daemon
+        .keys
+        .lock()
+        .unwrap()
+        .extend(["ssh-ed25519 NEW x", "ssh-ed25519 OLD x"]);
+    assert_eq!(
+        slicer.host_keys("k3s-cp-1").await.unwrap_err().code,
+        Code::Vm
+    );
+    assert_eq!(
+        slicer.host_keys("k3s-cp-1").await.unwrap(),
+        ["ssh-ed25519 SAME"]
+    );
+    let asked = daemon.asked.lock().unwrap();
+    assert!(
+        asked.iter().all(|uri| uri.contains("uid=0&gid=0")),
+        "{asked:?}"
+    );
+}
+
+#[tokio::test]
+async fn nobody_at_the_port_is_a_failure_that_names_the_unit() {
+    let (_, mut slicer) = start().await;
+    slicer.address.1 = 1;
+    let failure = slicer.groups().await.unwrap_err();
+    assert_eq!(failure.code, Code::SlicerApi);
+    assert!(failure.hint.unwrap().contains("slicer-k3s-cp"));
+}

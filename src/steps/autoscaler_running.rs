@@ -1,0 +1,315 @@
+//! The autoscaler runs with the current cloud-config and has read every group.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use super::CLUSTER;
+use crate::failure::{Code, Failure, Result};
+use crate::generate::{AUTOSCALER, CONFIG_ANNOTATION, NAMESPACE};
+use crate::kubernetes::{Kubernetes, condition};
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::plan::Plan;
+use crate::world::World;
+
+/// A pod is available as soon as its process runs, which dies when a group does not answer: without its own word that it
+/// works, one that has lived for this long has read them all.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// (text in its log, cause): what ends it at start.
+const DEATHS: [(&str, &str); 7] = [
+    ("No config file provided", "it was given no cloud-config"),
+    (
+        "Could not open cloud provider configuration file",
+        "its cloud-config is not mounted",
+    ),
+    ("Failed to parse config", "it cannot read its cloud-config"),
+    (
+        "Failed to create HTTP client with CA bundle",
+        "its CA bundle is unreadable",
+    ),
+    (
+        "Failed to fetch node groups from URL",
+        "a group's Slicer API does not answer it, or refuses its token",
+    ),
+    (
+        "Failed to find slicer host group",
+        "a daemon does not have the group of that name",
+    ),
+    ("index out of range", "its cloud-config holds no group"),
+];
+
+pub(super) struct AutoscalerRunning {
+    needs: Vec<StepId>,
+    alive: Mutex<Option<(String, Instant)>>,
+    applied: AtomicBool,
+}
+
+pub(super) fn id() -> StepId {
+    StepId::new("autoscaler-running", CLUSTER)
+}
+
+impl AutoscalerRunning {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let mut needs = vec![super::chart::id()];
+        let first = plan.servers.iter().take(1);
+        needs.extend(first.map(|server| super::node_ready::id(&server.name)));
+        Self {
+            needs,
+            alive: Mutex::new(None),
+            applied: AtomicBool::new(false),
+        }
+    }
+
+    /// How long this pod has been seen alive.
+    fn age(&self, pod: &str) -> Duration {
+        let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        match alive.as_ref() {
+            Some((known, since)) if known == pod => since.elapsed(),
+            _ => {
+                *alive = Some((pod.to_owned(), Instant::now()));
+                Duration::ZERO
+            }
+        }
+    }
+}
+
+/// Why the chart is not installed yet.
+async fn chart_state(kubernetes: &Kubernetes) -> Result<Finding> {
+    let job = format!("helm-install-{AUTOSCALER}");
+    let object = kubernetes.get(&["job", "-n", NAMESPACE, &job]).await?;
+    let Some(object) = object else {
+        return Ok(Finding::Unknown(
+            "k3s has not made the chart's job yet".into(),
+        ));
+    };
+    if condition(&object, "Complete") == Some("True") {
+        return Ok(Finding::Unknown(
+            "the chart is installed, its Deployment not there yet".into(),
+        ));
+    }
+    let log = kubernetes
+        .logs(NAMESPACE, &format!("job-name={job}"), 20)
+        .await?;
+    let words = log.lines().map(str::trim).rfind(|line| !line.is_empty());
+    let words = words
+        .unwrap_or("its pod has not logged anything")
+        .to_owned();
+    if condition(&object, "Failed") == Some("True") {
+        return Err(
+            Failure::new(Code::Autoscaler, "the autoscaler's chart was not installed")
+                .because(words)
+                .hint(format!("slicer-k3s kubectl logs -n {NAMESPACE} job/{job}"))
+                .lasting(),
+        );
+    }
+    Ok(Finding::Unknown(format!(
+        "the chart is being installed: {words}"
+    )))
+}
+
+/// `key=value,…` of a Deployment's selector.
+fn selector(deployment: &Value) -> String {
+    let labels = deployment["spec"]["selector"]["matchLabels"].as_object();
+    labels
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+/// The death that a log tells of, with its line.
+fn death(log: &str) -> Option<(&'static str, &str)> {
+    log.lines().rev().find_map(|line| {
+        let (_, cause) = DEATHS.iter().find(|(text, _)| line.contains(text))?;
+        Some((*cause, line.trim()))
+    })
+}
+
+#[async_trait]
+impl Step for AutoscalerRunning {
+    fn id(&self) -> StepId {
+        id()
+    }
+
+    fn title(&self) -> String {
+        "Wait for the autoscaler to run".into()
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        self.needs.clone()
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs(300)
+    }
+
+    fn pace(&self) -> Duration {
+        Duration::from_millis(400)
+    }
+
+    fn hint(&self) -> String {
+        format!("slicer-k3s kubectl logs -n {NAMESPACE} deployment/{AUTOSCALER} --tail=50")
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let kubernetes = world.kubernetes().await?;
+        let wanted = super::cloud_config::current_hash(&kubernetes).await?;
+        let deployment = kubernetes
+            .get(&["deployment", "-n", NAMESPACE, AUTOSCALER])
+            .await?;
+        let Some(deployment) = deployment else {
+            return chart_state(&kubernetes).await;
+        };
+        let annotation =
+            &deployment["spec"]["template"]["metadata"]["annotations"][CONFIG_ANNOTATION];
+        if wanted.is_none() || annotation.as_str() != wanted.as_deref() {
+            return match chart_state(&kubernetes).await? {
+                Finding::Unknown(why) if !why.contains("Deployment") => Ok(Finding::Unknown(why)),
+                _ => Ok(Finding::Unknown(
+                    "it still has the previous cloud-config".into(),
+                )),
+            };
+        }
+        let selector = selector(&deployment);
+        let pods = kubernetes
+            .list(&["pods", "-n", NAMESPACE, "-l", &selector])
+            .await?;
+        let current = pods.iter().find(|pod| {
+            pod["metadata"]["annotations"][CONFIG_ANNOTATION].as_str() == wanted.as_deref()
+                && pod["metadata"].get("deletionTimestamp").is_none()
+        });
+        let Some(pod) = current else {
+            return Ok(Finding::Unknown("its pod is not made yet".into()));
+        };
+        let container = &pod["status"]["containerStatuses"][0];
+        let restarts = container["restartCount"].as_u64().unwrap_or(0);
+        let runs = container["state"].get("running").is_some() && container["ready"] == true;
+        let log = kubernetes.logs(NAMESPACE, &selector, 400).await?;
+        if !runs {
+            let why = match death(&log) {
+                Some((cause, line)) => format!("{cause} ({line})"),
+                None => waiting(pod),
+            };
+            // Kubernetes retries ever more slowly; three deaths of one cause are no accident.
+            if restarts >= 3 && self.applied.load(Ordering::Relaxed) && death(&log).is_some() {
+                return Err(
+                    Failure::new(Code::Autoscaler, "the autoscaler does not start")
+                        .because(why)
+                        .hint(self.hint())
+                        .lasting(),
+                );
+            }
+            return Ok(if restarts >= 1 {
+                Finding::Differs(why)
+            } else {
+                Finding::Unknown(why)
+            });
+        }
+        let uid = format!(
+            "{}/{restarts}",
+            pod["metadata"]["uid"].as_str().unwrap_or_default()
+        );
+        let works = log.to_lowercase().contains("main loop");
+        if works || self.age(&uid) >= SETTLED {
+            return Ok(Finding::done());
+        }
+        Ok(Finding::Unknown("it runs, and reads its groups".into()))
+    }
+
+    /// k3s's Helm controller does it; a pod that died before this run is made anew, for what killed it may be mended
+    /// while Kubernetes waits up to five minutes between two tries.
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let found = self.check(world).await;
+        self.applied.store(true, Ordering::Relaxed);
+        if matches!(found, Ok(Finding::Differs(_))) {
+            let deployment = format!("deployment/{AUTOSCALER}");
+            let kubernetes = world.kubernetes().await?;
+            kubernetes.restart(hands, NAMESPACE, &deployment).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a pod does not run, in Kubernetes' words.
+fn waiting(pod: &Value) -> String {
+    let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
+    let scheduled = pod["status"]["conditions"].as_array().and_then(|all| {
+        all.iter()
+            .find(|condition| condition["type"] == "PodScheduled")
+    });
+    [&waiting["message"], &waiting["reason"]]
+        .into_iter()
+        .chain(scheduled.map(|condition| &condition["message"]))
+        .find_map(Value::as_str)
+        .unwrap_or("its pod is starting")
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::{Fake, plan, world};
+
+    #[test]
+    fn its_last_words_are_understood() {
+        let log = "I0101 ok\nF0101 slicer_cloud_provider.go:88] Failed to fetch node groups from URL, error: dial tcp\n";
+        let (cause, line) = death(log).unwrap();
+        assert!(cause.contains("does not answer") && line.contains("dial tcp"));
+        assert_eq!(death("I0101 5 unregistered nodes present\n"), None);
+    }
+
+    fn cluster(hash: &str, running: bool, log: &str) -> Fake {
+        let state = if running {
+            r#"{"running":{}}"#
+        } else {
+            r#"{"waiting":{"reason":"CrashLoopBackOff"}}"#
+        };
+        let annotations = format!(r#""annotations":{{"{CONFIG_ANNOTATION}":"{hash}"}}"#);
+        Fake::new()
+            .says("get secret", r#"{"data":{"cloud-config":"YWJj"}}"#)
+            .says("get deployment", &format!(r#"{{"spec":{{"selector":{{"matchLabels":{{"a":"b"}}}},"template":{{"metadata":{{{annotations}}}}}}}}}"#))
+            .says("get pods", &format!(r#"{{"items":[{{"metadata":{{"uid":"u",{annotations}}},"status":{{"containerStatuses":[{{"ready":{running},"restartCount":3,"state":{state}}}]}}}}]}}"#))
+            .says("kubectl logs", log)
+    }
+
+    async fn check(fake: &Fake) -> Result<Finding> {
+        AutoscalerRunning::new(&plan())
+            .check(&world(&[("k3s-cp-1", fake)]))
+            .await
+    }
+
+    use crate::pipeline::testing::hands;
+
+    #[tokio::test]
+    async fn a_pod_that_runs_counts_when_it_works_with_the_current_config() {
+        let hash = super::super::file::sha256(b"abc");
+        let working = cluster(&hash, true, "static_autoscaler.go: Starting main loop\n");
+        assert_eq!(check(&working).await.unwrap(), Finding::done());
+        let young = cluster(&hash, true, "");
+        assert!(matches!(check(&young).await.unwrap(), Finding::Unknown(_)));
+        let old = cluster("other", true, "Starting main loop\n");
+        assert!(matches!(check(&old).await.unwrap(), Finding::Unknown(_)));
+    }
+
+    #[tokio::test]
+    async fn a_crash_is_told_by_its_cause() {
+        let hash = super::super::file::sha256(b"abc");
+        let dead = cluster(&hash, false, "F0101 Failed to parse config, error: x\n");
+        let world = world(&[("k3s-cp-1", &dead)]);
+        let step = AutoscalerRunning::new(&plan());
+        assert!(matches!(
+            step.check(&world).await.unwrap(),
+            Finding::Differs(_)
+        ));
+        step.apply(&world, &hands()).await.unwrap();
+        assert!(dead.was_told("rollout restart"));
+        let failure = step.check(&world).await.unwrap_err();
+        assert!(failure.is_lasting());
+        assert!(failure.to_string().contains("cannot read its cloud-config"));
+    }
+}

@@ -1,0 +1,100 @@
+//! The autoscaler's HelmChart object is the one we want, with the hash of the cloud-config that the cluster has.
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use super::CLUSTER;
+use crate::failure::{Code, Failure, Result};
+use crate::generate::{self, AUTOSCALER, NAMESPACE};
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::world::World;
+
+pub(super) struct Chart;
+
+pub(super) fn id() -> StepId {
+    StepId::new("chart", CLUSTER)
+}
+
+async fn wanted(world: &World) -> Result<Option<Value>> {
+    let kubernetes = world.kubernetes().await?;
+    match super::cloud_config::current_hash(&kubernetes).await? {
+        Some(hash) => generate::helm_chart(&world.plan, &hash).map(Some),
+        None => Ok(None),
+    }
+}
+
+#[async_trait]
+impl Step for Chart {
+    fn id(&self) -> StepId {
+        id()
+    }
+
+    fn title(&self) -> String {
+        "Deploy the autoscaler's chart".into()
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        vec![super::cloud_config::id()]
+    }
+
+    fn hint(&self) -> String {
+        format!("slicer-k3s kubectl describe helmchart -n {NAMESPACE} {AUTOSCALER}")
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let Some(wanted) = wanted(world).await? else {
+            return Ok(Finding::Unknown(
+                "the cluster has no cloud-config yet".into(),
+            ));
+        };
+        let chart = world
+            .kubernetes()
+            .await?
+            .get(&["helmchart", "-n", NAMESPACE, AUTOSCALER])
+            .await?;
+        let Some(chart) = chart else {
+            return Ok(Finding::differs("it is not deployed"));
+        };
+        // The API server adds defaults of its own: only what we say is compared.
+        let changed = wanted["spec"].as_object().and_then(|spec| {
+            spec.iter()
+                .find(|(key, value)| chart["spec"][key.as_str()] != **value)
+        });
+        Ok(match changed {
+            Some((key, _)) => Finding::differs(format!("its {key} is not the current one")),
+            None => Finding::Done(world.plan.autoscaler.chart_version.clone()),
+        })
+    }
+
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let Some(wanted) = wanted(world).await? else {
+            return Err(Failure::new(
+                Code::Autoscaler,
+                "the cluster has no cloud-config for the autoscaler",
+            )
+            .hint("run again"));
+        };
+        world.kubernetes().await?.apply(hands, &wanted).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::{Fake, plan, world};
+
+    /// The provider reads its file once: a changed one must change the pod.
+    #[tokio::test]
+    async fn another_cloud_config_makes_another_chart() {
+        let secret = |data: &str| format!(r#"{{"data":{{"cloud-config":"{data}"}}}}"#);
+        let hash = super::super::file::sha256(b"abc");
+        let chart = generate::helm_chart(&plan(), &hash).unwrap().to_string();
+        for (data, done) in [("YWJj", true), ("YWJk", false)] {
+            let fake = Fake::new()
+                .says("get secret", &secret(data))
+                .says("get helmchart", &chart);
+            let found = Chart.check(&world(&[("k3s-cp-1", &fake)])).await.unwrap();
+            assert_eq!(matches!(found, Finding::Done(_)), done);
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The autoscaler's cloud-config lies in the cluster, with the groups that are fit for it and no others.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::CLUSTER;
+use super::file::sha256;
+use super::seen::Seen;
+use crate::failure::{Code, Failure, Result};
+use crate::generate::{self, CLOUD_CONFIG_SECRET, NAMESPACE, NodeGroup};
+use crate::k3s::api_url;
+use crate::kubernetes::Kubernetes;
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::plan::Plan;
+use crate::world::World;
+
+pub(super) struct CloudConfig {
+    needs: Vec<StepId>,
+    after: Vec<StepId>,
+    seen: Arc<Seen>,
+}
+
+pub(super) fn id() -> StepId {
+    StepId::new("cloud-config", CLUSTER)
+}
+
+impl CloudConfig {
+    pub(super) fn new(plan: &Plan, seen: &Arc<Seen>) -> Self {
+        let groups = plan.workers().map(|daemon| daemon.group.as_str());
+        Self {
+            needs: super::k3s_started::first_api(plan),
+            after: groups
+                .flat_map(|group| {
+                    [
+                        super::k3s_token_secret::id(group),
+                        super::group_reachable::id(group),
+                    ]
+                })
+                .collect(),
+            seen: Arc::clone(seen),
+        }
+    }
+
+    /// The file for the groups that are fit now: one that cannot be reached would keep the autoscaler from starting.
+    async fn wanted(&self, world: &World) -> Result<String> {
+        let server = world
+            .plan
+            .servers
+            .first()
+            .ok_or_else(|| Failure::new(Code::PlanConflict, "the plan has no server"))?;
+        let mut groups = Vec::new();
+        for daemon in world.plan.workers() {
+            if self.seen.is_fit(&daemon.group) {
+                groups.push(NodeGroup {
+                    name: daemon.group.clone(),
+                    url: daemon.url(),
+                    token: world.slicer(daemon).await?.token,
+                    min: daemon.min,
+                    max: daemon.max,
+                });
+            }
+        }
+        let token = super::k3s_token_secret::token(world).await?;
+        generate::cloud_config(&api_url(server), &token, &groups)
+    }
+}
+
+/// The file as the cluster has it.
+pub(super) async fn current(kubernetes: &Kubernetes) -> Result<Option<Vec<u8>>> {
+    let secret = kubernetes
+        .get(&["secret", "-n", NAMESPACE, CLOUD_CONFIG_SECRET])
+        .await?;
+    Ok(secret
+        .as_ref()
+        .and_then(|secret| secret["data"]["cloud-config"].as_str())
+        .and_then(|data| STANDARD.decode(data).ok()))
+}
+
+/// The hash that the autoscaler's pod must carry to have read the file as it is.
+pub(super) async fn current_hash(kubernetes: &Kubernetes) -> Result<Option<String>> {
+    Ok(current(kubernetes).await?.map(|file| sha256(&file)))
+}
+
+#[async_trait]
+impl Step for CloudConfig {
+    fn id(&self) -> StepId {
+        id()
+    }
+
+    fn title(&self) -> String {
+        "Write the autoscaler's cloud-config".into()
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        self.needs.clone()
+    }
+
+    fn after(&self) -> Vec<StepId> {
+        self.after.clone()
+    }
+
+    fn hint(&self) -> String {
+        format!("slicer-k3s kubectl describe secret -n {NAMESPACE} {CLOUD_CONFIG_SECRET}")
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let kubernetes = world.kubernetes().await?;
+        let Some(current) = current(&kubernetes).await? else {
+            return Ok(Finding::differs("the cluster has none"));
+        };
+        Ok(if current == self.wanted(world).await?.as_bytes() {
+            Finding::done()
+        } else {
+            Finding::differs("its groups or tokens are not the current ones")
+        })
+    }
+
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let secret = generate::cloud_config_secret(&self.wanted(world).await?);
+        world.kubernetes().await?.apply(hands, &secret).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::{Fake, plan, world};
+
+    const CACERTS: &str = "-----BEGIN CERTIFICATE-----\nYWJj\n-----END CERTIFICATE-----\n";
+
+    #[tokio::test]
+    async fn only_fit_groups_are_in_it() {
+        let server = Fake::new().says("cacerts", CACERTS);
+        let host = Fake::new().says("auth/token", "t0ken\n");
+        let world = world(&[("k3s-cp-1", &server), ("n100", &host), ("ryzen", &host)]);
+        let seen = Arc::new(Seen::default());
+        let step = CloudConfig::new(&plan(), &seen);
+        assert_eq!(
+            step.wanted(&world).await.unwrap_err().code,
+            Code::Autoscaler
+        );
+        seen.armed("k3s-agents-2");
+        seen.reachable("k3s-agents-2");
+        seen.armed("k3s-agents-1");
+        let file = step.wanted(&world).await.unwrap();
+        assert!(file.contains("[nodegroup \"k3s-agents-2\"]") && !file.contains("k3s-agents-1"));
+        assert!(
+            file.contains("slicer-url=\"http://192.168.139.1:8082\""),
+            "{file}"
+        );
+    }
+}

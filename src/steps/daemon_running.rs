@@ -1,0 +1,234 @@
+//! A daemon runs with the configuration it should have, and starts at boot.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::Options;
+use super::file::File;
+use super::unit::{Unit, last_words};
+use crate::failure::{Code, Failure, Result};
+use crate::generate;
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::plan::Daemon;
+use crate::remote::{Look, Machine, Script};
+use crate::world::World;
+
+pub(super) struct DaemonRunning {
+    daemon: Daemon,
+    allow_outage: bool,
+    applied: AtomicBool,
+}
+
+pub(super) fn id(group: &str) -> StepId {
+    StepId::new("daemon-running", group)
+}
+
+impl DaemonRunning {
+    pub(super) fn new(daemon: &Daemon, options: &Options) -> Self {
+        Self {
+            daemon: daemon.clone(),
+            allow_outage: options.allow_outage,
+            applied: AtomicBool::new(false),
+        }
+    }
+
+    fn unit_file(&self, world: &World) -> Result<File> {
+        Ok(File {
+            path: format!("/etc/systemd/system/{}", self.daemon.unit()),
+            mode: "0644",
+            content: generate::unit(&world.plan, &self.daemon)?,
+        })
+    }
+
+    /// Whether the process is older than what it should have read.
+    async fn outdated(&self, world: &World, host: &Machine) -> Result<bool> {
+        let yaml = super::daemon_config::host_yaml(world, &self.daemon)?.path;
+        for path in [yaml, self.unit_file(world)?.path] {
+            let unit = self.daemon.unit();
+            let newer = host.look(&Look::NewerThanUnit { path, unit }).await?;
+            if newer.stdout.trim() == "newer" {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// A restart kills ephemeral VMs and reboots fixed ones: only where there are none, or where the person said so.
+    async fn may_restart(&self, world: &World) -> Result<()> {
+        if self.allow_outage {
+            return Ok(());
+        }
+        let vms = match world.slicer(&self.daemon).await {
+            Ok(slicer) => slicer.vms(&self.daemon.group).await,
+            Err(failure) => Err(failure),
+        };
+        let why = match vms {
+            Ok(vms) if vms.is_empty() => return Ok(()),
+            Ok(vms) => format!("it would stop {} VMs", vms.len()),
+            Err(failure) => format!("it is unknown whether it has VMs: {failure}"),
+        };
+        Err(Failure::new(
+            Code::PlanConflict,
+            format!(
+                "{} on {} must restart to read its changed configuration",
+                self.daemon.unit(),
+                self.daemon.host
+            ),
+        )
+        .because(why)
+        .hint("drain its nodes and run again with --allow-outage"))
+    }
+}
+
+#[async_trait]
+impl Step for DaemonRunning {
+    fn id(&self) -> StepId {
+        id(&self.daemon.group)
+    }
+
+    fn title(&self) -> String {
+        format!(
+            "Run the daemon of {} on {}",
+            self.daemon.group, self.daemon.host
+        )
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        vec![super::daemon_config::id(&self.daemon.group)]
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs(240)
+    }
+
+    fn pace(&self) -> Duration {
+        Duration::from_millis(300)
+    }
+
+    fn hint(&self) -> String {
+        format!(
+            "on {}: sudo journalctl -u {} -n 30",
+            self.daemon.host,
+            self.daemon.unit()
+        )
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let host = world.host(&self.daemon.host)?;
+        if let Some(why) = self.unit_file(world)?.differs(host).await? {
+            return Ok(Finding::Differs(why));
+        }
+        let name = self.daemon.unit();
+        let unit = Unit::look(host, &name).await?;
+        if unit.runs() && unit.enabled() {
+            return Ok(if self.outdated(world, host).await? {
+                Finding::differs("it runs with an older configuration")
+            } else {
+                Finding::done()
+            });
+        }
+        if !unit.keeps_failing() {
+            return Ok(Finding::differs(format!("{name} is not running")));
+        }
+        let words = last_words(host, &name).await?;
+        let lower = words.to_lowercase();
+        // What an earlier run left failing may be cured by what this one applies.
+        if self.applied.load(Ordering::Relaxed)
+            && (lower.contains("license") || lower.contains("licence"))
+        {
+            return Err(Failure::new(
+                Code::SlicerLicence,
+                format!("Slicer does not start on {}", self.daemon.host),
+            )
+            .because(words)
+            .hint("put the licence key at ~/.slicer/LICENSE on that host, or set licence-file in cluster.toml"));
+        }
+        Ok(Finding::differs(format!("{name} keeps failing: {words}")))
+    }
+
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let host = world.host(&self.daemon.host)?;
+        let name = self.daemon.unit();
+        let running = Unit::look(host, &name).await?.runs();
+        let file = self.unit_file(world)?;
+        let changed = file.differs(host).await?.is_some() || self.outdated(world, host).await?;
+        if running && changed {
+            self.may_restart(world).await?;
+        }
+        file.write(host, hands).await?;
+        let verb = if running && changed {
+            "restart"
+        } else {
+            "start"
+        };
+        let start = Script::new(
+            "set -e; systemctl daemon-reload; systemctl -q enable {}; systemctl reset-failed {} 2>/dev/null || true; systemctl {} --no-block {}",
+            &[&name, &name, verb, &name],
+        );
+        host.must(hands, "starting the daemon", &start).await?;
+        self.applied.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::testing::hands;
+    use crate::steps::testing::{Fake, plan, world};
+
+    const RUNS: &str = "ActiveState=active\nSubState=running\nUnitFileState=enabled\n";
+
+    fn step(allow_outage: bool) -> DaemonRunning {
+        DaemonRunning {
+            daemon: plan().daemons[0].clone(),
+            allow_outage,
+            applied: AtomicBool::new(false),
+        }
+    }
+
+    /// Restarting a daemon reboots its servers: never by the way.
+    #[tokio::test]
+    async fn a_changed_configuration_restarts_only_with_permission() {
+        let fake = Fake::new()
+            .says("date -d", "newer\n")
+            .says("ActiveState", RUNS);
+        let result = step(false)
+            .apply(&world(&[("n100", &fake)]), &hands())
+            .await;
+        assert_eq!(result.unwrap_err().code, Code::PlanConflict);
+        assert!(!fake.was_told("systemctl restart") && !fake.was_told("mv -f"));
+        step(true)
+            .apply(&world(&[("n100", &fake)]), &hands())
+            .await
+            .unwrap();
+        assert!(fake.was_told("systemctl restart --no-block slicer-k3s-cp.service"));
+    }
+
+    #[tokio::test]
+    async fn a_refused_licence_ends_the_wait() {
+        let world = world(&[]);
+        let unit = step(false).unit_file(&world).unwrap();
+        let facts = format!(
+            "644 0 0\n{}  -\n",
+            super::super::file::sha256(unit.content.as_bytes())
+        );
+        let fake = Fake::new()
+            .says("stat", &facts)
+            .says("ActiveState", "ActiveState=activating\nSubState=auto-restart\nUnitFileState=enabled\nNRestarts=2\n")
+            .says("journalctl", "Error: no valid license found\n");
+        let world = crate::steps::testing::world(&[("n100", &fake)]);
+        let step = step(false);
+        assert!(matches!(
+            step.check(&world).await.unwrap(),
+            Finding::Differs(_)
+        ));
+        step.applied.store(true, Ordering::Relaxed);
+        assert_eq!(
+            step.check(&world).await.unwrap_err().code,
+            Code::SlicerLicence
+        );
+    }
+}

@@ -1,0 +1,74 @@
+//! A server is a voting member of etcd: only then does the cluster survive the loss of another.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::failure::Result;
+use crate::kubernetes::{Kubernetes, condition};
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::plan::Server;
+use crate::world::World;
+
+pub(super) struct EtcdVoter {
+    server: Server,
+}
+
+pub(super) fn id(server: &str) -> StepId {
+    StepId::new("etcd-voter", server)
+}
+
+impl EtcdVoter {
+    pub(super) fn new(server: &Server) -> Self {
+        Self {
+            server: server.clone(),
+        }
+    }
+}
+
+#[async_trait]
+impl Step for EtcdVoter {
+    fn id(&self) -> StepId {
+        id(&self.server.name)
+    }
+
+    fn title(&self) -> String {
+        format!("Wait for {} to vote in etcd", self.server.name)
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        vec![super::node_ready::id(&self.server.name)]
+    }
+
+    fn patience(&self) -> Duration {
+        // The leader promotes one learner at a time, on a ticker of 15 s.
+        Duration::from_secs(180)
+    }
+
+    fn hint(&self) -> String {
+        format!(
+            "on {}: curl -sk https://127.0.0.1:6443/db/info",
+            self.server.name
+        )
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let server = world.server(&self.server).await?.clone();
+        let node = Kubernetes { server }
+            .get(&["node", &self.server.name])
+            .await?;
+        let voter = node
+            .as_ref()
+            .and_then(|node| condition(node, "EtcdIsVoter"));
+        Ok(match voter {
+            Some("True") => Finding::done(),
+            Some(_) => Finding::Unknown("it is a learner, not a voter yet".into()),
+            None => Finding::Unknown("etcd's leader has not said yet".into()),
+        })
+    }
+
+    /// etcd's leader does it.
+    async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,88 @@
+//! The host forwards IPv4 packets, also after a reboot.
+
+use async_trait::async_trait;
+
+use super::file::File;
+use crate::failure::Result;
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::plan::Host;
+use crate::remote::Script;
+use crate::world::World;
+
+pub(super) struct Forwarding {
+    host: String,
+}
+
+pub(super) fn id(host: &str) -> StepId {
+    StepId::new("forwarding", host)
+}
+
+impl Forwarding {
+    pub(super) fn new(host: &Host) -> Self {
+        Self {
+            host: host.name.clone(),
+        }
+    }
+}
+
+fn file() -> File {
+    File {
+        path: "/etc/sysctl.d/90-slicer-k3s.conf".into(),
+        mode: "0644",
+        content: "# Written by slicer-k3s: VMs reach other hosts through this one.\nnet.ipv4.ip_forward = 1\n".into(),
+    }
+}
+
+#[async_trait]
+impl Step for Forwarding {
+    fn id(&self) -> StepId {
+        id(&self.host)
+    }
+
+    fn title(&self) -> String {
+        format!("Forward packets on {}", self.host)
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        vec![super::slicer_installed::id(&self.host)]
+    }
+
+    fn hint(&self) -> String {
+        format!("on {}: sudo sysctl net.ipv4.ip_forward=1", self.host)
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let host = world.host(&self.host)?;
+        let now = host.read("/proc/sys/net/ipv4/ip_forward").await?;
+        if now.as_deref().map(str::trim) != Some("1") {
+            return Ok(Finding::differs("net.ipv4.ip_forward is off"));
+        }
+        let differs = file().differs(host).await?;
+        Ok(differs.map_or_else(Finding::done, Finding::Differs))
+    }
+
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let host = world.host(&self.host)?;
+        file().write(host, hands).await?;
+        let script = Script::new("echo 1 > /proc/sys/net/ipv4/ip_forward", &[]);
+        host.must(hands, "switching on forwarding", &script)
+            .await
+            .map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::{Fake, world};
+
+    #[tokio::test]
+    async fn on_now_but_not_after_a_reboot_is_not_enough() {
+        let fake = Fake::new().says("ip_forward", "1\n").answers("stat", 1, "");
+        let step = Forwarding {
+            host: "n100".into(),
+        };
+        let found = step.check(&world(&[("n100", &fake)])).await.unwrap();
+        assert!(matches!(found, Finding::Differs(why) if why.contains("90-slicer-k3s.conf")));
+    }
+}

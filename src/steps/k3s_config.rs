@@ -1,0 +1,128 @@
+//! A server's k3s configuration lies on it, root's alone, before k3s does.
+
+use async_trait::async_trait;
+
+use super::file::File;
+use crate::failure::{Code, Failure, Result};
+use crate::k3s::{self, CONFIG_PATH};
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::plan::Server;
+use crate::remote::Machine;
+use crate::world::World;
+
+/// Where k3s keeps the token that its data is encrypted with.
+const TOKEN_PATH: &str = "/var/lib/rancher/k3s/server/token";
+
+pub(super) struct K3sConfig {
+    server: Server,
+}
+
+pub(super) fn id(server: &str) -> StepId {
+    StepId::new("k3s-config", server)
+}
+
+impl K3sConfig {
+    pub(super) fn new(server: &Server) -> Self {
+        Self {
+            server: server.clone(),
+        }
+    }
+
+    fn file(&self, world: &World) -> Result<File> {
+        Ok(File {
+            path: CONFIG_PATH.into(),
+            mode: "0600",
+            content: k3s::config(&world.plan, &self.server, &world.secrets)?,
+        })
+    }
+
+    /// k3s cannot read its own data with another token, so that is refused before anything is written.
+    async fn same_cluster(&self, world: &World, machine: &Machine) -> Result<()> {
+        let Some(token) = machine.read(TOKEN_PATH).await? else {
+            return Ok(());
+        };
+        let password = token.trim().rsplit(':').next().unwrap_or_default();
+        if password == world.secrets.server_token.expose() {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Code::PlanConflict,
+            format!("{} holds a cluster with another token", self.server.name),
+        )
+        .because("its data was made by a run with other secrets")
+        .hint("put that run's state directory back, or make the VM anew"))
+    }
+}
+
+#[async_trait]
+impl Step for K3sConfig {
+    fn id(&self) -> StepId {
+        id(&self.server.name)
+    }
+
+    fn title(&self) -> String {
+        format!("Configure k3s on {}", self.server.name)
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        vec![super::vm_reachable::id(&self.server.name)]
+    }
+
+    fn hint(&self) -> String {
+        format!("on {}: df -h /etc", self.server.name)
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let machine = world.server(&self.server).await?;
+        self.same_cluster(world, machine).await?;
+        let differs = self.file(world)?.differs(machine).await?;
+        Ok(differs.map_or_else(Finding::done, Finding::Differs))
+    }
+
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let machine = world.server(&self.server).await?;
+        self.same_cluster(world, machine).await?;
+        self.file(world)?.write(machine, hands).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::testing::hands;
+    use crate::steps::testing::{Fake, plan, world};
+
+    fn step() -> K3sConfig {
+        K3sConfig::new(&plan().servers[0])
+    }
+
+    #[tokio::test]
+    async fn a_server_of_another_token_is_refused_untouched() {
+        let fake = Fake::new().says(TOKEN_PATH, "K10abc::server:another\n");
+        let world = world(&[("k3s-cp-1", &fake)]);
+        assert_eq!(
+            step().check(&world).await.unwrap_err().code,
+            Code::PlanConflict
+        );
+        assert!(step().apply(&world, &hands()).await.is_err());
+        assert!(!fake.was_told("mv -f"));
+    }
+
+    /// Tokens travel by stdin: a command line is seen by everybody on the machine.
+    #[tokio::test]
+    async fn no_token_is_in_a_command_line() {
+        let fake = Fake::new()
+            .answers(TOKEN_PATH, 1, "")
+            .answers("stat -c", 1, "");
+        step()
+            .apply(&world(&[("k3s-cp-1", &fake)]), &hands())
+            .await
+            .unwrap();
+        let told = fake.told();
+        assert!(
+            told.iter()
+                .all(|(command, _)| !command.contains("5e7ve7") && !command.contains("a9e47"))
+        );
+        assert!(told.iter().any(|(_, stdin)| stdin.contains("5e7ve7")));
+    }
+}

@@ -1,0 +1,188 @@
+//! k3s of the pinned version is installed on a server, by the same script on every one, and not started by it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::unit::Unit;
+use crate::failure::{Code, Failure, Result};
+use crate::k3s::UNIT;
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::plan::Server;
+use crate::remote::{Look, Script};
+use crate::world::World;
+
+const K3S: &str = "/usr/local/bin/k3s";
+
+/// The hash of the install script that the first server got; every other must get the same.
+#[derive(Default)]
+pub(super) struct OneScript(Mutex<Option<(String, String)>>);
+
+impl OneScript {
+    /// Notes a server's script; the other server and its hash where they differ.
+    fn differs(&self, server: &str, hash: &str) -> Option<(String, String)> {
+        let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (other, known) = first.get_or_insert_with(|| (server.to_owned(), hash.to_owned()));
+        (known != hash).then(|| (other.clone(), known.clone()))
+    }
+}
+
+pub(super) struct K3sInstalled {
+    server: Server,
+    script: Arc<OneScript>,
+}
+
+pub(super) fn id(server: &str) -> StepId {
+    StepId::new("k3s-installed", server)
+}
+
+impl K3sInstalled {
+    pub(super) fn new(server: &Server, script: &Arc<OneScript>) -> Self {
+        Self {
+            server: server.clone(),
+            script: Arc::clone(script),
+        }
+    }
+}
+
+/// Saved and looked at before it runs: `curl | sh` succeeds when curl fails. Name resolution may need a few seconds
+/// after a VM's first boot, hence the retries.
+const DOWNLOAD: &str = "set -e
+install -d -m 0700 /var/lib/slicer-k3s; cd /var/lib/slicer-k3s
+curl -sSfL --retry 8 --retry-delay 1 --retry-all-errors --connect-timeout 10 -o install.new https://get.k3s.io
+if [ \"$(head -n 1 install.new)\" != '#!/bin/sh' ]; then echo 'get.k3s.io sent no script' >&2; exit 1; fi
+mv -f install.new install.sh
+sha256sum install.sh";
+
+/// The start is skipped because the script waits for it without a limit; the unit's words stay constant because
+/// everything else is in config.yaml.
+const INSTALL: &str = "INSTALL_K3S_VERSION={} INSTALL_K3S_SKIP_START=true INSTALL_K3S_EXEC=server \
+     sh /var/lib/slicer-k3s/install.sh </dev/null";
+
+#[async_trait]
+impl Step for K3sInstalled {
+    fn id(&self) -> StepId {
+        id(&self.server.name)
+    }
+
+    fn title(&self) -> String {
+        format!("Install k3s on {}", self.server.name)
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        vec![super::k3s_config::id(&self.server.name)]
+    }
+
+    fn hint(&self) -> String {
+        format!("on {}: curl -sI https://get.k3s.io", self.server.name)
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let machine = world.server(&self.server).await?;
+        let wanted = &world.plan.k3s.version;
+        let version = machine.look(&Look::Version(K3S.to_owned())).await?.stdout;
+        if version.trim().is_empty() {
+            return Ok(Finding::differs("it is not installed"));
+        }
+        // "k3s version v1.34.4+k3s1 (abcdef)"
+        let version = version.split_whitespace().nth(2).unwrap_or_default();
+        if version != wanted {
+            return Ok(Finding::differs(format!(
+                "{version} is installed, not {wanted}"
+            )));
+        }
+        if !Unit::look(machine, UNIT).await?.enabled() {
+            return Ok(Finding::differs("its unit is not enabled"));
+        }
+        Ok(Finding::Done(version.to_owned()))
+    }
+
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let machine = world.server(&self.server).await?;
+        let failed = |mut failure: Failure| {
+            if failure.code == Code::Command {
+                failure.code = Code::K3sInstall;
+            }
+            failure
+        };
+        let download = Script::new(DOWNLOAD, &[]).limit(Duration::from_secs(120));
+        let output = machine
+            .must(hands, "downloading the k3s install script", &download)
+            .await
+            .map_err(failed)?;
+        let hash = output.stdout.split_whitespace().next().unwrap_or_default();
+        if let Some((other, known)) = self.script.differs(&self.server.name, hash) {
+            return Err(Failure::new(
+                Code::K3sInstall,
+                format!(
+                    "{} and {other} got different install scripts",
+                    self.server.name
+                ),
+            )
+            .because(format!("sha256 {hash} and {known}"))
+            .hint("run again; if it lasts, ask why get.k3s.io answers differently"));
+        }
+        let install =
+            Script::new(INSTALL, &[&world.plan.k3s.version]).limit(Duration::from_secs(600));
+        let output = machine.run(hands, &install).await?;
+        if output.ok() {
+            return Ok(());
+        }
+        let words = output.stderr.lines().chain(output.stdout.lines());
+        let error = words
+            .filter(|line| line.contains("[ERROR]"))
+            .next_back()
+            .unwrap_or_else(|| output.last_words());
+        Err(Failure::new(
+            Code::K3sInstall,
+            format!("k3s's install script failed on {}", self.server.name),
+        )
+        .because(error)
+        .hint(self.hint()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::testing::hands;
+    use crate::steps::testing::{Fake, plan, world};
+
+    fn step(n: usize, script: &Arc<OneScript>) -> K3sInstalled {
+        K3sInstalled::new(&plan().servers[n], script)
+    }
+
+    #[tokio::test]
+    async fn another_version_is_no_match() {
+        for (printed, done) in [
+            ("k3s version v1.34.4+k3s1 (abc)\ngo version x\n", true),
+            ("k3s version v1.33.0+k3s1 (abc)\n", false),
+            ("", false),
+        ] {
+            let fake = Fake::new()
+                .says("--version", printed)
+                .says("systemctl", "UnitFileState=enabled\n");
+            let script = Arc::default();
+            let found = step(0, &script)
+                .check(&world(&[("k3s-cp-1", &fake)]))
+                .await
+                .unwrap();
+            assert_eq!(matches!(found, Finding::Done(_)), done, "{printed}");
+        }
+    }
+
+    #[tokio::test]
+    async fn servers_with_different_scripts_are_refused() {
+        let (one, two) = (
+            Fake::new().says("sha256sum install.sh", "aaa  install.sh\n"),
+            Fake::new().says("sha256sum install.sh", "bbb  install.sh\n"),
+        );
+        let world = world(&[("k3s-cp-1", &one), ("k3s-cp-2", &two)]);
+        let script = Arc::default();
+        step(0, &script).apply(&world, &hands()).await.unwrap();
+        let failure = step(1, &script).apply(&world, &hands()).await.unwrap_err();
+        assert_eq!(failure.code, Code::K3sInstall);
+        assert!(one.was_told("INSTALL_K3S_SKIP_START=true") && !two.was_told("INSTALL_K3S_EXEC"));
+    }
+}

@@ -1,0 +1,226 @@
+//! k3s runs on a server and its own API answers; servers after the first wait for the first one's.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::Options;
+use super::unit::Unit;
+use crate::failure::{Code, Failure, Result};
+use crate::k3s::{CONFIG_PATH, Trouble, UNIT, classify};
+use crate::kubernetes::Kubernetes;
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::plan::{Plan, Server};
+use crate::remote::{Look, Machine, Script};
+use crate::world::World;
+
+pub(super) struct K3sStarted {
+    server: Server,
+    first: Option<String>,
+    allow_outage: bool,
+    applied: AtomicBool,
+}
+
+pub(super) fn id(server: &str) -> StepId {
+    StepId::new("k3s-started", server)
+}
+
+/// The step that tells whether the cluster's API can be had at all.
+pub(super) fn first_api(plan: &Plan) -> Vec<StepId> {
+    plan.servers
+        .iter()
+        .take(1)
+        .map(|server| id(&server.name))
+        .collect()
+}
+
+impl K3sStarted {
+    pub(super) fn new(plan: &Plan, server: &Server, options: &Options) -> Self {
+        Self {
+            server: server.clone(),
+            first: plan
+                .servers
+                .first()
+                .map(|first| first.name.clone())
+                .filter(|first| *first != server.name),
+            allow_outage: options.allow_outage,
+            applied: AtomicBool::new(false),
+        }
+    }
+
+    async fn outdated(&self, machine: &Machine) -> Result<bool> {
+        let look = Look::NewerThanUnit {
+            path: CONFIG_PATH.to_owned(),
+            unit: UNIT.to_owned(),
+        };
+        Ok(machine.look(&look).await?.stdout.trim() == "newer")
+    }
+
+    /// What the journal tells of a k3s that ends again and again.
+    async fn trouble(&self, machine: &Machine) -> Result<(Option<Trouble>, String)> {
+        let look = Look::Journal {
+            unit: UNIT.to_owned(),
+            lines: 80,
+        };
+        let journal = machine.look(&look).await?;
+        Ok((classify(&journal.stdout), journal.last_words().to_owned()))
+    }
+}
+
+#[async_trait]
+impl Step for K3sStarted {
+    fn id(&self) -> StepId {
+        id(&self.server.name)
+    }
+
+    fn title(&self) -> String {
+        match &self.first {
+            None => format!("Start k3s on {}", self.server.name),
+            Some(first) => format!("Join {} to {first}", self.server.name),
+        }
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        let mut needs = vec![super::k3s_installed::id(&self.server.name)];
+        needs.extend(self.first.as_deref().map(id));
+        needs
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs(300)
+    }
+
+    fn pace(&self) -> Duration {
+        Duration::from_millis(300)
+    }
+
+    fn hint(&self) -> String {
+        format!("on {}: sudo journalctl -u k3s -n 50", self.server.name)
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let machine = world.server(&self.server).await?;
+        let unit = Unit::look(machine, UNIT).await?;
+        if !matches!(unit.active.as_str(), "active" | "activating" | "reloading") {
+            return Ok(Finding::differs("k3s is not started"));
+        }
+        let kubernetes = Kubernetes {
+            server: machine.clone(),
+        };
+        let why = match kubernetes.ready().await? {
+            Ok(()) if self.outdated(machine).await? => {
+                return Ok(Finding::differs("k3s runs with an older configuration"));
+            }
+            Ok(()) => return Ok(Finding::done()),
+            Err(why) => why,
+        };
+        if unit.restarts == 0 {
+            return Ok(Finding::Unknown(format!(
+                "its API does not answer yet: {why}"
+            )));
+        }
+        let (trouble, words) = self.trouble(machine).await?;
+        match trouble {
+            // What an earlier run left failing may be cured by what this one applies.
+            Some(trouble) if !trouble.passes && self.applied.load(Ordering::Relaxed) => {
+                Err(Failure::new(
+                    Code::K3sStart,
+                    format!("k3s does not start on {}", self.server.name),
+                )
+                .because(format!("{} ({words})", trouble.cause))
+                .hint(trouble.hint)
+                .lasting())
+            }
+            Some(trouble) => Ok(Finding::Unknown(format!(
+                "{}; {}",
+                trouble.cause, trouble.hint
+            ))),
+            None => Ok(Finding::Unknown(format!(
+                "it restarted {} times: {words}",
+                unit.restarts
+            ))),
+        }
+    }
+
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let machine = world.server(&self.server).await?;
+        let unit = Unit::look(machine, UNIT).await?;
+        let outdated = unit.active == "active" && self.outdated(machine).await?;
+        if outdated && !self.allow_outage {
+            return Err(Failure::new(
+                Code::PlanConflict,
+                format!(
+                    "k3s on {} must restart to read its changed configuration",
+                    self.server.name
+                ),
+            )
+            .hint("run again with --allow-outage"));
+        }
+        // A start that is under way is left alone; one that fails again and again gets a fresh count.
+        let verb = if outdated || unit.restarts > 0 {
+            "restart"
+        } else {
+            "start"
+        };
+        // Never blocking: systemd would wait for readiness without a limit.
+        let script = Script::new(
+            "systemctl reset-failed k3s 2>/dev/null; systemctl {} --no-block k3s",
+            &[verb],
+        );
+        machine.must(hands, "starting k3s", &script).await?;
+        self.applied.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::testing::hands;
+    use crate::steps::testing::{Fake, plan, world};
+
+    fn step() -> K3sStarted {
+        K3sStarted {
+            server: plan().servers[1].clone(),
+            first: Some("k3s-cp-1".into()),
+            allow_outage: false,
+            applied: AtomicBool::new(false),
+        }
+    }
+
+    fn failing(line: &str) -> Fake {
+        Fake::new()
+            .says(
+                "ActiveState",
+                "ActiveState=activating\nSubState=auto-restart\nNRestarts=2\n",
+            )
+            .answers("readyz", 1, "")
+            .says("journalctl", line)
+    }
+
+    /// A mistake that waiting cannot cure must not cost five minutes, nor stop a run that is about to cure it.
+    #[tokio::test]
+    async fn a_lasting_trouble_ends_the_wait_only_after_we_started_it() {
+        let fake = failing("critical configuration value mismatch\n");
+        let world = world(&[("k3s-cp-2", &fake)]);
+        let step = step();
+        assert!(matches!(
+            step.check(&world).await.unwrap(),
+            Finding::Unknown(_)
+        ));
+        step.apply(&world, &hands()).await.unwrap();
+        assert!(fake.was_told("systemctl restart --no-block k3s"));
+        let failure = step.check(&world).await.unwrap_err();
+        assert!(failure.is_lasting() && failure.hint.is_some(), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_learner_queue_is_waited_for() {
+        let fake = failing("etcdserver: too many learner members in cluster\n");
+        let step = step();
+        step.applied.store(true, Ordering::Relaxed);
+        let found = step.check(&world(&[("k3s-cp-2", &fake)])).await.unwrap();
+        assert!(matches!(found, Finding::Unknown(why) if why.contains("one in at a time")));
+    }
+}

@@ -1,0 +1,154 @@
+//! A worker daemon holds the current join token: the autoscaler makes this secret once and never updates it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::file::{File, sha256};
+use super::seen::Seen;
+use crate::failure::{Code, Failure, Result};
+use crate::k3s;
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::plan::{Daemon, Plan};
+use crate::remote::Look;
+use crate::secret::Secret;
+use crate::slicer::Slicer;
+use crate::world::World;
+
+/// The name that the provider's user data reads.
+const NAME: &str = "k3s-token";
+
+pub(super) struct K3sTokenSecret {
+    daemon: Daemon,
+    needs: Vec<StepId>,
+    seen: Arc<Seen>,
+}
+
+pub(super) fn id(group: &str) -> StepId {
+    StepId::new("k3s-token-secret", group)
+}
+
+/// The full agent token of the cluster as it is now.
+pub(super) async fn token(world: &World) -> Result<Secret> {
+    let server = world
+        .plan
+        .servers
+        .first()
+        .ok_or_else(|| Failure::new(Code::PlanConflict, "the plan has no server"))?;
+    let look = Look::Supervisor("/cacerts".to_owned());
+    let output = world.server(server).await?.look(&look).await?;
+    if !output.ok() {
+        return Err(Failure::new(
+            Code::Kubernetes,
+            format!("{} does not tell its CA certificate", server.name),
+        )
+        .because(output.last_words())
+        .hint(format!("on {}: sudo journalctl -u k3s -n 30", server.name)));
+    }
+    k3s::agent_token(&output.stdout, &world.secrets.agent_token)
+}
+
+impl K3sTokenSecret {
+    pub(super) fn new(plan: &Plan, daemon: &Daemon, seen: &Arc<Seen>) -> Self {
+        let mut needs = vec![super::daemon_answers::id(&daemon.group)];
+        needs.extend(super::k3s_started::first_api(plan));
+        Self {
+            daemon: daemon.clone(),
+            needs,
+            seen: Arc::clone(seen),
+        }
+    }
+
+    /// The record of what we wrote. The API never gives a value back, so we keep its hash and the entry's own stamp,
+    /// which changes when somebody else writes the secret.
+    fn record(&self, world: &World, token: &Secret, stamp: &str) -> File {
+        File {
+            path: format!("{}/k3s-token.record", world.plan.directory(&self.daemon)),
+            mode: "0600",
+            content: format!("{} {stamp}\n", sha256(token.expose().as_bytes())),
+        }
+    }
+
+    async fn stamp(&self, slicer: &Slicer) -> Result<Option<String>> {
+        let secrets = slicer.secrets().await?;
+        Ok(secrets
+            .iter()
+            .find(|secret| secret.name == NAME)
+            .map(crate::slicer::SecretEntry::stamp))
+    }
+}
+
+#[async_trait]
+impl Step for K3sTokenSecret {
+    fn id(&self) -> StepId {
+        id(&self.daemon.group)
+    }
+
+    fn title(&self) -> String {
+        format!("Give {} the join token", self.daemon.group)
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        self.needs.clone()
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs(15)
+    }
+
+    fn hint(&self) -> String {
+        format!(
+            "on {}: sudo journalctl -u {} -n 30",
+            self.daemon.host,
+            self.daemon.unit()
+        )
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let token = token(world).await?;
+        let slicer = world.slicer(&self.daemon).await?;
+        let Some(stamp) = self.stamp(&slicer).await? else {
+            return Ok(Finding::differs(format!("the daemon has no secret {NAME}")));
+        };
+        let host = world.host(&self.daemon.host)?;
+        let record = self.record(world, &token, &stamp);
+        if record.differs(host).await?.is_some() {
+            return Ok(Finding::differs(
+                "the secret was not written by us, or for another token",
+            ));
+        }
+        self.seen.armed(&self.daemon.group);
+        Ok(Finding::done())
+    }
+
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let token = token(world).await?;
+        let slicer = world.slicer(&self.daemon).await?;
+        slicer.put_secret(hands, NAME, &token).await?;
+        let stamp = self.stamp(&slicer).await?.unwrap_or_default();
+        self.record(world, &token, &stamp)
+            .write(world.host(&self.daemon.host)?, hands)
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::{Fake, plan, world};
+
+    #[tokio::test]
+    async fn the_record_holds_no_token_and_is_roots_alone() {
+        let cacerts = "-----BEGIN CERTIFICATE-----\nYWJj\n-----END CERTIFICATE-----\n";
+        let fake = Fake::new().says("cacerts", cacerts);
+        let world = world(&[("k3s-cp-1", &fake)]);
+        let token = token(&world).await.unwrap();
+        assert!(token.expose().ends_with("::node:a9e47"));
+        let plan = plan();
+        let step = K3sTokenSecret::new(&plan, &plan.daemons[1], &Arc::default());
+        let record = step.record(&world, &token, "2026 64");
+        assert_eq!(record.mode, "0600");
+        assert!(!record.content.contains("a9e47") && record.content.ends_with(" 2026 64\n"));
+    }
+}

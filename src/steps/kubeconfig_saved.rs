@@ -1,0 +1,133 @@
+//! The cluster's kubeconfig lies on the workstation, 0600, in a file of its own.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{CLUSTER, Options};
+use crate::failure::{Code, Failure, Result};
+use crate::k3s::api_url;
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::plan::Plan;
+use crate::world::World;
+use crate::{files, kubeconfig, yaml};
+
+/// Where k3s writes it, root's alone.
+const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
+
+pub(super) struct KubeconfigSaved {
+    path: PathBuf,
+    needs: Vec<StepId>,
+}
+
+impl KubeconfigSaved {
+    pub(super) fn new(plan: &Plan, options: &Options) -> Self {
+        Self {
+            path: options.kubeconfig.clone(),
+            needs: super::k3s_started::first_api(plan),
+        }
+    }
+
+    /// What the file should hold now; `None` until k3s has written its own.
+    async fn wanted(&self, world: &World) -> Result<Option<String>> {
+        let server = world
+            .plan
+            .servers
+            .first()
+            .ok_or_else(|| Failure::new(Code::PlanConflict, "the plan has no server"))?;
+        let Some(text) = world.server(server).await?.read(KUBECONFIG).await? else {
+            return Ok(None);
+        };
+        let theirs = kubeconfig::parse(&text, &format!("{KUBECONFIG} on {}", server.name))?;
+        let ours = kubeconfig::rename(theirs, &world.plan.cluster, &api_url(server))?;
+        yaml::write(&ours).map(Some)
+    }
+}
+
+#[async_trait]
+impl Step for KubeconfigSaved {
+    fn id(&self) -> StepId {
+        StepId::new("kubeconfig-saved", CLUSTER)
+    }
+
+    fn title(&self) -> String {
+        "Save the kubeconfig".into()
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        self.needs.clone()
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+
+    fn hint(&self) -> String {
+        format!("ls -l {}", self.path.display())
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let Some(wanted) = self.wanted(world).await? else {
+            return Ok(Finding::Unknown("k3s has not written its own yet".into()));
+        };
+        let here = fs_err::read_to_string(&self.path).ok();
+        Ok(match here {
+            None => Finding::differs(format!("{} does not exist", self.path.display())),
+            Some(here) if here != wanted => Finding::differs("the server's own has changed"),
+            Some(_) if !private(&self.path) => Finding::differs("others may read it"),
+            Some(_) => Finding::Done(self.path.display().to_string()),
+        })
+    }
+
+    async fn apply(&self, world: &World, _: &Hands) -> Result<()> {
+        match self.wanted(world).await? {
+            Some(wanted) => files::write_private(&self.path, wanted.as_bytes()),
+            None => Err(Failure::new(
+                Code::Kubernetes,
+                format!("{KUBECONFIG} does not exist on the first server"),
+            )
+            .hint("run again when k3s has started")),
+        }
+    }
+}
+
+fn private(path: &std::path::Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs_err::metadata(path).is_ok_and(|facts| facts.permissions().mode() & 0o077 == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::testing::hands;
+    use crate::steps::testing::{Fake, world};
+
+    #[tokio::test]
+    async fn it_is_saved_once_and_again_when_certificates_change() {
+        let k3s = |key: &str| {
+            format!(
+                "clusters: [{{name: default, cluster: {{server: 'https://127.0.0.1:6443'}}}}]\nusers: [{{name: default, user: {{client-key-data: {key}}}}}]\ncontexts: [{{name: default, context: {{}}}}]\n"
+            )
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let step = KubeconfigSaved {
+            path: dir.path().join("kubeconfig"),
+            needs: Vec::new(),
+        };
+        let first = Fake::new().says(KUBECONFIG, &k3s("QUJD"));
+        let here = world(&[("k3s-cp-1", &first)]);
+        assert!(matches!(
+            step.check(&here).await.unwrap(),
+            Finding::Differs(_)
+        ));
+        step.apply(&here, &hands()).await.unwrap();
+        assert!(matches!(step.check(&here).await.unwrap(), Finding::Done(_)));
+        let renewed = Fake::new().says(KUBECONFIG, &k3s("REVG"));
+        let renewed = world(&[("k3s-cp-1", &renewed)]);
+        assert!(matches!(
+            step.check(&renewed).await.unwrap(),
+            Finding::Differs(_)
+        ));
+    }
+}

@@ -1,0 +1,142 @@
+//! Nothing is left of a proof, however it ended: no pod, and no VM that was made for it and never joined.
+//!
+//! The autoscaler does not see VMs without a Node, and counts a failed join from zero as "upcoming" for ever: those VMs
+//! are deleted, and it is started anew.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{Trial, pods, scale_down, scale_up};
+use crate::failure::Result;
+use crate::generate::{AUTOSCALER, NAMESPACE};
+use crate::kubernetes::Kubernetes;
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::world::World;
+
+pub(super) const NAME: &str = "proof-clean";
+
+pub(super) struct Clean {
+    trial: Arc<Trial>,
+}
+
+impl Clean {
+    pub(super) fn new(trial: &Arc<Trial>) -> Self {
+        Self {
+            trial: Arc::clone(trial),
+        }
+    }
+
+    /// VMs of this run's proof that have no Node though its patience is over. None where the proof succeeded: what is
+    /// without a Node then belongs to somebody else's pods and is still joining.
+    async fn never_joined(
+        &self,
+        world: &World,
+        kubernetes: &Kubernetes,
+    ) -> Result<BTreeSet<String>> {
+        let before = {
+            let progress = self.trial.progress();
+            if !progress.started || progress.removed {
+                return Ok(BTreeSet::new());
+            }
+            progress.vms_before.clone()
+        };
+        let nodes = pods::nodes(kubernetes, &self.trial.daemon.group).await?;
+        let mut vms = super::vms(world, &self.trial.daemon).await?;
+        vms.retain(|vm| !before.contains(vm) && !nodes.iter().any(|node| node.vm == *vm));
+        Ok(vms)
+    }
+}
+
+#[async_trait]
+impl Step for Clean {
+    fn id(&self) -> StepId {
+        self.trial.id(NAME)
+    }
+
+    fn title(&self) -> String {
+        format!("Leave nothing of the proof of {}", self.trial.daemon.group)
+    }
+
+    fn after(&self) -> Vec<StepId> {
+        vec![
+            self.trial.id(scale_up::NAME),
+            self.trial.id(scale_down::NAME),
+        ]
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    fn hint(&self) -> String {
+        format!(
+            "slicer-k3s kubectl delete pod -n {} -l {}={}",
+            pods::NAMESPACE,
+            pods::LABEL,
+            self.trial.daemon.group
+        )
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let kubernetes = world.kubernetes().await?;
+        let orphans = self.never_joined(world, &kubernetes).await?;
+        if let Some(vm) = orphans.first() {
+            return Ok(Finding::differs(format!("{vm} never joined")));
+        }
+        let pods = pods::list(&kubernetes, &self.trial.daemon.group).await?;
+        Ok(match pods.len() {
+            0 => Finding::done(),
+            count => Finding::differs(format!("{count} pods of a proof are left")),
+        })
+    }
+
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let kubernetes = world.kubernetes().await?;
+        let daemon = &self.trial.daemon;
+        let selector = format!("{}={}", pods::LABEL, daemon.group);
+        // Pods first, or the autoscaler would make the next VM for them.
+        kubernetes
+            .delete(
+                hands,
+                &[
+                    "pods",
+                    "-n",
+                    pods::NAMESPACE,
+                    "-l",
+                    &selector,
+                    "--grace-period=0",
+                    "--force",
+                ],
+            )
+            .await?;
+        let first = self.never_joined(world, &kubernetes).await?;
+        if first.is_empty() {
+            return Ok(());
+        }
+        // Asked twice: a Node may register between two looks.
+        let second = self.never_joined(world, &kubernetes).await?;
+        let slicer = world.slicer(daemon).await?;
+        for vm in first.intersection(&second) {
+            slicer.delete_vm(hands, &daemon.group, vm).await?;
+        }
+        let deployment = format!("deployment/{AUTOSCALER}");
+        kubernetes.restart(hands, NAMESPACE, &deployment).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::{Fake, world};
+
+    #[tokio::test]
+    async fn pods_that_a_killed_run_left_are_noticed() {
+        let fake = Fake::new().says("get pods", r#"{"items":[{}]}"#);
+        let step = Clean::new(&super::super::trial(false));
+        let found = step.check(&world(&[("k3s-cp-1", &fake)])).await.unwrap();
+        assert!(matches!(found, Finding::Differs(_)));
+    }
+}

@@ -1,0 +1,104 @@
+//! The proof that a group scales: a pod that only a new agent can run, then nothing that needs it.
+//!
+//! Four facts, so that the engine's waiting, and its tale of why it waits, serve here too: it scaled up, it scaled down,
+//! nothing is left of the proof, and the cluster remembers that it was proven.
+
+mod clean;
+mod pods;
+mod record;
+mod scale_down;
+mod scale_up;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Proof;
+use super::file::sha256;
+use crate::failure::Result;
+use crate::kubernetes::Kubernetes;
+use crate::pipeline::{Step, StepId};
+use crate::plan::{Daemon, Plan};
+use crate::world::World;
+
+/// The proof of one group, as its four steps share it.
+struct Trial {
+    daemon: Daemon,
+    wanted: Proof,
+    /// What a proof vouches for: another URL, k3s or autoscaler must be proven anew.
+    fingerprint: String,
+    progress: Mutex<Progress>,
+}
+
+/// What this run did.
+#[derive(Default)]
+struct Progress {
+    started: bool,
+    removed: bool,
+    /// VMs that were there before the proof.
+    vms_before: BTreeSet<String>,
+    /// (Node, VM) that the proof's pods ran on.
+    nodes: Vec<(String, String)>,
+}
+
+impl Trial {
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the cluster remembers this very proof and nobody asked for it again.
+    async fn stands(&self, kubernetes: &Kubernetes) -> Result<bool> {
+        Ok(!self.wanted.again && record::read(kubernetes, self).await?)
+    }
+
+    fn id(&self, name: &'static str) -> StepId {
+        StepId::new(name, &self.daemon.group)
+    }
+}
+
+/// The steps that prove one group.
+pub(super) fn steps(plan: &Plan, daemon: &Daemon, wanted: Proof) -> Vec<Box<dyn Step>> {
+    let vouched = format!(
+        "{} {} {} {}:{}",
+        daemon.url(),
+        daemon.image,
+        plan.k3s.version,
+        plan.autoscaler.image,
+        plan.autoscaler.tag
+    );
+    let trial = Arc::new(Trial {
+        daemon: daemon.clone(),
+        wanted,
+        fingerprint: sha256(vouched.as_bytes()),
+        progress: Mutex::default(),
+    });
+    let mut needs = vec![
+        super::autoscaler_running::id(),
+        super::group_reachable::id(&daemon.group),
+        super::k3s_token_secret::id(&daemon.group),
+    ];
+    // An agent learns of every server; a proof during a promotion would prove less.
+    let servers = plan.servers.iter();
+    needs.extend(servers.map(|server| super::etcd_voter::id(&server.name)));
+    vec![
+        Box::new(scale_up::ScaleUp::new(&trial, needs)),
+        Box::new(scale_down::ScaleDown::new(&trial)),
+        Box::new(clean::Clean::new(&trial)),
+        Box::new(record::Recorded::new(&trial)),
+    ]
+}
+
+/// A group's VMs by name.
+async fn vms(world: &World, daemon: &Daemon) -> Result<BTreeSet<String>> {
+    let vms = world.slicer(daemon).await?.vms(&daemon.group).await?;
+    Ok(vms.into_iter().map(|vm| vm.hostname).collect())
+}
+
+#[cfg(test)]
+fn trial(again: bool) -> Arc<Trial> {
+    Arc::new(Trial {
+        daemon: super::testing::plan().daemons[1].clone(),
+        wanted: Proof { pods: 2, again },
+        fingerprint: "f00".into(),
+        progress: Mutex::default(),
+    })
+}

@@ -1,0 +1,140 @@
+//! The pods of a proof and the Nodes of a group, as Kubernetes lists them.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::Trial;
+use crate::failure::Result;
+use crate::kubernetes::{Kubernetes, condition};
+use crate::secret::Secret;
+
+/// Marks everything that a proof makes; its value is the group.
+pub(super) const LABEL: &str = "slicer-k3s.dev/proof";
+
+/// Where the pods run.
+pub(super) const NAMESPACE: &str = "default";
+
+/// A Node of a group: its name, its VM and whether it is Ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Node {
+    pub(super) name: String,
+    pub(super) vm: String,
+    pub(super) ready: bool,
+}
+
+/// A group's Nodes; they carry their VM's name as a label, since a Node's own name has a random ending.
+pub(super) async fn nodes(kubernetes: &Kubernetes, group: &str) -> Result<Vec<Node>> {
+    let selector = format!("slicer/hostgroup={group}");
+    let items = kubernetes.list(&["nodes", "-l", &selector]).await?;
+    Ok(items
+        .iter()
+        .map(|node| Node {
+            name: text(&node["metadata"]["name"]),
+            vm: text(&node["metadata"]["labels"]["slicer/hostname"]),
+            ready: condition(node, "Ready") == Some("True"),
+        })
+        .collect())
+}
+
+/// The proof's pods of a group.
+pub(super) async fn list(kubernetes: &Kubernetes, group: &str) -> Result<Vec<Value>> {
+    let selector = format!("{LABEL}={group}");
+    kubernetes
+        .list(&["pods", "-n", NAMESPACE, "-l", &selector])
+        .await
+}
+
+/// Whether a pod runs.
+pub(super) fn runs(pod: &Value) -> bool {
+    condition(pod, "Ready") == Some("True") && pod["metadata"].get("deletionTimestamp").is_none()
+}
+
+/// Pods that only a new agent of the group can run: never one of `busy`, its VMs of now.
+pub(super) fn make(trial: &Trial, busy: &BTreeSet<String>) -> Result<Value> {
+    let group = &trial.daemon.group;
+    // Names differ from run to run: what an earlier, killed one left may still be going away.
+    let run = Secret::random_hex(3).map_err(|error| {
+        crate::failure::Failure::new(crate::failure::Code::LocalFile, "no randomness")
+            .because(error)
+    })?;
+    let affinity = if busy.is_empty() {
+        json!({})
+    } else {
+        json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{"matchExpressions": [
+                {"key": "slicer/hostname", "operator": "NotIn", "values": busy},
+            ]}],
+        }}})
+    };
+    let pods: Vec<Value> = (0..trial.wanted.pods)
+        .map(|index| {
+            json!({
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {
+                    "name": format!("proof-{group}-{}-{index}", run.expose()),
+                    "namespace": NAMESPACE,
+                    "labels": {LABEL: group},
+                },
+                "spec": {
+                    "nodeSelector": {"slicer/hostgroup": group},
+                    "affinity": affinity,
+                    "tolerations": [{"operator": "Exists", "effect": "NoSchedule"}],
+                    "terminationGracePeriodSeconds": 0,
+                    "automountServiceAccountToken": false,
+                    "restartPolicy": "Never",
+                    "containers": [{
+                        "name": "pause",
+                        "image": "docker.io/rancher/mirrored-pause:3.6",
+                        "resources": {"requests": {"cpu": "50m", "memory": "50Mi"}},
+                    }],
+                },
+            })
+        })
+        .collect();
+    Ok(json!({"apiVersion": "v1", "kind": "List", "items": pods}))
+}
+
+/// Why a pod does not run yet, in Kubernetes' words.
+pub(super) fn why(pod: &Value) -> String {
+    let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
+    let scheduled = pod["status"]["conditions"]
+        .as_array()
+        .and_then(|all| all.iter().find(|entry| entry["type"] == "PodScheduled"));
+    [&waiting["message"], &waiting["reason"]]
+        .into_iter()
+        .chain(scheduled.map(|entry| &entry["message"]))
+        .find_map(Value::as_str)
+        .unwrap_or("it is starting")
+        .to_owned()
+}
+
+/// A string, empty where it is none.
+pub(super) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pod that an agent of before could run would prove nothing.
+    #[test]
+    fn pods_keep_off_the_agents_of_before() {
+        let busy = BTreeSet::from(["k3s-agents-1-1".to_owned()]);
+        let list = make(&super::super::trial(false), &busy).unwrap();
+        let pods = list["items"].as_array().unwrap();
+        assert_eq!(pods.len(), 2);
+        let terms = &pods[0]["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+            ["nodeSelectorTerms"][0];
+        assert_eq!(terms["matchExpressions"][0]["operator"], "NotIn");
+        assert_eq!(
+            terms["matchExpressions"][0]["values"],
+            json!(["k3s-agents-1-1"])
+        );
+        assert_eq!(pods[0]["metadata"]["labels"][LABEL], "k3s-agents-1");
+        let free = make(&super::super::trial(false), &BTreeSet::new()).unwrap();
+        assert_eq!(free["items"][0]["spec"]["affinity"], json!({}));
+    }
+}

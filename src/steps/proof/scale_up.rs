@@ -1,0 +1,174 @@
+//! A pod that needs a new agent of the group got one and runs on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{Trial, pods};
+use crate::failure::{Code, Failure, Result};
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::world::World;
+
+pub(super) const NAME: &str = "scale-up";
+
+pub(super) struct ScaleUp {
+    trial: Arc<Trial>,
+    needs: Vec<StepId>,
+}
+
+impl ScaleUp {
+    pub(super) fn new(trial: &Arc<Trial>, needs: Vec<StepId>) -> Self {
+        Self {
+            trial: Arc::clone(trial),
+            needs,
+        }
+    }
+}
+
+#[async_trait]
+impl Step for ScaleUp {
+    fn id(&self) -> StepId {
+        self.trial.id(NAME)
+    }
+
+    fn title(&self) -> String {
+        format!("Prove that {} scales up", self.trial.daemon.group)
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        self.needs.clone()
+    }
+
+    fn patience(&self) -> Duration {
+        // VM, k3s's download and the image; the autoscaler itself gives up after 15 minutes.
+        Duration::from_secs(420)
+    }
+
+    fn pace(&self) -> Duration {
+        Duration::from_millis(500)
+    }
+
+    fn hint(&self) -> String {
+        format!(
+            "slicer-k3s kubectl logs -n kube-system deployment/slicer-cluster-autoscaler --tail=50, and on {}: sudo tail -n 40 /var/log/slicer/{}-*.txt",
+            self.trial.daemon.host, self.trial.daemon.group
+        )
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let kubernetes = world.kubernetes().await?;
+        if self.trial.stands(&kubernetes).await? {
+            return Ok(Finding::Done("proven before".into()));
+        }
+        if !self.trial.progress().started {
+            return Ok(Finding::differs("it was not proven yet"));
+        }
+        let group = &self.trial.daemon.group;
+        let pods = pods::list(&kubernetes, group).await?;
+        if let Some(pod) = pods.iter().find(|pod| !pods::runs(pod)) {
+            let nodes = pods::nodes(&kubernetes, group).await?;
+            let before = self.trial.progress().vms_before.clone();
+            let vms = super::vms(world, &self.trial.daemon).await?;
+            let new: Vec<&String> = vms.difference(&before).collect();
+            let why = match new.as_slice() {
+                [] => format!("no VM yet: {}", pods::why(pod)),
+                [vm, ..] => match nodes.iter().find(|node| node.vm == **vm) {
+                    None => format!("{vm} has not joined yet"),
+                    Some(node) if !node.ready => format!("{} is not Ready yet", node.name),
+                    Some(node) => format!("{} is Ready: {}", node.name, pods::why(pod)),
+                },
+            };
+            return Ok(Finding::Unknown(why));
+        }
+        if pods.is_empty() {
+            return Err(Failure::new(Code::Proof, "the proof's pods are gone")
+                .because("somebody else deleted them"));
+        }
+        let nodes = pods::nodes(&kubernetes, group).await?;
+        let used: Vec<(String, String)> = nodes
+            .into_iter()
+            .filter(|node| {
+                pods.iter()
+                    .any(|pod| pod["spec"]["nodeName"] == node.name.as_str())
+            })
+            .map(|node| (node.name, node.vm))
+            .collect();
+        let names: Vec<&str> = used.iter().map(|(node, _)| node.as_str()).collect();
+        let note = names.join(", ");
+        self.trial.progress().nodes = used;
+        Ok(Finding::Done(note))
+    }
+
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let kubernetes = world.kubernetes().await?;
+        let group = &self.trial.daemon.group;
+        let selector = format!("{}={group}", pods::LABEL);
+        kubernetes
+            .delete(
+                hands,
+                &[
+                    "pods",
+                    "-n",
+                    pods::NAMESPACE,
+                    "-l",
+                    &selector,
+                    "--grace-period=0",
+                    "--force",
+                ],
+            )
+            .await?;
+        let vms = super::vms(world, &self.trial.daemon).await?;
+        // A group that is full cannot grow: then it is proven that its agents run pods.
+        let full = vms.len() >= self.trial.daemon.max as usize;
+        let busy = if full {
+            Default::default()
+        } else {
+            vms.clone()
+        };
+        let list = pods::make(&self.trial, &busy)?;
+        {
+            let mut progress = self.trial.progress();
+            progress.vms_before = vms;
+            progress.started = true;
+        }
+        kubernetes.apply(hands, &list).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::{Fake, world};
+
+    #[tokio::test]
+    async fn a_proof_that_stands_is_kept_unless_asked_for_again() {
+        let fake = Fake::new().says("get configmap", r#"{"data":{"k3s-agents-1":"f00"}}"#);
+        let world = world(&[("k3s-cp-1", &fake)]);
+        let step = |again| ScaleUp::new(&super::super::trial(again), Vec::new());
+        assert!(matches!(
+            step(false).check(&world).await.unwrap(),
+            Finding::Done(_)
+        ));
+        assert!(matches!(
+            step(true).check(&world).await.unwrap(),
+            Finding::Differs(_)
+        ));
+    }
+
+    #[tokio::test]
+    async fn running_pods_tell_their_nodes() {
+        let fake = Fake::new()
+            .says("get pods", r#"{"items":[{"metadata":{},"spec":{"nodeName":"a-1-ff"},"status":{"conditions":[{"type":"Ready","status":"True"}]}}]}"#)
+            .says("get nodes", r#"{"items":[{"metadata":{"name":"a-1-ff","labels":{"slicer/hostname":"a-1"}}},{"metadata":{"name":"a-2-ff","labels":{"slicer/hostname":"a-2"}}}]}"#);
+        let trial = super::super::trial(true);
+        trial.progress().started = true;
+        let step = ScaleUp::new(&trial, Vec::new());
+        let found = step.check(&world(&[("k3s-cp-1", &fake)])).await.unwrap();
+        assert_eq!(found, Finding::Done("a-1-ff".into()));
+        assert_eq!(
+            trial.progress().nodes,
+            [("a-1-ff".to_owned(), "a-1".to_owned())]
+        );
+    }
+}

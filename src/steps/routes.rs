@@ -1,0 +1,168 @@
+//! The host has a route to the VMs of every other host, put back within seconds when it is lost.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use super::file::File;
+use super::unit::Unit;
+use crate::failure::{Code, Failure, Result};
+use crate::generate::{self, ROUTES_SCRIPT, ROUTES_UNIT, Route};
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::plan::Host;
+use crate::remote::{Look, Machine, Script};
+use crate::world::World;
+
+pub(super) struct Routes {
+    host: String,
+}
+
+pub(super) fn id(host: &str) -> StepId {
+    StepId::new("routes", host)
+}
+
+impl Routes {
+    pub(super) fn new(host: &Host) -> Self {
+        Self {
+            host: host.name.clone(),
+        }
+    }
+
+    fn table(&self, world: &World) -> File {
+        File {
+            path: format!("/etc/slicer-k3s/routes.d/{}", world.plan.cluster),
+            mode: "0644",
+            content: generate::route_table(&generate::routes(&world.plan, &self.host)),
+        }
+    }
+}
+
+fn script() -> Result<File> {
+    Ok(File {
+        path: ROUTES_SCRIPT.into(),
+        mode: "0755",
+        content: generate::routes_script()?,
+    })
+}
+
+fn unit() -> Result<File> {
+    Ok(File {
+        path: format!("/etc/systemd/system/{ROUTES_UNIT}"),
+        mode: "0644",
+        content: generate::routes_unit()?,
+    })
+}
+
+/// The first route that the kernel does not have; a route of another gateway is as good as none.
+async fn missing(machine: &Machine, routes: Vec<Route>) -> Result<Option<Route>> {
+    let output = machine.look(&Look::Routes).await?;
+    let table: Vec<Value> = serde_json::from_str(&output.stdout).map_err(|error| {
+        Failure::new(
+            Code::Route,
+            format!("cannot read the routes of {}", machine.name()),
+        )
+        .because(error)
+    })?;
+    Ok(routes.into_iter().find(|route| {
+        !table.iter().any(|entry| {
+            entry["dst"] == route.cidr.to_string() && entry["gateway"] == route.via.to_string()
+        })
+    }))
+}
+
+#[async_trait]
+impl Step for Routes {
+    fn id(&self) -> StepId {
+        id(&self.host)
+    }
+
+    fn title(&self) -> String {
+        format!("Keep routes from {} to the other hosts' VMs", self.host)
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        // Slicer's installer restarts networkd, which drops routes.
+        vec![
+            super::slicer_installed::id(&self.host),
+            super::forwarding::id(&self.host),
+        ]
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+
+    fn hint(&self) -> String {
+        format!("on {}: sudo journalctl -u {ROUTES_UNIT} -n 20", self.host)
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let host = world.host(&self.host)?;
+        let routes = generate::routes(&world.plan, &self.host);
+        for file in [unit()?, script()?, self.table(world)] {
+            if let Some(why) = file.differs(host).await? {
+                return Ok(Finding::Differs(why));
+            }
+        }
+        let unit = Unit::look(host, ROUTES_UNIT).await?;
+        if !unit.runs() || !unit.enabled() {
+            return Ok(Finding::differs(format!("{ROUTES_UNIT} does not run")));
+        }
+        let count = routes.len();
+        Ok(match missing(host, routes).await? {
+            Some(route) => {
+                Finding::differs(format!("no route to {} via {}", route.cidr, route.via))
+            }
+            None => Finding::Done(format!("{count} kept")),
+        })
+    }
+
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let host = world.host(&self.host)?;
+        let unit = unit()?;
+        let keep = Script::new(
+            "u={}; if [ -f \"$u\" ] && ! grep -q 'Written by slicer-k3s' \"$u\"; then cp -p \"$u\" \"$u.before-slicer-k3s\"; fi",
+            &[&unit.path],
+        );
+        host.must(hands, "keeping the hand-made routes unit", &keep)
+            .await?;
+        for file in [script()?, self.table(world), unit] {
+            file.write(host, hands).await?;
+        }
+        let start = Script::new(
+            "set -e; systemctl daemon-reload; systemctl -q enable {}; systemctl restart {}",
+            &[ROUTES_UNIT, ROUTES_UNIT],
+        );
+        host.must(hands, "starting the routes unit", &start)
+            .await
+            .map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::{Fake, machine, plan};
+
+    #[tokio::test]
+    async fn a_route_through_another_gateway_is_missing() {
+        let wanted = generate::routes(&plan(), "n100");
+        for (table, found) in [
+            (
+                r#"[{"dst":"192.168.138.0/24","gateway":"192.168.1.12","dev":"eth0"}]"#,
+                true,
+            ),
+            (
+                r#"[{"dst":"192.168.138.0/24","gateway":"192.168.1.99","dev":"eth0"}]"#,
+                false,
+            ),
+            (r#"[{"dst":"192.168.138.0/24","dev":"br0"}]"#, false),
+            ("[]", false),
+        ] {
+            let host = machine("n100", Fake::new().says("route show", table));
+            let missing = missing(&host, wanted.clone()).await.unwrap();
+            assert_eq!(missing.is_none(), found, "{table}");
+        }
+    }
+}

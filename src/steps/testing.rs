@@ -1,0 +1,192 @@
+//! A plan and a fleet for the tests of steps: machines that answer from a table and remember what they were told.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::failure::{Code, Failure, Result};
+use crate::plan::{Arch, Autoscaler, Daemon, Host, K3s, Plan, Role, Server};
+use crate::remote::{Machine, Output, Remote, Stream, Sudo};
+use crate::secret::Secret;
+use crate::state::Secrets;
+use crate::world::World;
+
+/// A machine that answers by the first entry whose text is part of the command, else with nothing and status 0.
+#[derive(Clone, Default)]
+pub(crate) struct Fake {
+    table: Arc<Mutex<Vec<(String, Output)>>>,
+    told: Arc<Mutex<Vec<(String, String)>>>,
+}
+
+impl Fake {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Commands that contain `part` print `stdout`.
+    pub(crate) fn says(self, part: &str, stdout: &str) -> Self {
+        self.answers(part, 0, stdout)
+    }
+
+    /// Commands that contain `part` end with `status` and print `stdout`.
+    pub(crate) fn answers(self, part: &str, status: i32, stdout: &str) -> Self {
+        let output = Output {
+            status,
+            stdout: stdout.to_owned(),
+            stderr: String::new(),
+        };
+        self.table.lock().unwrap().push((part.to_owned(), output));
+        self
+    }
+
+    /// Every command with its stdin, in order.
+    pub(crate) fn told(&self) -> Vec<(String, String)> {
+        self.told.lock().unwrap().clone()
+    }
+
+    /// Whether a command contained `part`.
+    pub(crate) fn was_told(&self, part: &str) -> bool {
+        self.told()
+            .iter()
+            .any(|(command, _)| command.contains(part))
+    }
+}
+
+#[async_trait]
+impl Remote for Fake {
+    async fn exec(&self, command: &str, stdin: &[u8], _: Duration) -> Result<Output> {
+        let stdin = String::from_utf8_lossy(stdin).into_owned();
+        self.told.lock().unwrap().push((command.to_owned(), stdin));
+        let table = self.table.lock().unwrap();
+        let entry = table.iter().find(|(part, _)| command.contains(part));
+        Ok(entry.map_or(
+            Output {
+                status: 0,
+                stdout: String::new(),
+                stderr: String::new(),
+            },
+            |(_, output)| output.clone(),
+        ))
+    }
+
+    async fn attach(&self, _: &str, _: bool) -> Result<i32> {
+        Ok(0)
+    }
+
+    async fn forward(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {
+        Err(Failure::new(
+            Code::SshUnreachable,
+            format!("nobody at {host}:{port}"),
+        ))
+    }
+}
+
+pub(crate) fn machine(name: &str, fake: Fake) -> Machine {
+    Machine::new(name, Box::new(fake), Sudo::Root)
+}
+
+/// A world whose hosts and servers are these.
+pub(crate) fn world(machines: &[(&str, &Fake)]) -> World {
+    let plan = plan();
+    let make = |name: &str, fake: &Fake| Arc::new(machine(name, fake.clone()));
+    let hosts: HashMap<_, _> = machines
+        .iter()
+        .filter(|(name, _)| plan.host(name).is_some())
+        .map(|(name, fake)| ((*name).to_owned(), make(name, fake)))
+        .collect();
+    let world = World::new(plan, secrets(), hosts);
+    for (name, fake) in machines {
+        if world.plan.servers.iter().any(|server| server.name == *name) {
+            world.put_server(name, make(name, fake));
+        }
+    }
+    world
+}
+
+pub(crate) fn secrets() -> Secrets {
+    Secrets {
+        server_token: Secret::new("5e7ve7"),
+        agent_token: Secret::new("a9e47"),
+        ssh_private_key: Secret::new("PRIVATE"),
+        ssh_public_key: "ssh-ed25519 AAAA cluster".into(),
+    }
+}
+
+fn host(name: &str, last: u8) -> Host {
+    Host {
+        name: name.into(),
+        lan_address: [192, 168, 1, last].into(),
+        arch: Arch::X86_64,
+        licence_file: Some("/home/alex/.slicer/LICENSE".into()),
+        slicer_installed: true,
+    }
+}
+
+fn daemon(group: &str, host: &str, role: Role, third: u8, port: u16) -> Daemon {
+    let servers = role == Role::ControlPlane;
+    Daemon {
+        group: group.into(),
+        host: host.into(),
+        role,
+        cidr: format!("192.168.{third}.0/24").parse().unwrap(),
+        api_bind: if servers {
+            [127, 0, 0, 1]
+        } else {
+            [0, 0, 0, 0]
+        }
+        .into(),
+        api_port: port,
+        tap_prefix: format!("t{third}x"),
+        count: if servers { 3 } else { 0 },
+        cpu: 2,
+        ram_gb: 4,
+        storage_gb: 25,
+        image: "ghcr.io/openfaasltd/slicer-systemd:6.1.90-x86_64-latest".into(),
+        min: 0,
+        max: 4,
+    }
+}
+
+/// Three servers on n100, workers on ryzen and on n100 itself.
+pub(crate) fn plan() -> Plan {
+    Plan {
+        cluster: "home".into(),
+        hosts: vec![host("n100", 11), host("ryzen", 12)],
+        daemons: vec![
+            daemon("k3s-cp", "n100", Role::ControlPlane, 137, 8080),
+            daemon("k3s-agents-1", "ryzen", Role::Workers, 138, 8081),
+            daemon("k3s-agents-2", "n100", Role::Workers, 139, 8082),
+        ],
+        servers: (1_u8..=3)
+            .map(|n| Server {
+                name: format!("k3s-cp-{n}"),
+                group: "k3s-cp".into(),
+                host: "n100".into(),
+                address: [192, 168, 137, n + 1].into(),
+            })
+            .collect(),
+        k3s: K3s {
+            version: "v1.34.4+k3s1".into(),
+            cluster_cidr: "10.42.0.0/16".parse().unwrap(),
+            service_cidr: "10.43.0.0/16".parse().unwrap(),
+            disable: vec!["traefik".into(), "servicelb".into()],
+            tls_san: vec!["k3s.example".into()],
+            taint: false,
+            extra: serde_json::Map::new(),
+        },
+        autoscaler: Autoscaler {
+            chart_repo: "https://kubernetes.github.io/autoscaler".into(),
+            chart_version: "9.52.2".into(),
+            image: "ghcr.io/openfaasltd/cluster-autoscaler-slicer".into(),
+            tag: "latest".into(),
+            expander: "random".into(),
+            args: serde_json::Map::new(),
+            values: serde_json::Map::new(),
+        },
+        ssh_keys: vec!["ssh-ed25519 BBBB alex".into()],
+        absent: Vec::new(),
+        reasons: Vec::new(),
+    }
+}

@@ -1,0 +1,77 @@
+//! The state of a systemd unit.
+
+use crate::failure::Result;
+use crate::remote::{Look, Machine};
+
+/// What `systemctl show` tells.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Unit {
+    /// `active`, `activating`, `inactive`, `failed`.
+    pub(super) active: String,
+    /// `running`, `auto-restart`, `dead`, ….
+    pub(super) sub: String,
+    /// `enabled`, `disabled`; empty where there is no such unit.
+    pub(super) file: String,
+    /// How often systemd restarted it by itself.
+    pub(super) restarts: u32,
+}
+
+impl Unit {
+    /// Asks.
+    pub(super) async fn look(machine: &Machine, unit: &str) -> Result<Self> {
+        let output = machine.look(&Look::Unit(unit.to_owned())).await?;
+        Ok(Self::read(&output.stdout))
+    }
+
+    fn read(text: &str) -> Self {
+        let mut unit = Self::default();
+        for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
+            match key {
+                "ActiveState" => value.clone_into(&mut unit.active),
+                "SubState" => value.clone_into(&mut unit.sub),
+                "UnitFileState" => value.clone_into(&mut unit.file),
+                "NRestarts" => unit.restarts = value.parse().unwrap_or(0),
+                _ => {}
+            }
+        }
+        unit
+    }
+
+    /// Runs, as far as systemd knows.
+    pub(super) fn runs(&self) -> bool {
+        self.active == "active" && self.sub == "running"
+    }
+
+    /// Starts at boot.
+    pub(super) fn enabled(&self) -> bool {
+        self.file.starts_with("enabled")
+    }
+
+    /// Ends again and again.
+    pub(super) fn keeps_failing(&self) -> bool {
+        self.restarts >= 2 || self.active == "failed"
+    }
+}
+
+/// The last line that a unit logged.
+pub(super) async fn last_words(machine: &Machine, unit: &str) -> Result<String> {
+    let look = Look::Journal {
+        unit: unit.to_owned(),
+        lines: 20,
+    };
+    Ok(machine.look(&look).await?.last_words().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systemctl_show_is_read() {
+        let unit = Unit::read(
+            "ActiveState=activating\nSubState=auto-restart\nUnitFileState=enabled\nNRestarts=3\n",
+        );
+        assert!(!unit.runs() && unit.enabled() && unit.keeps_failing());
+        assert!(!Unit::read("ActiveState=inactive\nUnitFileState=\n").enabled());
+    }
+}
