@@ -117,7 +117,19 @@ mod tests {
             &[group("k3s-agents-1", "a;b#c\"d\\e")],
         )
         .unwrap();
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        [global]
+        k3s-url="https://192.168.137.2:6443"
+        k3s-token="K10ab::node:cd"
+        default-min-size="0"
+        default-max-size="10"
+
+        [nodegroup "k3s-agents-1"]
+        slicer-url="http://192.168.138.1:8081"
+        slicer-token="a;b#c\"d\\e"
+        min-size="0"
+        max-size="4"
+        "#);
     }
 
     #[test]

@@ -109,7 +109,34 @@ mod tests {
     fn a_control_plane_has_keys_and_a_fixed_count() {
         let plan = plan();
         insta::assert_snapshot!(
-            host_yaml(&plan, &plan.daemons[0], "ssh-ed25519 AAAA cluster").unwrap(), @"");
+            host_yaml(&plan, &plan.daemons[0], "ssh-ed25519 AAAA cluster").unwrap(), @r#"
+        config:
+          host_groups:
+          - name: k3s-cp
+            storage: image
+            storage_size: 25G
+            count: 3
+            vcpu: 2
+            ram_gb: 4
+            network:
+              mode: bridge
+              bridge: brk3s-cp0
+              tap_prefix: t137x
+              gateway: 192.168.137.1/24
+          image: ghcr.io/openfaasltd/slicer-systemd:6.1.90-x86_64-latest
+          hypervisor: firecracker
+          ssh_keys:
+          - ssh-ed25519 AAAA cluster
+          - ssh-ed25519 BBBB alex
+          graceful_shutdown: true
+          api:
+            port: 8080
+            bind_address: "127.0.0.1"
+            auth:
+              enabled: true
+          ssh:
+            port: 0
+        "#);
     }
 
     #[test]

@@ -47,7 +47,27 @@ mod tests {
     #[test]
     fn the_unit_names_everything_by_absolute_path() {
         let plan = plan();
-        insta::assert_snapshot!(unit(&plan, &plan.daemons[0]).unwrap(), @"");
+        insta::assert_snapshot!(unit(&plan, &plan.daemons[0]).unwrap(), @r#"
+        # Written by slicer-k3s for cluster home.
+        [Unit]
+        Description=Slicer daemon of host group k3s-cp
+        Wants=network-online.target
+        After=network-online.target containerd.service
+        StartLimitIntervalSec=0
+
+        [Service]
+        Type=simple
+        WorkingDirectory=/var/lib/slicer-k3s/home/k3s-cp
+        ExecStart=/usr/local/bin/slicer up ./k3s-cp.yaml --license-file "/home/alex/.slicer/LICENSE"
+        Restart=always
+        RestartSec=5s
+        KillMode=mixed
+        # VMs are shut down gracefully, which takes up to two minutes.
+        TimeoutStopSec=180
+
+        [Install]
+        WantedBy=multi-user.target
+        "#);
     }
 
     #[test]

@@ -99,13 +99,43 @@ mod tests {
     #[test]
     fn the_first_server_starts_the_cluster_and_the_others_join_it() {
         let plan = plan();
-        insta::assert_snapshot!(config(&plan, &plan.servers[0], &secrets()).unwrap(), @"");
+        insta::assert_snapshot!(config(&plan, &plan.servers[0], &secrets()).unwrap(), @r#"
+        cluster-init: true
+        token: 5e7ve7
+        agent-token: a9e47
+        node-ip: "192.168.137.2"
+        tls-san:
+        - "192.168.137.2"
+        - "192.168.137.3"
+        - "192.168.137.4"
+        - k3s.example
+        write-kubeconfig-mode: "0600"
+        secrets-encryption: true
+        cluster-cidr: 10.42.0.0/16
+        service-cidr: 10.43.0.0/16
+        disable:
+        - traefik
+        - servicelb
+        "#);
         let second = config(&plan, &plan.servers[1], &secrets()).unwrap();
         assert!(
             second.contains("server: https://192.168.137.2:6443"),
             "{second}"
         );
         assert!(!second.contains("cluster-init"));
+    }
+
+    /// Random hex may look like a number, and k3s would read another token.
+    #[test]
+    fn a_token_that_looks_like_a_number_stays_text() {
+        let plan = plan();
+        for token in ["12345678", "123e4567", "0x12", "0123", "1e5"] {
+            let mut secrets = secrets();
+            secrets.server_token = crate::secret::Secret::new(token);
+            let text = config(&plan, &plan.servers[0], &secrets).unwrap();
+            let quoted = [format!("token: \"{token}\""), format!("token: '{token}'")];
+            assert!(quoted.iter().any(|q| text.contains(q)), "{text}");
+        }
     }
 
     #[test]
