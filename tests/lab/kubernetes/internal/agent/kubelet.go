@@ -59,9 +59,9 @@ func kubeletArguments(n *config.Node, cluster config.Critical) ([]string, error)
 		"--node-ip=" + n.IP.String(),
 		"--root-dir=/var/lib/kubelet",
 	}
-	if len(n.Labels) > 0 {
-		args = append(args, "--node-labels="+strings.Join(n.Labels, ","))
-	}
+	// The cloud controller of the original would set these two.
+	args = append(args, "--provider-id=k3s://"+n.Name)
+	args = append(args, "--node-labels="+strings.Join(append([]string{"node.kubernetes.io/instance-type=k3s"}, n.Labels...), ","))
 	if len(n.Taints) > 0 {
 		args = append(args, "--register-with-taints="+strings.Join(n.Taints, ","))
 	}

@@ -20,6 +20,9 @@ import (
 
 const dialLimit = 5 * time.Second
 
+// A server that vanishes without a word must not hold on to connections for a quarter of an hour.
+var dialer = net.Dialer{Timeout: dialLimit, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}
+
 // Balancer passes connections on to the first server that takes them.
 type Balancer struct {
 	path    string
@@ -135,7 +138,7 @@ func (b *Balancer) dial() (net.Conn, string, error) {
 	b.mutex.Unlock()
 	var last error
 	for _, server := range servers {
-		connection, err := net.DialTimeout("tcp", server, dialLimit)
+		connection, err := dialer.Dial("tcp", server)
 		if err == nil {
 			return connection, server, nil
 		}

@@ -29,12 +29,8 @@ func serve(args []string) int {
 		return fatal(err)
 	}
 	logrus.Infof("Starting k3s %s (%s)", version.Version, version.Commit)
-	return supervise(func(ctx context.Context, children *process.Group) (func(), <-chan struct{}, error) {
-		member, err := server.Run(ctx, settings, children)
-		if member == nil {
-			return nil, nil, err
-		}
-		return member.Stop, member.Ended(), err
+	return supervise(func(ctx context.Context, children *process.Group) (func(), error) {
+		return server.Run(ctx, settings, children)
 	})
 }
 
@@ -48,34 +44,30 @@ func runAgent(args []string) int {
 		return fatal(err)
 	}
 	logrus.Infof("Starting k3s agent %s (%s)", version.Version, version.Commit)
-	return supervise(func(ctx context.Context, children *process.Group) (func(), <-chan struct{}, error) {
-		return nil, nil, agent.Agent(ctx, settings, children)
+	return supervise(func(ctx context.Context, children *process.Group) (func(), error) {
+		return func() {}, agent.Agent(ctx, settings, children)
 	})
 }
 
 // supervise runs a node until it is told to end or a part of it fails; systemd then starts all of it again.
-func supervise(start func(context.Context, *process.Group) (func(), <-chan struct{}, error)) int {
+func supervise(start func(context.Context, *process.Group) (cleanup func(), err error)) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	if err := writableCgroups(); err != nil {
 		logrus.Warnf("cgroups stay read-only: %v", err)
 	}
 	children := process.NewGroup()
-	cleanup, ended, err := start(ctx, children)
+	cleanup, err := start(ctx, children)
 	if err == nil {
 		select {
 		case <-ctx.Done():
 		case err = <-children.Failed:
-		case <-ended:
-			err = fmt.Errorf("etcd stopped")
 		}
 	}
 	interrupted := ctx.Err() != nil
 	stop()
 	children.Stop()
-	if cleanup != nil {
-		cleanup()
-	}
+	cleanup()
 	if err != nil && !interrupted {
 		return fatal(err)
 	}

@@ -141,6 +141,8 @@ func Connect(tlsDir string, endpoints ...string) (*clientv3.Client, error) {
 
 // WaitVoter returns once this member has a vote and answers.
 func (m *Member) WaitVoter(ctx context.Context) error {
+	ticker := time.NewTicker(testEvery)
+	defer ticker.Stop()
 	for {
 		err := m.Test(ctx)
 		if err == nil {
@@ -154,17 +156,9 @@ func (m *Member) WaitVoter(ctx context.Context) error {
 			return fmt.Errorf("etcd exited: %w", err)
 		case <-m.server.Server.StopNotify():
 			return m.Gone()
-		case <-time.After(m.pollEvery()):
+		case <-ticker.C:
 		}
 	}
-}
-
-// pollEvery keeps the original's five seconds for a learner; a first member is not a learner and answers in one.
-func (m *Member) pollEvery() time.Duration {
-	if m.server.Server.IsLearner() {
-		return testEvery
-	}
-	return time.Second
 }
 
 // Test says what keeps this member from serving.

@@ -28,45 +28,51 @@ import (
 
 const apiLimit = 5 * time.Minute
 
-// Run brings the server up and returns once it is READY; whatever fails afterwards ends the group of children.
-func Run(ctx context.Context, s *config.Server, children *process.Group) (*etcd.Member, error) {
+// Run brings the server up and returns once it runs; what fails afterwards is told to the group of children. The
+// function that it returns, never nil, ends what is not a child.
+func Run(ctx context.Context, s *config.Server, children *process.Group) (func(), error) {
+	none := func() {}
 	nodePassword, err := agent.Identify(s.Node)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	if err := etcd.BuryRemoved(s.ServerDir("db")); err != nil {
-		return nil, err
+		return none, err
 	}
 	initialized := etcd.Initialized(s.ServerDir("db"))
 	var origin *join.Client
 	if s.URL != "" && !initialized {
 		if origin, err = join.Connect(ctx, s.URL, s.Token, "server"); err != nil {
-			return nil, fmt.Errorf("starting kubernetes: preparing server: %w", err)
+			return none, fmt.Errorf("starting kubernetes: preparing server: %w", err)
 		}
 		if err := fetchBundle(ctx, s, origin); err != nil {
-			return nil, fmt.Errorf("starting kubernetes: preparing server: %w", err)
+			return none, fmt.Errorf("starting kubernetes: preparing server: %w", err)
 		}
 	}
 	secrets, err := loadPasswords(s)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	if err := prepare(s, secrets); err != nil {
-		return nil, fmt.Errorf("starting kubernetes: preparing server: %w", err)
+		return none, fmt.Errorf("starting kubernetes: preparing server: %w", err)
 	}
 	front := &supervisor.Supervisor{Config: s, Passwords: secrets.get, Bootstrap: func() ([]byte, error) { return bundle(s) }}
 	front.Rotate = func(_ context.Context, fresh string) error { return rotate(s, secrets, fresh) }
 	if err := front.Listen(ctx); err != nil {
-		return nil, err
+		return none, err
 	}
 	if err := agent.StartRuntime(ctx, s.Node, children); err != nil {
-		return nil, err
+		return none, err
 	}
 	member, err := startMember(ctx, s, origin)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	front.SetMember(member)
+	go func() {
+		<-member.Ended()
+		children.Failed <- member.Gone()
+	}()
 	keeper := &nodes{member: member}
 	clientReady := make(chan struct{})
 	// The ticker starts with etcd, not with the API server: its phase is part of what a join costs.
@@ -78,24 +84,24 @@ func Run(ctx context.Context, s *config.Server, children *process.Group) (*etcd.
 		}
 	})
 	if err := member.WaitVoter(ctx); err != nil {
-		return member, err
+		return member.Stop, err
 	}
 	client, err := startControlPlane(ctx, s, children)
 	if err != nil {
-		return member, err
+		return member.Stop, err
 	}
 	keeper.client = client
 	close(clientReady)
 	front.SetClient(client)
 	if err := startControllers(ctx, s, client, keeper, children); err != nil {
-		return member, err
+		return member.Stop, err
 	}
 	front.SetReady()
 	if err := notify.Ready(); err != nil {
 		logrus.Warnf("systemd not notified: %v", err)
 	}
 	logrus.Info("k3s is up and running")
-	return member, startAgent(ctx, s, secrets, nodePassword, children)
+	return member.Stop, startAgent(ctx, s, secrets, nodePassword, children)
 }
 
 // startMember starts etcd: again, newly, or as one more member of the cluster behind origin.
