@@ -125,6 +125,23 @@ impl Event {
     }
 }
 
+impl Event {
+    /// The run is over.
+    pub fn run_ended(outcomes: impl IntoIterator<Item = Outcome>, took: Duration) -> Self {
+        let [mut changed, mut kept, mut would, mut failed, mut skipped] = [0; 5];
+        for outcome in outcomes {
+            *match outcome {
+                Outcome::Changed => &mut changed,
+                Outcome::Kept => &mut kept,
+                Outcome::Would => &mut would,
+                Outcome::Failed => &mut failed,
+                Outcome::Skipped => &mut skipped,
+            } += 1;
+        }
+        Self::RunEnded { changed, kept, would, failed, skipped, seconds: took.as_secs_f64() }
+    }
+}
+
 /// Where events go; a report listens at the other end.
 #[derive(Clone)]
 pub struct Events(mpsc::UnboundedSender<Event>);

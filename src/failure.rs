@@ -59,6 +59,8 @@ pub enum Code {
     Locked,
     /// The person stopped the run.
     Interrupted,
+    /// The system stopped the run.
+    Terminated,
 }
 
 impl Code {
@@ -91,6 +93,7 @@ impl Code {
             Self::LocalFile => "local-file",
             Self::Locked => "locked",
             Self::Interrupted => "interrupted",
+            Self::Terminated => "terminated",
         }
     }
 
@@ -112,6 +115,7 @@ impl Code {
                 | Self::LocalFile
                 | Self::Locked
                 | Self::Interrupted
+                | Self::Terminated
         )
     }
 
@@ -120,6 +124,7 @@ impl Code {
         match self {
             Self::Config | Self::PlanConflict => 2,
             Self::Interrupted => 130,
+            Self::Terminated => 143,
             _ => 1,
         }
     }

@@ -9,6 +9,7 @@ pub mod config;
 pub mod event;
 pub mod failure;
 pub mod files;
+pub mod fleet;
 pub mod generate;
 pub mod k3s;
 pub mod kubeconfig;

@@ -1,6 +1,60 @@
-use crate::cli::Cli;
-use crate::failure::Failure;
-/// x
-pub async fn run(_cli: Cli) -> Result<u8, Vec<Failure>> {
-    Ok(0)
+//! One file a command: resolve → steps → run → last words.
+
+mod context;
+mod init;
+mod kubectl;
+mod last_words;
+mod prove;
+mod token;
+
+use clap::CommandFactory as _;
+
+use crate::cli::{Cli, Command};
+use crate::failure::{Code, Failure};
+
+pub(crate) use context::Context;
+
+/// Runs the command; its exit code, or everything that went wrong before it could begin.
+pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
+    let Cli { command, global } = cli;
+    let work = async {
+        match command {
+            Command::Init(options) => init::run(&global, options).await,
+            Command::Prove(options) => prove::run(&global, options).await,
+            Command::Kubectl(options) => return kubectl::run(&global, options).await,
+            Command::Token(options) => token::run(&global, &options),
+            Command::Completions { shell } => {
+                let mut command = Cli::command();
+                clap_complete::generate(shell, &mut command, "slicer-k3s", &mut std::io::stdout());
+                Ok(0)
+            }
+        }
+    };
+    tokio::select! {
+        result = work => result,
+        failure = interrupted() => Err(vec![failure]),
+    }
+}
+
+/// Ends when the person or the system asks to stop.
+async fn interrupted() -> Failure {
+    let stopped = |code| {
+        Failure::new(code, "stopped")
+            .because("asked to; what is done stays done")
+            .hint("run the same command again: it goes on from here")
+    };
+    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+    {
+        Ok(stream) => stream,
+        Err(_) => std::future::pending().await,
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => stopped(Code::Interrupted),
+        _ = terminate.recv() => stopped(Code::Terminated),
+    }
+}
+
+/// One failure as a list of one.
+fn one(failure: Failure) -> Vec<Failure> {
+    vec![failure]
 }

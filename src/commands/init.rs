@@ -1,0 +1,160 @@
+//! `slicer-k3s init`: from bare hosts to a proven autoscaler.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Instant;
+
+use super::{context, last_words, one};
+use crate::cli::{Global, Init};
+use crate::event::{Event, Events, Outcome};
+use crate::failure::{Code, Failure, Result};
+use crate::fleet::{self, Fleet};
+use crate::pipeline::{self, Ended, Mode};
+use crate::plan::{self, Plan};
+use crate::remote::Look;
+use crate::state::State;
+use crate::steps;
+use crate::world::World;
+use crate::{config::Config, kubeconfig, report};
+
+/// Exit code of `--dry-run` where something would change.
+const WOULD_CHANGE: u8 = 3;
+
+/// Runs it.
+pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failure>> {
+    let started = Instant::now();
+    let config = context::load(global)?;
+    let directory = State::directory(&config.name).map_err(one)?;
+    let lock = State::lock(&directory).map_err(one)?;
+    let mut state = match State::open(&directory).map_err(one)? {
+        Some(state) => state,
+        None => State::fresh(&config.name).map_err(one)?,
+    };
+    let fleet = fleet::connect(&config, global, &[]).await?;
+    let facts = fleet::survey(&fleet).await?;
+    let version = k3s_version(&config, &state, &fleet).await.map_err(one)?;
+    let absent: Vec<(String, String)> =
+        fleet.absent.iter().map(|(name, failure)| (name.clone(), failure.to_string())).collect();
+    let plan = plan::decide(&config, &state.decisions, &facts, &absent, &version)?;
+    let new = state.last_plan.as_ref() != Some(&plan);
+    if new {
+        report::say(&plan::render(&plan));
+    }
+    let mode = if options.dry_run { Mode::Look } else { Mode::Apply };
+    if mode == Mode::Apply {
+        if new {
+            consent(&options).map_err(one)?;
+        }
+        state.decisions = plan.decisions();
+        state.last_plan = Some(plan.clone());
+        state.save(&directory).map_err(one)?;
+    }
+
+    let steps = steps::init(&plan, &steps::Options {
+        install_slicer: options.install_slicer,
+        accept_slicer_licence: options.accept_slicer_licence,
+        allow_outage: options.allow_outage,
+        prove: (!options.skip_proof && !options.dry_run).then_some(1),
+        kubeconfig: State::kubeconfig(&directory),
+        workstation_route: options.workstation_route,
+    });
+    let (events, listening) = Events::channel();
+    let report = report::listen(global.output, listening);
+    events.send(Event::RunStarted {
+        version: crate::event::VERSION,
+        cluster: plan.cluster.clone(),
+        command: "init".to_owned(),
+        steps: steps.len(),
+    });
+    let world = World::new(plan, state.secrets.clone(), fleet.machines);
+    let ended = pipeline::run(&steps, mode, &world, &events).await;
+    events.send(Event::run_ended(ended.iter().map(|step| step.outcome), started.elapsed()));
+    drop(events);
+    let _ = report.await;
+    drop(lock);
+
+    let mut failures: Vec<Failure> = ended.iter().filter_map(|step| step.failure.clone()).collect();
+    failures.extend(fleet.absent.into_iter().map(|(_, failure)| failure));
+    let code = finish(&options, &world.plan, &directory, &ended).map_err(one)?;
+    if failures.is_empty() {
+        if mode == Mode::Apply {
+            report::say(&last_words::after_init(&world.plan, &directory, &ended));
+        }
+        Ok(code)
+    } else {
+        Err(failures)
+    }
+}
+
+/// The version decided once, else the one asked for, else the channel's, resolved on a host.
+async fn k3s_version(config: &Config, state: &State, fleet: &Fleet) -> Result<String> {
+    if let Some(version) = &config.k3s.version {
+        return Ok(version.clone());
+    }
+    if let Some(version) = &state.decisions.k3s_version {
+        return Ok(version.clone());
+    }
+    let mut last = Failure::new(Code::SshUnreachable, "no host of the control plane answers")
+        .hint("switch it on, or check its address in cluster.toml");
+    for host in &config.control_plane.hosts {
+        let Some(machine) = fleet.machines.get(host) else { continue };
+        let output = machine.look(&Look::Channel(config.k3s.channel.clone())).await?;
+        match crate::k3s::version_of(output.stdout.trim()) {
+            Some(version) => return Ok(version),
+            None => {
+                last = Failure::new(
+                    Code::K3sInstall,
+                    format!("{host} cannot resolve the k3s channel {}", config.k3s.channel),
+                )
+                .because(output.last_words())
+                .hint("check the host's Internet access, or set k3s.version in cluster.toml");
+            }
+        }
+    }
+    Err(last)
+}
+
+/// Asks once on a terminal; without one, only `--yes` will do.
+fn consent(options: &Init) -> Result<()> {
+    if options.yes {
+        return Ok(());
+    }
+    let declined = Failure::new(Code::Declined, "nothing was changed");
+    if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+        return Err(declined
+            .because("there is no terminal to ask on")
+            .hint("read the plan above and run again with --yes"));
+    }
+    let _ = write!(std::io::stderr(), "Make it so? [y/N] ");
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
+        return Ok(());
+    }
+    Err(declined.hint("change cluster.toml and run again"))
+}
+
+/// What follows the steps on this workstation; the exit code.
+fn finish(
+    options: &Init,
+    plan: &Plan,
+    directory: &std::path::Path,
+    ended: &[Ended],
+) -> Result<u8> {
+    if options.dry_run {
+        let would = ended.iter().any(|step| step.outcome == Outcome::Would);
+        return Ok(if would { WOULD_CHANGE } else { 0 });
+    }
+    if options.merge {
+        let ours = State::kubeconfig(directory);
+        let text = fs_err::read_to_string(&ours).map_err(|error| {
+            Failure::new(Code::LocalFile, "the cluster's kubeconfig was not written")
+                .because(error)
+        })?;
+        let name = options.context.as_deref().unwrap_or(&plan.cluster);
+        let mut config = kubeconfig::parse(&text, &ours.display().to_string())?;
+        let server = config["clusters"][0]["cluster"]["server"].as_str().unwrap_or_default().to_owned();
+        config = kubeconfig::rename(config, name, &server)?;
+        kubeconfig::merge_into(&kubeconfig::users_file()?, &config)?;
+    }
+    Ok(0)
+}

@@ -1,0 +1,206 @@
+//! `slicer-k3s kubectl …`: the user's kubectl through a tunnel of ours, else the server's own over SSH.
+
+use std::io::IsTerminal as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::{Context, one};
+use crate::cli::{Global, Kubectl};
+use crate::failure::{Code, Failure, Result};
+use crate::kubeconfig;
+use crate::remote::{Script, tunnel};
+use crate::state::State;
+
+/// Exit code of our own failures, since kubectl's are passed on.
+const OURS: u8 = 125;
+
+/// Runs it; kubectl's exit code is ours.
+pub(super) async fn run(global: &Global, options: Kubectl) -> Result<u8, Vec<Failure>> {
+    match passed(global, options).await {
+        Ok(code) => Ok(code),
+        Err(failures) => {
+            crate::report::failures(&failures);
+            Ok(OURS)
+        }
+    }
+}
+
+async fn passed(global: &Global, options: Kubectl) -> Result<u8, Vec<Failure>> {
+    let context = Context::existing(global).await?;
+    let code = match local_kubectl() {
+        Some(kubectl) => here(&context, kubectl, &options.args).await,
+        None => there(&context, &options.args).await,
+    };
+    code.map_err(one)
+}
+
+/// The user's own kubectl, where there is one.
+fn local_kubectl() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join("kubectl")).find(|file| file.is_file())
+}
+
+/// The user's kubectl, pointed at a tunnel that ends on loopback for as long as it runs. Kubernetes' TLS and client
+/// certificate guard that port: whoever else connects to it gets a 401.
+async fn here(context: &Context, kubectl: PathBuf, args: &[String]) -> Result<u8> {
+    let server = context.first_server().await?;
+    let tunnel = tunnel::loopback(server, "127.0.0.1", 6443).await?;
+    let saved = State::kubeconfig(&context.directory);
+    let text = fs_err::read_to_string(&saved).map_err(|error| {
+        Failure::new(Code::LocalFile, "the cluster's kubeconfig is not here")
+            .because(error)
+            .hint("slicer-k3s init writes it")
+    })?;
+    let mut config = kubeconfig::parse(&text, &saved.display().to_string())?;
+    config["clusters"][0]["cluster"]["server"] = json!(format!("https://{}", tunnel.address()));
+    let directory = tempfile::tempdir()
+        .map_err(|error| Failure::new(Code::LocalFile, "no temporary directory").because(error))?;
+    let file = directory.path().join("kubeconfig");
+    crate::files::write_private(&file, crate::yaml::write(&config)?.as_bytes())?;
+    let status = tokio::process::Command::new(kubectl)
+        .args(args)
+        .env("KUBECONFIG", &file)
+        .status()
+        .await
+        .map_err(|error| Failure::new(Code::Command, "cannot run kubectl").because(error))?;
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    Ok(u8::try_from(code).unwrap_or(OURS))
+}
+
+/// The server's kubectl; files named by `-f` travel by stdin.
+async fn there(context: &Context, args: &[String]) -> Result<u8> {
+    let (args, files) = travel(args)?;
+    let server = context.first_server().await?;
+    let words = ["k3s", "kubectl"].into_iter().chain(args.iter().map(String::as_str));
+    let script = Script::words(words);
+    let status = if files.is_empty() {
+        let tty = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        server.attach(script.text(), tty).await?
+    } else {
+        server.attach_with(script.text(), &read_all(&files)?).await?
+    };
+    Ok(u8::try_from(status).unwrap_or(OURS))
+}
+
+/// The files one after the other, as one stream of YAML documents.
+fn read_all(files: &[PathBuf]) -> Result<Vec<u8>> {
+    let mut all = Vec::new();
+    for file in files {
+        let content = fs_err::read(file).map_err(|error| {
+            Failure::new(Code::LocalFile, "cannot read a manifest").because(error)
+        })?;
+        all.extend_from_slice(b"\n---\n");
+        all.extend(content);
+    }
+    Ok(all)
+}
+
+/// What needs files, programs or ports of this workstation cannot run on a server.
+const STAYS: [&str; 6] = ["config", "cp", "edit", "plugin", "port-forward", "proxy"];
+
+/// Flags whose value is a path that only this workstation has.
+const LOCAL_FLAGS: [&str; 6] =
+    ["--kubeconfig", "--kustomize", "-k", "--from-file", "--from-env-file", "--patch-file"];
+
+/// The first word that is neither a flag nor the value of one of kubectl's global flags.
+fn verb(args: &[String]) -> Option<&String> {
+    const WITH_VALUE: [&str; 5] = ["-n", "--namespace", "--context", "-s", "-v"];
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        if WITH_VALUE.contains(&word.as_str()) {
+            words.next();
+        } else if !word.starts_with('-') {
+            return Some(word);
+        }
+    }
+    None
+}
+
+/// Rewrites arguments for the server's kubectl: `-f FILE` becomes `-f -`, its files are named in the second value.
+fn travel(args: &[String]) -> Result<(Vec<String>, Vec<PathBuf>)> {
+    let refuse = |what: &str| {
+        Failure::new(Code::Config, format!("`{what}` needs this workstation's own kubectl"))
+            .because("no kubectl is installed here, so the server's is used over SSH")
+            .hint("install kubectl on this workstation; the tunnel is ours")
+    };
+    let (mut kept, mut files) = (Vec::new(), Vec::new());
+    let own = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
+    let verb = verb(&args[..own]);
+    if let Some(verb) = verb.filter(|verb| STAYS.contains(&verb.as_str())) {
+        return Err(refuse(verb));
+    }
+    // `logs -f` and `rollout … -f`-like booleans: only verbs that read manifests take a file after -f.
+    let follows = verb.is_some_and(|verb| verb == "logs");
+    let mut rest = args[..own].iter();
+    while let Some(arg) = rest.next() {
+        let (flag, joined) = match arg.split_once('=') {
+            Some((flag, value)) => (flag, Some(value.to_owned())),
+            None => (arg.as_str(), None),
+        };
+        if LOCAL_FLAGS.contains(&flag) {
+            return Err(refuse(flag));
+        }
+        if follows || !matches!(flag, "-f" | "--filename") {
+            kept.push(arg.clone());
+            continue;
+        }
+        let file = match joined {
+            Some(file) => file,
+            None => rest.next().cloned().ok_or_else(|| {
+                Failure::new(Code::Config, format!("`{flag}` names no file"))
+                    .hint("give a file, a URL or -")
+            })?,
+        };
+        if file == "-" || file.starts_with("http://") || file.starts_with("https://") {
+            kept.extend([flag.to_owned(), file]);
+        } else if PathBuf::from(&file).is_dir() {
+            return Err(refuse(&format!("{flag} {file}/")));
+        } else {
+            if files.is_empty() {
+                kept.extend([flag.to_owned(), "-".to_owned()]);
+            }
+            files.push(PathBuf::from(file));
+        }
+    }
+    kept.extend_from_slice(&args[own..]);
+    Ok((kept, files))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn files_travel_by_stdin_once() {
+        let (args, files) = travel(&words("apply -f a.yaml --filename=b.yaml -n x")).unwrap();
+        assert_eq!(args, words("apply -f - -n x"));
+        assert_eq!(files, [PathBuf::from("a.yaml"), PathBuf::from("b.yaml")]);
+    }
+
+    #[test]
+    fn following_logs_names_no_file_and_a_command_in_a_pod_is_left_alone() {
+        assert_eq!(travel(&words("logs -f pod/x")).unwrap().0, words("logs -f pod/x"));
+        let exec = words("exec x -- tail -f /log");
+        assert_eq!(travel(&exec).unwrap().0, exec);
+    }
+
+    #[test]
+    fn what_needs_this_workstation_is_refused_by_name() {
+        for (line, name) in [
+            ("port-forward x 80", "port-forward"),
+            ("-n a cp x y", "cp"),
+            ("create secret generic a --from-file=b", "--from-file"),
+            ("apply -k dir", "-k"),
+            ("apply -f /", "-f //"),
+        ] {
+            let failure = travel(&words(line)).unwrap_err();
+            assert!(failure.what.contains(name), "{line}: {}", failure.what);
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What a person wants to know when `init` is done: what exists, where the files are, what to type next.
+
+use std::path::Path;
+
+use crate::event::Outcome;
+use crate::pipeline::Ended;
+use crate::plan::Plan;
+use crate::state::State;
+
+/// The last words of a good run.
+pub(super) fn after_init(plan: &Plan, directory: &Path, ended: &[Ended]) -> String {
+    let changed = ended.iter().filter(|step| step.outcome == Outcome::Changed).count();
+    if changed == 0 {
+        return format!("Nothing to change: {} is as cluster.toml says.", plan.cluster);
+    }
+    let groups: Vec<String> = plan
+        .workers()
+        .map(|daemon| format!("{} on {} (0 to {} VMs)", daemon.group, daemon.host, daemon.max))
+        .collect();
+    let servers: Vec<String> =
+        plan.servers.iter().map(|server| format!("{} {}", server.name, server.address)).collect();
+    let routes: Vec<String> = plan
+        .daemons
+        .iter()
+        .filter(|daemon| plan.servers.iter().any(|server| server.group == daemon.group))
+        .filter_map(|daemon| {
+            let host = plan.host(&daemon.host)?;
+            Some(format!("sudo ip route replace {} via {}", daemon.cidr, host.lan_address))
+        })
+        .collect();
+    format!(
+        "\n{cluster} is up.\n\
+         \x20 servers     {servers}\n\
+         \x20 workers     {groups}\n\
+         \x20 k3s         {version}\n\
+         \x20 kubeconfig  {kubeconfig}\n\
+         \x20 state       {state} (keep a copy: it holds the join tokens)\n\
+         Next:\n\
+         \x20 slicer-k3s kubectl get nodes             no route and no kubectl needed\n\
+         \x20 {route}    for your own kubectl\n\
+         \x20 slicer-k3s prove --pods 3                watch it scale again\n\
+         \x20 another host: add it to cluster.toml and run slicer-k3s init again",
+        cluster = plan.cluster,
+        servers = servers.join(", "),
+        groups = groups.join(", "),
+        version = plan.k3s.version,
+        kubeconfig = State::kubeconfig(directory).display(),
+        state = State::file(directory).display(),
+        route = routes.join("; "),
+    )
+}

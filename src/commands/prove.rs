@@ -1,0 +1,37 @@
+//! `slicer-k3s prove [GROUP …] [--pods N]`: scaling, shown again.
+
+use std::time::Instant;
+
+use super::{Context, one};
+use crate::cli::{Global, Prove};
+use crate::event::{Event, Events};
+use crate::failure::{Code, Failure, Result};
+use crate::pipeline::{self, Mode};
+use crate::{report, steps};
+
+/// Runs it.
+pub(super) async fn run(global: &Global, options: Prove) -> Result<u8, Vec<Failure>> {
+    let started = Instant::now();
+    let context = Context::existing(global).await?;
+    let plan = &context.world.plan;
+    let known: Vec<&str> = plan.workers().map(|daemon| daemon.group.as_str()).collect();
+    if let Some(unknown) = options.groups.iter().find(|group| !known.contains(&group.as_str())) {
+        return Err(one(Failure::new(Code::Config, format!("no worker group is called {unknown}"))
+            .hint(format!("groups: {}", known.join(", ")))));
+    }
+    let steps = steps::proofs(plan, &options.groups, options.pods);
+    let (events, listening) = Events::channel();
+    let report = report::listen(global.output, listening);
+    events.send(Event::RunStarted {
+        version: crate::event::VERSION,
+        cluster: plan.cluster.clone(),
+        command: "prove".to_owned(),
+        steps: steps.len(),
+    });
+    let ended = pipeline::run(&steps, Mode::Apply, &context.world, &events).await;
+    events.send(Event::run_ended(ended.iter().map(|step| step.outcome), started.elapsed()));
+    drop(events);
+    let _ = report.await;
+    let failures: Vec<Failure> = ended.into_iter().filter_map(|step| step.failure).collect();
+    if failures.is_empty() { Ok(0) } else { Err(failures) }
+}

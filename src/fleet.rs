@@ -1,0 +1,83 @@
+//! The hosts of cluster.toml, connected side by side, each as root.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use crate::cli::Global;
+use crate::config::{self, Config};
+use crate::failure::{Failure, Result};
+use crate::plan::HostFacts;
+use crate::remote::ssh::{self, HostTarget, KeyPolicy};
+use crate::remote::{Local, Look, Machine, Remote, sudo};
+
+/// Connected hosts, and those that did not answer.
+pub struct Fleet {
+    /// By name in cluster.toml.
+    pub machines: HashMap<String, Arc<Machine>>,
+    /// Hosts that are off or unreachable, with the reason: the others go on without them.
+    pub absent: Vec<(String, Failure)>,
+}
+
+/// Connects to the hosts named in `wanted`, all where it is empty. A host that does not answer is absent; one that
+/// refuses us (key, host key, sudo) is everybody's failure, since waiting or going on would not mend it.
+pub async fn connect(
+    config: &Config,
+    global: &Global,
+    wanted: &[&str],
+) -> Result<Fleet, Vec<Failure>> {
+    let policy = KeyPolicy { accept_new: global.accept_new_host_keys };
+    let hosts: Vec<&config::Host> = config
+        .hosts
+        .iter()
+        .filter(|host| wanted.is_empty() || wanted.contains(&host.name.as_str()))
+        .collect();
+    let tried = join_all(hosts.iter().map(|host| one(host, &policy))).await;
+    let mut fleet = Fleet { machines: HashMap::new(), absent: Vec::new() };
+    let mut refused = Vec::new();
+    for (host, result) in hosts.into_iter().zip(tried) {
+        match result {
+            Ok(machine) => {
+                fleet.machines.insert(host.name.clone(), Arc::new(machine));
+            }
+            Err(failure) if failure.is_lasting() => refused.push(failure),
+            Err(failure) => fleet.absent.push((host.name.clone(), failure)),
+        }
+    }
+    if refused.is_empty() { Ok(fleet) } else { Err(refused) }
+}
+
+async fn one(host: &config::Host, policy: &KeyPolicy) -> Result<Machine> {
+    let remote: Box<dyn Remote> = match &host.ssh {
+        config::Ssh::Local => Box::new(Local),
+        config::Ssh::Target(target) => ssh::connect_host(&HostTarget {
+            name: host.name.clone(),
+            target: target.clone(),
+            port: host.port,
+            key_file: host.key_file.clone(),
+            jump: host.jump.clone(),
+            host_key: host.host_key.clone(),
+        }, policy)
+        .await?,
+    };
+    let sudo = sudo::find(&host.name, remote.as_ref(), host.sudo_password_file.as_deref()).await?;
+    Ok(Machine::new(&host.name, remote, sudo))
+}
+
+/// Looks at every connected host, side by side.
+pub async fn survey(fleet: &Fleet) -> Result<Vec<HostFacts>, Vec<Failure>> {
+    let looks = fleet.machines.values().map(|machine| async move {
+        let output = machine.look(&Look::Survey).await?;
+        HostFacts::parse(machine.name(), &output.stdout)
+    });
+    let (mut facts, mut failures) = (Vec::new(), Vec::new());
+    for result in join_all(looks).await {
+        match result {
+            Ok(found) => facts.push(found),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    facts.sort_by(|a, b| a.name.cmp(&b.name));
+    if failures.is_empty() { Ok(facts) } else { Err(failures) }
+}
