@@ -20,23 +20,14 @@ pub struct Fleet {
     pub absent: Vec<(String, Failure)>,
 }
 
-/// Connects to the hosts named in `wanted`, all where it is empty. A host that does not answer is absent; one that
+/// Connects to every host. A host that does not answer is absent; one that
 /// refuses us (key, host key, sudo) is everybody's failure, since waiting or going on would not mend it.
-pub async fn connect(
-    config: &Config,
-    global: &Global,
-    wanted: &[&str],
-) -> Result<Fleet, Vec<Failure>> {
+pub async fn connect(config: &Config, global: &Global) -> Result<Fleet, Vec<Failure>> {
     let policy = KeyPolicy { accept_new: global.accept_new_host_keys };
-    let hosts: Vec<&config::Host> = config
-        .hosts
-        .iter()
-        .filter(|host| wanted.is_empty() || wanted.contains(&host.name.as_str()))
-        .collect();
-    let tried = join_all(hosts.iter().map(|host| one(host, &policy))).await;
+    let tried = join_all(config.hosts.iter().map(|host| one(host, &policy))).await;
     let mut fleet = Fleet { machines: HashMap::new(), absent: Vec::new() };
     let mut refused = Vec::new();
-    for (host, result) in hosts.into_iter().zip(tried) {
+    for (host, result) in config.hosts.iter().zip(tried) {
         match result {
             Ok(machine) => {
                 fleet.machines.insert(host.name.clone(), Arc::new(machine));

@@ -1,37 +1,77 @@
-//! What commands on an existing cluster begin with: cluster.toml, state, the last plan, connected hosts.
+//! What commands begin with: cluster.toml, the state directory, connected hosts.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cli::Global;
 use crate::config::{self, Config};
 use crate::failure::{Code, Failure, Result};
-use crate::fleet::{self, Fleet};
+use crate::fleet;
 use crate::plan::Plan;
 use crate::remote::Machine;
 use crate::state::State;
 use crate::world::World;
 
+/// The cluster's state directory and what lies in it.
+pub(crate) struct Home(PathBuf);
+
+impl Home {
+    /// Of the cluster called `name`.
+    pub(crate) fn of(name: &str) -> Result<Self> {
+        State::directory(name).map(Self)
+    }
+
+    /// The directory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Decisions and secrets.
+    pub(crate) fn state_file(&self) -> PathBuf {
+        self.0.join("state.json")
+    }
+
+    /// The cluster's kubeconfig.
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.0.join("kubeconfig")
+    }
+
+    /// The plan of the last run that began to act: what commands on an existing cluster go by.
+    fn plan_file(&self) -> PathBuf {
+        self.0.join("plan.json")
+    }
+
+    /// That plan, where there is one. A file that another version wrote counts as none: `init` writes it anew.
+    pub(crate) fn last_plan(&self) -> Option<Plan> {
+        let text = fs_err::read_to_string(self.plan_file()).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// Keeps a plan.
+    pub(crate) fn keep_plan(&self, plan: &Plan) -> Result<()> {
+        let text = serde_json::to_vec_pretty(plan).map_err(|error| {
+            Failure::new(Code::LocalFile, "cannot write the plan").because(error)
+        })?;
+        crate::files::write_private(&self.plan_file(), &text)
+    }
+}
+
 /// A cluster that `init` made.
 pub(crate) struct Context {
-    /// The state directory.
-    pub(crate) directory: PathBuf,
+    /// Its state directory.
+    pub(crate) home: Home,
     /// Connections and decisions.
     pub(crate) world: World,
 }
 
 impl Context {
-    /// The cluster of cluster.toml, as the last `init` planned it.
+    /// The cluster of cluster.toml, as the last `init` planned it; hosts that are off are left out.
     pub(crate) async fn existing(global: &Global) -> Result<Self, Vec<Failure>> {
         let config = load(global)?;
-        let directory = State::directory(&config.name).map_err(super::one)?;
-        let state = State::open(&directory).map_err(super::one)?.ok_or_else(|| none(&config.name))?;
-        let plan = state.last_plan.clone().ok_or_else(|| none(&config.name))?;
-        let needed: Vec<&str> = needed_hosts(&plan);
-        let fleet = fleet::connect(&config, global, &needed).await?;
-        let world = World::new(plan, state.secrets, machines(fleet));
-        Ok(Self { directory, world })
+        let home = Home::of(&config.name).map_err(super::one)?;
+        let (state, plan) = known(&home, &config.name)?;
+        let fleet = fleet::connect(&config, global).await?;
+        Ok(Self { home, world: World::new(plan, state.secrets, fleet.machines) })
     }
 
     /// The first server that answers.
@@ -53,20 +93,14 @@ pub(crate) fn load(global: &Global) -> Result<Config, Vec<Failure>> {
         .map_err(|problems| problems.into_iter().map(Failure::from).collect())
 }
 
-fn none(cluster: &str) -> Vec<Failure> {
-    vec![
-        Failure::new(Code::Config, format!("no cluster called {cluster} was made from here"))
-            .hint("slicer-k3s init makes it"),
-    ]
-}
-
-/// The hosts that carry servers: enough for what is asked of Kubernetes.
-fn needed_hosts(plan: &Plan) -> Vec<&str> {
-    let mut hosts: Vec<&str> = plan.hosts.iter().map(|host| host.name.as_str()).collect();
-    hosts.dedup();
-    hosts
-}
-
-fn machines(fleet: Fleet) -> HashMap<String, Arc<Machine>> {
-    fleet.machines
+/// State and plan of a cluster that was made from here.
+pub(crate) fn known(home: &Home, cluster: &str) -> Result<(State, Plan), Vec<Failure>> {
+    let state = State::open(home.path()).map_err(super::one)?;
+    match (state, home.last_plan()) {
+        (Some(state), Some(plan)) => Ok((state, plan)),
+        _ => Err(super::one(
+            Failure::new(Code::Config, format!("no cluster called {cluster} was made from here"))
+                .hint("slicer-k3s init makes it"),
+        )),
+    }
 }

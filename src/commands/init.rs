@@ -3,7 +3,8 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Instant;
 
-use super::{context, last_words, one};
+use super::context::{self, Home};
+use super::{last_words, one};
 use crate::cli::{Global, Init};
 use crate::event::{Event, Events, Outcome};
 use crate::failure::{Code, Failure, Result};
@@ -11,7 +12,7 @@ use crate::fleet::{self, Fleet};
 use crate::pipeline::{self, Ended, Mode};
 use crate::plan::{self, Plan};
 use crate::remote::Look;
-use crate::state::State;
+use crate::state::{Lock, State};
 use crate::steps;
 use crate::world::World;
 use crate::{config::Config, kubeconfig, report};
@@ -23,19 +24,19 @@ const WOULD_CHANGE: u8 = 3;
 pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failure>> {
     let started = Instant::now();
     let config = context::load(global)?;
-    let directory = State::directory(&config.name).map_err(one)?;
-    let lock = State::lock(&directory).map_err(one)?;
-    let mut state = match State::open(&directory).map_err(one)? {
+    let home = Home::of(&config.name).map_err(one)?;
+    let lock = Lock::take(home.path()).map_err(one)?;
+    let mut state = match State::open(home.path()).map_err(one)? {
         Some(state) => state,
-        None => State::fresh(&config.name).map_err(one)?,
+        None => State::create(&config.name).map_err(one)?,
     };
-    let fleet = fleet::connect(&config, global, &[]).await?;
+    let fleet = fleet::connect(&config, global).await?;
     let facts = fleet::survey(&fleet).await?;
     let version = k3s_version(&config, &state, &fleet).await.map_err(one)?;
     let absent: Vec<(String, String)> =
         fleet.absent.iter().map(|(name, failure)| (name.clone(), failure.to_string())).collect();
     let plan = plan::decide(&config, &state.decisions, &facts, &absent, &version)?;
-    let new = state.last_plan.as_ref() != Some(&plan);
+    let new = home.last_plan().as_ref() != Some(&plan);
     if new {
         report::say(&plan::render(&plan));
     }
@@ -44,18 +45,17 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         if new {
             consent(&options).map_err(one)?;
         }
-        state.decisions = plan.decisions();
-        state.last_plan = Some(plan.clone());
-        state.save(&directory).map_err(one)?;
+        state.decisions = plan.decisions(&state.decisions);
+        state.save(home.path()).map_err(one)?;
+        home.keep_plan(&plan).map_err(one)?;
     }
 
     let steps = steps::init(&plan, &steps::Options {
         install_slicer: options.install_slicer,
         accept_slicer_licence: options.accept_slicer_licence,
         allow_outage: options.allow_outage,
-        prove: (!options.skip_proof && !options.dry_run).then_some(1),
-        kubeconfig: State::kubeconfig(&directory),
-        workstation_route: options.workstation_route,
+        kubeconfig: home.kubeconfig(),
+        proof: (!options.skip_proof).then_some(steps::Proof { pods: 1, again: false }),
     });
     let (events, listening) = Events::channel();
     let report = report::listen(global.output, listening);
@@ -74,10 +74,10 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
 
     let mut failures: Vec<Failure> = ended.iter().filter_map(|step| step.failure.clone()).collect();
     failures.extend(fleet.absent.into_iter().map(|(_, failure)| failure));
-    let code = finish(&options, &world.plan, &directory, &ended).map_err(one)?;
+    let code = finish(&options, &world.plan, &home, &ended).map_err(one)?;
     if failures.is_empty() {
         if mode == Mode::Apply {
-            report::say(&last_words::after_init(&world.plan, &directory, &ended));
+            report::say(&last_words::after_init(&world.plan, &home, &ended));
         }
         Ok(code)
     } else {
@@ -137,7 +137,7 @@ fn consent(options: &Init) -> Result<()> {
 fn finish(
     options: &Init,
     plan: &Plan,
-    directory: &std::path::Path,
+    home: &Home,
     ended: &[Ended],
 ) -> Result<u8> {
     if options.dry_run {
@@ -145,7 +145,7 @@ fn finish(
         return Ok(if would { WOULD_CHANGE } else { 0 });
     }
     if options.merge {
-        let ours = State::kubeconfig(directory);
+        let ours = home.kubeconfig();
         let text = fs_err::read_to_string(&ours).map_err(|error| {
             Failure::new(Code::LocalFile, "the cluster's kubeconfig was not written")
                 .because(error)

@@ -11,7 +11,6 @@ use crate::cli::{Global, Kubectl};
 use crate::failure::{Code, Failure, Result};
 use crate::kubeconfig;
 use crate::remote::{Script, tunnel};
-use crate::state::State;
 
 /// Exit code of our own failures, since kubectl's are passed on.
 const OURS: u8 = 125;
@@ -47,7 +46,7 @@ fn local_kubectl() -> Option<PathBuf> {
 async fn here(context: &Context, kubectl: PathBuf, args: &[String]) -> Result<u8> {
     let server = context.first_server().await?;
     let tunnel = tunnel::loopback(server, "127.0.0.1", 6443).await?;
-    let saved = State::kubeconfig(&context.directory);
+    let saved = context.home.kubeconfig();
     let text = fs_err::read_to_string(&saved).map_err(|error| {
         Failure::new(Code::LocalFile, "the cluster's kubeconfig is not here")
             .because(error)

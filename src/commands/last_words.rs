@@ -1,14 +1,13 @@
 //! What a person wants to know when `init` is done: what exists, where the files are, what to type next.
 
-use std::path::Path;
-
+use super::context::Home;
 use crate::event::Outcome;
 use crate::pipeline::Ended;
 use crate::plan::Plan;
-use crate::state::State;
+
 
 /// The last words of a good run.
-pub(super) fn after_init(plan: &Plan, directory: &Path, ended: &[Ended]) -> String {
+pub(super) fn after_init(plan: &Plan, home: &Home, ended: &[Ended]) -> String {
     let changed = ended.iter().filter(|step| step.outcome == Outcome::Changed).count();
     if changed == 0 {
         return format!("Nothing to change: {} is as cluster.toml says.", plan.cluster);
@@ -44,8 +43,8 @@ pub(super) fn after_init(plan: &Plan, directory: &Path, ended: &[Ended]) -> Stri
         servers = servers.join(", "),
         groups = groups.join(", "),
         version = plan.k3s.version,
-        kubeconfig = State::kubeconfig(directory).display(),
-        state = State::file(directory).display(),
+        kubeconfig = home.kubeconfig().display(),
+        state = home.state_file().display(),
         route = routes.join("; "),
     )
 }

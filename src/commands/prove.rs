@@ -19,7 +19,7 @@ pub(super) async fn run(global: &Global, options: Prove) -> Result<u8, Vec<Failu
         return Err(one(Failure::new(Code::Config, format!("no worker group is called {unknown}"))
             .hint(format!("groups: {}", known.join(", ")))));
     }
-    let steps = steps::proofs(plan, &options.groups, options.pods);
+    let steps = steps::prove(plan, &options.groups, steps::Proof { pods: options.pods, again: true });
     let (events, listening) = Events::channel();
     let report = report::listen(global.output, listening);
     events.send(Event::RunStarted {
