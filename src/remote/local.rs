@@ -8,7 +8,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use super::{OUTPUT_LIMIT, Output, Remote, Stream};
+use super::console::Keyboard;
+use super::{Input, OUTPUT_LIMIT, Output, Remote, Stream};
 use crate::failure::{Code, Failure, Result};
 
 /// Runs commands as child processes.
@@ -25,14 +26,39 @@ impl Remote for Local {
             })?
     }
 
-    async fn attach(&self, command: &str, _tty: bool) -> Result<i32> {
-        let status = Command::new("/bin/sh")
-            .arg("-c")
-            .arg(command)
-            .status()
-            .await
+    async fn attach(&self, command: &str, input: Input, _tty: bool) -> Result<i32> {
+        let (first, own) = match input {
+            Input::Own(first) => (first, true),
+            Input::Bytes(bytes) => (bytes, false),
+        };
+        let mut child = Command::new("/bin/sh");
+        child.arg("-c").arg(command);
+        if own && first.is_empty() {
+            // The terminal itself, with everything that makes it one.
+            return Ok(code(child.status().await.map_err(broken)?));
+        }
+        let mut child = child
+            .stdin(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
             .map_err(broken)?;
-        Ok(code(status))
+        let stdin = child.stdin.take();
+        let feed = async {
+            if let Some(mut stdin) = stdin {
+                let mut open = stdin.write_all(&first).await.is_ok();
+                if own {
+                    let mut keyboard = Keyboard::open();
+                    while open && let Some(bytes) = keyboard.next().await {
+                        open = stdin.write_all(&bytes).await.is_ok();
+                    }
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            status = child.wait() => Ok(code(status.map_err(broken)?)),
+            () = feed => Ok(0),
+        }
     }
 
     async fn forward(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Look, Output, Remote, Script, Stream, Sudo, quote};
+use super::{Input, Look, Output, Remote, Script, Stream, Sudo, quote};
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::Hands;
 
@@ -83,13 +83,26 @@ impl Machine {
 
     /// Runs a command as root on this process's own terminal or pipes; its exit status.
     pub async fn attach(&self, command: &str, tty: bool) -> Result<i32> {
-        let command = match self.sudo {
-            Sudo::Root => command.to_owned(),
-            Sudo::NoPassword | Sudo::Password(_) => {
-                format!("sudo -n -- /bin/sh -c {}", quote(command))
-            }
-        };
-        self.remote.attach(&command, tty).await
+        if tty && matches!(self.sudo, Sudo::Password(_)) {
+            // Whoever has a terminal can answer sudo itself: what we sent there could be echoed, or reach the command.
+            let prompt = quote(&format!("sudo password on {}: ", self.name));
+            let command = format!("sudo -k -p {prompt} -- /bin/sh -c {}", quote(command));
+            return self
+                .remote
+                .attach(&command, Input::Own(Vec::new()), tty)
+                .await;
+        }
+        let (command, first) = self.sudo.wrap(command, None)?;
+        self.remote.attach(&command, Input::Own(first), tty).await
+    }
+
+    /// Runs a command as root that reads `stdin`, on this process's own stdout and stderr; its exit status.
+    pub async fn attach_with(&self, command: &str, stdin: &[u8]) -> Result<i32> {
+        let (command, mut input) = self.sudo.wrap(command, None)?;
+        input.extend_from_slice(stdin);
+        self.remote
+            .attach(&command, Input::Bytes(input), false)
+            .await
     }
 
     /// Connects from the machine to `host:port`.
@@ -98,17 +111,9 @@ impl Machine {
     }
 
     async fn as_root(&self, script: &Script) -> Result<Output> {
-        let shell = format!("/bin/sh -c {}", quote(script.text()));
-        let (command, stdin) = match &self.sudo {
-            Sudo::Root => (shell, script.input().to_vec()),
-            Sudo::NoPassword => (format!("sudo -n -- {shell}"), script.input().to_vec()),
-            Sudo::Password(password) => {
-                let mut stdin = format!("{}\n", password.expose()).into_bytes();
-                stdin.extend_from_slice(script.input());
-                (format!("sudo -k -S -p '' -- {shell}"), stdin)
-            }
-        };
         let limit = script.time_limit().max(Duration::from_secs(1));
+        let (command, mut stdin) = self.sudo.wrap(script.text(), Some(limit))?;
+        stdin.extend_from_slice(script.input());
         self.remote.exec(&command, &stdin, limit).await
     }
 }

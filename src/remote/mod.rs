@@ -1,17 +1,22 @@
 //! Machines: run a script, put a file, open a tunnel. One trait, two ways (SSH, local), one wrapper that
 //! separates looking from changing by type.
 
+mod ask;
+mod console;
 mod local;
 mod look;
 mod machine;
 mod shell;
 pub mod ssh;
+pub mod sudo;
+pub mod tunnel;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub use ask::{Ask, Terminal};
 pub use local::Local;
 pub use look::Look;
 pub use machine::{Machine, Put};
@@ -62,8 +67,17 @@ pub enum Sudo {
     Root,
     /// `sudo -n`.
     NoPassword,
-    /// `sudo -k -S`, the password as the first line of stdin.
+    /// `sudo -S`, the password as the first line of stdin.
     Password(crate::secret::Secret),
+}
+
+/// What an attached command reads from stdin.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Input {
+    /// These bytes, then this process's own stdin.
+    Own(Vec<u8>),
+    /// These bytes only.
+    Bytes(Vec<u8>),
 }
 
 /// The one side-effect seam: a way to run a command line on a machine and to reach ports from it.
@@ -72,8 +86,8 @@ pub trait Remote: Send + Sync {
     /// Runs `command` (already quoted for a POSIX shell) with `stdin`, for at most `limit`.
     async fn exec(&self, command: &str, stdin: &[u8], limit: Duration) -> Result<Output>;
 
-    /// Runs `command` with this process's own stdin, stdout and stderr, with a terminal if `tty`; its exit status.
-    async fn attach(&self, command: &str, tty: bool) -> Result<i32>;
+    /// Runs `command` with this process's own stdout and stderr, with a terminal if `tty`; its exit status.
+    async fn attach(&self, command: &str, input: Input, tty: bool) -> Result<i32>;
 
     /// Connects from the machine to `host:port`.
     async fn forward(&self, host: &str, port: u16) -> Result<Box<dyn Stream>>;

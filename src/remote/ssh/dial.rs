@@ -1,0 +1,227 @@
+//! Making a connection to a host: through its jump hosts, each checked and logged in to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use russh::keys::PublicKey;
+use tokio::net::TcpStream;
+
+use super::client::{Broken, Client, Ending, Refusal, handshake, unreachable};
+use super::trust::{Identity, Trust};
+use super::user_config::Hop;
+use super::{HostTarget, KeyPolicy, Surroundings, auth};
+use crate::failure::{Code, Failure, Result};
+use crate::remote::Stream;
+
+/// How long a machine may take to accept a connection, and again to shake hands.
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A connection that is logged in, and those it runs through.
+pub(super) struct Connection {
+    /// To run commands and open tunnels.
+    pub(super) client: Client,
+    /// Why it ended, once it has.
+    pub(super) ending: Ending,
+    /// Dropping a jump host's connection would end this one.
+    _jumps: Vec<Client>,
+}
+
+/// Makes connections; asked again when one was lost.
+#[async_trait]
+pub(super) trait Dial: Send + Sync {
+    /// One connection, logged in.
+    async fn dial(&self) -> Result<Connection>;
+}
+
+impl Connection {
+    /// One that runs through no other that we have to keep.
+    pub(super) fn direct(client: Client, ending: Ending) -> Self {
+        Self {
+            client,
+            ending,
+            _jumps: Vec::new(),
+        }
+    }
+}
+
+/// Dials a host of cluster.toml.
+pub(super) struct HostDialer {
+    hops: Vec<(String, Hop, Arc<Trust>)>,
+    policy: KeyPolicy,
+    surroundings: Surroundings,
+}
+
+impl HostDialer {
+    /// A dialer along these hops, the last of which is the host.
+    pub(super) fn new(
+        target: &HostTarget,
+        hops: Vec<Hop>,
+        policy: KeyPolicy,
+        surroundings: Surroundings,
+    ) -> Result<Self> {
+        let last = hops.len().saturating_sub(1);
+        let hops = hops
+            .into_iter()
+            .enumerate()
+            .map(|(index, hop)| {
+                let name = if index == last {
+                    target.name.clone()
+                } else {
+                    hop.host.clone()
+                };
+                let trust = Trust::of(&Identity {
+                    name: &name,
+                    host: &hop.host,
+                    port: hop.port,
+                    alias: hop.alias.as_deref(),
+                    user_files: &hop.user_known_hosts,
+                    global_files: &hop.global_known_hosts,
+                    pin: (index == last).then_some(target.host_key.as_deref()),
+                })?;
+                Ok((name, hop, Arc::new(trust)))
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            hops,
+            policy,
+            surroundings,
+        })
+    }
+
+    /// A connection to one hop whose key is accepted; not logged in.
+    async fn hop(
+        &self,
+        name: &str,
+        hop: &Hop,
+        trust: &Arc<Trust>,
+        via: Option<&Client>,
+    ) -> Result<(Client, Ending)> {
+        let mut not_pinned: Option<PublicKey> = None;
+        let mut vouched = false;
+        let mut groups = trust.kinds();
+        groups.reverse();
+        while let Some(kinds) = groups.pop() {
+            let stream = open(name, hop, via).await?;
+            let what = || format!("cannot connect to {name} ({}:{})", hop.host, hop.port);
+            let shaken =
+                tokio::time::timeout(PATIENCE, handshake(stream, kinds.clone(), trust.judge()));
+            match shaken.await {
+                Err(_) => {
+                    return Err(Failure::new(Code::SshUnreachable, what()).because(format!(
+                        "something accepts connections there, but no SSH server answers within {} s",
+                        PATIENCE.as_secs()
+                    )));
+                }
+                Ok(Ok(connected)) => return Ok(connected),
+                Ok(Err(Broken::Refused(Refusal::Wrong(failure)))) => return Err(failure),
+                Ok(Err(Broken::Refused(Refusal::NotPinned(key)))) => {
+                    not_pinned.get_or_insert(key);
+                }
+                // Asked with the connection closed: people take their time, servers do not.
+                Ok(Err(Broken::Refused(Refusal::Unknown(key)))) => {
+                    if !vouched {
+                        trust.vouch(&key, self.policy, &self.surroundings).await?;
+                        groups.push(kinds);
+                    }
+                    vouched = true;
+                }
+                Ok(Err(Broken::Ssh(russh::Error::NoCommonAlgo { kind, .. })))
+                    if !groups.is_empty() && matches!(kind, russh::AlgorithmKind::Key) => {}
+                Ok(Err(Broken::Ssh(error))) => {
+                    if let (Some(key), russh::Error::NoCommonAlgo { .. }) = (&not_pinned, &error) {
+                        return Err(trust.not_pinned(key));
+                    }
+                    return Err(unreachable(what(), &error));
+                }
+            }
+        }
+        Err(match not_pinned {
+            Some(key) => trust.not_pinned(&key),
+            None => Failure::new(
+                Code::HostKeyChanged,
+                format!("{name}'s host key changes at every connection"),
+            )
+            .because("it was just accepted, and is not the same any more"),
+        })
+    }
+}
+
+#[async_trait]
+impl Dial for HostDialer {
+    async fn dial(&self) -> Result<Connection> {
+        let mut jumps: Vec<Client> = Vec::new();
+        let mut ending = Ending::default();
+        for (name, hop, trust) in &self.hops {
+            let (mut client, end) = self.hop(name, hop, trust, jumps.last()).await?;
+            // A passphrase may have to be typed, so the limit is generous.
+            tokio::time::timeout(
+                Duration::from_secs(120),
+                auth::with_user_keys(&mut client, name, hop, self.surroundings.ask.as_ref()),
+            )
+            .await
+            .map_err(|_| {
+                Failure::new(Code::SshUnreachable, format!("{name} does not let us in"))
+                    .because("logging in took longer than 120 s")
+            })??;
+            jumps.push(client);
+            ending = end;
+        }
+        let client = jumps
+            .pop()
+            .ok_or_else(|| Failure::new(Code::Config, "no machine to connect to"))?;
+        Ok(Connection {
+            client,
+            ending,
+            _jumps: jumps,
+        })
+    }
+}
+
+/// A stream to the hop's SSH port, directly or through the previous hop.
+async fn open(name: &str, hop: &Hop, via: Option<&Client>) -> Result<Box<dyn Stream>> {
+    let what = format!("cannot connect to {name} ({}:{})", hop.host, hop.port);
+    let Some(jump) = via else {
+        return Ok(Box::new(connect(&hop.host, hop.port, what).await?));
+    };
+    super::session::tunnel(jump, name, &hop.host, hop.port).await
+}
+
+async fn connect(host: &str, port: u16, what: String) -> Result<TcpStream> {
+    let failed = |why: String| Failure::new(Code::SshUnreachable, what.clone()).because(why);
+    let found = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host, port)))
+        .await
+        .map_err(|_| failed(format!("looking up {host} took too long")))?
+        .map_err(|error| {
+            failed(format!("{host} is not known: {error}")).hint(
+                "check the spelling in cluster.toml; a name can also be an alias in ~/.ssh/config",
+            )
+        })?;
+    let mut last = failed(format!("{host} has no address"));
+    for address in found.take(4) {
+        match tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                // Small requests and answers all day; a failure costs only time.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Ok(Err(error)) => {
+                last = failed(format!("{}: {error}", address.ip()));
+                if error.kind() == std::io::ErrorKind::ConnectionRefused {
+                    last = last.hint(format!(
+                        "the machine is up: does its SSH server run, and on port {port}?"
+                    ));
+                }
+            }
+            Err(_) => {
+                last = failed(format!(
+                    "{} does not answer within {} s",
+                    address.ip(),
+                    PATIENCE.as_secs()
+                ))
+                .hint("is it switched on, and on this network?");
+            }
+        }
+    }
+    Err(last)
+}

@@ -1,0 +1,368 @@
+//! Reading known_hosts files as sshd(8) describes them: markers, patterns, negation, ports, hashed names.
+//!
+//! Our own reader, because russh's overlooks `@revoked` lines and patterns: a revoked key would seem merely unknown.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Digest as _;
+
+use crate::failure::{Code, Failure, Result};
+
+/// What known_hosts says of a key that a host presents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is the host's.
+    Known,
+    /// The host has no key there; `authority` where a certificate authority (which we do not use) vouches for it.
+    Unknown {
+        /// Whether a `@cert-authority` line names the host.
+        authority: bool,
+    },
+    /// The host has other keys there; the first of them.
+    Changed(Known),
+    /// The line that revokes it.
+    Revoked(Known),
+}
+
+/// A known key and where it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    /// `file:line`.
+    pub(super) place: String,
+    /// `ssh-ed25519` and the like.
+    pub(super) kind: String,
+    /// `SHA256:…`.
+    pub(super) fingerprint: String,
+}
+
+/// The lines of several files.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KnownHosts(Vec<Entry>);
+
+#[derive(Clone, Debug)]
+struct Entry {
+    place: String,
+    marker: Marker,
+    names: Names,
+    kind: String,
+    blob: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Marker {
+    None,
+    Revoked,
+    Authority,
+}
+
+#[derive(Clone, Debug)]
+enum Names {
+    /// Patterns separated by commas.
+    Patterns(String),
+    /// `|1|salt|hash`.
+    Hashed { salt: Vec<u8>, hash: Vec<u8> },
+}
+
+impl KnownHosts {
+    /// Reads files; one that does not exist is empty, one that cannot be read is a failure, since it may revoke a key.
+    pub(super) fn read(files: &[PathBuf]) -> Result<Self> {
+        let mut all = Self::default();
+        for file in files {
+            match fs_err::read(file) {
+                Ok(bytes) => all.add(file, &String::from_utf8_lossy(&bytes)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    return Err(
+                        Failure::new(Code::LocalFile, "cannot read known_hosts").because(error)
+                    );
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Adds one file's lines; those that cannot be understood are skipped, as OpenSSH does.
+    fn add(&mut self, file: &Path, text: &str) {
+        for (index, line) in text.lines().enumerate() {
+            if let Some(entry) = Entry::parse(line, || format!("{}:{}", file.display(), index + 1))
+            {
+                self.0.push(entry);
+            }
+        }
+    }
+
+    /// What is known of `blob`, a public key in wire form, as a key of the host called by any of `names`.
+    ///
+    /// Any other known key of the host means "changed", whatever its type: we ask for the known types first, so a
+    /// server that shows another type no longer has the known key.
+    pub(super) fn verdict(&self, names: &[String], blob: &[u8]) -> Verdict {
+        let of_host = |entry: &&Entry| names.iter().any(|name| entry.names.matches(name));
+        let mut known = None;
+        let (mut same, mut authority) = (false, false);
+        for entry in self.0.iter().filter(of_host) {
+            match entry.marker {
+                Marker::Revoked if entry.blob == blob => return Verdict::Revoked(entry.known()),
+                Marker::Revoked => {}
+                Marker::Authority => authority = true,
+                Marker::None if entry.blob == blob => same = true,
+                Marker::None => {
+                    known.get_or_insert_with(|| entry.known());
+                }
+            }
+        }
+        match known {
+            _ if same => Verdict::Known,
+            Some(known) => Verdict::Changed(known),
+            None => Verdict::Unknown { authority },
+        }
+    }
+
+    /// The types of the host's known keys.
+    pub(super) fn kinds(&self, names: &[String]) -> Vec<&str> {
+        self.0
+            .iter()
+            .filter(|entry| entry.marker == Marker::None)
+            .filter(|entry| names.iter().any(|name| entry.names.matches(name)))
+            .map(|entry| entry.kind.as_str())
+            .collect()
+    }
+}
+
+impl Entry {
+    fn parse(line: &str, place: impl FnOnce() -> String) -> Option<Self> {
+        let line = line.trim_matches([' ', '\t', '\r']);
+        if line.is_empty() || line.starts_with('#') {
+            return None;
+        }
+        let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
+        let mut first = words.next()?;
+        let marker = match first {
+            "@revoked" => Marker::Revoked,
+            "@cert-authority" => Marker::Authority,
+            other if other.starts_with('@') => return None,
+            _ => Marker::None,
+        };
+        if marker != Marker::None {
+            first = words.next()?;
+        }
+        let names = Names::parse(first)?;
+        let kind = words.next()?.to_owned();
+        let blob = decode(words.next()?)?;
+        Some(Self {
+            place: place(),
+            marker,
+            names,
+            kind,
+            blob,
+        })
+    }
+
+    fn known(&self) -> Known {
+        Known {
+            place: self.place.clone(),
+            kind: self.kind.clone(),
+            fingerprint: fingerprint(&self.blob),
+        }
+    }
+}
+
+impl Names {
+    fn parse(word: &str) -> Option<Self> {
+        let Some(hashed) = word.strip_prefix("|1|") else {
+            return Some(Self::Patterns(word.to_lowercase()));
+        };
+        let (salt, hash) = hashed.split_once('|')?;
+        Some(Self::Hashed {
+            salt: decode(salt)?,
+            hash: decode(hash)?,
+        })
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Hashed { salt, hash } => {
+                // HMAC takes a key of any length, so the error cannot happen.
+                Hmac::<sha1::Sha1>::new_from_slice(salt)
+                    .is_ok_and(|mac| mac.chain_update(name).verify_slice(hash).is_ok())
+            }
+            Self::Patterns(patterns) => {
+                let mut found = false;
+                for pattern in patterns.split(',').filter(|pattern| !pattern.is_empty()) {
+                    if let Some(pattern) = pattern.strip_prefix('!') {
+                        if glob(pattern.as_bytes(), name.as_bytes()) {
+                            return false;
+                        }
+                    } else {
+                        found |= glob(pattern.as_bytes(), name.as_bytes());
+                    }
+                }
+                found
+            }
+        }
+    }
+}
+
+/// The names under which known_hosts lists a host: the alias alone, else the host with its port, else (as OpenSSH falls
+/// back) the host without.
+pub(super) fn names(host: &str, port: u16, alias: Option<&str>) -> Vec<String> {
+    if let Some(alias) = alias {
+        return vec![alias.to_lowercase()];
+    }
+    let host = host.to_lowercase();
+    if port == 22 {
+        return vec![host];
+    }
+    vec![format!("[{host}]:{port}"), host]
+}
+
+/// `SHA256:…` of a public key in wire form.
+pub(super) fn fingerprint(blob: &[u8]) -> String {
+    format!(
+        "SHA256:{}",
+        STANDARD_NO_PAD.encode(sha2::Sha256::digest(blob))
+    )
+}
+
+fn decode(text: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(text).ok()
+}
+
+/// `*` and `?` as in a shell; linear in both lengths' product, whatever the pattern.
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(&c) if c == b'?' || c == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            _ => match star {
+                Some((at, from)) => {
+                    star = Some((at, from + 1));
+                    p = at + 1;
+                    t = from + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    // Two keys that differ in their last bytes; only their wire form matters here.
+    const A: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIB9dG4kjRhQTtWTVzd2t27+t0DEHBPW7iOD23TUiYLio";
+    const B: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+
+    fn verdict(text: &str, host: &str, port: u16, key: &str) -> Verdict {
+        let mut known = KnownHosts::default();
+        known.add(Path::new("kh"), text);
+        known.verdict(&names(host, port, None), &decode(key).unwrap())
+    }
+
+    fn unknown() -> Verdict {
+        Verdict::Unknown { authority: false }
+    }
+
+    #[test]
+    fn a_listed_key_is_known_in_every_spelling_of_the_line() {
+        for line in [
+            format!("pi ssh-ed25519 {A}"),
+            format!("  n100,PI\tssh-ed25519   {A} comment here\r"),
+            format!("p? ssh-ed25519 {A}"),
+            format!("*,!n100 ssh-ed25519 {A}"),
+        ] {
+            assert_eq!(verdict(&line, "Pi", 22, A), Verdict::Known, "{line}");
+        }
+        // echo -n pi | openssl dgst -sha1 -hmac 12345678901234567890
+        let salt = base64::engine::general_purpose::STANDARD.encode("12345678901234567890");
+        let mac = Hmac::<sha1::Sha1>::new_from_slice(b"12345678901234567890").unwrap();
+        let hash = STANDARD.encode(mac.chain_update("pi").finalize().into_bytes());
+        let line = format!("|1|{salt}|{hash} ssh-ed25519 {A}");
+        assert_eq!(verdict(&line, "pi", 22, A), Verdict::Known);
+        assert_eq!(verdict(&line, "pj", 22, A), unknown());
+    }
+
+    #[test]
+    fn negation_comments_and_unreadable_lines_vouch_for_nothing() {
+        for line in [
+            format!("*,!pi ssh-ed25519 {A}"),
+            format!("# pi ssh-ed25519 {A}"),
+            format!("@new-marker pi ssh-ed25519 {A}"),
+            "pi ssh-ed25519 %%%".to_owned(),
+            format!("[pi]:2222 ssh-ed25519 {A}"),
+        ] {
+            assert_eq!(verdict(&line, "pi", 22, A), unknown(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_port_has_its_own_keys_and_else_the_hosts() {
+        let both = format!("[pi]:2222 ssh-ed25519 {A}\npi ssh-ed25519 {B}\n");
+        assert_eq!(verdict(&both, "pi", 2222, A), Verdict::Known);
+        assert_eq!(verdict(&both, "pi", 22, B), Verdict::Known);
+        assert_eq!(
+            verdict(&format!("pi ssh-ed25519 {A}"), "pi", 2222, A),
+            Verdict::Known
+        );
+    }
+
+    #[test]
+    fn another_key_is_a_change_and_names_its_line() {
+        let text = format!("# first\npi ssh-ed25519 {A}\n");
+        let Verdict::Changed(known) = verdict(&text, "pi", 22, B) else {
+            panic!("not changed")
+        };
+        assert_eq!(
+            (known.place.as_str(), known.kind.as_str()),
+            ("kh:2", "ssh-ed25519")
+        );
+        assert!(known.fingerprint.starts_with("SHA256:"));
+    }
+
+    #[test]
+    fn a_revoked_key_is_refused_even_where_another_line_lists_it() {
+        let text = format!("pi ssh-ed25519 {A}\n@revoked * ssh-ed25519 {A}\n");
+        assert!(
+            matches!(verdict(&text, "pi", 22, A), Verdict::Revoked(known) if known.place == "kh:2")
+        );
+    }
+
+    #[test]
+    fn an_authoritys_key_is_not_the_hosts_key() {
+        let text = format!("@cert-authority * ssh-ed25519 {A}\n");
+        assert_eq!(
+            verdict(&text, "pi", 22, A),
+            Verdict::Unknown { authority: true }
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+        /// Whatever is in the file, reading it ends, without a panic.
+        #[test]
+        fn reading_never_panics(text in "(?s).{0,400}", host in "[a-z.*?]{0,12}") {
+            verdict(&text, &host, 22, A);
+        }
+
+        /// Lines built from the format's own pieces: no panic, and never a key that is not written there.
+        #[test]
+        fn only_a_written_key_is_known(
+            words in prop::collection::vec("(@revoked|@cert-authority|\\|1\\||[!*?,a-c]{1,4}|ssh-rsa|AAAA|=| |\t|\n|#)", 0..40),
+        ) {
+            prop_assert_ne!(verdict(&words.concat(), "a", 22, A), Verdict::Known);
+        }
+    }
+}

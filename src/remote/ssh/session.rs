@@ -1,0 +1,187 @@
+//! A machine over SSH: one connection, kept and made again when it was lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use russh::client::Msg;
+use russh::{Channel, ChannelOpenFailure};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+
+use super::client::{Client, words};
+use super::dial::{Connection, Dial, PATIENCE};
+use super::{attach, exec};
+use crate::failure::{Code, Failure, Result};
+use crate::remote::{Input, Output, Remote, Stream};
+
+/// Commands at once on one connection: OpenSSH allows 10 (`MaxSessions`), and other programs of the user may share it.
+/// Tunnels do not count there.
+const WIDTH: usize = 8;
+
+/// The machine at the other end of an SSH connection.
+pub(super) struct SshRemote {
+    name: String,
+    dialer: Box<dyn Dial>,
+    current: Mutex<Option<Arc<Connection>>>,
+    width: Semaphore,
+}
+
+impl SshRemote {
+    /// Dials once, so that what is wrong is known now.
+    pub(super) async fn connect(name: &str, dialer: Box<dyn Dial>) -> Result<Self> {
+        let connection = Arc::new(dialer.dial().await?);
+        Ok(Self {
+            name: name.to_owned(),
+            dialer,
+            current: Mutex::new(Some(connection)),
+            width: Semaphore::new(WIDTH),
+        })
+    }
+
+    /// The connection, made anew where it is known to be lost or is `lost`.
+    async fn connection(&self, lost: Option<&Arc<Connection>>) -> Result<Arc<Connection>> {
+        let mut current = self.current.lock().await;
+        if let Some(connection) = current.as_ref()
+            && !connection.client.is_closed()
+            && !lost.is_some_and(|lost| Arc::ptr_eq(lost, connection))
+        {
+            return Ok(Arc::clone(connection));
+        }
+        *current = None;
+        let connection = Arc::new(self.dialer.dial().await?);
+        *current = Some(Arc::clone(&connection));
+        Ok(connection)
+    }
+
+    /// A channel for one command; a connection that turns out to be dead is replaced once.
+    async fn channel(&self) -> Result<(Arc<Connection>, Channel<Msg>)> {
+        let mut lost = None;
+        loop {
+            let connection = self.connection(lost.as_ref()).await?;
+            let opened =
+                tokio::time::timeout(PATIENCE, connection.client.channel_open_session()).await;
+            match opened {
+                Ok(Ok(channel)) => return Ok((connection, channel)),
+                // A refusal too: commands given up at their limit may still hold all its sessions, until they end.
+                Ok(Err(_)) | Err(_) if lost.is_none() => lost = Some(connection),
+                Ok(Err(russh::Error::ChannelOpenFailure(why))) => {
+                    return Err(Failure::new(
+                        Code::SshLost,
+                        format!("{} opens no more sessions", self.name),
+                    )
+                    .because(format!("its SSH server says {why:?}"))
+                    .hint("MaxSessions in its sshd_config must be at least 10"));
+                }
+                Ok(Err(_)) => return Err(self.lost(&connection, "before a command")),
+                Err(_) => {
+                    return Err(Failure::new(
+                        Code::SshLost,
+                        format!("{} does not react", self.name),
+                    )
+                    .because(format!(
+                        "it opens no session within {} s",
+                        PATIENCE.as_secs()
+                    )));
+                }
+            }
+        }
+    }
+
+    async fn place(&self, limit: Duration) -> Result<SemaphorePermit<'_>> {
+        match tokio::time::timeout(limit, self.width.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(
+                Failure::new(Code::Command, format!("{} is busy", self.name)).because(format!(
+                    "{WIDTH} commands already run there, and none ended within {} s",
+                    limit.as_secs()
+                )),
+            ),
+        }
+    }
+
+    fn lost(&self, connection: &Connection, when: &str) -> Failure {
+        Failure::new(
+            Code::SshLost,
+            format!("the connection to {} was lost {when}", self.name),
+        )
+        .because(connection.ending.words())
+    }
+}
+
+#[async_trait]
+impl Remote for SshRemote {
+    async fn exec(&self, command: &str, stdin: &[u8], limit: Duration) -> Result<Output> {
+        let _place = self.place(limit).await?;
+        let (connection, channel) = self.channel().await?;
+        match tokio::time::timeout(limit, exec::run(channel, command, stdin)).await {
+            Ok(Ok(output)) => Ok(output),
+            Ok(Err(exec::Broken::Lost)) => Err(self.lost(&connection, "in mid-command")),
+            Ok(Err(exec::Broken::Refused)) => Err(refuses_commands(&self.name)),
+            Err(_) => Err(Failure::new(
+                Code::Command,
+                format!("a command on {} took too long", self.name),
+            )
+            .because(format!(
+                "no end after {} s; it may still run there",
+                limit.as_secs()
+            ))),
+        }
+    }
+
+    async fn attach(&self, command: &str, input: Input, tty: bool) -> Result<i32> {
+        let _place = self.place(PATIENCE).await?;
+        let (connection, channel) = self.channel().await?;
+        match attach::run(channel, command, input, tty).await {
+            Ok(status) => Ok(status),
+            Err(exec::Broken::Lost) => Err(self.lost(&connection, "in mid-command")),
+            Err(exec::Broken::Refused) => Err(refuses_commands(&self.name)),
+        }
+    }
+
+    async fn forward(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {
+        let connection = self.connection(None).await?;
+        match tunnel(&connection.client, &self.name, host, port).await {
+            Err(failure) if failure.code == Code::SshLost => {
+                let connection = self.connection(Some(&connection)).await?;
+                tunnel(&connection.client, &self.name, host, port).await
+            }
+            result => result,
+        }
+    }
+}
+
+fn refuses_commands(name: &str) -> Failure {
+    Failure::new(Code::SshAuth, format!("{name} lets us in but runs no commands"))
+        .because("its SSH server refused the request")
+        .hint("ForceCommand, a `command=` in authorized_keys, or a login shell like nologin stands in the way")
+}
+
+/// A stream through the SSH server that messages call `name`, to a port it can reach.
+pub(super) async fn tunnel(
+    client: &Client,
+    name: &str,
+    host: &str,
+    port: u16,
+) -> Result<Box<dyn Stream>> {
+    let opening = client.channel_open_direct_tcpip(host, port.into(), "127.0.0.1", 0);
+    let what = format!("{host}:{port} cannot be reached through {name}");
+    let unreachable = Failure::new(Code::SshUnreachable, what);
+    match tokio::time::timeout(PATIENCE, opening).await {
+        Ok(Ok(channel)) => Ok(Box::new(channel.into_stream())),
+        Ok(Err(russh::Error::ChannelOpenFailure(why))) => Err(match why {
+            ChannelOpenFailure::AdministrativelyProhibited => {
+                Failure::new(Code::SshForward, format!("{name}'s SSH server forbids tunnels"))
+                    .because(format!("it refused one to {host}:{port}"))
+                    .hint("in its /etc/ssh/sshd_config: AllowTcpForwarding yes (and no PermitOpen), then reload ssh")
+            }
+            ChannelOpenFailure::ConnectFailed => unreachable.because("nothing answers there"),
+            other => unreachable.because(format!("{other:?}")),
+        }),
+        Ok(Err(error)) => Err(Failure::new(
+            Code::SshLost,
+            format!("the connection to {name} was lost"),
+        )
+        .because(words(&error))),
+        Err(_) => Err(unreachable.because(format!("no answer within {} s", PATIENCE.as_secs()))),
+    }
+}
