@@ -138,7 +138,14 @@ impl Event {
                 Outcome::Skipped => &mut skipped,
             } += 1;
         }
-        Self::RunEnded { changed, kept, would, failed, skipped, seconds: took.as_secs_f64() }
+        Self::RunEnded {
+            changed,
+            kept,
+            would,
+            failed,
+            skipped,
+            seconds: took.as_secs_f64(),
+        }
     }
 }
 

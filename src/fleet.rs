@@ -23,9 +23,14 @@ pub struct Fleet {
 /// Connects to every host. A host that does not answer is absent; one that
 /// refuses us (key, host key, sudo) is everybody's failure, since waiting or going on would not mend it.
 pub async fn connect(config: &Config, global: &Global) -> Result<Fleet, Vec<Failure>> {
-    let policy = KeyPolicy { accept_new: global.accept_new_host_keys };
+    let policy = KeyPolicy {
+        accept_new: global.accept_new_host_keys,
+    };
     let tried = join_all(config.hosts.iter().map(|host| one(host, &policy))).await;
-    let mut fleet = Fleet { machines: HashMap::new(), absent: Vec::new() };
+    let mut fleet = Fleet {
+        machines: HashMap::new(),
+        absent: Vec::new(),
+    };
     let mut refused = Vec::new();
     for (host, result) in config.hosts.iter().zip(tried) {
         match result {
@@ -36,23 +41,37 @@ pub async fn connect(config: &Config, global: &Global) -> Result<Fleet, Vec<Fail
             Err(failure) => fleet.absent.push((host.name.clone(), failure)),
         }
     }
-    if refused.is_empty() { Ok(fleet) } else { Err(refused) }
+    if refused.is_empty() {
+        Ok(fleet)
+    } else {
+        Err(refused)
+    }
 }
 
 async fn one(host: &config::Host, policy: &KeyPolicy) -> Result<Machine> {
     let remote: Box<dyn Remote> = match &host.ssh {
         config::Ssh::Local => Box::new(Local),
-        config::Ssh::Target(target) => ssh::connect_host(&HostTarget {
-            name: host.name.clone(),
-            target: target.clone(),
-            port: host.port,
-            key_file: host.key_file.clone(),
-            jump: host.jump.clone(),
-            host_key: host.host_key.clone(),
-        }, policy)
-        .await?,
+        config::Ssh::Target(target) => {
+            ssh::connect_host(
+                &HostTarget {
+                    name: host.name.clone(),
+                    target: target.clone(),
+                    port: host.port,
+                    key_file: host.key_file.clone(),
+                    jump: host.jump.clone(),
+                    host_key: host.host_key.clone(),
+                },
+                policy,
+            )
+            .await?
+        }
     };
-    let sudo = sudo::find(&host.name, remote.as_ref(), host.sudo_password_file.as_deref()).await?;
+    let sudo = sudo::find(
+        &host.name,
+        remote.as_ref(),
+        host.sudo_password_file.as_deref(),
+    )
+    .await?;
     Ok(Machine::new(&host.name, remote, sudo))
 }
 
@@ -70,5 +89,9 @@ pub async fn survey(fleet: &Fleet) -> Result<Vec<HostFacts>, Vec<Failure>> {
         }
     }
     facts.sort_by(|a, b| a.name.cmp(&b.name));
-    if failures.is_empty() { Ok(facts) } else { Err(failures) }
+    if failures.is_empty() {
+        Ok(facts)
+    } else {
+        Err(failures)
+    }
 }

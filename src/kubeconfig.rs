@@ -137,13 +137,16 @@ pub fn merge_into(path: &Path, ours: &Value) -> Result<bool> {
 /// The user's own file: the first of `$KUBECONFIG`, else `~/.kube/config`.
 pub fn users_file() -> Result<PathBuf> {
     if let Some(list) = std::env::var_os("KUBECONFIG") {
-        if let Some(first) = std::env::split_paths(&list).find(|path| !path.as_os_str().is_empty()) {
+        if let Some(first) = std::env::split_paths(&list).find(|path| !path.as_os_str().is_empty())
+        {
             return Ok(first);
         }
     }
-    let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).ok_or_else(|| {
-        Failure::new(Code::LocalFile, "HOME is not set").hint("set HOME or KUBECONFIG")
-    })?;
+    let home = std::env::var_os("HOME")
+        .filter(|home| !home.is_empty())
+        .ok_or_else(|| {
+            Failure::new(Code::LocalFile, "HOME is not set").hint("set HOME or KUBECONFIG")
+        })?;
     Ok(PathBuf::from(home).join(".kube/config"))
 }
 

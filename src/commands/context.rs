@@ -71,7 +71,10 @@ impl Context {
         let home = Home::of(&config.name).map_err(super::one)?;
         let (state, plan) = known(&home, &config.name)?;
         let fleet = fleet::connect(&config, global).await?;
-        Ok(Self { home, world: World::new(plan, state.secrets, fleet.machines) })
+        Ok(Self {
+            home,
+            world: World::new(plan, state.secrets, fleet.machines),
+        })
     }
 
     /// The first server that answers.
@@ -99,8 +102,11 @@ pub(crate) fn known(home: &Home, cluster: &str) -> Result<(State, Plan), Vec<Fai
     match (state, home.last_plan()) {
         (Some(state), Some(plan)) => Ok((state, plan)),
         _ => Err(super::one(
-            Failure::new(Code::Config, format!("no cluster called {cluster} was made from here"))
-                .hint("slicer-k3s init makes it"),
+            Failure::new(
+                Code::Config,
+                format!("no cluster called {cluster} was made from here"),
+            )
+            .hint("slicer-k3s init makes it"),
         )),
     }
 }

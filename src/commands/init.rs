@@ -33,14 +33,21 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     let fleet = fleet::connect(&config, global).await?;
     let facts = fleet::survey(&fleet).await?;
     let version = k3s_version(&config, &state, &fleet).await.map_err(one)?;
-    let absent: Vec<(String, String)> =
-        fleet.absent.iter().map(|(name, failure)| (name.clone(), failure.to_string())).collect();
+    let absent: Vec<(String, String)> = fleet
+        .absent
+        .iter()
+        .map(|(name, failure)| (name.clone(), failure.to_string()))
+        .collect();
     let plan = plan::decide(&config, &state.decisions, &facts, &absent, &version)?;
     let new = home.last_plan().as_ref() != Some(&plan);
     if new {
         report::say(&plan::render(&plan));
     }
-    let mode = if options.dry_run { Mode::Look } else { Mode::Apply };
+    let mode = if options.dry_run {
+        Mode::Look
+    } else {
+        Mode::Apply
+    };
     if mode == Mode::Apply {
         if new {
             consent(&options).map_err(one)?;
@@ -50,13 +57,19 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         home.keep_plan(&plan).map_err(one)?;
     }
 
-    let steps = steps::init(&plan, &steps::Options {
-        install_slicer: options.install_slicer,
-        accept_slicer_licence: options.accept_slicer_licence,
-        allow_outage: options.allow_outage,
-        kubeconfig: home.kubeconfig(),
-        proof: (!options.skip_proof).then_some(steps::Proof { pods: 1, again: false }),
-    });
+    let steps = steps::init(
+        &plan,
+        &steps::Options {
+            install_slicer: options.install_slicer,
+            accept_slicer_licence: options.accept_slicer_licence,
+            allow_outage: options.allow_outage,
+            kubeconfig: home.kubeconfig(),
+            proof: (!options.skip_proof).then_some(steps::Proof {
+                pods: 1,
+                again: false,
+            }),
+        },
+    );
     let (events, listening) = Events::channel();
     let report = report::listen(global.output, listening);
     events.send(Event::RunStarted {
@@ -67,12 +80,18 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     });
     let world = World::new(plan, state.secrets.clone(), fleet.machines);
     let ended = pipeline::run(&steps, mode, &world, &events).await;
-    events.send(Event::run_ended(ended.iter().map(|step| step.outcome), started.elapsed()));
+    events.send(Event::run_ended(
+        ended.iter().map(|step| step.outcome),
+        started.elapsed(),
+    ));
     drop(events);
     let _ = report.await;
     drop(lock);
 
-    let mut failures: Vec<Failure> = ended.iter().filter_map(|step| step.failure.clone()).collect();
+    let mut failures: Vec<Failure> = ended
+        .iter()
+        .filter_map(|step| step.failure.clone())
+        .collect();
     failures.extend(fleet.absent.into_iter().map(|(_, failure)| failure));
     let code = finish(&options, &world.plan, &home, &ended).map_err(one)?;
     if failures.is_empty() {
@@ -96,14 +115,21 @@ async fn k3s_version(config: &Config, state: &State, fleet: &Fleet) -> Result<St
     let mut last = Failure::new(Code::SshUnreachable, "no host of the control plane answers")
         .hint("switch it on, or check its address in cluster.toml");
     for host in &config.control_plane.hosts {
-        let Some(machine) = fleet.machines.get(host) else { continue };
-        let output = machine.look(&Look::Channel(config.k3s.channel.clone())).await?;
+        let Some(machine) = fleet.machines.get(host) else {
+            continue;
+        };
+        let output = machine
+            .look(&Look::Channel(config.k3s.channel.clone()))
+            .await?;
         match crate::k3s::version_of(output.stdout.trim()) {
             Some(version) => return Ok(version),
             None => {
                 last = Failure::new(
                     Code::K3sInstall,
-                    format!("{host} cannot resolve the k3s channel {}", config.k3s.channel),
+                    format!(
+                        "{host} cannot resolve the k3s channel {}",
+                        config.k3s.channel
+                    ),
                 )
                 .because(output.last_words())
                 .hint("check the host's Internet access, or set k3s.version in cluster.toml");
@@ -134,12 +160,7 @@ fn consent(options: &Init) -> Result<()> {
 }
 
 /// What follows the steps on this workstation; the exit code.
-fn finish(
-    options: &Init,
-    plan: &Plan,
-    home: &Home,
-    ended: &[Ended],
-) -> Result<u8> {
+fn finish(options: &Init, plan: &Plan, home: &Home, ended: &[Ended]) -> Result<u8> {
     if options.dry_run {
         let would = ended.iter().any(|step| step.outcome == Outcome::Would);
         return Ok(if would { WOULD_CHANGE } else { 0 });
@@ -147,12 +168,14 @@ fn finish(
     if options.merge {
         let ours = home.kubeconfig();
         let text = fs_err::read_to_string(&ours).map_err(|error| {
-            Failure::new(Code::LocalFile, "the cluster's kubeconfig was not written")
-                .because(error)
+            Failure::new(Code::LocalFile, "the cluster's kubeconfig was not written").because(error)
         })?;
         let name = options.context.as_deref().unwrap_or(&plan.cluster);
         let mut config = kubeconfig::parse(&text, &ours.display().to_string())?;
-        let server = config["clusters"][0]["cluster"]["server"].as_str().unwrap_or_default().to_owned();
+        let server = config["clusters"][0]["cluster"]["server"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         config = kubeconfig::rename(config, name, &server)?;
         kubeconfig::merge_into(&kubeconfig::users_file()?, &config)?;
     }

@@ -38,7 +38,9 @@ async fn passed(global: &Global, options: Kubectl) -> Result<u8, Vec<Failure>> {
 /// The user's own kubectl, where there is one.
 fn local_kubectl() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join("kubectl")).find(|file| file.is_file())
+    std::env::split_paths(&path)
+        .map(|dir| dir.join("kubectl"))
+        .find(|file| file.is_file())
 }
 
 /// The user's kubectl, pointed at a tunnel that ends on loopback for as long as it runs. Kubernetes' TLS and client
@@ -64,7 +66,9 @@ async fn here(context: &Context, kubectl: PathBuf, args: &[String]) -> Result<u8
         .status()
         .await
         .map_err(|error| Failure::new(Code::Command, "cannot run kubectl").because(error))?;
-    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    let code = status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     Ok(u8::try_from(code).unwrap_or(OURS))
 }
 
@@ -72,13 +76,17 @@ async fn here(context: &Context, kubectl: PathBuf, args: &[String]) -> Result<u8
 async fn there(context: &Context, args: &[String]) -> Result<u8> {
     let (args, files) = travel(args)?;
     let server = context.first_server().await?;
-    let words = ["k3s", "kubectl"].into_iter().chain(args.iter().map(String::as_str));
+    let words = ["k3s", "kubectl"]
+        .into_iter()
+        .chain(args.iter().map(String::as_str));
     let script = Script::words(words);
     let status = if files.is_empty() {
         let tty = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         server.attach(script.text(), tty).await?
     } else {
-        server.attach_with(script.text(), &read_all(&files)?).await?
+        server
+            .attach_with(script.text(), &read_all(&files)?)
+            .await?
     };
     Ok(u8::try_from(status).unwrap_or(OURS))
 }
@@ -100,8 +108,14 @@ fn read_all(files: &[PathBuf]) -> Result<Vec<u8>> {
 const STAYS: [&str; 6] = ["config", "cp", "edit", "plugin", "port-forward", "proxy"];
 
 /// Flags whose value is a path that only this workstation has.
-const LOCAL_FLAGS: [&str; 6] =
-    ["--kubeconfig", "--kustomize", "-k", "--from-file", "--from-env-file", "--patch-file"];
+const LOCAL_FLAGS: [&str; 6] = [
+    "--kubeconfig",
+    "--kustomize",
+    "-k",
+    "--from-file",
+    "--from-env-file",
+    "--patch-file",
+];
 
 /// The first word that is neither a flag nor the value of one of kubectl's global flags.
 fn verb(args: &[String]) -> Option<&String> {
@@ -120,12 +134,18 @@ fn verb(args: &[String]) -> Option<&String> {
 /// Rewrites arguments for the server's kubectl: `-f FILE` becomes `-f -`, its files are named in the second value.
 fn travel(args: &[String]) -> Result<(Vec<String>, Vec<PathBuf>)> {
     let refuse = |what: &str| {
-        Failure::new(Code::Config, format!("`{what}` needs this workstation's own kubectl"))
-            .because("no kubectl is installed here, so the server's is used over SSH")
-            .hint("install kubectl on this workstation; the tunnel is ours")
+        Failure::new(
+            Code::Config,
+            format!("`{what}` needs this workstation's own kubectl"),
+        )
+        .because("no kubectl is installed here, so the server's is used over SSH")
+        .hint("install kubectl on this workstation; the tunnel is ours")
     };
     let (mut kept, mut files) = (Vec::new(), Vec::new());
-    let own = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
+    let own = args
+        .iter()
+        .position(|arg| arg == "--")
+        .unwrap_or(args.len());
     let verb = verb(&args[..own]);
     if let Some(verb) = verb.filter(|verb| STAYS.contains(&verb.as_str())) {
         return Err(refuse(verb));
@@ -184,7 +204,10 @@ mod tests {
 
     #[test]
     fn following_logs_names_no_file_and_a_command_in_a_pod_is_left_alone() {
-        assert_eq!(travel(&words("logs -f pod/x")).unwrap().0, words("logs -f pod/x"));
+        assert_eq!(
+            travel(&words("logs -f pod/x")).unwrap().0,
+            words("logs -f pod/x")
+        );
         let exec = words("exec x -- tail -f /log");
         assert_eq!(travel(&exec).unwrap().0, exec);
     }

@@ -5,26 +5,46 @@ use crate::event::Outcome;
 use crate::pipeline::Ended;
 use crate::plan::Plan;
 
-
 /// The last words of a good run.
 pub(super) fn after_init(plan: &Plan, home: &Home, ended: &[Ended]) -> String {
-    let changed = ended.iter().filter(|step| step.outcome == Outcome::Changed).count();
+    let changed = ended
+        .iter()
+        .filter(|step| step.outcome == Outcome::Changed)
+        .count();
     if changed == 0 {
-        return format!("Nothing to change: {} is as cluster.toml says.", plan.cluster);
+        return format!(
+            "Nothing to change: {} is as cluster.toml says.",
+            plan.cluster
+        );
     }
     let groups: Vec<String> = plan
         .workers()
-        .map(|daemon| format!("{} on {} (0 to {} VMs)", daemon.group, daemon.host, daemon.max))
+        .map(|daemon| {
+            format!(
+                "{} on {} (0 to {} VMs)",
+                daemon.group, daemon.host, daemon.max
+            )
+        })
         .collect();
-    let servers: Vec<String> =
-        plan.servers.iter().map(|server| format!("{} {}", server.name, server.address)).collect();
+    let servers: Vec<String> = plan
+        .servers
+        .iter()
+        .map(|server| format!("{} {}", server.name, server.address))
+        .collect();
     let routes: Vec<String> = plan
         .daemons
         .iter()
-        .filter(|daemon| plan.servers.iter().any(|server| server.group == daemon.group))
+        .filter(|daemon| {
+            plan.servers
+                .iter()
+                .any(|server| server.group == daemon.group)
+        })
         .filter_map(|daemon| {
             let host = plan.host(&daemon.host)?;
-            Some(format!("sudo ip route replace {} via {}", daemon.cidr, host.lan_address))
+            Some(format!(
+                "sudo ip route replace {} via {}",
+                daemon.cidr, host.lan_address
+            ))
         })
         .collect();
     format!(

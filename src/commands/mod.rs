@@ -43,11 +43,11 @@ async fn interrupted() -> Failure {
             .because("asked to; what is done stays done")
             .hint("run the same command again: it goes on from here")
     };
-    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-    {
-        Ok(stream) => stream,
-        Err(_) => std::future::pending().await,
-    };
+    let mut terminate =
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(stream) => stream,
+            Err(_) => std::future::pending().await,
+        };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => stopped(Code::Interrupted),
         _ = terminate.recv() => stopped(Code::Terminated),

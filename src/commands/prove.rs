@@ -15,11 +15,25 @@ pub(super) async fn run(global: &Global, options: Prove) -> Result<u8, Vec<Failu
     let context = Context::existing(global).await?;
     let plan = &context.world.plan;
     let known: Vec<&str> = plan.workers().map(|daemon| daemon.group.as_str()).collect();
-    if let Some(unknown) = options.groups.iter().find(|group| !known.contains(&group.as_str())) {
-        return Err(one(Failure::new(Code::Config, format!("no worker group is called {unknown}"))
-            .hint(format!("groups: {}", known.join(", ")))));
+    if let Some(unknown) = options
+        .groups
+        .iter()
+        .find(|group| !known.contains(&group.as_str()))
+    {
+        return Err(one(Failure::new(
+            Code::Config,
+            format!("no worker group is called {unknown}"),
+        )
+        .hint(format!("groups: {}", known.join(", ")))));
     }
-    let steps = steps::prove(plan, &options.groups, steps::Proof { pods: options.pods, again: true });
+    let steps = steps::prove(
+        plan,
+        &options.groups,
+        steps::Proof {
+            pods: options.pods,
+            again: true,
+        },
+    );
     let (events, listening) = Events::channel();
     let report = report::listen(global.output, listening);
     events.send(Event::RunStarted {
@@ -29,9 +43,16 @@ pub(super) async fn run(global: &Global, options: Prove) -> Result<u8, Vec<Failu
         steps: steps.len(),
     });
     let ended = pipeline::run(&steps, Mode::Apply, &context.world, &events).await;
-    events.send(Event::run_ended(ended.iter().map(|step| step.outcome), started.elapsed()));
+    events.send(Event::run_ended(
+        ended.iter().map(|step| step.outcome),
+        started.elapsed(),
+    ));
     drop(events);
     let _ = report.await;
     let failures: Vec<Failure> = ended.into_iter().filter_map(|step| step.failure).collect();
-    if failures.is_empty() { Ok(0) } else { Err(failures) }
+    if failures.is_empty() {
+        Ok(0)
+    } else {
+        Err(failures)
+    }
 }

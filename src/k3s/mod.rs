@@ -3,10 +3,12 @@
 mod config;
 mod journal;
 mod token;
+mod version;
 
 pub use config::{CONFIG_PATH, config};
 pub use journal::{Trouble, classify};
 pub use token::agent_token;
+pub use version::version_of;
 
 /// The systemd unit of a server.
 pub const UNIT: &str = "k3s.service";

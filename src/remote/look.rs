@@ -41,6 +41,8 @@ pub enum Look {
     Http(String),
     /// One `k3s kubectl get …` with these words, `-o json` included by the caller.
     KubectlGet(Vec<String>),
+    /// The address that a k3s channel redirects to; its last part is the version (`update.k3s.io/v1-release/channels/ID`).
+    Channel(String),
     /// Unauthenticated body of an HTTPS path of this server's own port 6443 (`/cacerts`, `/db/info`, `/ping`).
     Supervisor(String),
     /// The version that an installed program prints: `PROGRAM --version`.
@@ -95,6 +97,10 @@ impl Look {
                 let words = words.iter().map(String::as_str);
                 Script::words(["k3s", "kubectl", "get"].into_iter().chain(words))
             }
+            Self::Channel(id) => Script::new(
+                "curl -sS -o /dev/null -m 20 -w '%{redirect_url}' -- {}",
+                &[&format!("https://update.k3s.io/v1-release/channels/{id}")],
+            ),
             Self::Supervisor(path) => Script::new(
                 "curl -sfk -m 5 -- {}",
                 &[&format!("https://127.0.0.1:6443{path}")],
