@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{cgroup, disk, guest, hardware, network};
 use crate::{
-    host::{Places, variant::Variant},
+    host::{Places, profile, variant::Variant},
     machine::{Ending, Launch},
 };
 
@@ -32,7 +32,8 @@ pub(crate) async fn boot(
     if new {
         let root = directory.join("root");
         guest::prepare(&root, launch, variant)?;
-        hardware::write(&root, &launch.record)?;
+        let arch = profile::arch(&places.profile);
+        hardware::write(&root, &launch.record, &arch)?;
         disk::prepared(&directory)?;
     }
     guest::seed(&directory, launch.userdata.as_deref())?;

@@ -1,13 +1,14 @@
 //! What a VM's kernel would say of its memory and CPUs, as files that are bound over the host's.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{fmt::Write as _, fs, os::unix::fs::PermissionsExt, path::Path};
 
 use anyhow::{Context, Result};
 
-use crate::daemon::record::Record;
+use crate::{daemon::record::Record, host::profile};
 
 /// Writes the files where the root's own boot script finds them, and binds each over its path.
-pub(crate) fn write(root: &Path, record: &Record) -> Result<()> {
+pub(crate) fn write(root: &Path, record: &Record, arch: &str) -> Result<()> {
+    programs(root, arch, record.cpus)?;
     let put = |target: &str, text: &str| -> Result<()> {
         let path = root.join("etc/slicer-lab/over").join(target);
         fs::create_dir_all(path.parent().unwrap_or(root))?;
@@ -28,9 +29,9 @@ pub(crate) fn write(root: &Path, record: &Record) -> Result<()> {
     Ok(())
 }
 
-/// A fresh machine's memory: nearly all of it free.
+/// A fresh machine's memory: nearly all of it free, and a little kept by the kernel.
 fn meminfo(bytes: u64) -> String {
-    let total = bytes >> 10;
+    let total = (bytes - bytes / 64) >> 10;
     let mut text = String::new();
     for (name, kib) in [
         ("MemTotal", total),
@@ -60,25 +61,53 @@ fn meminfo(bytes: u64) -> String {
 fn cpuinfo(host: &str, cpus: u32) -> String {
     let first = host.split("\n\n").next().unwrap_or_default();
     let renumbered = |number: u32| {
-        first
+        let mut lines: Vec<String> = first
             .lines()
             .map(|line| match line.split_once(':') {
-                Some((key, _))
-                    if matches!(
-                        key.trim(),
-                        "processor" | "core id" | "apicid" | "initial apicid"
-                    ) =>
-                {
-                    format!("{key}: {number}\n")
-                }
-                Some((key, _)) if matches!(key.trim(), "siblings" | "cpu cores") => {
-                    format!("{key}: {cpus}\n")
-                }
-                _ => format!("{line}\n"),
+                Some((key, _)) => match key.trim() {
+                    "processor" | "core id" | "apicid" | "initial apicid" => {
+                        format!("{key}: {number}")
+                    }
+                    "siblings" | "cpu cores" => format!("{key}: {cpus}"),
+                    _ => line.to_owned(),
+                },
+                None => line.to_owned(),
             })
-            .collect::<String>()
+            .collect();
+        // A kubelet that finds no clock speed does not start; a disguised host may tell none.
+        if !lines.iter().any(|line| line.starts_with("cpu MHz")) {
+            lines.push("cpu MHz\t\t: 2400.000".to_owned());
+        }
+        lines.join("\n") + "\n\n"
     };
-    (0..cpus).map(renumbered).collect::<Vec<_>>().join("\n") + "\n"
+    (0..cpus).map(renumbered).collect()
+}
+
+/// Programs that tell what the kernel would, where the kernel tells about the machine beneath.
+fn programs(root: &Path, arch: &str, cpus: u32) -> Result<()> {
+    let put = |name: &str, body: &str| -> Result<()> {
+        let path = root.join("usr/local/bin").join(name);
+        fs::write(&path, format!("#!/bin/sh\n{body}\n"))
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)))
+            .with_context(|| format!("write {}", path.display()))
+    };
+    put("nproc", &format!("echo {cpus}"))?;
+    if arch == std::env::consts::ARCH {
+        return Ok(());
+    }
+    let real = std::env::consts::ARCH;
+    put(
+        "uname",
+        &format!("/bin/uname \"$@\" | sed 's/{real}/{arch}/g'"),
+    )?;
+    put("arch", &format!("echo {arch}"))?;
+    let debian = profile::go_arch(arch);
+    put(
+        "dpkg",
+        &format!(
+            "case ${{1-}} in --print-architecture) echo {debian} ;; *) exec /usr/bin/dpkg \"$@\" ;; esac"
+        ),
+    )
 }
 
 #[cfg(test)]
@@ -88,7 +117,7 @@ mod tests {
     /// A kubelet takes its capacity from these files.
     #[test]
     fn the_files_say_what_the_vm_has() {
-        assert!(meminfo(4 << 30).starts_with("MemTotal:        4194304 kB\n"));
+        assert!(meminfo(4 << 30).starts_with("MemTotal:        4128768 kB\n"));
         let text = cpuinfo(
             "processor\t: 0\nmodel name\t: x\ncore id\t: 7\n\nprocessor\t: 1\n",
             3,
