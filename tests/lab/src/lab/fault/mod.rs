@@ -149,9 +149,11 @@ fn take_back(fleet: &State, machine: &str, undo: &Undo) -> Result<()> {
 /// Runs a command as root on a machine or VM; what it printed.
 fn on(fleet: &State, machine: &str, words: &[&str]) -> Result<String> {
     let shown = words.first().copied().unwrap_or_default();
+    // A machine with a fault may hang; the lab must not.
+    let limited: Vec<&str> = ["timeout", "60"].iter().chain(words).copied().collect();
     output_of(
         &format!("{shown} on {machine}"),
-        &mut enter::command(fleet, machine, words)?,
+        &mut enter::command(fleet, machine, &limited)?,
     )
 }
 

@@ -11,7 +11,7 @@ use crate::state::State;
 const TOKEN: &str = "/var/lib/slicer/auth/token";
 /// The units of daemons, whoever wrote them and whatever they are called.
 const RESTART: &str = r#"
-units=$(grep -lE 'slicer(-daemon)? .*up|slicer up' /etc/systemd/system/*.service | xargs -r -n1 basename)
+units=$(grep -lE '^ExecStart=.*slicer( .*)? up' /etc/systemd/system/*.service | xargs -r -n1 basename)
 [ -n "$units" ] || { echo 'no unit on this machine starts a Slicer daemon' >&2; exit 1; }
 systemctl restart $units"#;
 
