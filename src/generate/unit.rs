@@ -2,9 +2,10 @@
 
 use askama::Template;
 
-use super::render;
+use super::{host_yaml, render};
 use crate::failure::Result;
 use crate::plan::{Daemon, Plan};
+use crate::secret::sha256;
 
 #[derive(Template)]
 #[template(path = "slicer.service", escape = "none")]
@@ -12,11 +13,12 @@ struct Unit<'a> {
     group: &'a str,
     cluster: &'a str,
     directory: String,
+    config: String,
     licence: Option<String>,
 }
 
 /// The unit of a daemon, back after every reboot.
-pub fn unit(plan: &Plan, daemon: &Daemon) -> Result<String> {
+pub fn unit(plan: &Plan, daemon: &Daemon, cluster_key: &str) -> Result<String> {
     let licence = plan
         .host(&daemon.host)
         .and_then(|host| host.licence_file.as_deref())
@@ -25,6 +27,7 @@ pub fn unit(plan: &Plan, daemon: &Daemon) -> Result<String> {
         group: &daemon.group,
         cluster: &plan.cluster,
         directory: plan.directory(daemon),
+        config: sha256(host_yaml(plan, daemon, cluster_key)?.as_bytes()),
         licence,
     })
 }
@@ -47,7 +50,7 @@ mod tests {
     #[test]
     fn the_unit_names_everything_by_absolute_path() {
         let plan = plan();
-        insta::assert_snapshot!(unit(&plan, &plan.daemons[0]).unwrap(), @r#"
+        insta::assert_snapshot!(unit(&plan, &plan.daemons[0], "ssh-ed25519 AAAA cluster").unwrap(), @r#"
         # Written by slicer-k3s for cluster home.
         [Unit]
         Description=Slicer daemon of host group k3s-cp
@@ -58,6 +61,8 @@ mod tests {
         [Service]
         Type=simple
         WorkingDirectory=/var/lib/slicer-k3s/home/k3s-cp
+        # Tells which configuration the running process has read.
+        Environment=SLICER_K3S_CONFIG=dfabd5bcc3a96a1a0742e5c3d8a6a210b9820c0e3a5a6baed739ccc189c687cd
         ExecStart=/usr/local/bin/slicer up ./k3s-cp.yaml --license-file "/home/alex/.slicer/LICENSE"
         Restart=always
         RestartSec=5s

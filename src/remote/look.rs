@@ -15,13 +15,8 @@ pub enum Look {
     Unit(String),
     /// "MODE UID" of a directory; status 1 where it is none.
     Directory(String),
-    /// Prints `newer` where a file was changed after a unit's process started.
-    NewerThanUnit {
-        /// The file.
-        path: String,
-        /// The unit.
-        unit: String,
-    },
+    /// The `SLICER_K3S_CONFIG` that a unit's running process was started with: which configuration it has read.
+    RunningConfig(String),
     /// The last lines of a unit's journal.
     Journal {
         /// The unit.
@@ -74,11 +69,10 @@ impl Look {
             Self::Directory(path) => {
                 Script::new("test -d {} && stat -c '%a %u' -- {}", &[path, path])
             }
-            Self::NewerThanUnit { path, unit } => Script::new(
-                "changed=$(stat -c %Y -- {} 2>/dev/null) && \
-                 started=$(LC_ALL=C systemctl show -p ExecMainStartTimestamp --value -- {}) && \
-                 test -n \"$started\" && test \"$changed\" -gt \"$(date -d \"$started\" +%s)\" && echo newer; true",
-                &[path, unit],
+            Self::RunningConfig(unit) => Script::new(
+                "pid=$(systemctl show -p MainPID --value -- {}) && test \"$pid\" -gt 0 && \
+                 tr '\\0' '\\n' < \"/proc/$pid/environ\" | sed -n 's/^SLICER_K3S_CONFIG=//p'",
+                &[unit],
             ),
             Self::Journal { unit, lines } => Script::new(
                 "journalctl -q --no-pager -o cat -n {} -u {}",

@@ -145,7 +145,7 @@ impl Step for AutoscalerRunning {
     }
 
     fn patience(&self) -> Duration {
-        Duration::from_secs(300)
+        Duration::from_mins(5)
     }
 
     fn pace(&self) -> Duration {
@@ -287,7 +287,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_pod_that_runs_counts_when_it_works_with_the_current_config() {
-        let hash = super::super::file::sha256(b"abc");
+        let hash = crate::secret::sha256(b"abc");
         let working = cluster(&hash, true, "static_autoscaler.go: Starting main loop\n");
         assert_eq!(check(&working).await.unwrap(), Finding::done());
         let young = cluster(&hash, true, "");
@@ -298,7 +298,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_crash_is_told_by_its_cause() {
-        let hash = super::super::file::sha256(b"abc");
+        let hash = crate::secret::sha256(b"abc");
         let dead = cluster(&hash, false, "F0101 Failed to parse config, error: x\n");
         let world = world(&[("k3s-cp-1", &dead)]);
         let step = AutoscalerRunning::new(&plan());

@@ -87,7 +87,7 @@ mod tests {
     #[tokio::test]
     async fn another_cloud_config_makes_another_chart() {
         let secret = |data: &str| format!(r#"{{"data":{{"cloud-config":"{data}"}}}}"#);
-        let hash = super::super::file::sha256(b"abc");
+        let hash = crate::secret::sha256(b"abc");
         let chart = generate::helm_chart(&plan(), &hash).unwrap().to_string();
         for (data, done) in [("YWJj", true), ("YWJk", false)] {
             let fake = Fake::new()

@@ -7,7 +7,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::CLUSTER;
-use super::file::sha256;
 use super::seen::Seen;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{self, CLOUD_CONFIG_SECRET, NAMESPACE, NodeGroup};
@@ -15,6 +14,7 @@ use crate::k3s::api_url;
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Plan;
+use crate::secret::sha256;
 use crate::world::World;
 
 pub(super) struct CloudConfig {

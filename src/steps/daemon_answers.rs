@@ -40,7 +40,7 @@ impl Step for DaemonAnswers {
     }
 
     fn patience(&self) -> Duration {
-        Duration::from_secs(60)
+        Duration::from_mins(1)
     }
 
     fn pace(&self) -> Duration {

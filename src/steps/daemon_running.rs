@@ -13,6 +13,7 @@ use crate::generate;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Daemon;
 use crate::remote::{Look, Machine, Script};
+use crate::secret::sha256;
 use crate::world::World;
 
 pub(super) struct DaemonRunning {
@@ -38,21 +39,17 @@ impl DaemonRunning {
         Ok(File {
             path: format!("/etc/systemd/system/{}", self.daemon.unit()),
             mode: "0644",
-            content: generate::unit(&world.plan, &self.daemon)?,
+            content: generate::unit(&world.plan, &self.daemon, &world.secrets.ssh_public_key)?,
         })
     }
 
-    /// Whether the process is older than what it should have read.
+    /// Whether the running process has read another configuration than it should have. Told by its environment, not by
+    /// times: clocks jump.
     async fn outdated(&self, world: &World, host: &Machine) -> Result<bool> {
-        let yaml = super::daemon_config::host_yaml(world, &self.daemon)?.path;
-        for path in [yaml, self.unit_file(world)?.path] {
-            let unit = self.daemon.unit();
-            let newer = host.look(&Look::NewerThanUnit { path, unit }).await?;
-            if newer.stdout.trim() == "newer" {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let yaml = super::daemon_config::host_yaml(world, &self.daemon)?;
+        let look = Look::RunningConfig(self.daemon.unit());
+        let has = host.look(&look).await?.stdout;
+        Ok(has.trim() != sha256(yaml.content.as_bytes()))
     }
 
     /// A restart kills ephemeral VMs and reboots fixed ones: only where there are none, or where the person said so.
@@ -100,7 +97,7 @@ impl Step for DaemonRunning {
     }
 
     fn patience(&self) -> Duration {
-        Duration::from_secs(240)
+        Duration::from_mins(4)
     }
 
     fn pace(&self) -> Duration {
@@ -153,16 +150,12 @@ impl Step for DaemonRunning {
         let name = self.daemon.unit();
         let running = Unit::look(host, &name).await?.runs();
         let file = self.unit_file(world)?;
-        let changed = file.differs(host).await?.is_some() || self.outdated(world, host).await?;
-        if running && changed {
+        let changed = running && self.outdated(world, host).await?;
+        if changed {
             self.may_restart(world).await?;
         }
         file.write(host, hands).await?;
-        let verb = if running && changed {
-            "restart"
-        } else {
-            "start"
-        };
+        let verb = if changed { "restart" } else { "start" };
         let start = Script::new(
             "set -e; systemctl daemon-reload; systemctl -q enable {}; systemctl reset-failed {} 2>/dev/null || true; systemctl {} --no-block {}",
             &[&name, &name, verb, &name],
@@ -193,7 +186,7 @@ mod tests {
     #[tokio::test]
     async fn a_changed_configuration_restarts_only_with_permission() {
         let fake = Fake::new()
-            .says("date -d", "newer\n")
+            .says("environ", "0ld\n")
             .says("ActiveState", RUNS);
         let result = step(false)
             .apply(&world(&[("n100", &fake)]), &hands())
@@ -211,10 +204,7 @@ mod tests {
     async fn a_refused_licence_ends_the_wait() {
         let world = world(&[]);
         let unit = step(false).unit_file(&world).unwrap();
-        let facts = format!(
-            "644 0 0\n{}  -\n",
-            super::super::file::sha256(unit.content.as_bytes())
-        );
+        let facts = format!("644 0 0\n{}  -\n", sha256(unit.content.as_bytes()));
         let fake = Fake::new()
             .says("stat", &facts)
             .says("ActiveState", "ActiveState=activating\nSubState=auto-restart\nUnitFileState=enabled\nNRestarts=2\n")

@@ -42,7 +42,7 @@ impl Step for EtcdVoter {
 
     fn patience(&self) -> Duration {
         // The leader promotes one learner at a time, on a ticker of 15 s.
-        Duration::from_secs(180)
+        Duration::from_mins(3)
     }
 
     fn hint(&self) -> String {

@@ -1,11 +1,9 @@
 //! A file on a machine that we own whole: content, mode and owner.
 
-use sha2::{Digest as _, Sha256};
-
 use crate::failure::Result;
 use crate::pipeline::Hands;
 use crate::remote::{Look, Machine, Put};
-use crate::secret::hex;
+use crate::secret::sha256;
 
 /// A file as it should be.
 pub(super) struct File {
@@ -50,11 +48,6 @@ impl File {
         };
         machine.put(hands, &put).await
     }
-}
-
-/// Lower-case hex SHA-256.
-pub(super) fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ impl Step for GroupReachable {
     }
 
     fn patience(&self) -> Duration {
-        Duration::from_secs(60)
+        Duration::from_mins(1)
     }
 
     fn hint(&self) -> String {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::file::File;
 use crate::failure::{Code, Failure, Result};
-use crate::k3s::{self, CONFIG_PATH};
+use crate::k3s::{self, CONFIG_PATH, DROP_IN_PATH};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
 use crate::remote::Machine;
@@ -28,12 +28,19 @@ impl K3sConfig {
         }
     }
 
-    fn file(&self, world: &World) -> Result<File> {
-        Ok(File {
+    fn files(&self, world: &World) -> Result<[File; 2]> {
+        let content = k3s::config(&world.plan, &self.server, &world.secrets)?;
+        let drop_in = File {
+            path: DROP_IN_PATH.into(),
+            mode: "0644",
+            content: k3s::drop_in(&content),
+        };
+        let config = File {
             path: CONFIG_PATH.into(),
             mode: "0600",
-            content: k3s::config(&world.plan, &self.server, &world.secrets)?,
-        })
+            content,
+        };
+        Ok([config, drop_in])
     }
 
     /// k3s cannot read its own data with another token, so that is refused before anything is written.
@@ -75,14 +82,21 @@ impl Step for K3sConfig {
     async fn check(&self, world: &World) -> Result<Finding> {
         let machine = world.server(&self.server).await?;
         self.same_cluster(world, machine).await?;
-        let differs = self.file(world)?.differs(machine).await?;
-        Ok(differs.map_or_else(Finding::done, Finding::Differs))
+        for file in self.files(world)? {
+            if let Some(why) = file.differs(machine).await? {
+                return Ok(Finding::Differs(why));
+            }
+        }
+        Ok(Finding::done())
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let machine = world.server(&self.server).await?;
         self.same_cluster(world, machine).await?;
-        self.file(world)?.write(machine, hands).await
+        for file in self.files(world)? {
+            file.write(machine, hands).await?;
+        }
+        Ok(())
     }
 }
 

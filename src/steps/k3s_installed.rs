@@ -106,7 +106,7 @@ impl Step for K3sInstalled {
             }
             failure
         };
-        let download = Script::new(DOWNLOAD, &[]).limit(Duration::from_secs(120));
+        let download = Script::new(DOWNLOAD, &[]).limit(Duration::from_mins(2));
         let output = machine
             .must(hands, "downloading the k3s install script", &download)
             .await
@@ -124,15 +124,14 @@ impl Step for K3sInstalled {
             .hint("run again; if it lasts, ask why get.k3s.io answers differently"));
         }
         let install =
-            Script::new(INSTALL, &[&world.plan.k3s.version]).limit(Duration::from_secs(600));
+            Script::new(INSTALL, &[&world.plan.k3s.version]).limit(Duration::from_mins(10));
         let output = machine.run(hands, &install).await?;
         if output.ok() {
             return Ok(());
         }
-        let words = output.stderr.lines().chain(output.stdout.lines());
+        let mut words = output.stderr.lines().chain(output.stdout.lines());
         let error = words
-            .filter(|line| line.contains("[ERROR]"))
-            .next_back()
+            .rfind(|line| line.contains("[ERROR]"))
             .unwrap_or_else(|| output.last_words());
         Err(Failure::new(
             Code::K3sInstall,

@@ -8,11 +8,12 @@ use async_trait::async_trait;
 use super::Options;
 use super::unit::Unit;
 use crate::failure::{Code, Failure, Result};
-use crate::k3s::{CONFIG_PATH, Trouble, UNIT, classify};
+use crate::k3s::{self, Trouble, UNIT, classify};
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Plan, Server};
 use crate::remote::{Look, Machine, Script};
+use crate::secret::sha256;
 use crate::world::World;
 
 pub(super) struct K3sStarted {
@@ -49,12 +50,11 @@ impl K3sStarted {
         }
     }
 
-    async fn outdated(&self, machine: &Machine) -> Result<bool> {
-        let look = Look::NewerThanUnit {
-            path: CONFIG_PATH.to_owned(),
-            unit: UNIT.to_owned(),
-        };
-        Ok(machine.look(&look).await?.stdout.trim() == "newer")
+    /// Whether the running process has read another configuration than it should have.
+    async fn outdated(&self, world: &World, machine: &Machine) -> Result<bool> {
+        let wanted = k3s::config(&world.plan, &self.server, &world.secrets)?;
+        let look = Look::RunningConfig(UNIT.to_owned());
+        Ok(machine.look(&look).await?.stdout.trim() != sha256(wanted.as_bytes()))
     }
 
     /// What the journal tells of a k3s that ends again and again.
@@ -88,7 +88,7 @@ impl Step for K3sStarted {
     }
 
     fn patience(&self) -> Duration {
-        Duration::from_secs(300)
+        Duration::from_mins(5)
     }
 
     fn pace(&self) -> Duration {
@@ -109,7 +109,7 @@ impl Step for K3sStarted {
             server: machine.clone(),
         };
         let why = match kubernetes.ready().await? {
-            Ok(()) if self.outdated(machine).await? => {
+            Ok(()) if self.outdated(world, machine).await? => {
                 return Ok(Finding::differs("k3s runs with an older configuration"));
             }
             Ok(()) => return Ok(Finding::done()),
@@ -146,7 +146,7 @@ impl Step for K3sStarted {
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let machine = world.server(&self.server).await?;
         let unit = Unit::look(machine, UNIT).await?;
-        let outdated = unit.active == "active" && self.outdated(machine).await?;
+        let outdated = unit.active == "active" && self.outdated(world, machine).await?;
         if outdated && !self.allow_outage {
             return Err(Failure::new(
                 Code::PlanConflict,
@@ -165,7 +165,7 @@ impl Step for K3sStarted {
         };
         // Never blocking: systemd would wait for readiness without a limit.
         let script = Script::new(
-            "systemctl reset-failed k3s 2>/dev/null; systemctl {} --no-block k3s",
+            "systemctl daemon-reload; systemctl reset-failed k3s 2>/dev/null; systemctl {} --no-block k3s",
             &[verb],
         );
         machine.must(hands, "starting k3s", &script).await?;

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::file::{File, sha256};
+use super::file::File;
 use super::seen::Seen;
 use crate::failure::{Code, Failure, Result};
 use crate::k3s;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Daemon, Plan};
 use crate::remote::Look;
-use crate::secret::Secret;
+use crate::secret::{Secret, sha256};
 use crate::slicer::Slicer;
 use crate::world::World;
 

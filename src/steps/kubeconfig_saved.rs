@@ -94,7 +94,7 @@ impl Step for KubeconfigSaved {
 
 fn private(path: &std::path::Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
-    fs_err::metadata(path).is_ok_and(|facts| facts.permissions().mode() & 0o077 == 0)
+    fs_err::metadata(path).is_ok_and(|facts| facts.permissions().mode().trailing_zeros() >= 6)
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ impl Step for NodeReady {
     }
 
     fn patience(&self) -> Duration {
-        Duration::from_secs(180)
+        Duration::from_mins(3)
     }
 
     fn pace(&self) -> Duration {

@@ -85,7 +85,7 @@ impl Step for SlicerInstalled {
             .because("--yes never accepts it for you")
             .hint("read https://slicervm.com/eula, then add --accept-slicer-licence"));
         }
-        let script = Script::new(INSTALL, &[]).limit(Duration::from_secs(600));
+        let script = Script::new(INSTALL, &[]).limit(Duration::from_mins(10));
         let what = "installing Slicer";
         world
             .host(&self.host)?

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use crate::failure::{Code, Failure, Result};
 use crate::plan::{Arch, Autoscaler, Daemon, Host, K3s, Plan, Role, Server};
-use crate::remote::{Machine, Output, Remote, Stream, Sudo};
+use crate::remote::{Input, Machine, Output, Remote, Stream, Sudo};
 use crate::secret::Secret;
 use crate::state::Secrets;
 use crate::world::World;
@@ -71,7 +71,7 @@ impl Remote for Fake {
         ))
     }
 
-    async fn attach(&self, _: &str, _: bool) -> Result<i32> {
+    async fn attach(&self, _: &str, _: Input, _: bool) -> Result<i32> {
         Ok(0)
     }
 

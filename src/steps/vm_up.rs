@@ -41,7 +41,7 @@ impl Step for VmUp {
 
     fn patience(&self) -> Duration {
         // The first start pulls the image.
-        Duration::from_secs(600)
+        Duration::from_mins(10)
     }
 
     fn pace(&self) -> Duration {

@@ -60,6 +60,11 @@ impl Step for Clean {
         format!("Leave nothing of the proof of {}", self.trial.daemon.group)
     }
 
+    fn needs(&self) -> Vec<StepId> {
+        // Without it no proof was begun, and nothing answers.
+        vec![crate::steps::autoscaler_running::id()]
+    }
+
     fn after(&self) -> Vec<StepId> {
         vec![
             self.trial.id(scale_up::NAME),
@@ -68,7 +73,7 @@ impl Step for Clean {
     }
 
     fn patience(&self) -> Duration {
-        Duration::from_secs(60)
+        Duration::from_mins(1)
     }
 
     fn hint(&self) -> String {

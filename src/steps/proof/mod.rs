@@ -13,11 +13,11 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Proof;
-use super::file::sha256;
 use crate::failure::Result;
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Step, StepId};
 use crate::plan::{Daemon, Plan};
+use crate::secret::sha256;
 use crate::world::World;
 
 /// The proof of one group, as its four steps share it.

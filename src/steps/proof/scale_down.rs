@@ -40,7 +40,7 @@ impl Step for ScaleDown {
 
     fn patience(&self) -> Duration {
         // 30 s after the last addition, 30 s unneeded, loops of 10 s, and the VM's end.
-        Duration::from_secs(300)
+        Duration::from_mins(5)
     }
 
     fn hint(&self) -> String {
@@ -57,12 +57,13 @@ impl Step for ScaleDown {
             (progress.removed, progress.nodes.clone())
         };
         if !removed {
-            return Ok(Finding::differs("its pods still run"));
+            return Ok(Finding::differs("it was not proven yet"));
         }
         let nodes = pods::nodes(&kubernetes, &self.trial.daemon.group).await?;
         let vms = super::vms(world, &self.trial.daemon).await?;
-        if vms.len() <= self.trial.daemon.min as usize {
-            return Ok(Finding::Done(format!("{} kept, as min says", vms.len())));
+        let min = self.trial.daemon.min as usize;
+        if min > 0 && vms.len() <= min && nodes.len() <= min {
+            return Ok(Finding::Done(format!("{min} kept, as min says")));
         }
         for (node, vm) in &used {
             if nodes.iter().any(|present| present.name == *node) {

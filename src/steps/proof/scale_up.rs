@@ -1,5 +1,6 @@
 //! A pod that needs a new agent of the group got one and runs on it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ impl Step for ScaleUp {
 
     fn patience(&self) -> Duration {
         // VM, k3s's download and the image; the autoscaler itself gives up after 15 minutes.
-        Duration::from_secs(420)
+        Duration::from_mins(7)
     }
 
     fn pace(&self) -> Duration {
@@ -121,11 +122,7 @@ impl Step for ScaleUp {
         let vms = super::vms(world, &self.trial.daemon).await?;
         // A group that is full cannot grow: then it is proven that its agents run pods.
         let full = vms.len() >= self.trial.daemon.max as usize;
-        let busy = if full {
-            Default::default()
-        } else {
-            vms.clone()
-        };
+        let busy = if full { BTreeSet::new() } else { vms.clone() };
         let list = pods::make(&self.trial, &busy)?;
         {
             let mut progress = self.trial.progress();
