@@ -13,7 +13,7 @@ use crate::{
 
 /// The architecture in the spelling that the variant chooses.
 pub(crate) fn arch(fleet: &Fleet) -> &str {
-    if fleet.variant.is("arch", "amd64") || fleet.variant.is("arch", "go") {
+    if fleet.variant.is("arch", "amd64") {
         profile::go_arch(&fleet.arch)
     } else {
         &fleet.arch

@@ -27,6 +27,9 @@ use crate::{
 pub(crate) async fn run(file: &Path, licence_file: Option<&Path>) -> Result<()> {
     let places = Places::standard();
     let variant = Variant::read(&places.lab)?;
+    for choice in variant.unknown() {
+        say::complain(format!("Warning: unknown variant {choice}"));
+    }
     let licence = Licence::find(licence_file)?;
     let settings = Settings::read(file)?;
     let _seat = Seat::take(&places, &licence, &variant)?;

@@ -1,30 +1,31 @@
 //! The choices that the public contract leaves open, made by `--variant` of the lab.
-//!
-//! | key | values (first is the default) |
-//! |---|---|
-//! | `create-status` | `201`, `200` |
-//! | `delete-status` | `200`, `204` |
-//! | `healthz` | `json`, `text` |
-//! | `arch` | `x86_64` (as `uname -m`), `amd64` (as Go spells it) |
-//! | `secret-time` | `mod_time`, `modified_at` |
-//! | `node-fields` | `present`, `absent` (hostname, ip, `created_at` only) |
-//! | `node-stats` | `object`, `array` |
-//! | `hostnames` | `lowest-free`, `monotonic` |
-//! | `exec-uid` | `0`, `1000`: whose rights `exec` has when the request does not say |
-//! | `exec-frames` | `typed`, `untyped` (old agents) |
-//! | `token` | `once`, `per-start` |
-//! | `masquerade` | `all`, `public-only` (private destinations keep the VM's address) |
-//! | `licence-daemons` | `unlimited`, a number (daemons at once on this host) |
-//! | `userdata-blank-line` | `tolerated`, `fatal` |
-//! | `no-userdata` | `ran`, `never`: `userdata_ran` of a VM that was given none |
-//! | `poweroff` | `hangs` (as Firecracker), `stops` |
-//! | `fixed-reboot` | `stops`, `relaunched`: what a guest's reboot does to a VM of the YAML's `count` |
-//! | `secrets-dir` | `auto`, `manual` (a missing directory is a 500) |
-//! | `unknown-secret` | `refused`, `ignored` |
 
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, Result};
+
+/// Every key with its values; the first is the default.
+const CHOICES: [(&str, &[&str]); 19] = [
+    ("arch", &["x86_64", "amd64"]),
+    ("create-status", &["201", "200"]),
+    ("delete-status", &["200", "204"]),
+    ("exec-frames", &["typed", "untyped"]),
+    ("exec-uid", &["0", "1000"]),
+    ("fixed-reboot", &["stops", "relaunched"]),
+    ("healthz", &["json", "text"]),
+    ("hostnames", &["lowest-free", "monotonic"]),
+    ("licence-daemons", &["unlimited", "1", "2", "3"]),
+    ("masquerade", &["all", "public-only"]),
+    ("no-userdata", &["ran", "never"]),
+    ("node-fields", &["present", "absent"]),
+    ("node-stats", &["object", "array"]),
+    ("poweroff", &["hangs", "stops"]),
+    ("secret-time", &["mod_time", "modified_at"]),
+    ("secrets-dir", &["auto", "manual"]),
+    ("token", &["once", "per-start"]),
+    ("unknown-secret", &["refused", "ignored"]),
+    ("userdata-blank-line", &["tolerated", "fatal"]),
+];
 
 /// The variants chosen for this host.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +47,20 @@ impl Variant {
         Ok(Self(map))
     }
 
+    /// Choices that nobody here knows: most likely misspelt, and then without effect.
+    pub(crate) fn unknown(&self) -> Vec<String> {
+        let known = |key: &str, value: &str| {
+            CHOICES
+                .iter()
+                .any(|(name, values)| *name == key && values.contains(&value))
+        };
+        self.0
+            .iter()
+            .filter(|(key, value)| !known(key, value))
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect()
+    }
+
     /// Whether `key` was set to `value`.
     pub(crate) fn is(&self, key: &str, value: &str) -> bool {
         self.get(key) == Some(value)
@@ -60,5 +75,21 @@ impl Variant {
     #[cfg(test)]
     pub(crate) fn one(key: &str, value: &str) -> Self {
         Self(BTreeMap::from([(key.to_owned(), value.to_owned())]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A misspelt variant would let a test pass that tested nothing.
+    #[test]
+    fn misspelt_choices_are_told() {
+        assert!(Variant::one("hostnames", "monotonic").unknown().is_empty());
+        assert_eq!(
+            Variant::one("hostname", "monotonic").unknown(),
+            ["hostname=monotonic"]
+        );
+        assert_eq!(Variant::one("token", "daily").unknown(), ["token=daily"]);
     }
 }

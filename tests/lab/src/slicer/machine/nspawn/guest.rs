@@ -44,6 +44,13 @@ const UNITS: [(&str, &str); 5] = [
     ),
 ];
 
+/// Bookkeeping that costs a third of the boot's time and that nobody in a VM reads.
+const MASKED: [&str; 3] = [
+    "systemd-sysusers.service",
+    "systemd-update-utmp.service",
+    "systemd-update-utmp-runlevel.service",
+];
+
 /// Prepares a new disk, mounted at `root`.
 pub(crate) fn prepare(root: &Path, launch: &Launch, variant: &Variant) -> Result<()> {
     let hostname = &launch.record.hostname;
@@ -97,6 +104,10 @@ pub(crate) fn prepare(root: &Path, launch: &Launch, variant: &Variant) -> Result
         put(root, &format!("etc/systemd/system/{name}"), text, 0o644)?;
         symlink(format!("/etc/systemd/system/{name}"), wants.join(name))
             .with_context(|| format!("enable {name}"))?;
+    }
+    for name in MASKED {
+        symlink("/dev/null", root.join("etc/systemd/system").join(name))
+            .with_context(|| format!("mask {name}"))?;
     }
     Ok(())
 }
