@@ -1,7 +1,7 @@
 #!/bin/sh
 # usage: build.sh OUT
 # Builds every static binary that the lab's machines and images are made of into OUT:
-# k3s, cluster-autoscaler, klipper-helm, pause (this module), helm and coredns.
+# k3s, cluster-autoscaler, klipper-helm, coredns, pause (this module) and helm.
 set -eu
 [ $# -eq 1 ] || { echo "usage: build.sh OUT" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
@@ -11,17 +11,14 @@ out=$(cd "$1" && pwd)
 kubernetes=v1.34.4
 k3s=$kubernetes+k3s1
 helm=v3.19.4
-coredns=v1.14.0
 
-commit=$(cd "$here" && git rev-parse --short=8 HEAD 2>/dev/null || echo 00000000)
 ldflags="-s -w"
 for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
 	ldflags="$ldflags -X $package.gitVersion=$k3s -X $package.gitMajor=1 -X $package.gitMinor=34 -X $package.gitTreeState=clean"
 done
-ldflags="$ldflags -X slicer-k3s.lab/kubernetes/internal/version.Version=$k3s -X slicer-k3s.lab/kubernetes/internal/version.Commit=$commit"
+ldflags="$ldflags -X slicer-k3s.lab/kubernetes/internal/version.Version=$k3s"
 
 # Without -trimpath: so that these builds share the build cache with `go build` and `go test` in this module.
 export CGO_ENABLED=0 GOBIN="$out"
 (cd "$here" && go build -ldflags "$ldflags" -o "$out/" ./cmd/...)
 go install -ldflags "-s -w -X helm.sh/helm/v3/internal/version.version=$helm" "helm.sh/helm/v3/cmd/helm@$helm"
-go install -ldflags "-s -w" "github.com/coredns/coredns@$coredns"
