@@ -101,7 +101,7 @@ async fn run(command: &str, stdin: &[u8]) -> Result<Output> {
 async fn drain(stream: Option<impl AsyncRead + Unpin>) -> String {
     let mut kept = Vec::new();
     if let Some(mut stream) = stream {
-        let mut buffer = [0_u8; 16 * 1024];
+        let mut buffer = vec![0_u8; 16 * 1024];
         while let Ok(count @ 1..) = stream.read(&mut buffer).await {
             let room = OUTPUT_LIMIT.saturating_sub(kept.len()).min(count);
             kept.extend_from_slice(&buffer[..room]);

@@ -11,7 +11,7 @@ pub enum Look {
     File(String),
     /// A file's "MODE UID GID SHA256" line (mode octal without leading zero); status 1 where it does not exist.
     FileFacts(String),
-    /// `systemctl show` of a unit: ActiveState, SubState, UnitFileState, NRestarts, ExecMainStatus, Result, ExecMainStartTimestampMonotonic.
+    /// `systemctl show` of a unit: its states, restarts, last exit status, result and start time.
     Unit(String),
     /// "MODE UID" of a directory; status 1 where it is none.
     Directory(String),

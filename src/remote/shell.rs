@@ -13,9 +13,9 @@ pub fn quote(word: &str) -> String {
     quoted.push('\'');
     for c in word.chars().filter(|c| *c != '\0') {
         if c == '\'' {
-            quoted.push_str("'\\''")
+            quoted.push_str("'\\''");
         } else {
-            quoted.push(c)
+            quoted.push(c);
         }
     }
     quoted.push('\'');

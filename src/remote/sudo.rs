@@ -81,7 +81,7 @@ async fn find_in(
     }
     if let Some(refusal) = refused(&output.stderr) {
         return Err(failure("sudo does not let us become root").because(refusal).hint(
-            "add the user to the group that may (usermod -aG sudo USER), or allow it in /etc/sudoers.d",
+            "add the user to the group that may (usermod -aG sudo USER), or allow it, without requiretty, in /etc/sudoers.d",
         ));
     }
     let hint = format!(
@@ -169,5 +169,146 @@ fn from_file(path: &str, around: &Surroundings) -> Result<Secret> {
     match text.lines().next() {
         Some(line) if !line.is_empty() => Ok(Secret::new(line)),
         _ => Err(failed().because("its first line is empty")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote::ask::Nobody;
+    use crate::remote::{Input, Local, Output, Stream};
+    use async_trait::async_trait;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::Arc;
+
+    /// This machine with a sudo and an id of our own, so that the tests run as anybody. Like the real sudo it takes
+    /// exactly one line from stdin, and only when it asks.
+    struct Fake(tempfile::TempDir);
+
+    const SUDO: &str = r#"#!/bin/sh
+n=
+while [ $# -gt 0 ]; do
+  case $1 in -n) n=1 ;; -p) shift ;; --) shift; break ;; esac
+  shift
+done
+case $(cat "${0%/*}/rules") in
+  nobody) echo "me is not in the sudoers file." >&2; exit 1 ;;
+  asks)
+    if [ "$n" ]; then echo "sudo: a password is required" >&2; exit 1; fi
+    IFS= read -r line
+    if [ "$line" != "open sesame" ]; then echo "Sorry, try again." >&2; exit 1; fi ;;
+esac
+FAKE_UID=0 exec "$@"
+"#;
+
+    impl Fake {
+        fn new(rules: &str) -> Self {
+            let fake = Self(tempfile::tempdir().unwrap());
+            fake.program("sudo", SUDO);
+            fake.program("id", "#!/bin/sh\necho ${FAKE_UID:-1000}\n");
+            fake.rules(rules);
+            fake
+        }
+        fn program(&self, name: &str, text: &str) {
+            let path = self.0.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        fn rules(&self, rules: &str) {
+            std::fs::write(self.0.path().join("rules"), rules).unwrap();
+        }
+        fn around(&self) -> Surroundings {
+            Surroundings {
+                ask: Arc::new(Nobody),
+                home: self.0.path().into(),
+                ..Surroundings::of_process()
+            }
+        }
+    }
+
+    #[async_trait]
+    impl Remote for Fake {
+        async fn exec(&self, command: &str, stdin: &[u8], limit: Duration) -> Result<Output> {
+            let command = format!(
+                "PATH={}:$PATH; {command}",
+                quote(&self.0.path().display().to_string())
+            );
+            Local.exec(&command, stdin, limit).await
+        }
+        async fn attach(&self, _: &str, _: Input, _: bool) -> Result<i32> {
+            unreachable!()
+        }
+        async fn forward(&self, _: &str, _: u16) -> Result<Box<dyn Stream>> {
+            unreachable!()
+        }
+    }
+
+    async fn found(fake: &Fake, file: Option<&str>, variable: Option<&str>) -> Result<Sudo> {
+        find_in(
+            "pi",
+            fake,
+            file,
+            variable.map(str::to_owned),
+            &fake.around(),
+        )
+        .await
+    }
+
+    #[tokio::test]
+    async fn each_way_to_root_is_found_and_each_obstacle_named() {
+        let fake = Fake::new("free");
+        assert_eq!(found(&fake, None, None).await.unwrap(), Sudo::NoPassword);
+        fake.program("id", "#!/bin/sh\necho 0\n");
+        assert_eq!(found(&fake, None, None).await.unwrap(), Sudo::Root);
+
+        let fake = Fake::new("nobody");
+        let failure = found(&fake, None, Some("open sesame")).await.unwrap_err();
+        assert!(failure.cause.unwrap().contains("sudoers"));
+
+        let fake = Fake::new("asks");
+        let failure = found(&fake, None, None).await.unwrap_err();
+        assert_eq!(failure.code, Code::Sudo);
+        assert!(
+            failure
+                .hint
+                .unwrap()
+                .contains("sudo-password-file under [hosts.pi]")
+        );
+        assert_eq!(
+            found(&fake, None, Some("wrong")).await.unwrap_err().code,
+            Code::Sudo
+        );
+        let sudo = found(&fake, None, Some("open sesame")).await.unwrap();
+        assert_eq!(sudo, Sudo::Password(Secret::new("open sesame")));
+    }
+
+    #[tokio::test]
+    async fn a_password_file_must_be_ours_alone() {
+        let fake = Fake::new("asks");
+        let path = fake.0.path().join("password");
+        std::fs::write(&path, "open sesame\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let failure = found(&fake, Some("~/password"), None).await.unwrap_err();
+        assert!(failure.hint.unwrap().starts_with("chmod 600"));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(found(&fake, Some("~/password"), None).await.is_ok());
+    }
+
+    /// A rule that no longer asks must not turn the password into the command's input.
+    #[tokio::test]
+    async fn the_password_never_reaches_the_command() {
+        for rules in ["asks", "free"] {
+            let fake = Fake::new(rules);
+            let sudo = Sudo::Password(Secret::new("open sesame"));
+            let (command, mut stdin) = sudo.wrap("cat", Some(LIMIT)).unwrap();
+            assert!(!command.contains("sesame"));
+            stdin.extend_from_slice(b"data\nmore");
+            let output = fake.exec(&command, &stdin, LIMIT).await.unwrap();
+            assert_eq!(
+                (output.status, output.stdout.as_str()),
+                (0, "data\nmore"),
+                "{rules}"
+            );
+        }
     }
 }

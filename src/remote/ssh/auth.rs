@@ -1,5 +1,6 @@
 //! Logging in: the agent's keys, then key files, each with its certificate where there is one.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -171,14 +172,14 @@ impl Login<'_> {
                     return Ok(true);
                 }
                 Ok(_) => {}
-                Err(error) => return Err(self.lost(name, &error)),
+                Err(error) => return Err(lost(name, &error)),
             }
         }
         let hash = self.hash(&key.algorithm()).await;
         let key = PrivateKeyWithHashAlg::new(key, hash);
         match self.client.authenticate_publickey(self.user, key).await {
             Ok(result) => Ok(self.note(what, &result)),
-            Err(error) => Err(self.lost(name, &error)),
+            Err(error) => Err(lost(name, &error)),
         }
     }
 
@@ -219,14 +220,6 @@ impl Login<'_> {
         false
     }
 
-    fn lost(&self, name: &str, error: &russh::Error) -> Failure {
-        Failure::new(
-            Code::SshUnreachable,
-            format!("{name} hung up while we logged in"),
-        )
-        .because(words(error))
-    }
-
     fn refused(&self, name: &str, hop: &Hop) -> Failure {
         let mut cause = match self.tried.as_slice() {
             [] => "there is no key: no agent, no key file".to_owned(),
@@ -239,7 +232,7 @@ impl Login<'_> {
                 "; a key was right, but the server wants a second proof, which is not supported",
             );
         } else if !self.methods.is_empty() {
-            cause.push_str(&format!("; it accepts {}", self.methods));
+            let _ = write!(cause, "; it accepts {}", self.methods);
         }
         let destination = format!("{}@{}", hop.user, hop.host);
         Failure::new(Code::SshAuth, format!("{name} refuses to let us in as {destination}"))
@@ -249,6 +242,14 @@ impl Login<'_> {
                 hop.port
             ))
     }
+}
+
+fn lost(name: &str, error: &russh::Error) -> Failure {
+    Failure::new(
+        Code::SshUnreachable,
+        format!("{name} hung up while we logged in"),
+    )
+    .because(words(error))
 }
 
 /// A signer that only notices that a signature is wanted.

@@ -25,13 +25,13 @@ pub(super) enum Refusal {
 }
 
 /// Judges a server's key.
-pub(super) type Judge = Arc<dyn Fn(&PublicKey) -> Result<(), Refusal> + Send + Sync>;
+pub(super) type Judge = Arc<dyn Fn(&PublicKey) -> Result<(), Box<Refusal>> + Send + Sync>;
 
 /// Why a connection failed or ended.
 #[derive(Debug)]
 pub(super) enum Broken {
     /// We refused the server.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     /// The protocol or the network.
     Ssh(russh::Error),
 }

@@ -77,7 +77,8 @@ impl HostDialer {
                     alias: hop.alias.as_deref(),
                     user_files: &hop.user_known_hosts,
                     global_files: &hop.global_known_hosts,
-                    pin: (index == last).then_some(target.host_key.as_deref()),
+                    pinnable: index == last,
+                    pin: target.host_key.as_deref().filter(|_| index == last),
                 })?;
                 Ok((name, hop, Arc::new(trust)))
             })
@@ -114,18 +115,19 @@ impl HostDialer {
                     )));
                 }
                 Ok(Ok(connected)) => return Ok(connected),
-                Ok(Err(Broken::Refused(Refusal::Wrong(failure)))) => return Err(failure),
-                Ok(Err(Broken::Refused(Refusal::NotPinned(key)))) => {
-                    not_pinned.get_or_insert(key);
-                }
-                // Asked with the connection closed: people take their time, servers do not.
-                Ok(Err(Broken::Refused(Refusal::Unknown(key)))) => {
-                    if !vouched {
+                Ok(Err(Broken::Refused(refusal))) => match *refusal {
+                    Refusal::Wrong(failure) => return Err(failure),
+                    Refusal::NotPinned(key) => {
+                        not_pinned.get_or_insert(key);
+                    }
+                    // Asked with the connection closed: people take their time, servers do not.
+                    Refusal::Unknown(key) if !vouched => {
                         trust.vouch(&key, self.policy, &self.surroundings).await?;
                         groups.push(kinds);
+                        vouched = true;
                     }
-                    vouched = true;
-                }
+                    Refusal::Unknown(_) => {}
+                },
                 Ok(Err(Broken::Ssh(russh::Error::NoCommonAlgo { kind, .. })))
                     if !groups.is_empty() && matches!(kind, russh::AlgorithmKind::Key) => {}
                 Ok(Err(Broken::Ssh(error))) => {
@@ -156,13 +158,13 @@ impl Dial for HostDialer {
             let (mut client, end) = self.hop(name, hop, trust, jumps.last()).await?;
             // A passphrase may have to be typed, so the limit is generous.
             tokio::time::timeout(
-                Duration::from_secs(120),
+                Duration::from_mins(2),
                 auth::with_user_keys(&mut client, name, hop, self.surroundings.ask.as_ref()),
             )
             .await
             .map_err(|_| {
                 Failure::new(Code::SshUnreachable, format!("{name} does not let us in"))
-                    .because("logging in took longer than 120 s")
+                    .because("logging in took longer than two minutes")
             })??;
             jumps.push(client);
             ending = end;

@@ -10,6 +10,8 @@ mod dial;
 mod exec;
 mod known_hosts;
 mod session;
+#[cfg(test)]
+mod stand_in;
 mod trust;
 mod user_config;
 mod vm;

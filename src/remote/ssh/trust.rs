@@ -5,6 +5,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use fs_err::os::unix::fs::OpenOptionsExt as _;
 use russh::keys::{Algorithm, PublicKey};
 
 use super::client::{Judge, Refusal, all_kinds, key_type};
@@ -41,8 +42,10 @@ pub(super) struct Identity<'a> {
     pub(super) user_files: &'a [PathBuf],
     /// The system's files.
     pub(super) global_files: &'a [PathBuf],
-    /// Whether cluster.toml may pin its key, and the pin.
-    pub(super) pin: Option<Option<&'a str>>,
+    /// Whether cluster.toml may pin its key.
+    pub(super) pinnable: bool,
+    /// The pin.
+    pub(super) pin: Option<&'a str>,
 }
 
 impl Trust {
@@ -56,11 +59,11 @@ impl Trust {
             .collect();
         Ok(Self {
             name: identity.name.to_owned(),
-            pinnable: identity.pin.is_some(),
+            pinnable: identity.pinnable,
             names: known_hosts::names(identity.host, identity.port, identity.alias),
             known: KnownHosts::read(&files)?,
             file: identity.user_files.first().cloned(),
-            pin: identity.pin.flatten().map(str::to_owned),
+            pin: identity.pin.map(str::to_owned),
             accepted: Arc::default(),
         })
     }
@@ -96,9 +99,9 @@ impl Trust {
         Arc::new(move |key| trust.verdict(key))
     }
 
-    fn verdict(&self, key: &PublicKey) -> Result<(), Refusal> {
+    fn verdict(&self, key: &PublicKey) -> Result<(), Box<Refusal>> {
         let Ok(blob) = key.to_bytes() else {
-            return Err(Refusal::Unknown(key.clone()));
+            return Err(Box::new(Refusal::Unknown(key.clone())));
         };
         let shown = format!(
             "{} {}",
@@ -107,31 +110,31 @@ impl Trust {
         );
         let verdict = self.known.verdict(&self.names, &blob);
         if let Verdict::Revoked(line) = &verdict {
-            return Err(Refusal::Wrong(
+            return Err(Box::new(Refusal::Wrong(
                 Failure::new(
                     Code::HostKeyChanged,
                     format!("{} shows a revoked host key", self.name),
                 )
                 .because(format!("{shown} is revoked in {}", line.place))
                 .hint("give the machine a new host key (ssh-keygen -A), then remove that line"),
-            ));
+            )));
         }
         if let Some(accepted) = self.accepted() {
             if accepted.key_data() == key.key_data() {
                 return Ok(());
             }
-            return Err(Refusal::Wrong(
+            return Err(Box::new(Refusal::Wrong(
                 Failure::new(
                     Code::HostKeyChanged,
                     format!("{}'s host key changed while we were connected", self.name),
                 )
                 .because(format!("it now shows {shown}"))
                 .hint("find out why before running this again"),
-            ));
+            )));
         }
         if let Some(pin) = &self.pin {
             if *pin != known_hosts::fingerprint(&blob) {
-                return Err(Refusal::NotPinned(key.clone()));
+                return Err(Box::new(Refusal::NotPinned(key.clone())));
             }
             self.accept(key.clone());
             return Ok(());
@@ -141,7 +144,7 @@ impl Trust {
                 self.accept(key.clone());
                 Ok(())
             }
-            Verdict::Changed(line) => Err(Refusal::Wrong(
+            Verdict::Changed(line) => Err(Box::new(Refusal::Wrong(
                 Failure::new(
                     Code::HostKeyChanged,
                     format!("{} is not the machine known_hosts knows", self.name),
@@ -154,8 +157,8 @@ impl Trust {
                     "somebody may be in between; if the machine was installed anew: ssh-keygen -R '{}'",
                     self.names[0]
                 )),
-            )),
-            Verdict::Unknown { .. } | Verdict::Revoked(_) => Err(Refusal::Unknown(key.clone())),
+            ))),
+            Verdict::Unknown { .. } | Verdict::Revoked(_) => Err(Box::new(Refusal::Unknown(key.clone()))),
         }
     }
 
@@ -264,7 +267,6 @@ impl Trust {
         if fs_err::read(file).is_ok_and(|old| !old.is_empty() && !old.ends_with(b"\n")) {
             line.insert(0, '\n');
         }
-        use fs_err::os::unix::fs::OpenOptionsExt as _;
         fs_err::OpenOptions::new()
             .append(true)
             .create(true)

@@ -224,7 +224,7 @@ impl Hop {
         for (key, value) in answers {
             let given = value != "none";
             match key.as_str() {
-                "hostname" => hop.host = value.trim_matches(['[', ']']).to_owned(),
+                "hostname" => value.trim_matches(['[', ']']).clone_into(&mut hop.host),
                 "port" => hop.port = value.parse().unwrap_or(hop.port),
                 "user" => hop.user = value,
                 "hostkeyalias" if given => hop.alias = Some(value),

@@ -95,7 +95,7 @@ impl Dial for VmDialer {
         let shaken = tokio::time::timeout(PATIENCE, handshake(stream, self.kinds(), self.judge()));
         let (mut client, ending) = match shaken.await.map_err(|_| late())? {
             Ok(connected) => connected,
-            Err(Broken::Refused(refusal)) => return Err(self.impostor(refusal)),
+            Err(Broken::Refused(refusal)) => return Err(self.impostor(*refusal)),
             Err(Broken::Ssh(error)) => return Err(unreachable(what(), &error)),
         };
         let login = auth::with_key(&mut client, user, self.key.clone());
@@ -134,7 +134,7 @@ impl VmDialer {
             if same {
                 Ok(())
             } else {
-                Err(Refusal::NotPinned(shown.clone()))
+                Err(Box::new(Refusal::NotPinned(shown.clone())))
             }
         })
     }
@@ -163,5 +163,110 @@ impl VmDialer {
             self.target.via.name(),
             self.target.address
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stand_in::{Habits, key, pem, start};
+    use super::*;
+    use crate::remote::{Local, Sudo};
+    use std::time::Duration;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    /// A VM of these habits behind "this machine", connected with `mine` and these pinned host keys.
+    async fn connect(
+        habits: Habits,
+        mine: &PrivateKey,
+        pinned: &[&PrivateKey],
+    ) -> Result<Box<dyn Remote>> {
+        let port = start(habits).await;
+        let target = VmTarget {
+            name: "k3s-cp-1".into(),
+            via: Arc::new(Machine::new("n100", Box::new(Local), Sudo::Root)),
+            address: Ipv4Addr::LOCALHOST,
+            user: "ubuntu".into(),
+            key: Secret::new(pem(mine)),
+            host_keys: pinned
+                .iter()
+                .map(|key| key.public_key().to_openssh().unwrap())
+                .collect(),
+        };
+        connect_vm_at(target, port).await
+    }
+
+    fn habits(host: &PrivateKey, mine: &PrivateKey) -> Habits {
+        Habits {
+            host_keys: vec![host.clone()],
+            lets_in: mine.public_key().clone(),
+            wants_more: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_vm_with_a_pinned_key_runs_commands_with_much_input() {
+        let (host, mine) = (key(), key());
+        let remote = connect(habits(&host, &mine), &mine, &[&key(), &host])
+            .await
+            .unwrap();
+        let out = remote
+            .exec("count", &vec![b'x'; 3 << 20], LIMIT)
+            .await
+            .unwrap();
+        assert_eq!((out.status, out.stdout.as_str()), (3, "3145728"));
+        assert_eq!(out.last_words(), "\u{fffd}\u{fffd} broken text");
+        assert_eq!(
+            remote.exec("kill", b"", LIMIT).await.unwrap().status,
+            128 + 15
+        );
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_vanishes_is_lost_and_made_again() {
+        let (host, mine) = (key(), key());
+        let remote = connect(habits(&host, &mine), &mine, &[&host])
+            .await
+            .unwrap();
+        assert_eq!(
+            remote.exec("vanish", b"", LIMIT).await.unwrap_err().code,
+            Code::SshLost
+        );
+        assert_eq!(
+            remote.exec("count", b"four", LIMIT).await.unwrap().stdout,
+            "4"
+        );
+    }
+
+    #[tokio::test]
+    async fn another_machine_at_the_vms_address_is_refused_for_good() {
+        let (host, mine) = (key(), key());
+        let failure = connect(habits(&host, &mine), &mine, &[&key()])
+            .await
+            .map(drop)
+            .unwrap_err();
+        assert_eq!(failure.code, Code::HostKeyChanged);
+        assert!(failure.is_lasting());
+        let failure = connect(habits(&host, &mine), &mine, &[])
+            .await
+            .map(drop)
+            .unwrap_err();
+        assert_eq!(failure.code, Code::HostKeyUnknown);
+    }
+
+    #[tokio::test]
+    async fn a_vm_that_has_no_key_yet_is_waited_for() {
+        let (host, mine) = (key(), key());
+        let failure = connect(habits(&host, &key()), &mine, &[&host])
+            .await
+            .map(drop)
+            .unwrap_err();
+        assert_eq!(failure.code, Code::Vm);
+        assert!(!failure.is_lasting());
+        let more = Habits {
+            wants_more: true,
+            ..habits(&host, &mine)
+        };
+        assert!(connect(more, &mine, &[&host]).await.is_err());
     }
 }
