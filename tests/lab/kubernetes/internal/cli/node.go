@@ -29,6 +29,12 @@ func serve(args []string) int {
 		return fatal(err)
 	}
 	logrus.Infof("Starting k3s %s (%s)", version.Version, version.Commit)
+	if values.Bool("cluster-reset") {
+		if err := server.Reset(context.Background(), settings); err != nil {
+			return fatal(err)
+		}
+		return 0
+	}
 	return supervise(func(ctx context.Context, children *process.Group) (func(), error) {
 		return server.Run(ctx, settings, children)
 	})

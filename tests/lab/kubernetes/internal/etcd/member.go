@@ -16,6 +16,7 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
+	"go.uber.org/zap"
 
 	"slicer-k3s.lab/kubernetes/internal/files"
 	"slicer-k3s.lab/kubernetes/internal/token"
@@ -134,7 +135,7 @@ func Connect(tlsDir string, endpoints ...string) (*clientv3.Client, error) {
 		return nil, err
 	}
 	return clientv3.New(clientv3.Config{
-		Endpoints: endpoints, TLS: tls, DialTimeout: statusLimit,
+		Logger: zap.NewNop(), Endpoints: endpoints, TLS: tls, DialTimeout: statusLimit,
 		DialKeepAliveTime: 30 * time.Second, DialKeepAliveTimeout: 10 * time.Second,
 	})
 }

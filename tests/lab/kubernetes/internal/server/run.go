@@ -57,7 +57,6 @@ func Run(ctx context.Context, s *config.Server, children *process.Group) (func()
 		return none, fmt.Errorf("starting kubernetes: preparing server: %w", err)
 	}
 	front := &supervisor.Supervisor{Config: s, Passwords: secrets.get, Bootstrap: func() ([]byte, error) { return bundle(s) }}
-	front.Rotate = func(_ context.Context, fresh string) error { return rotate(s, secrets, fresh) }
 	if err := front.Listen(ctx); err != nil {
 		return none, err
 	}
@@ -68,7 +67,7 @@ func Run(ctx context.Context, s *config.Server, children *process.Group) (func()
 	if err != nil {
 		return none, err
 	}
-	front.SetMember(member)
+	front.SetMember(member, func(ctx context.Context, fresh string) error { return rotate(ctx, s, secrets, member, fresh) })
 	go func() {
 		<-member.Ended()
 		children.Failed <- member.Gone()
@@ -86,6 +85,9 @@ func Run(ctx context.Context, s *config.Server, children *process.Group) (func()
 	if err := member.WaitVoter(ctx); err != nil {
 		return member.Stop, err
 	}
+	if err := sealBundle(ctx, s, secrets, member); err != nil {
+		return member.Stop, fmt.Errorf("starting kubernetes: preparing server: %w", err)
+	}
 	client, err := startControlPlane(ctx, s, children)
 	if err != nil {
 		return member.Stop, err
@@ -102,6 +104,15 @@ func Run(ctx context.Context, s *config.Server, children *process.Group) (func()
 	}
 	logrus.Info("k3s is up and running")
 	return member.Stop, startAgent(ctx, s, secrets, nodePassword, children)
+}
+
+func sealBundle(ctx context.Context, s *config.Server, secrets *passwords, member *etcd.Member) error {
+	content, err := bundle(s)
+	if err != nil {
+		return err
+	}
+	serverPassword, _ := secrets.get()
+	return ensureSealed(ctx, member, serverPassword, content)
 }
 
 // startMember starts etcd: again, newly, or as one more member of the cluster behind origin.

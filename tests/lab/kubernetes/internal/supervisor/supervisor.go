@@ -30,19 +30,25 @@ type Supervisor struct {
 	Config    *config.Server
 	Passwords func() (server, agent string)
 	Bootstrap func() ([]byte, error)
-	Rotate    func(ctx context.Context, newPassword string) error
 
 	clientCA *x509.CertPool
 	client   atomic.Pointer[kubernetes.Clientset]
 	member   atomic.Pointer[etcd.Member]
+	rotate   atomic.Pointer[Rotation]
 	ready    atomic.Bool
 }
+
+// Rotation takes a new server token into use.
+type Rotation = func(ctx context.Context, fresh string) error
 
 // SetClient says that the API server answers.
 func (s *Supervisor) SetClient(client *kubernetes.Clientset) { s.client.Store(client) }
 
-// SetMember says that etcd is started.
-func (s *Supervisor) SetMember(member *etcd.Member) { s.member.Store(member) }
+// SetMember says that etcd is started, and how the token that guards it is changed.
+func (s *Supervisor) SetMember(member *etcd.Member, rotate Rotation) {
+	s.member.Store(member)
+	s.rotate.Store(&rotate)
+}
 
 // SetReady says that the core controllers run.
 func (s *Supervisor) SetReady() { s.ready.Store(true) }
@@ -184,7 +190,12 @@ func (s *Supervisor) rotateToken(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "a new token is required", http.StatusBadRequest)
 		return
 	}
-	if err := s.Rotate(r.Context(), body.NewToken); err != nil {
+	rotate := s.rotate.Load()
+	if rotate == nil {
+		http.Error(w, "etcd is not started", http.StatusServiceUnavailable)
+		return
+	}
+	if err := (*rotate)(r.Context(), body.NewToken); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 	}
 }
