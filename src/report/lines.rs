@@ -51,6 +51,11 @@ pub(super) fn line(event: &Event) -> Option<String> {
             steps,
             ..
         } => Some(format!("{command} {}: {steps} steps", escape(cluster))),
+        // What follows from a failure would bury it; the last line counts it.
+        Event::StepEnded {
+            outcome: Outcome::Skipped,
+            ..
+        } => None,
         Event::StepEnded {
             title,
             outcome,
