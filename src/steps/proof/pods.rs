@@ -50,7 +50,9 @@ pub(super) fn runs(pod: &Value) -> bool {
     condition(pod, "Ready") == Some("True") && pod["metadata"].get("deletionTimestamp").is_none()
 }
 
-/// Pods that only a new agent of the group can run: never one of `busy`, its VMs of now.
+/// Pods that only a new agent of the group can run: never one of `busy`, its Nodes of now. By Node name, since a new VM
+/// may get the name of one that has just gone, and since the autoscaler's picture of a new Node has the VM label of an
+/// existing one.
 pub(super) fn make(trial: &Trial, busy: &BTreeSet<String>) -> Result<Value> {
     let group = &trial.daemon.group;
     // Names differ from run to run: what an earlier, killed one left may still be going away.
@@ -63,7 +65,7 @@ pub(super) fn make(trial: &Trial, busy: &BTreeSet<String>) -> Result<Value> {
     } else {
         json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
             "nodeSelectorTerms": [{"matchExpressions": [
-                {"key": "slicer/hostname", "operator": "NotIn", "values": busy},
+                {"key": "kubernetes.io/hostname", "operator": "NotIn", "values": busy},
             ]}],
         }}})
     };
@@ -76,6 +78,9 @@ pub(super) fn make(trial: &Trial, busy: &BTreeSet<String>) -> Result<Value> {
                     "name": format!("proof-{group}-{}-{index}", run.expose()),
                     "namespace": NAMESPACE,
                     "labels": {LABEL: group},
+                    // A bare pod makes its Node unremovable, which the autoscaler then believes for five minutes
+                    // (its --unremovable-node-recheck-timeout), long after the pod is gone.
+                    "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"},
                 },
                 "spec": {
                     "nodeSelector": {"slicer/hostgroup": group},
@@ -122,7 +127,7 @@ mod tests {
     /// A pod that an agent of before could run would prove nothing.
     #[test]
     fn pods_keep_off_the_agents_of_before() {
-        let busy = BTreeSet::from(["k3s-agents-1-1".to_owned()]);
+        let busy = BTreeSet::from(["k3s-agents-1-1-00ff00ff".to_owned()]);
         let list = make(&super::super::trial(false), &busy).unwrap();
         let pods = list["items"].as_array().unwrap();
         assert_eq!(pods.len(), 2);
@@ -131,7 +136,16 @@ mod tests {
         assert_eq!(terms["matchExpressions"][0]["operator"], "NotIn");
         assert_eq!(
             terms["matchExpressions"][0]["values"],
-            json!(["k3s-agents-1-1"])
+            json!(["k3s-agents-1-1-00ff00ff"])
+        );
+        assert_eq!(
+            terms["matchExpressions"][0]["key"],
+            "kubernetes.io/hostname"
+        );
+        let annotations = &pods[0]["metadata"]["annotations"];
+        assert_eq!(
+            annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"],
+            "true"
         );
         assert_eq!(pods[0]["metadata"]["labels"][LABEL], "k3s-agents-1");
         let free = make(&super::super::trial(false), &BTreeSet::new()).unwrap();

@@ -122,7 +122,13 @@ impl Step for ScaleUp {
         let vms = super::vms(world, &self.trial.daemon).await?;
         // A group that is full cannot grow: then it is proven that its agents run pods.
         let full = vms.len() >= self.trial.daemon.max as usize;
-        let busy = if full { BTreeSet::new() } else { vms.clone() };
+        let nodes = pods::nodes(&kubernetes, group).await?;
+        let busy = nodes.into_iter().map(|node| node.name);
+        let busy: BTreeSet<String> = if full {
+            BTreeSet::new()
+        } else {
+            busy.collect()
+        };
         let list = pods::make(&self.trial, &busy)?;
         {
             let mut progress = self.trial.progress();
