@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use slicer_k3s::failure::Code;
 use slicer_k3s::remote::ssh::{HostTarget, KeyPolicy};
-use slicer_k3s::remote::{Machine, Sudo, tunnel};
+use slicer_k3s::remote::{Input, Machine, Sudo, tunnel};
 use sshd::{Answer, House, ssh_keygen};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -445,6 +445,20 @@ async fn a_tunnels_near_ends_are_private_and_end_with_their_guard() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
     assert!(!path.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attached_command_reads_its_input_has_a_terminal_if_asked_and_gives_its_status() {
+    let house = house!("");
+    let remote = house.connect().await.unwrap();
+    let file = house.path("typed");
+    let input = Input::Bytes(b"typed\n".to_vec());
+    let command = format!("cat > {}; test -t 0 || exit 5", file.display());
+    assert_eq!(remote.attach(&command, input, false).await.unwrap(), 5);
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "typed\n");
+    let nothing = Input::Bytes(Vec::new());
+    let terminal = "test -t 0 && test -t 1 && exit 9";
+    assert_eq!(remote.attach(terminal, nothing, true).await.unwrap(), 9);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -237,7 +237,7 @@ impl Hop {
                 }
                 "userknownhostsfile" if given => hop.user_known_hosts.extend(files(&value, around)),
                 "globalknownhostsfile" if given => {
-                    hop.global_known_hosts.extend(files(&value, around))
+                    hop.global_known_hosts.extend(files(&value, around));
                 }
                 "identityfile" if given => hop.identities.push(PathBuf::from(value)),
                 "certificatefile" if given => hop.certificates.push(PathBuf::from(value)),
