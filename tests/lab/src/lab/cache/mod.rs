@@ -104,15 +104,15 @@ pub(crate) fn keyed(
     if draft.exists() {
         std::fs::remove_dir_all(&draft)?;
     }
-    let built = say::timed(what, why, || {
+    let result = say::timed(what, why, || {
         std::fs::create_dir(&draft)?;
         build(&draft)
     });
-    if built.is_err() {
+    if result.is_err() {
         // The error that counts is the build's.
         let _ = std::fs::remove_dir_all(&draft);
     }
-    built?;
+    result?;
     std::fs::rename(&draft, &wanted)?;
     Ok(wanted)
 }
