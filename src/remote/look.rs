@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Script;
 
 /// One question; each renders to a script that changes nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Look {
     /// A file's content; status 1 and empty where it does not exist.
     File(String),

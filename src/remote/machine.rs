@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::looks::Looks;
 use super::{Input, Look, Output, Remote, Script, Stream, Sudo, quote};
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::Hands;
@@ -11,6 +12,7 @@ pub struct Machine {
     name: String,
     remote: Box<dyn Remote>,
     sudo: Sudo,
+    looks: Looks,
 }
 
 /// A file to write: whole, atomically, with this mode from creation, owned by root.
@@ -31,6 +33,7 @@ impl Machine {
             name: name.into(),
             remote,
             sudo,
+            looks: Looks::default(),
         }
     }
 
@@ -41,7 +44,9 @@ impl Machine {
 
     /// Asks one of the closed set of questions.
     pub async fn look(&self, look: &Look) -> Result<Output> {
-        self.as_root(&look.script()).await
+        let answer = self.looks.answer(look);
+        let output = answer.get_or_try_init(|| async { self.as_root(&look.script()).await });
+        output.await.cloned()
     }
 
     /// A file's content, or `None` where it does not exist.
@@ -52,7 +57,10 @@ impl Machine {
 
     /// Runs a script as root, whatever its exit status.
     pub async fn run(&self, _: &Hands, script: &Script) -> Result<Output> {
-        self.as_root(script).await
+        self.looks.forget();
+        let output = self.as_root(script).await;
+        self.looks.forget();
+        output
     }
 
     /// Runs a script as root; a non-zero status is a failure that carries its last words.

@@ -5,6 +5,7 @@ mod ask;
 mod console;
 mod local;
 mod look;
+mod looks;
 mod machine;
 mod shell;
 pub mod ssh;

@@ -5,6 +5,7 @@ mod lines;
 mod live;
 mod ndjson;
 
+use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
