@@ -136,11 +136,9 @@ pub fn merge_into(path: &Path, ours: &Value) -> Result<bool> {
 
 /// The user's own file: the first of `$KUBECONFIG`, else `~/.kube/config`.
 pub fn users_file() -> Result<PathBuf> {
-    if let Some(list) = std::env::var_os("KUBECONFIG") {
-        if let Some(first) = std::env::split_paths(&list).find(|path| !path.as_os_str().is_empty())
-        {
-            return Ok(first);
-        }
+    let list = std::env::var_os("KUBECONFIG").unwrap_or_default();
+    if let Some(first) = std::env::split_paths(&list).find(|path| !path.as_os_str().is_empty()) {
+        return Ok(first);
     }
     let home = std::env::var_os("HOME")
         .filter(|home| !home.is_empty())

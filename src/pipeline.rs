@@ -129,7 +129,11 @@ pub struct Ended {
 ///
 /// The quick way for a run that has nothing to do, where walking from need to need would be all it does. Some checks go
 /// by what others have just seen, so what does not hold is looked at once more.
-pub async fn all_hold(steps: &[Box<dyn Step>], world: &World, events: &Events) -> Option<Vec<Ended>> {
+pub async fn all_hold(
+    steps: &[Box<dyn Step>],
+    world: &World,
+    events: &Events,
+) -> Option<Vec<Ended>> {
     let started = Instant::now();
     let mut notes = HashMap::new();
     for _ in 0..2 {
@@ -150,8 +154,17 @@ pub async fn all_hold(steps: &[Box<dyn Step>], world: &World, events: &Events) -
             .map(|step| {
                 let id = step.id();
                 let note = notes.remove(&id).unwrap_or_default();
-                events.send(Event::ended(step.as_ref(), Outcome::Kept, &note, started.elapsed()));
-                Ended { id, outcome: Outcome::Kept, failure: None }
+                events.send(Event::ended(
+                    step.as_ref(),
+                    Outcome::Kept,
+                    &note,
+                    started.elapsed(),
+                ));
+                Ended {
+                    id,
+                    outcome: Outcome::Kept,
+                    failure: None,
+                }
             })
             .collect(),
     )

@@ -1,5 +1,10 @@
 //! install.sh against a server on loopback: it installs a verified program, or nothing at all.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test sets up must work, or the test fails"
+)]
+
 use std::fs;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
@@ -36,14 +41,10 @@ impl Release {
         release
     }
 
-    fn archive(&self) -> String {
-        format!("slicer-k3s-linux-{}.tar.gz", std::env::consts::ARCH)
-    }
-
     fn publish(&self, program: &str) {
         let stage = tempfile::tempdir().unwrap();
         fs::write(stage.path().join("slicer-k3s"), program).unwrap();
-        let archive = self.files.path().join(self.archive());
+        let archive = self.files.path().join(archive());
         let made = Command::new("tar")
             .args([
                 "-czf",
@@ -56,12 +57,12 @@ impl Release {
             .unwrap();
         assert!(made.success());
         let sum = Sha256::digest(fs::read(&archive).unwrap());
-        self.write_sum(&sum.iter().map(|b| format!("{b:02x}")).collect::<String>());
+        self.write_sum(&slicer_k3s::secret::hex(&sum));
     }
 
     fn write_sum(&self, sum: &str) {
-        let path = self.files.path().join(format!("{}.sha256", self.archive()));
-        fs::write(path, format!("{sum}  {}\n", self.archive())).unwrap();
+        let path = self.files.path().join(format!("{}.sha256", archive()));
+        fs::write(path, format!("{sum}  {}\n", archive())).unwrap();
     }
 
     #[must_use]
@@ -82,6 +83,10 @@ impl Release {
     fn leftovers(&self) -> usize {
         fs::read_dir(self.home.path().join(".local/bin")).map_or(0, Iterator::count)
     }
+}
+
+fn archive() -> String {
+    format!("slicer-k3s-linux-{}.tar.gz", std::env::consts::ARCH)
 }
 
 fn answer(mut stream: std::net::TcpStream, root: &Path) {
@@ -143,7 +148,7 @@ fn a_wrong_checksum_installs_nothing_and_keeps_the_old_program() {
 #[test]
 fn a_truncated_archive_installs_nothing() {
     let release = Release::new();
-    let path = release.files.path().join(release.archive());
+    let path = release.files.path().join(archive());
     let whole = fs::read(&path).unwrap();
     fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     assert_eq!(release.install().status.code(), Some(1));
@@ -167,7 +172,7 @@ fn a_program_that_does_not_run_here_is_not_installed() {
 #[test]
 fn a_missing_release_is_one_clear_sentence() {
     let release = Release::new();
-    fs::remove_file(release.files.path().join(release.archive())).unwrap();
+    fs::remove_file(release.files.path().join(archive())).unwrap();
     let output = release.install();
     assert_eq!(output.status.code(), Some(1));
     assert!(

@@ -1,6 +1,11 @@
 //! Our SSH against OpenSSH's own server: a real sshd on a loopback port, as the user who runs the tests, with keys,
 //! configuration and known_hosts of its own in a temporary directory. Skipped, with the reason, where there is no sshd.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test sets up must work, or the test fails"
+)]
+
 mod sshd;
 
 use std::sync::Arc;

@@ -79,7 +79,11 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         steps: steps.len(),
     });
     let world = World::new(plan, state.secrets.clone(), fleet.machines);
-    let at_once = if new { None } else { pipeline::all_hold(&steps, &world, &events).await };
+    let at_once = if new {
+        None
+    } else {
+        pipeline::all_hold(&steps, &world, &events).await
+    };
     let ended = match at_once {
         Some(ended) => ended,
         None => pipeline::run(&steps, mode, &world, &events).await,

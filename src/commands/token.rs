@@ -13,7 +13,7 @@ pub(super) fn run(global: &Global, options: &Token) -> Result<u8, Vec<Failure>> 
     let (state, _) = context::known(&home, &config.name)?;
     match options.reveal {
         Some(WhichToken::Agent) => {
-            report::data(&format!("{}\n", state.secrets.agent_token.expose()))
+            report::data(&format!("{}\n", state.secrets.agent_token.expose()));
         }
         Some(WhichToken::Server) => {
             report::data(&format!("{}\n", state.secrets.server_token.expose()));

@@ -13,21 +13,28 @@ const FRESH: Duration = Duration::from_millis(200);
 
 /// The answers of one machine. Whatever changes the machine forgets them all.
 #[derive(Default)]
-pub(super) struct Looks(Mutex<HashMap<Look, (Instant, Arc<OnceCell<Output>>)>>);
+pub(super) struct Looks(Mutex<HashMap<Look, Asked>>);
+
+/// When it was asked, and where the answer comes.
+type Asked = (Instant, Arc<OnceCell<Output>>);
 
 impl Looks {
     /// The place of the answer to `look`: already there, on its way, or empty for the caller to fill.
     pub(super) fn answer(&self, look: &Look) -> Arc<OnceCell<Output>> {
         let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         answers.retain(|_, (asked, _)| asked.elapsed() < FRESH);
-        let (_, answer) =
-            answers.entry(look.clone()).or_insert_with(|| (Instant::now(), Arc::default()));
+        let (_, answer) = answers
+            .entry(look.clone())
+            .or_insert_with(|| (Instant::now(), Arc::default()));
         Arc::clone(answer)
     }
 
     /// The machine changes.
     pub(super) fn forget(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 }
 

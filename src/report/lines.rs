@@ -55,7 +55,9 @@ pub(super) fn line(event: &Event) -> Option<String> {
         Event::StepEnded {
             outcome: Outcome::Skipped,
             ..
-        } => None,
+        }
+        | Event::StepStarted { .. }
+        | Event::StepWaiting { .. } => None,
         Event::StepEnded {
             title,
             outcome,
@@ -98,7 +100,6 @@ pub(super) fn line(event: &Event) -> Option<String> {
             Some(format!("{} in {seconds:.1} s", parts.join(", ")))
         }
         Event::Note { text } => Some(escape(text)),
-        Event::StepStarted { .. } | Event::StepWaiting { .. } => None,
     }
 }
 

@@ -6,7 +6,7 @@ mod live;
 mod ndjson;
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use console::style;
@@ -41,12 +41,12 @@ pub fn listen(output: Output, mut events: UnboundedReceiver<Event>) -> JoinHandl
 
 /// A sentence or a table for people, on stderr; text from machines must be escaped before.
 pub fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{text}\n"));
 }
 
 /// Data, on stdout; a reader that went away is nobody's failure.
 pub fn data(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
 }
 
 /// Tells failures, each as code, what, cause, hint; the exit code is the first one's.
@@ -77,18 +77,20 @@ fn render(failure: &Failure) -> String {
         escape(&failure.what)
     );
     if let Some(cause) = &failure.cause {
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "\n  {} {}",
             style("cause:").bold().for_stderr(),
             escape(cause)
-        ));
+        );
     }
     if let Some(hint) = &failure.hint {
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "\n  {} {}",
             style("hint:").cyan().for_stderr(),
             escape(hint)
-        ));
+        );
     }
     text
 }

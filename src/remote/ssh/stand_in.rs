@@ -16,7 +16,9 @@ pub(super) fn key() -> PrivateKey {
 
 /// A key as OpenSSH writes it.
 pub(super) fn pem(key: &PrivateKey) -> String {
-    key.to_openssh(Default::default()).unwrap().to_string()
+    key.to_openssh(russh::keys::ssh_key::LineEnding::default())
+        .unwrap()
+        .to_string()
 }
 
 /// What the server does beyond the usual.

@@ -59,8 +59,18 @@ fn build(mut cargo: Command, name: &str) -> Result<()> {
 }
 
 fn cargo(package: &str, name: &str, release: bool) -> Command {
+    let mut cargo = nested_cargo();
+    cargo.args(["build", "--quiet", "--package", package, "--bin", name]);
+    if release {
+        cargo.arg("--release");
+    }
+    cargo
+}
+
+/// cargo, called by a program that cargo runs.
+pub(crate) fn nested_cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(Place::source());
+    cargo.current_dir(Place::workspace());
     // `cargo run` tells its program which package it belongs to. Build scripts that
     // look at these (ring's does) would run again each time, and all that depends on them.
     for (name, _) in std::env::vars_os() {
@@ -76,10 +86,6 @@ fn cargo(package: &str, name: &str, release: bool) -> Command {
         {
             cargo.env_remove(&name);
         }
-    }
-    cargo.args(["build", "--quiet", "--package", package, "--bin", name]);
-    if release {
-        cargo.arg("--release");
     }
     cargo
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -102,7 +102,7 @@ pub(super) fn check_files(directory: &Path, secrets: &[(String, String)]) -> Res
                     continue;
                 };
                 read += 1;
-                if facts.permissions().mode() & 0o077 == 0 {
+                if facts.permissions().mode().trailing_zeros() >= 6 {
                     continue;
                 }
                 found.extend(holding(&entry.path(), &content, secrets));
@@ -116,7 +116,7 @@ pub(super) fn check_files(directory: &Path, secrets: &[(String, String)]) -> Res
     }
 }
 
-fn holding(path: &PathBuf, content: &[u8], secrets: &[(String, String)]) -> Vec<String> {
+fn holding(path: &Path, content: &[u8], secrets: &[(String, String)]) -> Vec<String> {
     let text = String::from_utf8_lossy(content);
     secrets
         .iter()

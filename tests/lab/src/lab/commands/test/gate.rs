@@ -61,12 +61,17 @@ pub(super) fn checks() -> Vec<Check> {
             long: false,
             run: go_tests,
         },
+        Check {
+            name: "leaks",
+            long: false,
+            run: leaks,
+        },
     ]
 }
 
 fn cargo(arguments: &[&str]) -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(Place::workspace()).args(arguments);
+    let mut cargo = crate::cache::binaries::nested_cargo();
+    cargo.args(arguments);
     cargo
 }
 
@@ -118,6 +123,22 @@ fn go_vet(_: &Place) -> Result<()> {
 
 fn go_tests(_: &Place) -> Result<()> {
     visible(&mut go(&["test", "./..."]))
+}
+
+/// Fleets that come and go leave nothing behind.
+fn leaks(_: &Place) -> Result<()> {
+    visible(&mut cargo(&[
+        "test",
+        "--quiet",
+        "--package",
+        "slicer-k3s-lab",
+        "--test",
+        "leaks",
+        "--",
+        "--ignored",
+        "--test-threads",
+        "1",
+    ]))
 }
 
 /// Every shell script of the tree, found by its first line.

@@ -8,6 +8,7 @@ mod trial;
 
 pub(crate) use trial::{CLUSTER_OF_THREE, Trial};
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -52,7 +53,7 @@ pub(crate) fn run(options: &Test, place: &Place) -> Result<ExitCode> {
             }
         }
         let verdict = if result.is_ok() { "passed" } else { "failed" };
-        report.push_str(&format!("| {} | {verdict} | {seconds:.0} |\n", check.name));
+        let _ = writeln!(report, "| {} | {verdict} | {seconds:.0} |", check.name);
     }
     if options.all {
         write_report(&report)?;

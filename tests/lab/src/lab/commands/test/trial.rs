@@ -1,6 +1,7 @@
 //! A fleet under test: up, commands on its machines, down again whatever happens.
 
 use std::io::Write as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::place::Place;
 
 /// No command of a scenario takes longer.
-const LIMIT: Duration = Duration::from_secs(900);
+const LIMIT: Duration = Duration::from_mins(15);
 
 /// A running fleet; dropped, it goes down.
 pub(crate) struct Trial {
@@ -186,10 +187,7 @@ impl Cluster {
 
     /// Its text, for people.
     pub(crate) fn indented(&self) -> String {
-        self.text
-            .lines()
-            .map(|line| format!("    {line}\n"))
-            .collect()
+        format!("    {}\n", self.text.trim_end().replace('\n', "\n    "))
     }
 }
 
@@ -234,7 +232,6 @@ pub(super) fn lab(words: &[&str], stdin: &[u8]) -> Result<Done> {
         std::thread::sleep(Duration::from_millis(20));
     };
     let _ = feed.join();
-    use std::os::unix::process::ExitStatusExt as _;
     Ok(Done {
         status: status
             .code()
