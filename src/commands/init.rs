@@ -63,6 +63,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
             install_slicer: options.install_slicer,
             accept_slicer_licence: options.accept_slicer_licence,
             allow_outage: options.allow_outage,
+            workstation_route: options.workstation_route,
             kubeconfig: home.kubeconfig(),
             proof: (!options.skip_proof).then_some(steps::Proof {
                 pods: 1,

@@ -34,8 +34,14 @@ pub enum Look {
     RouteTo(String),
     /// Whether `url` answers within 5 s: prints the HTTP status; `-k` because only reachability is asked.
     Http(String),
-    /// One `k3s kubectl get …` with these words, `-o json` included by the caller.
-    KubectlGet(Vec<String>),
+    /// One question to the cluster's API, by the server's own administrator's certificate; by kubectl, which takes ten
+    /// times as long to start, where there is no path for it or k3s keeps that certificate elsewhere.
+    Kubernetes {
+        /// The API's path, where there is one for the words.
+        path: Option<String>,
+        /// kubectl's words after `get`.
+        words: Vec<String>,
+    },
     /// The address that a k3s channel redirects to; its last part is the version (`update.k3s.io/v1-release/channels/ID`).
     Channel(String),
     /// Unauthenticated body of an HTTPS path of this server's own port 6443 (`/cacerts`, `/db/info`, `/ping`).
@@ -87,9 +93,17 @@ impl Look {
             Self::Http(url) => {
                 Script::new("curl -sk -o /dev/null -m 5 -w '%{http_code}' -- {}", &[url])
             }
-            Self::KubectlGet(words) => {
+            Self::Kubernetes { path, words } => {
                 let words = words.iter().map(String::as_str);
-                Script::words(["k3s", "kubectl", "get"].into_iter().chain(words))
+                let kubectl = Script::words(["k3s", "kubectl", "get"].into_iter().chain(words));
+                match path {
+                    None => kubectl,
+                    Some(path) => Script::new(
+                        "t=/var/lib/rancher/k3s/server/tls; [ -r $t/client-admin.key ] || exec /bin/sh -c {}; \
+                         exec curl -sS -m 10 --cacert $t/server-ca.crt --cert $t/client-admin.crt --key $t/client-admin.key -- {}",
+                        &[kubectl.text(), &format!("https://127.0.0.1:6443{path}")],
+                    ),
+                }
             }
             Self::Channel(id) => Script::new(
                 "curl -sS -o /dev/null -m 20 -w '%{redirect_url}' -- {}",

@@ -26,12 +26,13 @@ pub(crate) mod testing;
 mod unit;
 mod vm_reachable;
 mod vm_up;
+mod workstation_route;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::pipeline::Step;
-use crate::plan::Plan;
+use crate::plan::{Plan, Role};
 
 /// The subject of steps about the cluster as a whole.
 const CLUSTER: &str = "cluster";
@@ -45,6 +46,8 @@ pub struct Options {
     pub accept_slicer_licence: bool,
     /// Restarts that cost workers or reboot servers are allowed.
     pub allow_outage: bool,
+    /// This workstation gets a route to the control plane.
+    pub workstation_route: bool,
     /// Where the cluster's kubeconfig is kept on the workstation.
     pub kubeconfig: PathBuf,
     /// The proof of scaling, unless skipped.
@@ -102,6 +105,19 @@ pub fn init(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
             plan, daemon, &seen,
         )));
     }
+    if options.workstation_route {
+        for daemon in plan
+            .daemons
+            .iter()
+            .filter(|daemon| daemon.role == Role::ControlPlane)
+        {
+            if let Some(host) = plan.host(&daemon.host) {
+                steps.push(Box::new(workstation_route::WorkstationRoute::new(
+                    daemon, host,
+                )));
+            }
+        }
+    }
     if plan.workers().next().is_some() {
         steps.push(Box::new(cloud_config::CloudConfig::new(plan, &seen)));
         steps.push(Box::new(chart::Chart));
@@ -134,6 +150,7 @@ mod tests {
             install_slicer: false,
             accept_slicer_licence: false,
             allow_outage: false,
+            workstation_route: true,
             kubeconfig: "kubeconfig".into(),
             proof: Some(Proof {
                 pods: 1,
@@ -168,6 +185,16 @@ mod tests {
                 .collect();
             assert!(!ready.is_empty(), "steps wait for each other in a circle");
             held.extend(ready);
+        }
+    }
+
+    /// A line of the report, an error and an event all lead to their heading.
+    #[test]
+    fn every_step_has_its_heading_in_the_troubleshooting_page() {
+        let page = include_str!("../../docs/troubleshooting.md");
+        for step in init(&testing::plan(), &options()) {
+            let heading = format!("\n## {}\n", step.id().name);
+            assert!(page.contains(&heading), "no heading for {}", step.id().name);
         }
     }
 

@@ -48,7 +48,10 @@ impl Step for WorkstationRoute {
     }
 
     fn title(&self) -> String {
-        format!("Route {} through {} on this workstation", self.cidr, self.host)
+        format!(
+            "Route {} through {} on this workstation",
+            self.cidr, self.host
+        )
     }
 
     fn hint(&self) -> String {
@@ -57,7 +60,11 @@ impl Step for WorkstationRoute {
 
     async fn check(&self, _: &World) -> Result<Finding> {
         let look = Look::RouteTo(self.gateway.to_string());
-        let here = Machine::new("this workstation", Box::new(Local), crate::remote::Sudo::Root);
+        let here = Machine::new(
+            "this workstation",
+            Box::new(Local),
+            crate::remote::Sudo::Root,
+        );
         let answer = here.look(&look).await?;
         Ok(if leads(&answer.stdout, self.via) {
             Finding::done()
@@ -67,15 +74,19 @@ impl Step for WorkstationRoute {
     }
 
     async fn apply(&self, _: &World, hands: &Hands) -> Result<()> {
-        let sudo = sudo::find("this workstation", &Local, None).await.map_err(|failure| {
-            Failure::new(Code::Sudo, "cannot install this workstation's route")
-                .because(failure)
-                .hint(self.command())
-        })?;
+        let sudo = sudo::find("this workstation", &Local, None)
+            .await
+            .map_err(|failure| {
+                Failure::new(Code::Sudo, "cannot install this workstation's route")
+                    .because(failure)
+                    .hint(self.command())
+            })?;
         let here = Machine::new("this workstation", Box::new(Local), sudo);
-        let words = [&self.cidr.to_string(), &self.via.to_string()].map(String::as_str);
-        let script = Script::new("ip route replace {} via {}", &words);
-        here.must(hands, "installing the route", &script).await.map(drop)
+        let (cidr, via) = (self.cidr.to_string(), self.via.to_string());
+        let script = Script::new("ip route replace {} via {}", &[&cidr, &via]);
+        here.must(hands, "installing the route", &script)
+            .await
+            .map(drop)
     }
 }
 
@@ -86,9 +97,18 @@ mod tests {
     #[test]
     fn only_a_route_through_the_host_or_to_ourselves_counts() {
         let via = Ipv4Addr::new(192, 168, 1, 11);
-        assert!(leads(r#"[{"dst":"192.168.137.1","gateway":"192.168.1.11","dev":"eth0"}]"#, via));
-        assert!(leads(r#"[{"type":"local","dst":"192.168.137.1","dev":"lo"}]"#, via));
-        assert!(!leads(r#"[{"dst":"192.168.137.1","gateway":"192.168.1.1"}]"#, via));
+        assert!(leads(
+            r#"[{"dst":"192.168.137.1","gateway":"192.168.1.11","dev":"eth0"}]"#,
+            via
+        ));
+        assert!(leads(
+            r#"[{"type":"local","dst":"192.168.137.1","dev":"lo"}]"#,
+            via
+        ));
+        assert!(!leads(
+            r#"[{"dst":"192.168.137.1","gateway":"192.168.1.1"}]"#,
+            via
+        ));
         assert!(!leads("", via));
     }
 }

@@ -1,4 +1,6 @@
-//! The cluster's API through `k3s kubectl … -o json` on a server.
+//! The cluster's API, asked and told on a server: no route and no client of our own.
+
+mod path;
 
 use std::sync::Arc;
 
@@ -20,27 +22,40 @@ pub struct Kubernetes {
 impl Kubernetes {
     /// One object, or `None` where it does not exist: `words` are `get`'s, such as `["node", "cp-1"]`.
     pub async fn get(&self, words: &[&str]) -> Result<Option<Value>> {
-        let words = words
-            .iter()
-            .chain(&["-o", "json", "--ignore-not-found"])
-            .map(|word| (*word).to_owned())
-            .collect();
-        let output = self.server.look(&Look::KubectlGet(words)).await?;
+        let look = Look::Kubernetes {
+            path: path::path(words),
+            words: words
+                .iter()
+                .chain(&["-o", "json", "--ignore-not-found"])
+                .map(|word| (*word).to_owned())
+                .collect(),
+        };
+        let output = self.server.look(&look).await?;
         if !output.ok() {
             return Err(self.refused("get", &output));
         }
         if output.stdout.trim().is_empty() {
             return Ok(None);
         }
-        serde_json::from_str(&output.stdout)
-            .map(Some)
-            .map_err(|error| {
-                Failure::new(
+        let answer: Value = serde_json::from_str(&output.stdout).map_err(|_| {
+            Failure::new(
+                Code::Kubernetes,
+                format!("the API on {} does not answer yet", self.server.name()),
+            )
+            .because(output.last_words())
+        })?;
+        // The API tells its refusals as an object of their own.
+        if answer["kind"] == "Status" && answer["status"] == "Failure" {
+            return match answer["code"].as_u64() {
+                Some(404) => Ok(None),
+                _ => Err(Failure::new(
                     Code::Kubernetes,
-                    format!("kubectl on {} wrote no JSON", self.server.name()),
+                    format!("the API on {} refused", self.server.name()),
                 )
-                .because(error)
-            })
+                .because(answer["message"].as_str().unwrap_or("it gave no reason"))),
+            };
+        }
+        Ok(Some(answer))
     }
 
     /// The items of a list.
@@ -54,15 +69,18 @@ impl Kubernetes {
 
     /// Whether this server's own API says that it is ready; the reason where it does not.
     pub async fn ready(&self) -> Result<Result<(), String>> {
-        let words = vec![
-            "--raw=/readyz".to_owned(),
-            "--request-timeout=5s".to_owned(),
-        ];
-        let output = self.server.look(&Look::KubectlGet(words)).await?;
+        let look = Look::Kubernetes {
+            path: Some("/readyz".to_owned()),
+            words: vec![
+                "--raw=/readyz".to_owned(),
+                "--request-timeout=5s".to_owned(),
+            ],
+        };
+        let output = self.server.look(&look).await?;
         if output.ok() && output.stdout.trim() == "ok" {
             Ok(Ok(()))
         } else {
-            Ok(Err(output.last_words().to_owned()))
+            Ok(Err(unready(&output)))
         }
     }
 
@@ -156,6 +174,19 @@ pub fn condition<'v>(object: &'v Value, kind: &str) -> Option<&'v str> {
         .iter()
         .find(|condition| condition["type"] == kind)?["status"]
         .as_str()
+}
+
+/// What a server's `/readyz` lacks: the names of its failed checks, else its last words.
+fn unready(output: &Output) -> String {
+    let failed: Vec<&str> = output
+        .stdout
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("[-]")?.split(' ').next())
+        .collect();
+    match failed.as_slice() {
+        [] => output.last_words().to_owned(),
+        some => format!("not ready yet: {}", some.join(", ")),
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,78 @@
+//! From kubectl's words to the API's path: asking the API itself costs a tenth of starting kubectl.
+
+/// (kubectl's word, the API group's root, the plural).
+const KINDS: [(&str, &str, &str); 8] = [
+    ("configmap", "/api/v1", "configmaps"),
+    ("deployment", "/apis/apps/v1", "deployments"),
+    ("helmchart", "/apis/helm.cattle.io/v1", "helmcharts"),
+    ("job", "/apis/batch/v1", "jobs"),
+    ("node", "/api/v1", "nodes"),
+    ("nodes", "/api/v1", "nodes"),
+    ("pods", "/api/v1", "pods"),
+    ("secret", "/api/v1", "secrets"),
+];
+
+/// The path of `KIND [-n NAMESPACE] [-l SELECTOR] [NAME]`; `None` for anything else, which is kubectl's to answer.
+pub(super) fn path(words: &[&str]) -> Option<String> {
+    let (kind, rest) = words.split_first()?;
+    let (_, root, plural) = KINDS.into_iter().find(|(word, _, _)| word == kind)?;
+    let (mut namespace, mut selector, mut name) = (None, None, None);
+    let mut rest = rest.iter();
+    while let Some(word) = rest.next() {
+        match *word {
+            "-n" => namespace = Some(*rest.next()?),
+            "-l" => selector = Some(*rest.next()?),
+            flag if flag.starts_with('-') => return None,
+            other => name = Some(other),
+        }
+    }
+    let mut path = root.to_owned();
+    for (before, part) in [("namespaces/", namespace), ("", Some(plural)), ("", name)] {
+        if let Some(part) = part {
+            path.push('/');
+            path.push_str(before);
+            path.push_str(&escape(part));
+        }
+    }
+    if let Some(selector) = selector {
+        path.push_str("?labelSelector=");
+        path.push_str(&escape(selector));
+    }
+    Some(path)
+}
+
+/// Percent-encodes what is not plain.
+fn escape(part: &str) -> String {
+    use std::fmt::Write as _;
+    part.bytes().fold(String::new(), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn kubectls_words_become_the_apis_paths() {
+        let cases = [
+            (vec!["node", "k3s-cp-1"], Some("/api/v1/nodes/k3s-cp-1")),
+            (
+                vec!["deployment", "-n", "kube-system", "x"],
+                Some("/apis/apps/v1/namespaces/kube-system/deployments/x"),
+            ),
+            (
+                vec!["pods", "-n", "default", "-l", "a.b/c=d,e=f"],
+                Some("/api/v1/namespaces/default/pods?labelSelector=a.b%2Fc%3Dd%2Ce%3Df"),
+            ),
+            (vec!["--raw=/readyz"], None),
+            (vec!["pods", "-A"], None),
+        ];
+        for (words, path) in cases {
+            assert_eq!(super::path(&words).as_deref(), path, "{words:?}");
+        }
+    }
+}
