@@ -9,7 +9,7 @@ use crate::cli::{Global, Init};
 use crate::event::{Event, Events, Outcome};
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
-use crate::pipeline::{self, Ended, Mode};
+use crate::pipeline::{self, Mode};
 use crate::plan::{self, Plan};
 use crate::remote::Look;
 use crate::state::{Lock, State};
@@ -102,15 +102,18 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         .filter_map(|step| step.failure.clone())
         .collect();
     failures.extend(fleet.absent.into_iter().map(|(_, failure)| failure));
-    let code = finish(&options, &world.plan, &home, &ended).map_err(one)?;
-    if failures.is_empty() {
-        if mode == Mode::Apply {
-            report::say(&last_words::after_init(&world.plan, &home, &ended));
-        }
-        Ok(code)
-    } else {
-        Err(failures)
+    if !failures.is_empty() {
+        return Err(failures);
     }
+    if mode == Mode::Look {
+        let would = ended.iter().any(|step| step.outcome == Outcome::Would);
+        return Ok(if would { WOULD_CHANGE } else { 0 });
+    }
+    if options.merge {
+        merge(&options, &world.plan, &home).map_err(one)?;
+    }
+    report::say(&last_words::after_init(&world.plan, &home, &ended));
+    Ok(0)
 }
 
 /// The version decided once, else the one asked for, else the channel's, resolved on a host.
@@ -168,25 +171,15 @@ fn consent(options: &Init) -> Result<()> {
     Err(declined.hint("change cluster.toml and run again"))
 }
 
-/// What follows the steps on this workstation; the exit code.
-fn finish(options: &Init, plan: &Plan, home: &Home, ended: &[Ended]) -> Result<u8> {
-    if options.dry_run {
-        let would = ended.iter().any(|step| step.outcome == Outcome::Would);
-        return Ok(if would { WOULD_CHANGE } else { 0 });
-    }
-    if options.merge {
-        let ours = home.kubeconfig();
-        let text = fs_err::read_to_string(&ours).map_err(|error| {
-            Failure::new(Code::LocalFile, "the cluster's kubeconfig was not written").because(error)
-        })?;
-        let name = options.context.as_deref().unwrap_or(&plan.cluster);
-        let mut config = kubeconfig::parse(&text, &ours.display().to_string())?;
-        let server = config["clusters"][0]["cluster"]["server"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
-        config = kubeconfig::rename(config, name, &server)?;
-        kubeconfig::merge_into(&kubeconfig::users_file()?, &config)?;
-    }
-    Ok(0)
+/// Merges the cluster's kubeconfig into the user's.
+fn merge(options: &Init, plan: &Plan, home: &Home) -> Result<()> {
+    let ours = home.kubeconfig();
+    let text = fs_err::read_to_string(&ours).map_err(|error| {
+        Failure::new(Code::LocalFile, "the cluster's kubeconfig was not written").because(error)
+    })?;
+    let name = options.context.as_deref().unwrap_or(&plan.cluster);
+    let config = kubeconfig::parse(&text, &ours.display().to_string())?;
+    let server = config["clusters"][0]["cluster"]["server"].as_str().unwrap_or_default().to_owned();
+    let config = kubeconfig::rename(config, name, &server)?;
+    kubeconfig::merge_into(&kubeconfig::users_file()?, &config).map(drop)
 }

@@ -39,6 +39,10 @@ const CLUSTER: &str = "cluster";
 
 /// What the person allowed and asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a word of the person's own"
+)]
 pub struct Options {
     /// Install Slicer where it is missing.
     pub install_slicer: bool,

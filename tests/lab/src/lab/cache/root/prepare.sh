@@ -28,6 +28,9 @@ fi
 # would not: begin again from nothing.
 ip link set lo up
 if [ -r /etc/slicer-lab/network ]; then
+    # address= and gateway=, written by the lab before the first boot.
+    address="" gateway=""
+    # shellcheck source=/dev/null
     . /etc/slicer-lab/network
     for link in $(ip -o link show | sed 's/^[0-9]*: \([^:@]*\).*/\1/'); do
         case $link in lo | eth0) ;; *) ip link del "$link" 2>/dev/null ;; esac
