@@ -179,7 +179,10 @@ fn merge(options: &Init, plan: &Plan, home: &Home) -> Result<()> {
     })?;
     let name = options.context.as_deref().unwrap_or(&plan.cluster);
     let config = kubeconfig::parse(&text, &ours.display().to_string())?;
-    let server = config["clusters"][0]["cluster"]["server"].as_str().unwrap_or_default().to_owned();
+    let server = config["clusters"][0]["cluster"]["server"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     let config = kubeconfig::rename(config, name, &server)?;
     kubeconfig::merge_into(&kubeconfig::users_file()?, &config).map(drop)
 }
