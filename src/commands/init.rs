@@ -106,8 +106,8 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         return Err(failures);
     }
     if mode == Mode::Look {
-        let would = ended.iter().any(|step| step.outcome == Outcome::Would);
-        return Ok(if would { WOULD_CHANGE } else { 0 });
+        let changes = ended.iter().any(|step| step.outcome == Outcome::Would);
+        return Ok(if changes { WOULD_CHANGE } else { 0 });
     }
     if options.merge {
         merge(&options, &world.plan, &home).map_err(one)?;
