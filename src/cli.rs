@@ -124,7 +124,7 @@ pub struct Prove {
     /// Groups to prove; all where none is named
     pub groups: Vec<String>,
 
-    /// Pods to start in each group
+    /// Pods to start in each group; each takes a VM of its own
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub pods: u32,
 }

@@ -57,7 +57,7 @@ pub(super) fn after_init(plan: &Plan, home: &Home, ended: &[Ended]) -> String {
          Next:\n\
          \x20 slicer-k3s kubectl get nodes             no route and no kubectl needed\n\
          \x20 {route}    for your own kubectl\n\
-         \x20 slicer-k3s prove --pods 3                watch it scale again\n\
+         \x20 slicer-k3s prove                         watch it scale again\n\
          \x20 another host: add it to cluster.toml and run slicer-k3s init again",
         cluster = plan.cluster,
         servers = servers.join(", "),

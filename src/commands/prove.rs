@@ -26,6 +26,23 @@ pub(super) async fn run(global: &Global, options: Prove) -> Result<u8, Vec<Failu
         )
         .hint(format!("groups: {}", known.join(", ")))));
     }
+    let chosen = plan
+        .workers()
+        .filter(|daemon| options.groups.is_empty() || options.groups.contains(&daemon.group));
+    if let Some(small) = chosen.into_iter().find(|daemon| daemon.max < options.pods) {
+        return Err(one(Failure::new(
+            Code::Config,
+            format!("{} pods do not fit {}", options.pods, small.group),
+        )
+        .because(format!(
+            "each takes a VM of its own, and it may have {}",
+            small.max
+        ))
+        .hint(format!(
+            "slicer-k3s prove {} --pods {}",
+            small.group, small.max
+        ))));
+    }
     let steps = steps::prove(
         plan,
         &options.groups,

@@ -53,7 +53,12 @@ pub(super) fn runs(pod: &Value) -> bool {
 /// Pods that only a new agent of the group can run: never one of `busy`, its Nodes of now. By Node name, since a new VM
 /// may get the name of one that has just gone, and since the autoscaler's picture of a new Node has the VM label of an
 /// existing one.
-pub(super) fn make(trial: &Trial, busy: &BTreeSet<String>) -> Result<Value> {
+///
+/// Each takes most of a VM: N pods need N VMs, and the autoscaler does not consider a Node that is well used for removal.
+/// One that it did consider while the pod was there it would call unremovable, and believe that for five minutes (its
+/// `--unremovable-node-recheck-timeout`), long after the pod is gone. Pods of a `full` group are small instead: they only
+/// show that its agents run pods.
+pub(super) fn make(trial: &Trial, busy: &BTreeSet<String>, full: bool) -> Result<Value> {
     let group = &trial.daemon.group;
     // Names differ from run to run: what an earlier, killed one left may still be going away.
     let run = Secret::random_hex(3).map_err(|error| {
@@ -69,6 +74,11 @@ pub(super) fn make(trial: &Trial, busy: &BTreeSet<String>) -> Result<Value> {
             ]}],
         }}})
     };
+    let cpu = if full {
+        "50m".to_owned()
+    } else {
+        format!("{}m", trial.daemon.cpu * 600)
+    };
     let pods: Vec<Value> = (0..trial.wanted.pods)
         .map(|index| {
             json!({
@@ -78,9 +88,6 @@ pub(super) fn make(trial: &Trial, busy: &BTreeSet<String>) -> Result<Value> {
                     "name": format!("proof-{group}-{}-{index}", run.expose()),
                     "namespace": NAMESPACE,
                     "labels": {LABEL: group},
-                    // A bare pod makes its Node unremovable, which the autoscaler then believes for five minutes
-                    // (its --unremovable-node-recheck-timeout), long after the pod is gone.
-                    "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"},
                 },
                 "spec": {
                     "nodeSelector": {"slicer/hostgroup": group},
@@ -92,7 +99,7 @@ pub(super) fn make(trial: &Trial, busy: &BTreeSet<String>) -> Result<Value> {
                     "containers": [{
                         "name": "pause",
                         "image": "docker.io/rancher/mirrored-pause:3.6",
-                        "resources": {"requests": {"cpu": "50m", "memory": "50Mi"}},
+                        "resources": {"requests": {"cpu": cpu, "memory": "50Mi"}},
                     }],
                 },
             })
@@ -128,7 +135,7 @@ mod tests {
     #[test]
     fn pods_keep_off_the_agents_of_before() {
         let busy = BTreeSet::from(["k3s-agents-1-1-00ff00ff".to_owned()]);
-        let list = make(&super::super::trial(false), &busy).unwrap();
+        let list = make(&super::super::trial(false), &busy, false).unwrap();
         let pods = list["items"].as_array().unwrap();
         assert_eq!(pods.len(), 2);
         let terms = &pods[0]["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
@@ -142,13 +149,10 @@ mod tests {
             terms["matchExpressions"][0]["key"],
             "kubernetes.io/hostname"
         );
-        let annotations = &pods[0]["metadata"]["annotations"];
-        assert_eq!(
-            annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"],
-            "true"
-        );
+        let requests = &pods[0]["spec"]["containers"][0]["resources"]["requests"];
+        assert_eq!(requests["cpu"], "1200m", "more than half of a VM's 2 CPUs");
         assert_eq!(pods[0]["metadata"]["labels"][LABEL], "k3s-agents-1");
-        let free = make(&super::super::trial(false), &BTreeSet::new()).unwrap();
+        let free = make(&super::super::trial(false), &BTreeSet::new(), true).unwrap();
         assert_eq!(free["items"][0]["spec"]["affinity"], json!({}));
     }
 }

@@ -129,7 +129,7 @@ impl Step for ScaleUp {
         } else {
             busy.collect()
         };
-        let list = pods::make(&self.trial, &busy)?;
+        let list = pods::make(&self.trial, &busy, full)?;
         {
             let mut progress = self.trial.progress();
             progress.vms_before = vms;

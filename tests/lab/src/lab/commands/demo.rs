@@ -44,7 +44,7 @@ pub(crate) fn run(_: &Place) -> Result<ExitCode> {
         "\nTry next (the fleet stays up until `cargo lab down`):\n\
          \x20 cargo lab shell                              the workstation; there:\n\
          \x20   slicer-k3s kubectl get nodes -o wide\n\
-         \x20   slicer-k3s prove --pods 3\n\
+         \x20   slicer-k3s prove --pods 2\n\
          \x20   slicer-k3s init                            changes nothing\n\
          \x20 cargo lab fault link-down pi5                break something, run init again",
     );
