@@ -125,24 +125,39 @@ pub struct Ended {
     pub failure: Option<Failure>,
 }
 
-/// Looks at all steps at once, waiting for no order: how each ended where every fact holds, `None` otherwise.
+/// Looks at all steps at once: how each ended where every fact holds, `None` otherwise.
 ///
-/// The quick way for a run that has nothing to do, where walking from need to need would be all it does. Some checks go
-/// by what others have just seen, so what does not hold is looked at once more.
+/// The quick way for a run that has nothing to do, where walking from need to need would be all it does. Only what goes
+/// by what others have just seen (`after`) waits for them.
 pub async fn all_hold(
     steps: &[Box<dyn Step>],
     world: &World,
     events: &Events,
 ) -> Option<Vec<Ended>> {
     let started = Instant::now();
-    let mut notes = HashMap::new();
-    for _ in 0..2 {
-        let open = steps.iter().filter(|step| !notes.contains_key(&step.id()));
-        let looks = open.map(|step| async move { (step.id(), step.check(world).await) });
-        for (id, found) in join_all(looks).await {
-            if let Ok(Finding::Done(note)) = found {
-                notes.insert(id, note);
+    let seen: HashMap<StepId, watch::Sender<bool>> = steps
+        .iter()
+        .map(|step| (step.id(), watch::channel(false).0))
+        .collect();
+    let looks = steps.iter().map(|step| {
+        let seen = &seen;
+        async move {
+            for id in step.after() {
+                if let Some(gate) = seen.get(&id) {
+                    let _ = gate.subscribe().wait_for(|done| *done).await;
+                }
             }
+            let found = step.check(world).await;
+            if let Some(gate) = seen.get(&step.id()) {
+                gate.send_replace(true);
+            }
+            (step.id(), found)
+        }
+    });
+    let mut notes = HashMap::new();
+    for (id, found) in join_all(looks).await {
+        if let Ok(Finding::Done(note)) = found {
+            notes.insert(id, note);
         }
     }
     if notes.len() < steps.len() {
