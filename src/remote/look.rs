@@ -9,6 +9,8 @@ use super::Script;
 pub enum Look {
     /// A file's content; status 1 and empty where it does not exist.
     File(String),
+    /// Status 0 where a file exists and may be run.
+    Program(String),
     /// A file's "MODE UID GID SHA256" line (mode octal without leading zero); status 1 where it does not exist.
     FileFacts(String),
     /// `systemctl show` of a unit: its states, restarts, last exit status, result and start time.
@@ -64,6 +66,7 @@ impl Look {
     pub fn script(&self) -> Script {
         match self {
             Self::File(path) => Script::new("cat -- {} 2>/dev/null", &[path]),
+            Self::Program(path) => Script::new("test -x {}", &[path]),
             Self::FileFacts(path) => Script::new(
                 "stat -c '%a %u %g' -- {} 2>/dev/null && sha256sum < {}",
                 &[path, path],

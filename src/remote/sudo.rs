@@ -39,7 +39,9 @@ impl Sudo {
                     "while IFS= read -r line; do [ \"$line\" = {mark} ] && break; done; unset line; {script}"
                 );
                 Ok((
-                    format!("sudo -k -S -p '' -- {}", shell(&guarded)),
+                    // Without -k: sudo remembers the password for this connection's session, where it would otherwise
+                    // hash it for every command.
+                    format!("sudo -S -p '' -- {}", shell(&guarded)),
                     format!("{}\n{mark}\n", password.expose()).into_bytes(),
                 ))
             }

@@ -58,7 +58,7 @@ impl Step for SlicerInstalled {
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
-        let look = Look::FileFacts(SLICER.to_owned());
+        let look = Look::Program(SLICER.to_owned());
         if world.host(&self.host)?.look(&look).await?.ok() {
             Ok(Finding::done())
         } else {

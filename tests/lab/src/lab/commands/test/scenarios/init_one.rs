@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use super::super::canary::{self, Sampler};
 use super::super::trial::Trial;
-use super::{INIT, changes_nothing, healthy, secrets, silent};
+use super::{INIT, RERUN, changes_nothing, healthy, secrets, silent};
 use crate::place::Place;
 
 /// Runs it.
@@ -39,7 +39,7 @@ pub(super) fn run(place: &Place) -> Result<()> {
     }
 
     healthy(&trial)?;
-    changes_nothing(&trial, ("workstation", "me"), INIT)?;
+    changes_nothing(&trial, ("workstation", "me"), INIT, RERUN)?;
     trial.me("slicer-k3s init --dry-run")?.expect(0)?;
     let merged = trial
         .me("stat -c %a ~/.kube/config && grep -c 'name: lab' ~/.kube/config")?

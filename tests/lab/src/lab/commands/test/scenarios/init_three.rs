@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use super::super::trial::{CLUSTER_OF_THREE, Trial};
-use super::{INIT, changes_nothing, healthy};
+use super::{INIT, RERUN_OF_THREE, changes_nothing, healthy};
 use crate::place::Place;
 
 /// Runs it.
@@ -19,7 +19,7 @@ pub(super) fn run(_: &Place) -> Result<()> {
     }
     trial.me(INIT)?.expect(0)?;
     healthy(&trial)?;
-    changes_nothing(&trial, ("workstation", "me"), INIT)?;
+    changes_nothing(&trial, ("workstation", "me"), INIT, RERUN_OF_THREE)?;
 
     // A lost route comes back without us.
     let route = trial.root(

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use super::super::trial::{CLUSTER_OF_THREE, Trial};
-use super::{INIT, changes_nothing, healthy};
+use super::{INIT, RERUN_OF_THREE, changes_nothing, healthy};
 use crate::place::Place;
 
 /// Runs it.
@@ -18,7 +18,7 @@ pub(super) fn run(_: &Place) -> Result<()> {
             format!("round {round}: killed after {moment} s, the next run failed")
         })?;
         healthy(&trial)?;
-        changes_nothing(&trial, ("workstation", "me"), INIT)?;
+        changes_nothing(&trial, ("workstation", "me"), INIT, RERUN_OF_THREE)?;
     }
     Ok(())
 }
