@@ -125,14 +125,16 @@ impl World {
 
     /// kubectl on the first server that can be reached.
     pub async fn kubernetes(&self) -> Result<Kubernetes> {
+        let server = Arc::clone(self.first_server().await?);
+        Ok(Kubernetes { server })
+    }
+
+    /// The first server that can be reached.
+    pub async fn first_server(&self) -> Result<&Arc<Machine>> {
         let mut last = Failure::new(Code::Kubernetes, "no server in the plan").lasting();
         for server in &self.plan.servers {
             match self.server(server).await {
-                Ok(machine) => {
-                    return Ok(Kubernetes {
-                        server: Arc::clone(machine),
-                    });
-                }
+                Ok(machine) => return Ok(machine),
                 Err(failure) => last = failure,
             }
         }

@@ -1,14 +1,12 @@
 //! What commands begin with: cluster.toml, the state directory, connected hosts.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::cli::Global;
 use crate::config::{self, Config};
 use crate::failure::{Code, Failure, Result};
 use crate::fleet;
 use crate::plan::Plan;
-use crate::remote::Machine;
 use crate::state::State;
 use crate::world::World;
 
@@ -75,18 +73,6 @@ impl Context {
             home,
             world: World::new(plan, state.secrets, fleet.machines),
         })
-    }
-
-    /// The first server that answers.
-    pub(crate) async fn first_server(&self) -> Result<&Arc<Machine>> {
-        let mut last = Failure::new(Code::Vm, "the plan has no server").lasting();
-        for server in &self.world.plan.servers {
-            match self.world.server(server).await {
-                Ok(machine) => return Ok(machine),
-                Err(failure) => last = failure,
-            }
-        }
-        Err(last)
     }
 }
 

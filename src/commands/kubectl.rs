@@ -46,7 +46,7 @@ fn local_kubectl() -> Option<PathBuf> {
 /// The user's kubectl, pointed at a tunnel that ends on loopback for as long as it runs. Kubernetes' TLS and client
 /// certificate guard that port: whoever else connects to it gets a 401.
 async fn here(context: &Context, kubectl: PathBuf, args: &[String]) -> Result<u8> {
-    let server = context.first_server().await?;
+    let server = context.world.first_server().await?;
     let tunnel = tunnel::loopback(server, "127.0.0.1", 6443).await?;
     let saved = context.home.kubeconfig();
     let text = fs_err::read_to_string(&saved).map_err(|error| {
@@ -75,7 +75,7 @@ async fn here(context: &Context, kubectl: PathBuf, args: &[String]) -> Result<u8
 /// The server's kubectl; files named by `-f` travel by stdin.
 async fn there(context: &Context, args: &[String]) -> Result<u8> {
     let (args, files) = travel(args)?;
-    let server = context.first_server().await?;
+    let server = context.world.first_server().await?;
     let words = ["k3s", "kubectl"]
         .into_iter()
         .chain(args.iter().map(String::as_str));

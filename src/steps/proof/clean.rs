@@ -101,22 +101,8 @@ impl Step for Clean {
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let kubernetes = world.kubernetes().await?;
         let daemon = &self.trial.daemon;
-        let selector = format!("{}={}", pods::LABEL, daemon.group);
         // Pods first, or the autoscaler would make the next VM for them.
-        kubernetes
-            .delete(
-                hands,
-                &[
-                    "pods",
-                    "-n",
-                    pods::NAMESPACE,
-                    "-l",
-                    &selector,
-                    "--grace-period=0",
-                    "--force",
-                ],
-            )
-            .await?;
+        pods::delete(&kubernetes, hands, &daemon.group).await?;
         let first = self.never_joined(world, &kubernetes).await?;
         if first.is_empty() {
             return Ok(());

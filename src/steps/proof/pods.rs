@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::Trial;
 use crate::failure::Result;
 use crate::kubernetes::{Kubernetes, condition};
+use crate::pipeline::Hands;
 use crate::secret::Secret;
 
 /// Marks everything that a proof makes; its value is the group.
@@ -43,6 +44,21 @@ pub(super) async fn list(kubernetes: &Kubernetes, group: &str) -> Result<Vec<Val
     kubernetes
         .list(&["pods", "-n", NAMESPACE, "-l", &selector])
         .await
+}
+
+/// Deletes the proof's pods of a group, at once.
+pub(super) async fn delete(kubernetes: &Kubernetes, hands: &Hands, group: &str) -> Result<()> {
+    let selector = format!("{LABEL}={group}");
+    let words = [
+        "pods",
+        "-n",
+        NAMESPACE,
+        "-l",
+        &selector,
+        "--grace-period=0",
+        "--force",
+    ];
+    kubernetes.delete(hands, &words).await
 }
 
 /// Whether a pod runs.

@@ -104,21 +104,7 @@ impl Step for ScaleUp {
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let kubernetes = world.kubernetes().await?;
         let group = &self.trial.daemon.group;
-        let selector = format!("{}={group}", pods::LABEL);
-        kubernetes
-            .delete(
-                hands,
-                &[
-                    "pods",
-                    "-n",
-                    pods::NAMESPACE,
-                    "-l",
-                    &selector,
-                    "--grace-period=0",
-                    "--force",
-                ],
-            )
-            .await?;
+        pods::delete(&kubernetes, hands, group).await?;
         let vms = super::vms(world, &self.trial.daemon).await?;
         // A group that is full cannot grow: then it is proven that its agents run pods.
         let full = vms.len() >= self.trial.daemon.max as usize;
