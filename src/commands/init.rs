@@ -3,13 +3,14 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Instant;
 
+use super::act::{self, Act};
 use super::context::{self, Home};
 use super::{last_words, one};
 use crate::cli::{Global, Init};
-use crate::event::{Event, Events, Outcome};
+use crate::event::Outcome;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
-use crate::pipeline::{self, Mode};
+use crate::pipeline::Mode;
 use crate::plan::{self, Plan};
 use crate::remote::Look;
 use crate::state::{Lock, State};
@@ -71,36 +72,18 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
             }),
         },
     );
-    let (events, listening) = Events::channel();
-    let report = report::listen(global.output, listening);
-    events.send(Event::RunStarted {
-        version: crate::event::VERSION,
-        cluster: plan.cluster.clone(),
-        command: "init".to_owned(),
-        steps: steps.len(),
-    });
     let world = World::new(plan, state.secrets.clone(), fleet.machines);
-    let at_once = if new {
-        None
-    } else {
-        pipeline::all_hold(&steps, &world, &events).await
+    let act = Act {
+        global,
+        command: "init",
+        started,
+        mode,
+        likely_done: !new,
     };
-    let ended = match at_once {
-        Some(ended) => ended,
-        None => pipeline::run(&steps, mode, &world, &events).await,
-    };
-    events.send(Event::run_ended(
-        ended.iter().map(|step| step.outcome),
-        started.elapsed(),
-    ));
-    drop(events);
-    let _ = report.await;
+    let ended = act.run(&steps, &world).await;
     drop(lock);
 
-    let mut failures: Vec<Failure> = ended
-        .iter()
-        .filter_map(|step| step.failure.clone())
-        .collect();
+    let mut failures = act::failures(&ended);
     failures.extend(fleet.absent.into_iter().map(|(_, failure)| failure));
     if !failures.is_empty() {
         return Err(failures);

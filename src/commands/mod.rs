@@ -1,5 +1,6 @@
 //! One file a command: resolve → steps → run → last words.
 
+mod act;
 mod context;
 mod init;
 mod kubectl;

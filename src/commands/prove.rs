@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
+use super::act::{self, Act};
 use super::{Context, one};
 use crate::cli::{Global, Prove};
-use crate::event::{Event, Events};
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{self, Mode};
-use crate::{report, steps};
+use crate::pipeline::Mode;
+use crate::steps;
 
 /// Runs it.
 pub(super) async fn run(global: &Global, options: Prove) -> Result<u8, Vec<Failure>> {
@@ -51,22 +51,14 @@ pub(super) async fn run(global: &Global, options: Prove) -> Result<u8, Vec<Failu
             again: true,
         },
     );
-    let (events, listening) = Events::channel();
-    let report = report::listen(global.output, listening);
-    events.send(Event::RunStarted {
-        version: crate::event::VERSION,
-        cluster: plan.cluster.clone(),
-        command: "prove".to_owned(),
-        steps: steps.len(),
-    });
-    let ended = pipeline::run(&steps, Mode::Apply, &context.world, &events).await;
-    events.send(Event::run_ended(
-        ended.iter().map(|step| step.outcome),
-        started.elapsed(),
-    ));
-    drop(events);
-    let _ = report.await;
-    let failures: Vec<Failure> = ended.into_iter().filter_map(|step| step.failure).collect();
+    let act = Act {
+        global,
+        command: "prove",
+        started,
+        mode: Mode::Apply,
+        likely_done: false,
+    };
+    let failures = act::failures(&act.run(&steps, &context.world).await);
     if failures.is_empty() {
         Ok(0)
     } else {
