@@ -22,7 +22,8 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<()> {
         file.write_all(content)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
-        Ok(())
+        // The rename itself must survive a power cut.
+        std::fs::File::open(directory)?.sync_all()
     };
     write().map_err(|error| {
         Failure::new(Code::LocalFile, format!("cannot write {}", path.display())).because(error)

@@ -3,7 +3,7 @@
 mod lock;
 mod secrets;
 
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -118,30 +118,18 @@ impl State {
 
     /// Writes the state: whole or not at all, readable by its owner only from its first byte on.
     pub fn save(&self, directory: &Path) -> Result<()> {
-        self.write(directory).map_err(|error| {
-            Failure::new(
-                Code::LocalFile,
-                format!("cannot write {}", directory.join(FILE).display()),
-            )
-            .because(error)
-            .hint(format!("df -h {0}; ls -ld {0}", directory.display()))
-        })
-    }
-
-    fn write(&self, directory: &Path) -> std::io::Result<()> {
-        private_directory(directory)?;
-        let text = serde_json::to_string_pretty(self).map_err(std::io::Error::other)?;
-        // tempfile creates with 0600.
-        let mut file = tempfile::Builder::new()
-            .prefix(".state-")
-            .tempfile_in(directory)?;
-        file.write_all(text.as_bytes())?;
-        file.write_all(b"\n")?;
-        file.as_file().sync_all()?;
-        file.persist(directory.join(FILE))
-            .map_err(|error| error.error)?;
-        // The rename itself must survive a power cut.
-        fs_err::File::open(directory)?.sync_all()
+        let path = directory.join(FILE);
+        let failed = |cause: String| {
+            Failure::new(Code::LocalFile, format!("cannot write {}", path.display()))
+                .because(cause)
+                .hint(format!("df -h {0}; ls -ld {0}", directory.display()))
+        };
+        private_directory(directory).map_err(|error| failed(error.to_string()))?;
+        let mut text =
+            serde_json::to_vec_pretty(self).map_err(|error| failed(error.to_string()))?;
+        text.push(b'\n');
+        crate::files::write_private(&path, &text)
+            .map_err(|error| failed(error.cause.unwrap_or_default()))
     }
 }
 

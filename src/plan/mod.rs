@@ -84,6 +84,11 @@ impl Daemon {
         format!("slicer-{}.service", self.group)
     }
 
+    /// The command that shows the daemon's last words.
+    pub fn look_at_journal(&self) -> String {
+        format!("on {}: sudo journalctl -u {} -n 30", self.host, self.unit())
+    }
+
     /// Where an API client on the host itself connects to.
     pub fn local_api(&self) -> (Ipv4Addr, u16) {
         let bind = self.api_bind;

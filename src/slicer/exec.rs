@@ -7,35 +7,12 @@ use serde::Deserialize;
 use super::Slicer;
 use super::http::{self, Request};
 use crate::failure::{Code, Result};
-
-/// What a command left behind.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Executed {
-    /// Standard output.
-    pub stdout: String,
-    /// Standard error.
-    pub stderr: String,
-    /// Exit status.
-    pub exit_code: i64,
-}
-
-impl Executed {
-    /// The last non-empty line of stderr, else of stdout.
-    pub fn last_words(&self) -> &str {
-        self.stderr
-            .lines()
-            .rev()
-            .chain(self.stdout.lines().rev())
-            .map(str::trim)
-            .find(|line| !line.is_empty())
-            .unwrap_or("no output")
-    }
-}
+use crate::remote::Output;
 
 /// Runs a script as root and waits for its end.
 ///
 /// The user and group are always said: versions differ in what they take when nothing is.
-pub(super) async fn run(slicer: &Slicer, vm: &str, script: &str) -> Result<Executed> {
+pub(super) async fn run(slicer: &Slicer, vm: &str, script: &str) -> Result<Output> {
     let path = format!(
         "/vm/{}/exec?cmd=/bin/bash&args=-lc&args={}&uid=0&gid=0&stdout=true&stderr=true&buffered=true",
         http::encode(vm),
@@ -66,7 +43,7 @@ struct Frame {
 /// Reads a buffered answer or a stream of frames; `None` where no frame tells an exit status.
 ///
 /// Untyped frames always carry an exit status of 0, so only the last one's counts.
-fn read(body: &[u8]) -> Option<Executed> {
+fn read(body: &[u8]) -> Option<Output> {
     let text = String::from_utf8_lossy(body);
     let frames: Vec<Frame> = match serde_json::from_str::<Frame>(&text) {
         Ok(frame) => vec![frame],
@@ -76,7 +53,7 @@ fn read(body: &[u8]) -> Option<Executed> {
             .filter_map(|line| serde_json::from_str(line).ok())
             .collect(),
     };
-    let mut done = Executed::default();
+    let mut done = Output::default();
     let mut exit = None;
     for frame in frames {
         let decode = |text: Option<String>| decode(text, frame.encoding.as_deref());
@@ -96,7 +73,7 @@ fn read(body: &[u8]) -> Option<Executed> {
             done.stderr.push('\n');
         }
     }
-    done.exit_code = exit?;
+    done.status = i32::try_from(exit?).unwrap_or(i32::MAX);
     Some(done)
 }
 
@@ -137,7 +114,7 @@ mod tests {
         for body in [typed, untyped, buffered] {
             let done = read(body.as_bytes()).unwrap();
             assert_eq!(
-                (done.stdout.as_str(), done.stderr.as_str(), done.exit_code),
+                (done.stdout.as_str(), done.stderr.as_str(), done.status),
                 ("hi", "oops", 3),
                 "{body}"
             );

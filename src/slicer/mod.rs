@@ -21,7 +21,6 @@ use crate::remote::Machine;
 use crate::secret::Secret;
 use http::Request;
 
-pub use exec::Executed;
 pub use types::{Group, Health, Logs, SecretEntry, Vm};
 
 /// One daemon's API.
@@ -117,7 +116,7 @@ impl Slicer {
 
     async fn read_host_keys(&self, vm: &str) -> Result<Vec<String>> {
         let done = exec::run(self, vm, "cat /etc/ssh/ssh_host_*_key.pub").await?;
-        if done.exit_code != 0 {
+        if !done.ok() {
             return Err(
                 Failure::new(Code::Vm, format!("cannot read the host keys of {vm}"))
                     .because(done.last_words()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::failure::Result;
-use crate::kubernetes::{Kubernetes, condition};
+use crate::kubernetes::condition;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
 use crate::world::World;
@@ -53,10 +53,7 @@ impl Step for EtcdVoter {
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
-        let server = world.server(&self.server).await?.clone();
-        let node = Kubernetes { server }
-            .get(&["node", &self.server.name])
-            .await?;
+        let node = super::node::of(world, &self.server).await?;
         let voter = node
             .as_ref()
             .and_then(|node| condition(node, "EtcdIsVoter"));

@@ -98,11 +98,7 @@ impl Step for K3sTokenSecret {
     }
 
     fn hint(&self) -> String {
-        format!(
-            "on {}: sudo journalctl -u {} -n 30",
-            self.daemon.host,
-            self.daemon.unit()
-        )
+        self.daemon.look_at_journal()
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {

@@ -16,6 +16,7 @@ mod k3s_installed;
 mod k3s_started;
 mod k3s_token_secret;
 mod kubeconfig_saved;
+mod node;
 mod node_ready;
 mod proof;
 mod routes;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::failure::Result;
-use crate::kubernetes::{Kubernetes, condition};
+use crate::kubernetes::condition;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
 use crate::world::World;
@@ -56,10 +56,7 @@ impl Step for NodeReady {
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
-        let server = world.server(&self.server).await?.clone();
-        let node = Kubernetes { server }
-            .get(&["node", &self.server.name])
-            .await?;
+        let node = super::node::of(world, &self.server).await?;
         let Some(node) = node else {
             return Ok(Finding::Unknown("it has not registered yet".into()));
         };
