@@ -59,6 +59,8 @@ pub enum Command {
     Init(Init),
     /// Prove again that groups scale up and down
     Prove(Prove),
+    /// Write every file of the cluster into a directory, without touching a machine
+    Generate(Generate),
     /// Run kubectl on the cluster; no route and no kubectl needed
     Kubectl(Kubectl),
     /// Tell where the join tokens are
@@ -116,6 +118,18 @@ pub struct Init {
     /// Allow restarts that cost workers or reboot servers
     #[arg(long)]
     pub allow_outage: bool,
+}
+
+/// Write every file of the cluster into a directory, without touching a machine.
+///
+/// Host YAML, units, routes, k3s's configuration, devices.json, cloud-config.toml, Helm values: the same bytes that `init`
+/// puts on hosts and servers, each below `hosts/NAME` or `servers/NAME` at its own path. Goes by the last plan of `init`;
+/// before there is one, by cluster.toml alone and what it says it assumes. Prints the files' names.
+#[derive(Clone, Debug, Args)]
+pub struct Generate {
+    /// The directory; files that slicer-k3s did not write there are never overwritten
+    #[arg(long, value_name = "DIR", default_value = "generated")]
+    pub out: PathBuf,
 }
 
 /// Prove again that groups scale up and down.

@@ -35,7 +35,7 @@ impl Home {
     }
 
     /// The plan of the last run that began to act: what commands on an existing cluster go by.
-    fn plan_file(&self) -> PathBuf {
+    pub(crate) fn plan_file(&self) -> PathBuf {
         self.0.join("plan.json")
     }
 

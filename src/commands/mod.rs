@@ -2,6 +2,8 @@
 
 mod act;
 mod context;
+mod folder;
+mod generate;
 mod init;
 mod kubectl;
 mod last_words;
@@ -23,6 +25,7 @@ pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
             Command::Init(options) => init::run(&global, options).await,
             Command::Prove(options) => prove::run(&global, options).await,
             Command::Kubectl(options) => return kubectl::run(&global, options).await,
+            Command::Generate(options) => generate::run(&global, &options),
             Command::Token(options) => token::run(&global, &options),
             Command::Completions { shell } => {
                 let mut command = Cli::command();

@@ -1,12 +1,17 @@
 //! Every generated file as a pure function of the plan: what is written to a machine is what can be printed.
 
 mod cloud_config;
+mod file;
 mod helm;
 mod host_yaml;
 mod routes;
+mod tree;
 mod unit;
 
 pub use cloud_config::{NodeGroup, cloud_config};
+pub use file::{
+    File, daemon_config, daemon_unit, forwarding, host_files, host_mark, host_routes, server_files,
+};
 pub use helm::{
     AUTOSCALER, CLOUD_CONFIG_SECRET, CONFIG_ANNOTATION, NAMESPACE, cloud_config_secret, helm_chart,
     values,
@@ -15,6 +20,7 @@ pub use host_yaml::host_yaml;
 pub use routes::{
     ROUTES_SCRIPT, ROUTES_UNIT, Route, route_table, routes, routes_script, routes_unit,
 };
+pub use tree::{Tree, tree};
 pub use unit::unit;
 
 use crate::failure::{Code, Failure, Result};

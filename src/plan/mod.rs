@@ -1,5 +1,6 @@
 //! Every decision made: names, CIDRs, ports, versions. Pure: (config, state, facts) → plan.
 
+mod assumed;
 mod capacity;
 mod clashes;
 mod decide;
@@ -20,6 +21,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+pub use assumed::assumed;
 pub use decide::decide;
 pub use decisions::{Decisions, Group};
 pub use facts::{Arch, FoundDaemon, HostFacts};

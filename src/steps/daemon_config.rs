@@ -20,11 +20,7 @@ pub(super) fn id(group: &str) -> StepId {
 
 /// The host YAML as a file on its host.
 pub(super) fn host_yaml(world: &World, daemon: &Daemon) -> Result<File> {
-    Ok(File {
-        path: format!("{}/{}.yaml", world.plan.directory(daemon), daemon.group),
-        mode: "0600",
-        content: generate::host_yaml(&world.plan, daemon, &world.secrets.ssh_public_key)?,
-    })
+    generate::daemon_config(&world.plan, daemon, &world.secrets.ssh_public_key)
 }
 
 impl DaemonConfig {

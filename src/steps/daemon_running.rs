@@ -36,11 +36,7 @@ impl DaemonRunning {
     }
 
     fn unit_file(&self, world: &World) -> Result<File> {
-        Ok(File {
-            path: format!("/etc/systemd/system/{}", self.daemon.unit()),
-            mode: "0644",
-            content: generate::unit(&world.plan, &self.daemon, &world.secrets.ssh_public_key)?,
-        })
+        generate::daemon_unit(&world.plan, &self.daemon, &world.secrets.ssh_public_key)
     }
 
     /// Whether the running process has read another configuration than it should have. Told by its environment, not by

@@ -1,16 +1,10 @@
 //! A file on a machine that we own whole: content, mode and owner.
 
 use crate::failure::Result;
+pub(super) use crate::generate::File;
 use crate::pipeline::Hands;
 use crate::remote::{Look, Machine, Put};
 use crate::secret::sha256;
-
-/// A file as it should be.
-pub(super) struct File {
-    pub(super) path: String,
-    pub(super) mode: &'static str,
-    pub(super) content: String,
-}
 
 impl File {
     /// Why the file is not so, or `None` where it is; its content never leaves the machine.
@@ -60,6 +54,7 @@ mod tests {
             path: "/etc/x".into(),
             mode: "0600",
             content: "abc".into(),
+            secret: false,
         }
     }
 

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 
-use super::file::File;
 use crate::failure::Result;
+use crate::generate::forwarding;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Host;
 use crate::remote::Script;
@@ -22,14 +22,6 @@ impl Forwarding {
         Self {
             host: host.name.clone(),
         }
-    }
-}
-
-fn file() -> File {
-    File {
-        path: "/etc/sysctl.d/90-slicer-k3s.conf".into(),
-        mode: "0644",
-        content: "# Written by slicer-k3s: VMs reach other hosts through this one.\nnet.ipv4.ip_forward = 1\n".into(),
     }
 }
 
@@ -57,13 +49,13 @@ impl Step for Forwarding {
         if now.as_deref().map(str::trim) != Some("1") {
             return Ok(Finding::differs("net.ipv4.ip_forward is off"));
         }
-        let differs = file().differs(host).await?;
+        let differs = forwarding().differs(host).await?;
         Ok(differs.map_or_else(Finding::done, Finding::Differs))
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let host = world.host(&self.host)?;
-        file().write(host, hands).await?;
+        forwarding().write(host, hands).await?;
         let script = Script::new("echo 1 > /proc/sys/net/ipv4/ip_forward", &[]);
         host.must(hands, "switching on forwarding", &script)
             .await

@@ -1,10 +1,10 @@
 //! The host carries a mark: the decisions about it, without secrets, so that another workstation plans the same.
 
 use async_trait::async_trait;
-use serde_json::json;
 
 use super::file::File;
 use crate::failure::Result;
+use crate::generate;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Host;
 use crate::world::World;
@@ -25,28 +25,7 @@ impl HostMark {
     }
 
     fn file(&self, world: &World) -> File {
-        let plan = &world.plan;
-        let daemons: Vec<_> = plan.daemons_of(&self.host).collect();
-        let servers: Vec<_> = plan
-            .servers
-            .iter()
-            .filter(|server| server.host == self.host)
-            .collect();
-        let mark = json!({
-            "version": 1,
-            "cluster": plan.cluster,
-            "host": self.host,
-            "daemons": daemons,
-            "servers": servers,
-            "cluster_cidr": plan.k3s.cluster_cidr,
-            "service_cidr": plan.k3s.service_cidr,
-            "k3s_version": plan.k3s.version,
-        });
-        File {
-            path: format!("/etc/slicer-k3s/{}.json", plan.cluster),
-            mode: "0644",
-            content: format!("{mark:#}\n"),
-        }
+        generate::host_mark(&world.plan, &self.host)
     }
 }
 
@@ -75,25 +54,5 @@ impl Step for HostMark {
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         self.file(world).write(world.host(&self.host)?, hands).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::steps::testing::world;
-
-    #[test]
-    fn the_mark_holds_this_hosts_decisions_and_no_secret() {
-        let world = world(&[]);
-        let mark = HostMark {
-            host: "ryzen".into(),
-        }
-        .file(&world);
-        assert_eq!(mark.path, "/etc/slicer-k3s/home.json");
-        assert!(mark.content.contains("k3s-agents-1") && !mark.content.contains("k3s-agents-2"));
-        for secret in ["5e7ve7", "a9e47", "PRIVATE"] {
-            assert!(!mark.content.contains(secret));
-        }
     }
 }

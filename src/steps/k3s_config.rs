@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::file::File;
 use crate::failure::{Code, Failure, Result};
-use crate::k3s::{self, CONFIG_PATH, DROP_IN_PATH};
+use crate::generate;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
 use crate::remote::Machine;
@@ -28,19 +28,8 @@ impl K3sConfig {
         }
     }
 
-    fn files(&self, world: &World) -> Result<[File; 2]> {
-        let content = k3s::config(&world.plan, &self.server, &world.secrets)?;
-        let drop_in = File {
-            path: DROP_IN_PATH.into(),
-            mode: "0644",
-            content: k3s::drop_in(&content),
-        };
-        let config = File {
-            path: CONFIG_PATH.into(),
-            mode: "0600",
-            content,
-        };
-        Ok([config, drop_in])
+    fn files(&self, world: &World) -> Result<Vec<File>> {
+        generate::server_files(&world.plan, &self.server, &world.secrets)
     }
 
     /// k3s cannot read its own data with another token, so that is refused before anything is written.

@@ -67,6 +67,7 @@ impl K3sTokenSecret {
             path: format!("{}/k3s-token.record", world.plan.directory(&self.daemon)),
             mode: "0600",
             content: format!("{} {stamp}\n", sha256(token.expose().as_bytes())),
+            secret: true,
         }
     }
 

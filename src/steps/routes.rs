@@ -5,10 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::file::File;
 use super::unit::Unit;
 use crate::failure::{Code, Failure, Result};
-use crate::generate::{self, ROUTES_SCRIPT, ROUTES_UNIT, Route};
+use crate::generate::{self, ROUTES_UNIT, Route};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Host;
 use crate::remote::{Look, Machine, Script};
@@ -28,30 +27,6 @@ impl Routes {
             host: host.name.clone(),
         }
     }
-
-    fn table(&self, world: &World) -> File {
-        File {
-            path: format!("/etc/slicer-k3s/routes.d/{}", world.plan.cluster),
-            mode: "0644",
-            content: generate::route_table(&generate::routes(&world.plan, &self.host)),
-        }
-    }
-}
-
-fn script() -> Result<File> {
-    Ok(File {
-        path: ROUTES_SCRIPT.into(),
-        mode: "0755",
-        content: generate::routes_script()?,
-    })
-}
-
-fn unit() -> Result<File> {
-    Ok(File {
-        path: format!("/etc/systemd/system/{ROUTES_UNIT}"),
-        mode: "0644",
-        content: generate::routes_unit()?,
-    })
 }
 
 /// The first route that the kernel does not have; a route of another gateway is as good as none.
@@ -100,7 +75,7 @@ impl Step for Routes {
     async fn check(&self, world: &World) -> Result<Finding> {
         let host = world.host(&self.host)?;
         let routes = generate::routes(&world.plan, &self.host);
-        for file in [unit()?, script()?, self.table(world)] {
+        for file in generate::host_routes(&world.plan, &self.host)? {
             if let Some(why) = file.differs(host).await? {
                 return Ok(Finding::Differs(why));
             }
@@ -120,14 +95,14 @@ impl Step for Routes {
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let host = world.host(&self.host)?;
-        let unit = unit()?;
+        let files = generate::host_routes(&world.plan, &self.host)?;
         let keep = Script::new(
             "u={}; if [ -f \"$u\" ] && ! grep -q 'Written by slicer-k3s' \"$u\"; then cp -p \"$u\" \"$u.before-slicer-k3s\"; fi",
-            &[&unit.path],
+            &[&format!("/etc/systemd/system/{ROUTES_UNIT}")],
         );
         host.must(hands, "keeping the hand-made routes unit", &keep)
             .await?;
-        for file in [script()?, self.table(world), unit] {
+        for file in &files {
             file.write(host, hands).await?;
         }
         let start = Script::new(

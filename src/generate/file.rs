@@ -1,0 +1,159 @@
+//! The files of hosts and servers, each with its place and mode: what `init` puts there and `generate` writes here.
+
+use serde_json::json;
+
+use super::{
+    ROUTES_SCRIPT, ROUTES_UNIT, host_yaml, route_table, routes, routes_script, routes_unit, unit,
+};
+use crate::failure::Result;
+use crate::k3s;
+use crate::plan::{Daemon, Plan, Server};
+use crate::state::Secrets;
+
+/// A file on a machine that is ours whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Absolute path.
+    pub path: String,
+    /// Octal mode, such as "0600".
+    pub mode: &'static str,
+    /// Content.
+    pub content: String,
+    /// Whether its content must not be shown.
+    pub secret: bool,
+}
+
+impl File {
+    fn open(path: impl Into<String>, mode: &'static str, content: String) -> Self {
+        Self {
+            path: path.into(),
+            mode,
+            content,
+            secret: false,
+        }
+    }
+}
+
+/// The host YAML of a daemon, in the daemon's directory.
+pub fn daemon_config(plan: &Plan, daemon: &Daemon, cluster_key: &str) -> Result<File> {
+    Ok(File::open(
+        format!("{}/{}.yaml", plan.directory(daemon), daemon.group),
+        "0600",
+        host_yaml(plan, daemon, cluster_key)?,
+    ))
+}
+
+/// The unit of a daemon.
+pub fn daemon_unit(plan: &Plan, daemon: &Daemon, cluster_key: &str) -> Result<File> {
+    Ok(File::open(
+        format!("/etc/systemd/system/{}", daemon.unit()),
+        "0644",
+        unit(plan, daemon, cluster_key)?,
+    ))
+}
+
+/// The setting by which a host forwards packets after a reboot, too.
+pub fn forwarding() -> File {
+    File::open(
+        "/etc/sysctl.d/90-slicer-k3s.conf",
+        "0644",
+        "# Written by slicer-k3s: VMs reach other hosts through this one.\nnet.ipv4.ip_forward = 1\n"
+            .to_owned(),
+    )
+}
+
+/// The decisions about a host, without secrets, so that another workstation plans the same.
+pub fn host_mark(plan: &Plan, host: &str) -> File {
+    let daemons: Vec<_> = plan.daemons_of(host).collect();
+    let servers: Vec<_> = plan
+        .servers
+        .iter()
+        .filter(|server| server.host == host)
+        .collect();
+    let mark = json!({
+        "version": 1,
+        "cluster": plan.cluster,
+        "host": host,
+        "daemons": daemons,
+        "servers": servers,
+        "cluster_cidr": plan.k3s.cluster_cidr,
+        "service_cidr": plan.k3s.service_cidr,
+        "k3s_version": plan.k3s.version,
+    });
+    File::open(
+        format!("/etc/slicer-k3s/{}.json", plan.cluster),
+        "0644",
+        format!("{mark:#}\n"),
+    )
+}
+
+/// What keeps a host's routes: the script, this cluster's table, the unit.
+pub fn host_routes(plan: &Plan, host: &str) -> Result<[File; 3]> {
+    Ok([
+        File::open(ROUTES_SCRIPT, "0755", routes_script()?),
+        File::open(
+            format!("/etc/slicer-k3s/routes.d/{}", plan.cluster),
+            "0644",
+            route_table(&routes(plan, host)),
+        ),
+        File::open(
+            format!("/etc/systemd/system/{ROUTES_UNIT}"),
+            "0644",
+            routes_unit()?,
+        ),
+    ])
+}
+
+/// Everything that lies on a host.
+pub fn host_files(plan: &Plan, host: &str, cluster_key: &str) -> Result<Vec<File>> {
+    let mut files = vec![forwarding(), host_mark(plan, host)];
+    files.extend(host_routes(plan, host)?);
+    for daemon in plan.daemons_of(host) {
+        files.push(daemon_config(plan, daemon, cluster_key)?);
+        files.push(daemon_unit(plan, daemon, cluster_key)?);
+    }
+    Ok(files)
+}
+
+/// A server's k3s configuration, and the unit's drop-in that tells which one the process has read.
+pub fn server_files(plan: &Plan, server: &Server, secrets: &Secrets) -> Result<Vec<File>> {
+    let content = k3s::config(plan, server, secrets)?;
+    let drop_in = File::open(k3s::DROP_IN_PATH, "0644", k3s::drop_in(&content));
+    let config = File {
+        path: k3s::CONFIG_PATH.to_owned(),
+        mode: "0600",
+        content,
+        secret: true,
+    };
+    Ok(vec![config, drop_in])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::{plan, secrets};
+
+    #[test]
+    fn the_mark_holds_this_hosts_decisions_and_no_secret() {
+        let mark = host_mark(&plan(), "ryzen");
+        assert_eq!(mark.path, "/etc/slicer-k3s/home.json");
+        assert!(mark.content.contains("k3s-agents-1") && !mark.content.contains("k3s-agents-2"));
+    }
+
+    /// Whoever shows a file goes by its `secret`.
+    #[test]
+    fn files_with_secrets_are_private_and_say_so() {
+        let plan = plan();
+        let mut files = host_files(&plan, "n100", &secrets().ssh_public_key).unwrap();
+        for server in &plan.servers {
+            files.extend(server_files(&plan, server, &secrets()).unwrap());
+        }
+        for file in files {
+            let holds = ["5e7ve7", "a9e47", "PRIVATE"]
+                .iter()
+                .any(|secret| file.content.contains(secret));
+            assert_eq!(holds, file.secret, "{}", file.path);
+            assert!(!holds || file.mode == "0600", "{}", file.path);
+        }
+    }
+}
