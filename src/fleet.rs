@@ -1,9 +1,13 @@
 //! The hosts of cluster.toml, connected side by side, each as root.
 
+mod lock;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+
+pub use lock::ClusterLock;
 
 use crate::cli::Global;
 use crate::config::{self, Config};

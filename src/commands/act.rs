@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use super::one;
+use super::turn::Turn;
 use crate::cli::Global;
 use crate::event::{Event, Events};
-use crate::failure::Failure;
+use crate::failure::{Failure, Result};
 use crate::pipeline::{self, Ended, Mode, Step};
 use crate::report;
 use crate::world::World;
@@ -17,15 +19,19 @@ pub(super) struct Act<'a> {
     pub(super) command: &'static str,
     /// When it began: what came before the steps counts too.
     pub(super) started: Instant,
-    /// Whether it may change anything.
-    pub(super) mode: Mode,
+    /// The right to change anything; without it the steps are only looked at.
+    pub(super) turn: Option<&'a Turn>,
     /// Whether it is likely that nothing is to be done: then everything is looked at in one round first.
     pub(super) likely_done: bool,
 }
 
 impl Act<'_> {
-    /// Runs the steps; how each ended.
-    pub(super) async fn run(&self, steps: &[Box<dyn Step>], world: &World) -> Vec<Ended> {
+    /// Runs the steps; how each ended. A run whose turn is over stops at once: another may have begun.
+    pub(super) async fn run(
+        self,
+        steps: &[Box<dyn Step>],
+        world: &World,
+    ) -> Result<Vec<Ended>, Vec<Failure>> {
         let (events, listening) = Events::channel();
         let report = report::listen(self.global.output, listening);
         events.send(Event::RunStarted {
@@ -34,14 +40,21 @@ impl Act<'_> {
             command: self.command.to_owned(),
             steps: steps.len(),
         });
-        let at_once = if self.likely_done {
-            pipeline::all_hold(steps, world, &events).await
-        } else {
-            None
+        let mode = match self.turn {
+            Some(_) => Mode::Apply,
+            None => Mode::Look,
         };
-        let ended = match at_once {
-            Some(ended) => ended,
-            None => pipeline::run(steps, self.mode, world, &events).await,
+        let work = async {
+            if self.likely_done
+                && let Some(ended) = pipeline::all_hold(steps, world, &events).await
+            {
+                return ended;
+            }
+            pipeline::run(steps, mode, world, &events).await
+        };
+        let ended = match self.turn {
+            Some(turn) => turn.during(work).await.map_err(one)?,
+            None => work.await,
         };
         events.send(Event::run_ended(
             ended.iter().map(|step| step.outcome),
@@ -49,7 +62,7 @@ impl Act<'_> {
         ));
         drop(events);
         let _ = report.await;
-        ended
+        Ok(ended)
     }
 }
 

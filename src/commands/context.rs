@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use super::turn::Turn;
 use crate::cli::Global;
 use crate::config::{self, Config};
 use crate::failure::{Code, Failure, Result};
 use crate::fleet;
 use crate::plan::Plan;
-use crate::state::State;
+use crate::state::{Lock, State};
 use crate::world::World;
 
 /// The cluster's state directory and what lies in it.
@@ -73,6 +74,23 @@ impl Context {
             home,
             world: World::new(plan, state.secrets, fleet.machines),
         })
+    }
+
+    /// The same for a command that acts, with its turn.
+    pub(super) async fn acting(
+        global: &Global,
+        command: &str,
+    ) -> Result<(Self, Turn), Vec<Failure>> {
+        let config = load(global)?;
+        let home = Home::of(&config.name).map_err(super::one)?;
+        // Asked first, or a cluster that is not there would leave a directory with a lock in it.
+        known(&home, &config.name)?;
+        let here = Lock::take(home.path()).map_err(super::one)?;
+        let (state, plan) = known(&home, &config.name)?;
+        let fleet = fleet::connect(&config, global).await?;
+        let turn = Turn::take(here, &fleet, &config, command).await;
+        let world = World::new(plan, state.secrets, fleet.machines);
+        Ok((Self { home, world }, turn.map_err(super::one)?))
     }
 }
 

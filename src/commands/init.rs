@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use super::act::{self, Act};
 use super::context::{self, Home};
+use super::turn::Turn;
 use super::{last_words, one};
 use crate::cli::{Global, Init};
 use crate::event::Outcome;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
-use crate::pipeline::Mode;
 use crate::plan::{self, Plan};
 use crate::remote::Look;
 use crate::state::{Lock, State};
@@ -26,13 +26,24 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     let started = Instant::now();
     let config = context::load(global)?;
     let home = Home::of(&config.name).map_err(one)?;
-    let lock = Lock::take(home.path()).map_err(one)?;
+    let here = if options.dry_run {
+        None
+    } else {
+        Some(Lock::take(home.path()).map_err(one)?)
+    };
     let mut state = match State::open(home.path()).map_err(one)? {
         Some(state) => state,
         None => State::create(&config.name).map_err(one)?,
     };
     let fleet = fleet::connect(&config, global).await?;
-    let facts = fleet::survey(&fleet).await?;
+    let (facts, turn) = tokio::join!(fleet::survey(&fleet), async {
+        match here {
+            Some(here) => Turn::take(here, &fleet, &config, "init").await.map(Some),
+            None => Ok(None),
+        }
+    });
+    let turn = turn.map_err(one)?;
+    let facts = facts?;
     let version = k3s_version(&config, &state, &fleet).await.map_err(one)?;
     let absent: Vec<(String, String)> = fleet
         .absent
@@ -44,12 +55,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     if new {
         report::say(&plan::render(&plan));
     }
-    let mode = if options.dry_run {
-        Mode::Look
-    } else {
-        Mode::Apply
-    };
-    if mode == Mode::Apply {
+    if turn.is_some() {
         if new {
             consent(&options).map_err(one)?;
         }
@@ -77,18 +83,18 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         global,
         command: "init",
         started,
-        mode,
+        turn: turn.as_ref(),
         likely_done: !new,
     };
-    let ended = act.run(&steps, &world).await;
-    drop(lock);
+    let ended = act.run(&steps, &world).await?;
+    drop(turn);
 
     let mut failures = act::failures(&ended);
     failures.extend(fleet.absent.into_iter().map(|(_, failure)| failure));
     if !failures.is_empty() {
         return Err(failures);
     }
-    if mode == Mode::Look {
+    if options.dry_run {
         let changes = ended.iter().any(|step| step.outcome == Outcome::Would);
         return Ok(if changes { WOULD_CHANGE } else { 0 });
     }

@@ -9,6 +9,7 @@ mod kubectl;
 mod last_words;
 mod prove;
 mod token;
+mod turn;
 
 use clap::CommandFactory as _;
 

@@ -6,13 +6,12 @@ use super::act::{self, Act};
 use super::{Context, one};
 use crate::cli::{Global, Prove};
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::Mode;
 use crate::steps;
 
 /// Runs it.
 pub(super) async fn run(global: &Global, options: Prove) -> Result<u8, Vec<Failure>> {
     let started = Instant::now();
-    let context = Context::existing(global).await?;
+    let (context, turn) = Context::acting(global, "prove").await?;
     let plan = &context.world.plan;
     let known: Vec<&str> = plan.workers().map(|daemon| daemon.group.as_str()).collect();
     if let Some(unknown) = options
@@ -55,10 +54,10 @@ pub(super) async fn run(global: &Global, options: Prove) -> Result<u8, Vec<Failu
         global,
         command: "prove",
         started,
-        mode: Mode::Apply,
+        turn: Some(&turn),
         likely_done: false,
     };
-    let failures = act::failures(&act.run(&steps, &context.world).await);
+    let failures = act::failures(&act.run(&steps, &context.world).await?);
     if failures.is_empty() {
         Ok(0)
     } else {

@@ -61,6 +61,24 @@ impl Remote for Local {
         }
     }
 
+    async fn open(&self, command: &str, first: &[u8]) -> Result<Box<dyn Stream>> {
+        let mut child = Command::new("/bin/sh")
+            .arg("-c")
+            .arg(command)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(broken)?;
+        let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(broken(std::io::ErrorKind::BrokenPipe.into()));
+        };
+        // It ends when its stdin does; until then somebody must wait for it.
+        tokio::spawn(async move { child.wait().await });
+        input.write_all(first).await.map_err(broken)?;
+        Ok(Box::new(tokio::io::join(output, input)))
+    }
+
     async fn forward(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {
         let stream = TcpStream::connect((host, port)).await.map_err(|error| {
             Failure::new(

@@ -113,6 +113,12 @@ impl Machine {
             .await
     }
 
+    /// Starts a command as root, for those in this room who talk with one while it runs.
+    pub(super) async fn open(&self, command: &str) -> Result<Box<dyn Stream>> {
+        let (command, first) = self.sudo.wrap(command, None)?;
+        self.remote.open(&command, &first).await
+    }
+
     /// Connects from the machine to `host:port`.
     pub async fn forward(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {
         self.remote.forward(host, port).await

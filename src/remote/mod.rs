@@ -4,6 +4,7 @@
 mod ask;
 mod console;
 mod local;
+mod lock;
 mod look;
 mod looks;
 mod machine;
@@ -19,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use ask::{Ask, Terminal};
 pub use local::Local;
+pub use lock::{Claim, Hold, Holder};
 pub use look::Look;
 pub use machine::{Machine, Put};
 pub use shell::{Script, quote};
@@ -89,6 +91,9 @@ pub trait Remote: Send + Sync {
 
     /// Runs `command` with this process's own stdout and stderr, with a terminal if `tty`; its exit status.
     async fn attach(&self, command: &str, input: Input, tty: bool) -> Result<i32>;
+
+    /// Starts `command`: what is written is its stdin after these first bytes, what is read its stdout. Dropped, it ends.
+    async fn open(&self, command: &str, first: &[u8]) -> Result<Box<dyn Stream>>;
 
     /// Connects from the machine to `host:port`.
     async fn forward(&self, host: &str, port: u16) -> Result<Box<dyn Stream>>;

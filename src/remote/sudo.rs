@@ -240,6 +240,9 @@ FAKE_UID=0 exec "$@"
         async fn attach(&self, _: &str, _: Input, _: bool) -> Result<i32> {
             unreachable!()
         }
+        async fn open(&self, _: &str, _: &[u8]) -> Result<Box<dyn Stream>> {
+            unreachable!()
+        }
         async fn forward(&self, _: &str, _: u16) -> Result<Box<dyn Stream>> {
             unreachable!()
         }

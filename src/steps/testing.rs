@@ -75,6 +75,13 @@ impl Remote for Fake {
         Ok(0)
     }
 
+    async fn open(&self, command: &str, _: &[u8]) -> Result<Box<dyn Stream>> {
+        Err(Failure::new(
+            Code::Command,
+            format!("nobody talks here: {command}"),
+        ))
+    }
+
     async fn forward(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {
         Err(Failure::new(
             Code::SshUnreachable,

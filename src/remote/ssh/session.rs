@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use russh::client::Msg;
 use russh::{Channel, ChannelOpenFailure};
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 
 use super::client::{Client, words};
@@ -136,6 +137,17 @@ impl Remote for SshRemote {
             Err(exec::Broken::Lost) => Err(self.lost(&connection, "in mid-command")),
             Err(exec::Broken::Refused) => Err(refuses_commands(&self.name)),
         }
+    }
+
+    /// Outside the width: it lives as long as the run, and OpenSSH allows a few sessions more.
+    async fn open(&self, command: &str, first: &[u8]) -> Result<Box<dyn Stream>> {
+        let (connection, channel) = self.channel().await?;
+        let lost = || self.lost(&connection, "before a command");
+        let started = channel.exec(true, command).await;
+        started.map_err(|_| lost())?;
+        let mut stream = channel.into_stream();
+        stream.write_all(first).await.map_err(|_| lost())?;
+        Ok(Box::new(stream))
     }
 
     async fn forward(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {
