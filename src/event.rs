@@ -72,6 +72,13 @@ pub enum Event {
         /// Seconds it took.
         seconds: f64,
     },
+    /// What the step that just ended would change (look mode).
+    StepDiff {
+        /// `name/subject`.
+        step: String,
+        /// A unified diff, without secrets.
+        diff: String,
+    },
     /// The run is over.
     RunEnded {
         /// Steps that were made true.

@@ -101,6 +101,10 @@ pub trait Step: Send + Sync {
     fn hint(&self) -> String;
     /// Looks; changes nothing.
     async fn check(&self, world: &World) -> Result<Finding>;
+    /// What applying would change, as a unified diff for people; empty where there is nothing to show.
+    async fn diff(&self, _: &World) -> Result<String> {
+        Ok(String::new())
+    }
     /// Makes it so; need not wait: the engine checks again until patience is over.
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()>;
 }
@@ -263,7 +267,18 @@ async fn one(step: &dyn Step, mode: Mode, world: &World, events: &Events) -> End
         Ok((outcome, note)) => (outcome, note, None),
         Err(failure) => (Outcome::Failed, failure.to_string(), Some(failure)),
     };
+    // A difference that cannot be had is no failure of a look: what and why are told all the same.
+    let diff = match outcome {
+        Outcome::Would => step.diff(world).await.unwrap_or_default(),
+        _ => String::new(),
+    };
     events.send(Event::ended(step, outcome, &note, started.elapsed()));
+    if !diff.is_empty() {
+        events.send(Event::StepDiff {
+            step: step.id().to_string(),
+            diff,
+        });
+    }
     Ended {
         id: step.id(),
         outcome,

@@ -99,6 +99,13 @@ pub(super) fn line(event: &Event) -> Option<String> {
                 .collect();
             Some(format!("{} in {seconds:.1} s", parts.join(", ")))
         }
+        Event::StepDiff { diff, .. } => {
+            let lines: Vec<String> = diff
+                .lines()
+                .map(|line| format!("    {}", escape(line)))
+                .collect();
+            Some(lines.join("\n"))
+        }
         Event::Note { text } => Some(escape(text)),
     }
 }

@@ -61,6 +61,12 @@ impl Report for Live {
                     let _ = self.screen.println(colour(*outcome, &line));
                 }
             }
+            Event::StepDiff { .. } => {
+                let text = line(event).unwrap_or_default();
+                for line in text.lines() {
+                    let _ = self.screen.println(coloured_difference(line));
+                }
+            }
             other => {
                 if let Some(line) = line(other) {
                     let _ = self.screen.println(line);
@@ -78,6 +84,17 @@ fn colour(outcome: Outcome, line: &str) -> String {
         Outcome::Changed => line.green(),
         Outcome::Would | Outcome::Skipped => line.yellow(),
         Outcome::Failed => line.red(),
+    }
+    .to_string()
+}
+
+/// Green for what comes, red for what goes.
+fn coloured_difference(line: &str) -> String {
+    let plain = style(line).for_stderr();
+    match line.trim_start().chars().next() {
+        Some('+') => plain.green(),
+        Some('-') => plain.red(),
+        _ => plain.dim(),
     }
     .to_string()
 }

@@ -1,9 +1,10 @@
 //! The autoscaler's HelmChart object is the one we want, with the hash of the cloud-config that the cluster has.
 
 use async_trait::async_trait;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::CLUSTER;
+use super::difference;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{self, AUTOSCALER, NAMESPACE};
 use crate::pipeline::{Finding, Hands, Step, StepId};
@@ -21,6 +22,25 @@ async fn wanted(world: &World) -> Result<Option<Value>> {
         Some(hash) => generate::helm_chart(&world.plan, &hash).map(Some),
         None => Ok(None),
     }
+}
+
+async fn current(world: &World) -> Result<Option<Value>> {
+    world
+        .kubernetes()
+        .await?
+        .get(&["helmchart", "-n", NAMESPACE, AUTOSCALER])
+        .await
+}
+
+/// What `wanted` speaks of, as one text: the spec's own keys, then the values.
+fn text(chart: &Value, wanted: &Value) -> Result<String> {
+    let spec = wanted["spec"].as_object().into_iter().flatten();
+    let keys: Map<String, Value> = spec
+        .filter(|(key, _)| *key != "valuesContent")
+        .map(|(key, _)| (key.clone(), chart["spec"][key.as_str()].clone()))
+        .collect();
+    let values = chart["spec"]["valuesContent"].as_str().unwrap_or_default();
+    Ok(format!("{}{values}", crate::yaml::write(&keys)?))
 }
 
 #[async_trait]
@@ -47,12 +67,7 @@ impl Step for Chart {
                 "the cluster has no cloud-config yet".into(),
             ));
         };
-        let chart = world
-            .kubernetes()
-            .await?
-            .get(&["helmchart", "-n", NAMESPACE, AUTOSCALER])
-            .await?;
-        let Some(chart) = chart else {
+        let Some(chart) = current(world).await? else {
             return Ok(Finding::differs("it is not deployed"));
         };
         // The API server adds defaults of its own: only what we say is compared.
@@ -64,6 +79,19 @@ impl Step for Chart {
             Some((key, _)) => Finding::differs(format!("its {key} is not the current one")),
             None => Finding::Done(world.plan.autoscaler.chart_version.clone()),
         })
+    }
+
+    async fn diff(&self, world: &World) -> Result<String> {
+        let Some(wanted) = wanted(world).await? else {
+            return Ok(String::new());
+        };
+        let old = match current(world).await? {
+            Some(chart) => Some(text(&chart, &wanted)?),
+            None => None,
+        };
+        let name = format!("helmchart {NAMESPACE}/{AUTOSCALER}");
+        let new = text(&wanted, &wanted)?;
+        Ok(difference::unified(&name, old.as_deref(), &new))
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
@@ -93,8 +121,12 @@ mod tests {
             let fake = Fake::new()
                 .says("get secret", &secret(data))
                 .says("get helmchart", &chart);
-            let found = Chart.check(&world(&[("k3s-cp-1", &fake)])).await.unwrap();
+            let world = world(&[("k3s-cp-1", &fake)]);
+            let found = Chart.check(&world).await.unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), done);
+            let diff = Chart.diff(&world).await.unwrap();
+            let changed = diff.matches("slicer-k3s.dev/cloud-config").count();
+            assert_eq!(changed, if done { 0 } else { 2 }, "{diff}");
         }
     }
 }

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::CLUSTER;
+use super::difference;
 use super::seen::Seen;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{self, CLOUD_CONFIG_SECRET, NAMESPACE, NodeGroup};
@@ -68,6 +69,23 @@ impl CloudConfig {
     }
 }
 
+/// The lines that may be shown: sections, addresses and sizes. Of all else only the key is.
+fn without_secrets(file: &str) -> String {
+    file.lines().fold(String::new(), |mut shown, line| {
+        let key = line.split_once('=').map_or("", |(key, _)| key.trim());
+        let key = if key.contains(['#', ';']) { "" } else { key };
+        let open = key.ends_with("-size") || key.ends_with("-url") || line.starts_with('[');
+        if open || line.trim().is_empty() {
+            shown.push_str(line);
+        } else {
+            shown.push_str(key);
+            shown.push_str("=(not shown)");
+        }
+        shown.push('\n');
+        shown
+    })
+}
+
 /// The file as the cluster has it.
 pub(super) async fn current(kubernetes: &Kubernetes) -> Result<Option<Vec<u8>>> {
     let secret = kubernetes
@@ -118,6 +136,14 @@ impl Step for CloudConfig {
         })
     }
 
+    async fn diff(&self, world: &World) -> Result<String> {
+        let old = current(&world.kubernetes().await?).await?;
+        let old = old.map(|file| without_secrets(&String::from_utf8_lossy(&file)));
+        let new = without_secrets(&self.wanted(world).await?);
+        let name = format!("secret {NAMESPACE}/{CLOUD_CONFIG_SECRET}");
+        Ok(difference::unified(&name, old.as_deref(), &new))
+    }
+
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let secret = generate::cloud_config_secret(&self.wanted(world).await?);
         world.kubernetes().await?.apply(hands, &secret).await
@@ -130,6 +156,14 @@ mod tests {
     use crate::steps::testing::{Fake, plan, world};
 
     const CACERTS: &str = "-----BEGIN CERTIFICATE-----\nYWJj\n-----END CERTIFICATE-----\n";
+
+    #[test]
+    fn tokens_are_left_out_of_what_is_shown() {
+        let shown = without_secrets("[global]\nk3s-token=\"K10x\"\nmin-size = 1\n; note s3cret\n");
+        assert!(shown.contains("min-size = 1") && shown.contains("k3s-token=(not shown)"));
+        assert!(!shown.contains("s3cret"));
+        assert!(!without_secrets("# s3cret-size=1\n").contains("s3cret"));
+    }
 
     #[tokio::test]
     async fn only_fit_groups_are_in_it() {

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use super::difference;
 use super::file::File;
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
@@ -67,6 +68,11 @@ impl Step for DaemonConfig {
         }
         let differs = host_yaml(world, &self.daemon)?.differs(host).await?;
         Ok(differs.map_or_else(Finding::done, Finding::Differs))
+    }
+
+    async fn diff(&self, world: &World) -> Result<String> {
+        let host = world.host(&self.daemon.host)?;
+        difference::of_files(host, [host_yaml(world, &self.daemon)?]).await
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {

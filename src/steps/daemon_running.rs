@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::Options;
+use super::difference;
 use super::file::File;
 use super::unit::{Unit, last_words};
 use crate::failure::{Code, Failure, Result};
@@ -135,6 +136,11 @@ impl Step for DaemonRunning {
             .hint("put the licence key at ~/.slicer/LICENSE on that host, or set licence-file in cluster.toml"));
         }
         Ok(Finding::differs(format!("{name} keeps failing: {words}")))
+    }
+
+    async fn diff(&self, world: &World) -> Result<String> {
+        let host = world.host(&self.daemon.host)?;
+        difference::of_files(host, [self.unit_file(world)?]).await
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use super::difference;
 use crate::failure::Result;
 use crate::generate::forwarding;
 use crate::pipeline::{Finding, Hands, Step, StepId};
@@ -51,6 +52,10 @@ impl Step for Forwarding {
         }
         let differs = forwarding().differs(host).await?;
         Ok(differs.map_or_else(Finding::done, Finding::Differs))
+    }
+
+    async fn diff(&self, world: &World) -> Result<String> {
+        difference::of_files(world.host(&self.host)?, [forwarding()]).await
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use super::difference;
 use super::file::File;
 use crate::failure::Result;
 use crate::generate;
@@ -50,6 +51,10 @@ impl Step for HostMark {
     async fn check(&self, world: &World) -> Result<Finding> {
         let differs = self.file(world).differs(world.host(&self.host)?).await?;
         Ok(differs.map_or_else(Finding::done, Finding::Differs))
+    }
+
+    async fn diff(&self, world: &World) -> Result<String> {
+        difference::of_files(world.host(&self.host)?, [self.file(world)]).await
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use super::difference;
 use super::file::File;
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
@@ -77,6 +78,10 @@ impl Step for K3sConfig {
             }
         }
         Ok(Finding::done())
+    }
+
+    async fn diff(&self, world: &World) -> Result<String> {
+        difference::of_files(world.server(&self.server).await?, self.files(world)?).await
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {

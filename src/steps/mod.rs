@@ -6,6 +6,7 @@ mod cloud_config;
 mod daemon_answers;
 mod daemon_config;
 mod daemon_running;
+mod difference;
 mod etcd_voter;
 mod file;
 mod forwarding;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 
+use super::difference;
 use super::unit::Unit;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{self, ROUTES_UNIT, Route};
@@ -91,6 +92,11 @@ impl Step for Routes {
             }
             None => Finding::Done(format!("{count} kept")),
         })
+    }
+
+    async fn diff(&self, world: &World) -> Result<String> {
+        let files = generate::host_routes(&world.plan, &self.host)?;
+        difference::of_files(world.host(&self.host)?, files).await
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
