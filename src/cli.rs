@@ -65,6 +65,8 @@ pub enum Command {
     Kubectl(Kubectl),
     /// Tell where the join tokens are
     Token(Token),
+    /// Explain an error code or a step: what it means, what causes it, what to do
+    Explain(Explain),
     /// Print a shell's completion script
     Completions {
         /// The shell
@@ -149,6 +151,13 @@ pub struct Kubectl {
     /// kubectl's own arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub args: Vec<String>,
+}
+
+/// Explain an error code or a step: what it means, what causes it, what to do.
+#[derive(Clone, Debug, Args)]
+pub struct Explain {
+    /// The code or step, as a report prints it; all are listed where none is named
+    pub name: Option<String>,
 }
 
 /// Tell where the join tokens are.

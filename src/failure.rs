@@ -4,99 +4,87 @@
 
 use std::fmt;
 
-/// Every way the tool can fail; the string form is stable and documented in docs/troubleshooting.md.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Code {
+/// One list makes the type, its names and the list that tests and `explain` go through.
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])* $code:ident = $name:literal,)*) => {
+        /// Every way the tool can fail; the string form is stable and documented in docs/troubleshooting.md.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code {
+            $($(#[doc = $doc])* $code,)*
+        }
+
+        impl Code {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$code,)*];
+
+            /// The stable name, as printed and as accepted by `explain`.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$code => $name,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
     /// The command line or cluster.toml is wrong.
-    Config,
+    Config = "config",
     /// cluster.toml asks for something that contradicts what was decided or found.
-    PlanConflict,
+    PlanConflict = "plan-conflict",
     /// Nobody answered a question that had to be answered, or the answer was no.
-    Declined,
+    Declined = "declined",
     /// A machine's name does not resolve, or nothing answers on its SSH port.
-    SshUnreachable,
+    SshUnreachable = "ssh-unreachable",
     /// The SSH server refused every key or certificate we have.
-    SshAuth,
+    SshAuth = "ssh-auth",
     /// A host key is unknown and nobody vouched for it.
-    HostKeyUnknown,
+    HostKeyUnknown = "host-key-unknown",
     /// A host key differs from the one known, or is revoked.
-    HostKeyChanged,
+    HostKeyChanged = "host-key-changed",
     /// The SSH connection ended in mid-command.
-    SshLost,
+    SshLost = "ssh-lost",
     /// The SSH server forbids tunnels.
-    SshForward,
+    SshForward = "ssh-forward",
     /// sudo is missing, or its password is missing or wrong.
-    Sudo,
+    Sudo = "sudo",
     /// The machine lacks something a Slicer host needs.
-    HostUnfit,
+    HostUnfit = "host-unfit",
     /// Slicer is not installed and we were not told to install it.
-    SlicerMissing,
+    SlicerMissing = "slicer-missing",
     /// Slicer's licence is missing or not accepted.
-    SlicerLicence,
+    SlicerLicence = "slicer-licence",
     /// Slicer's API does not answer, or answers nonsense.
-    SlicerApi,
+    SlicerApi = "slicer-api",
     /// Slicer's API refused our token.
-    SlicerToken,
+    SlicerToken = "slicer-token",
     /// A VM is missing, dead, or has no healthy agent.
-    Vm,
+    Vm = "vm",
     /// k3s cannot be installed: a download or the install script failed.
-    K3sInstall,
+    K3sInstall = "k3s-install",
     /// k3s does not become ready.
-    K3sStart,
+    K3sStart = "k3s-start",
     /// The Kubernetes API refused or does not answer.
-    Kubernetes,
+    Kubernetes = "kubernetes",
     /// A route is missing or a machine cannot be reached through it.
-    Route,
+    Route = "route",
     /// The autoscaler does not run, or has not read every group.
-    Autoscaler,
+    Autoscaler = "autoscaler",
     /// The proof of scaling did not succeed.
-    Proof,
+    Proof = "proof",
     /// A command on a machine failed.
-    Command,
+    Command = "command",
     /// A local file cannot be read or written.
-    LocalFile,
+    LocalFile = "local-file",
     /// Another run holds the cluster's lock.
-    Locked,
+    Locked = "locked",
     /// The person stopped the run.
-    Interrupted,
+    Interrupted = "interrupted",
     /// The system stopped the run.
-    Terminated,
+    Terminated = "terminated",
 }
 
 impl Code {
-    /// The stable name, as printed and as accepted by `explain`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Config => "config",
-            Self::PlanConflict => "plan-conflict",
-            Self::Declined => "declined",
-            Self::SshUnreachable => "ssh-unreachable",
-            Self::SshAuth => "ssh-auth",
-            Self::HostKeyUnknown => "host-key-unknown",
-            Self::HostKeyChanged => "host-key-changed",
-            Self::SshLost => "ssh-lost",
-            Self::SshForward => "ssh-forward",
-            Self::Sudo => "sudo",
-            Self::HostUnfit => "host-unfit",
-            Self::SlicerMissing => "slicer-missing",
-            Self::SlicerLicence => "slicer-licence",
-            Self::SlicerApi => "slicer-api",
-            Self::SlicerToken => "slicer-token",
-            Self::Vm => "vm",
-            Self::K3sInstall => "k3s-install",
-            Self::K3sStart => "k3s-start",
-            Self::Kubernetes => "kubernetes",
-            Self::Route => "route",
-            Self::Autoscaler => "autoscaler",
-            Self::Proof => "proof",
-            Self::Command => "command",
-            Self::LocalFile => "local-file",
-            Self::Locked => "locked",
-            Self::Interrupted => "interrupted",
-            Self::Terminated => "terminated",
-        }
-    }
-
     /// Whether waiting cannot help: a step stops at once instead of using up its patience.
     pub fn is_lasting(self) -> bool {
         matches!(

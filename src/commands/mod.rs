@@ -2,6 +2,7 @@
 
 mod act;
 mod context;
+mod explain;
 mod folder;
 mod generate;
 mod init;
@@ -28,6 +29,7 @@ pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
             Command::Kubectl(options) => return kubectl::run(&global, options).await,
             Command::Generate(options) => generate::run(&global, &options),
             Command::Token(options) => token::run(&global, &options),
+            Command::Explain(options) => explain::run(&options),
             Command::Completions { shell } => {
                 let mut command = Cli::command();
                 clap_complete::generate(shell, &mut command, "slicer-k3s", &mut std::io::stdout());

@@ -7,7 +7,8 @@ use ipnet::Ipv4Net;
 
 use super::problem::Problems;
 use super::walk::Values;
-use super::{Config, Ssh, keys, suggest};
+use super::{Config, Ssh, keys};
+use crate::suggest;
 
 /// Keys of k3s's config.yaml that the plan decides, with where the user sets them instead.
 const OWN_SERVER_ARGS: [(&str, &str); 15] = [

@@ -7,7 +7,6 @@ pub mod keys;
 mod problem;
 #[cfg(test)]
 mod reference;
-mod suggest;
 #[cfg(test)]
 mod tests;
 mod walk;

@@ -8,9 +8,10 @@ use serde_json::{Map, Value as Json};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::format;
 use super::keys::{self, Kind};
 use super::problem::{Place, Problems};
-use super::{format, suggest};
+use crate::suggest;
 
 /// A value that has the form its key asks for.
 #[derive(Clone, Debug, PartialEq)]

@@ -17,7 +17,7 @@ pub use escape::escape;
 
 use crate::cli::Output;
 use crate::event::Event;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 
 /// What renders events.
 trait Report: Send {
@@ -54,11 +54,30 @@ pub fn failures(failures: &[Failure]) -> ExitCode {
     for failure in failures {
         say(&render(failure));
     }
+    if let Some(more) = more(failures) {
+        say(&more);
+    }
     ExitCode::from(
         failures
             .first()
             .map_or(1, |failure| failure.code.exit_code()),
     )
+}
+
+/// Where to read on, unless everything is said: mistakes in a file come with their lines, a stop is nobody's riddle.
+fn more(failures: &[Failure]) -> Option<String> {
+    let mut codes: Vec<&str> = Vec::new();
+    for code in failures.iter().map(|failure| failure.code) {
+        let plain = matches!(code, Code::Config | Code::Interrupted | Code::Terminated);
+        if !plain && !codes.contains(&code.name()) {
+            codes.push(code.name());
+        }
+    }
+    let commands: Vec<String> = codes
+        .iter()
+        .map(|code| format!("slicer-k3s explain {code}"))
+        .collect();
+    (!commands.is_empty()).then(|| format!("more: {}", commands.join(", ")))
 }
 
 /// Something that is a defect or a broken machine of ours rather than of the fleet.
@@ -98,7 +117,6 @@ fn render(failure: &Failure) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::Code;
 
     #[test]
     fn a_failure_shows_code_what_cause_and_hint_and_no_raw_bytes() {

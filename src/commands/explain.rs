@@ -1,0 +1,77 @@
+//! `slicer-k3s explain [NAME]`: what a code or a step means, what usually causes it, what to do.
+
+use std::fmt::Write as _;
+
+use super::one;
+use crate::cli::Explain;
+use crate::explanations::{self, Explanation};
+use crate::failure::{Code, Failure};
+use crate::{report, suggest};
+
+/// Runs it.
+pub(super) fn run(options: &Explain) -> Result<u8, Vec<Failure>> {
+    let all = explanations::all();
+    let Some(asked) = &options.name else {
+        report::data(&list(&all));
+        return Ok(0);
+    };
+    // As copied from a report: `error[vm]`, `vm-up/k3s-cp-1`.
+    let name = asked
+        .trim_start_matches("error[")
+        .trim_end_matches([']', ':']);
+    let name = name.split('/').next().unwrap_or_default();
+    if let Some(found) = all.iter().find(|one| one.name == name) {
+        report::data(&format!("{name}\n\n{}\n", found.text));
+        return Ok(0);
+    }
+    let names: Vec<&str> = all.iter().map(|one| one.name).collect();
+    let failure = Failure::new(Code::Config, format!("no code or step is called {asked}"));
+    Err(one(failure.hint(match suggest::nearest(name, &names) {
+        Some(near) => format!("did you mean {near}? slicer-k3s explain {near}"),
+        None => "slicer-k3s explain lists them all".to_owned(),
+    })))
+}
+
+/// Every name with its first sentence.
+fn list(all: &[Explanation]) -> String {
+    let mut text = String::new();
+    let mut part = "";
+    for one in all {
+        if one.part != part {
+            let _ = writeln!(
+                text,
+                "{}{}:",
+                if part.is_empty() { "" } else { "\n" },
+                one.part
+            );
+            part = one.part;
+        }
+        let _ = writeln!(text, "  {:<18} {}", one.name, one.first_sentence());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explain(name: &str) -> Result<u8, Vec<Failure>> {
+        run(&Explain {
+            name: Some(name.to_owned()),
+        })
+    }
+
+    #[test]
+    fn names_are_understood_as_reports_print_them() {
+        for name in ["vm", "error[vm]:", "vm-up/k3s-cp-1", "host-key-changed"] {
+            assert_eq!(explain(name), Ok(0), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_slip_gets_a_suggestion() {
+        let failure = explain("ssh-unrechable").unwrap_err().remove(0);
+        assert_eq!(failure.code.exit_code(), 2);
+        assert!(failure.hint.unwrap().contains("ssh-unreachable"));
+    }
+}
