@@ -67,6 +67,8 @@ pub enum Command {
     Token(Token),
     /// Explain an error code or a step: what it means, what causes it, what to do
     Explain(Explain),
+    /// Remove the cluster from its hosts, and nothing of anybody else's
+    Destroy(Destroy),
     /// Print a shell's completion script
     Completions {
         /// The shell
@@ -175,4 +177,20 @@ pub enum WhichToken {
     Agent,
     /// Joins servers; whoever has it is cluster admin.
     Server,
+}
+
+/// Remove the cluster from its hosts, and nothing of anybody else's.
+///
+/// Stops the autoscaler, then removes daemons with their VMs, routes and marks, by what was recorded and by what is
+/// found on the hosts. Slicer itself stays. The tokens are archived. Run it again after a kill or when a host that
+/// was off is back; `init` makes the cluster anew.
+#[derive(Clone, Debug, Args)]
+pub struct Destroy {
+    /// Do not ask for the cluster's name
+    #[arg(long, short)]
+    pub yes: bool,
+
+    /// Keep a last snapshot of etcd on this workstation
+    #[arg(long)]
+    pub snapshot: bool,
 }

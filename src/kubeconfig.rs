@@ -102,15 +102,63 @@ pub fn merge(mut theirs: Value, ours: &Value) -> Value {
     theirs
 }
 
-/// Merges `ours` into the file at `path`: 0600, atomic, the old file kept beside it as `….bak`; nothing is written
-/// where nothing changes. Returns whether it changed.
+/// Takes the entries out of `theirs` that belong to the cluster of `ours`, told by its CA: under whatever name they were
+/// merged.
+pub fn forget(mut theirs: Value, ours: &Value) -> Value {
+    let ca = |entry: &Value| entry["cluster"]["certificate-authority-data"].clone();
+    let wanted = ca(&ours["clusters"][0]);
+    let names = |list: &Value, is_ours: &dyn Fn(&Value) -> bool| -> Vec<Value> {
+        let entries = list.as_array().map_or(&[][..], Vec::as_slice);
+        let ours = entries.iter().filter(|entry| is_ours(entry));
+        ours.map(|entry| entry["name"].clone()).collect()
+    };
+    if wanted.is_null() {
+        return theirs;
+    }
+    let clusters = names(&theirs["clusters"], &|entry| ca(entry) == wanted);
+    let contexts = names(&theirs["contexts"], &|entry| {
+        clusters.contains(&entry["context"]["cluster"])
+    });
+    // A user that another context needs stays.
+    let user_of = |entry: &Value| entry["context"]["user"].clone();
+    let (mut gone, mut kept) = (Vec::new(), Vec::new());
+    for entry in theirs["contexts"].as_array().into_iter().flatten() {
+        if contexts.contains(&entry["name"]) {
+            gone.push(user_of(entry));
+        } else {
+            kept.push(user_of(entry));
+        }
+    }
+    gone.retain(|user| !kept.contains(user));
+    for (list, names) in [
+        ("clusters", &clusters),
+        ("contexts", &contexts),
+        ("users", &gone),
+    ] {
+        if let Some(entries) = theirs[list].as_array_mut() {
+            entries.retain(|entry| !names.contains(&entry["name"]));
+        }
+    }
+    if contexts.contains(&theirs["current-context"]) {
+        theirs["current-context"] = json!("");
+    }
+    theirs
+}
+
+/// Merges `ours` into the file at `path`. Returns whether it changed.
 pub fn merge_into(path: &Path, ours: &Value) -> Result<bool> {
+    change(path, |theirs| merge(theirs, ours))
+}
+
+/// Takes `ours` out of the file at `path`, where there is one. Returns whether it changed.
+pub fn forget_in(path: &Path, ours: &Value) -> Result<bool> {
+    Ok(path.is_file() && change(path, |theirs| forget(theirs, ours))?)
+}
+
+/// Changes a file: 0600, atomic, the old one kept beside it as `….bak`; nothing is written where nothing changes.
+fn change(path: &Path, change: impl FnOnce(Value) -> Value) -> Result<bool> {
     let failed = |error: std::io::Error| {
-        Failure::new(
-            Code::LocalFile,
-            format!("cannot merge into {}", path.display()),
-        )
-        .because(error)
+        Failure::new(Code::LocalFile, format!("cannot change {}", path.display())).because(error)
     };
     let old = match fs_err::read_to_string(path) {
         Ok(text) => Some(text),
@@ -121,7 +169,7 @@ pub fn merge_into(path: &Path, ours: &Value) -> Result<bool> {
         old.as_deref().unwrap_or_default(),
         &path.display().to_string(),
     )?;
-    let after = merge(before.clone(), ours);
+    let after = change(before.clone());
     if old.is_some() && after == before {
         return Ok(false);
     }
@@ -208,6 +256,36 @@ mod tests {
             fs_err::read_to_string(dir.path().join("sub/config.bak")).unwrap(),
             "clusters: []\n"
         );
+    }
+
+    /// Merged under another name, it is still the same cluster; and what is somebody else's stays.
+    #[test]
+    fn a_destroyed_cluster_is_forgotten_under_whatever_name_it_was_merged() {
+        let named = |name: &str, ca: &str| {
+            json!({
+                "clusters": [{"name": name, "cluster": {"certificate-authority-data": ca, "server": "https://x"}}],
+                "users": [{"name": name, "user": {}}],
+                "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+                "current-context": name,
+            })
+        };
+        let ours = named("home", "Q0E=");
+        let both = merge(
+            merge(json!({}), &named("lab", "Q0E=")),
+            &named("work", "T3RoZXI="),
+        );
+        let left = forget(both, &ours);
+        for list in ["clusters", "users", "contexts"] {
+            let kept: Vec<_> = left[list]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|e| &e["name"])
+                .collect();
+            assert_eq!(kept, ["work"], "{list}");
+        }
+        assert_eq!(left["current-context"], "");
+        assert_eq!(forget(left.clone(), &named("home", "T3RoZXIy")), left);
     }
 
     #[test]

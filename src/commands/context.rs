@@ -46,6 +46,24 @@ impl Home {
         serde_json::from_str(&text).ok()
     }
 
+    /// Puts the directory aside, whole: a destroyed cluster's tokens still open its snapshots. Where it is now.
+    pub(crate) fn archive(&self, id: &str) -> Result<PathBuf> {
+        let failed = |error: std::io::Error| {
+            Failure::new(
+                Code::LocalFile,
+                format!("cannot archive {}", self.0.display()),
+            )
+            .because(error)
+        };
+        let name = self.0.file_name().unwrap_or_default().to_string_lossy();
+        // No cluster's name begins with a dot.
+        let archive = self.0.with_file_name(".destroyed");
+        let place = archive.join(format!("{name}-{id}"));
+        fs_err::create_dir_all(&archive).map_err(failed)?;
+        fs_err::rename(&self.0, &place).map_err(failed)?;
+        Ok(place)
+    }
+
     /// Keeps a plan.
     pub(crate) fn keep_plan(&self, plan: &Plan) -> Result<()> {
         let text = serde_json::to_vec_pretty(plan).map_err(|error| {

@@ -1,12 +1,11 @@
 //! `slicer-k3s init`: from bare hosts to a proven autoscaler.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::time::Instant;
 
 use super::act::{self, Act};
 use super::context::{self, Home};
 use super::turn::Turn;
-use super::{last_words, one};
+use super::{ask, last_words, one};
 use crate::cli::{Global, Init};
 use crate::event::Outcome;
 use crate::failure::{Code, Failure, Result};
@@ -146,16 +145,14 @@ fn consent(options: &Init) -> Result<()> {
         return Ok(());
     }
     let declined = Failure::new(Code::Declined, "nothing was changed");
-    if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
-        return Err(declined
-            .because("there is no terminal to ask on")
-            .hint("read the plan above and run again with --yes"));
-    }
-    let _ = write!(std::io::stderr(), "Make it so? [y/N] ");
-    let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
-        return Ok(());
+    match ask::line("Make it so? [y/N]").as_deref() {
+        None => {
+            return Err(declined
+                .because("there is no terminal to ask on")
+                .hint("read the plan above and run again with --yes"));
+        }
+        Some("y" | "Y" | "yes") => return Ok(()),
+        Some(_) => {}
     }
     Err(declined.hint("change cluster.toml and run again"))
 }

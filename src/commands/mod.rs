@@ -1,7 +1,9 @@
 //! One file a command: resolve → steps → run → last words.
 
 mod act;
+mod ask;
 mod context;
+mod destroy;
 mod explain;
 mod folder;
 mod generate;
@@ -28,6 +30,7 @@ pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
             Command::Prove(options) => prove::run(&global, options).await,
             Command::Kubectl(options) => return kubectl::run(&global, options).await,
             Command::Generate(options) => generate::run(&global, &options),
+            Command::Destroy(options) => destroy::run(&global, options).await,
             Command::Token(options) => token::run(&global, &options),
             Command::Explain(options) => explain::run(&options),
             Command::Completions { shell } => {

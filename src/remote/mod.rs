@@ -3,6 +3,7 @@
 
 mod ask;
 mod console;
+mod fetch;
 mod local;
 mod lock;
 mod look;

@@ -20,6 +20,7 @@ mod kubeconfig_saved;
 mod node;
 mod node_ready;
 mod proof;
+pub mod removal;
 mod routes;
 mod seen;
 mod slicer_installed;
@@ -198,7 +199,11 @@ mod tests {
     #[test]
     fn every_step_has_its_heading_in_the_troubleshooting_page() {
         let page = include_str!("../../docs/troubleshooting.md");
-        for step in init(&testing::plan(), &options()) {
+        let plan = testing::plan();
+        let decisions = plan.decisions(&crate::plan::Decisions::default());
+        let remains = removal::remains_on("home", &decisions, "n100", &[]);
+        let gone = removal::destroy(&plan, &["n100".into()], &remains, Some("x".into()));
+        for step in init(&plan, &options()).iter().chain(&gone) {
             let heading = format!("\n## {}\n", step.id().name);
             assert!(page.contains(&heading), "no heading for {}", step.id().name);
         }

@@ -1,10 +1,11 @@
-//! One host for everything: from a bare machine to a proven autoscaler, no secret in sight, and nothing the second time.
+//! One host for everything: from a bare machine to a proven autoscaler, no secret in sight, nothing the second time, and nothing
+//! left after `destroy`.
 
 use anyhow::{Result, bail};
 
 use super::super::canary::{self, Sampler};
 use super::super::trial::Trial;
-use super::{INIT, RERUN, changes_nothing, healthy, secrets, silent};
+use super::{INIT, RERUN, changes_nothing, farewell, healthy, secrets, silent};
 use crate::place::Place;
 
 /// Runs it.
@@ -47,5 +48,5 @@ pub(super) fn run(place: &Place) -> Result<()> {
     if !merged.stdout.starts_with("600\n") {
         bail!("the merged kubeconfig is not 0600: {}", merged.stdout);
     }
-    Ok(())
+    farewell::destroyed(&trial, "n100")
 }

@@ -1,5 +1,6 @@
 //! The product on fleets, as a person would run it. One scenario a file.
 
+mod farewell;
 mod init_local;
 mod init_one;
 mod init_three;

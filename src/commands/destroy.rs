@@ -1,0 +1,265 @@
+//! `slicer-k3s destroy`: nothing of the cluster is left on its hosts.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::act::{self, Act};
+use super::context::{self, Home};
+use super::turn::Turn;
+use super::{ask, one};
+use crate::cli::{Destroy, Global};
+use crate::config::Config;
+use crate::failure::{Code, Failure, Result};
+use crate::fleet::{self, Fleet};
+use crate::kubeconfig;
+use crate::plan::HostFacts;
+use crate::report::{escape, say};
+use crate::state::{Lock, State};
+use crate::steps::removal::{self, Remains};
+use crate::world::World;
+
+/// Runs it.
+pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Failure>> {
+    let started = Instant::now();
+    let config = context::load(global)?;
+    let home = Home::of(&config.name).map_err(one)?;
+    if State::open(home.path()).map_err(one)?.is_none() {
+        return nothing_known(&config, global).await;
+    }
+    let here = Lock::take(home.path()).map_err(one)?;
+    let (state, plan) = context::known(&home, &config.name)?;
+    let fleet = fleet::connect(&config, global).await?;
+    let (facts, turn) = tokio::join!(
+        fleet::survey(&fleet),
+        Turn::take(here, &fleet, &config, "destroy")
+    );
+    let turn = turn.map_err(one)?;
+    let facts = facts?;
+    let remains: Vec<Remains> = facts
+        .iter()
+        .flat_map(|host| {
+            removal::remains_on(&config.name, &state.decisions, &host.name, &host.daemons)
+        })
+        .collect();
+    let hosts: Vec<String> = facts.into_iter().map(|host| host.name).collect();
+    let world = World::new(plan, state.secrets, fleet.machines);
+
+    let inside = Inside::look(&world).await;
+    say(&prospect(
+        &config.name,
+        &remains,
+        &hosts,
+        &fleet.absent,
+        &inside,
+    ));
+    consent(&options, &config.name).map_err(one)?;
+    let snapshot = wants_snapshot(&options, &inside).then(|| home.path().join("last-snapshot"));
+
+    let steps = removal::destroy(&world.plan, &hosts, &remains, snapshot);
+    let act = Act {
+        global,
+        command: "destroy",
+        started,
+        turn: Some(&turn),
+        likely_done: false,
+    };
+    let ended = act.run(&steps, &world).await?;
+    let mut failures = act::failures(&ended);
+    failures.extend(fleet.absent.into_iter().map(|(_, failure)| failure));
+    if !failures.is_empty() {
+        return Err(failures);
+    }
+    let forgotten = forget_context(&home).map_err(one)?;
+    let archive = home.archive(&state.id).map_err(one)?;
+    drop(turn);
+    say(&stays(&config.name, &hosts, &archive, forgotten.as_deref()));
+    Ok(0)
+}
+
+/// Without a state there is nothing to destroy, unless hosts tell otherwise: that is another workstation's cluster.
+async fn nothing_known(config: &Config, global: &Global) -> Result<u8, Vec<Failure>> {
+    let name = &config.name;
+    let Fleet { machines, absent } = fleet::connect(config, global).await?;
+    let hosts: Vec<String> = machines.keys().cloned().collect();
+    let fleet = Fleet {
+        machines,
+        absent: Vec::new(),
+    };
+    let facts = fleet::survey(&fleet).await?;
+    let ours = |host: &&HostFacts| {
+        let mut daemons = host.daemons.iter();
+        host.mark(name).is_some() || daemons.any(|daemon| daemon.cluster() == Some(name))
+    };
+    if let Some(host) = facts.iter().find(ours) {
+        return Err(one(Failure::new(
+            Code::PlanConflict,
+            format!(
+                "{} belongs to a cluster called {name} that this workstation has no record of",
+                host.name
+            ),
+        )
+        .because(
+            "its tokens and decisions lie in the state directory of the workstation that made it",
+        )
+        .hint("run slicer-k3s destroy there, or slicer-k3s import here first")));
+    }
+    if !absent.is_empty() {
+        return Err(absent.into_iter().map(|(_, failure)| failure).collect());
+    }
+    say(&format!(
+        "There is nothing of {name} on {}, and no record of it here.",
+        hosts.join(", ")
+    ));
+    Ok(0)
+}
+
+/// What the cluster itself tells, where a server still answers.
+#[derive(Default)]
+struct Inside {
+    answers: bool,
+    nodes: usize,
+    /// Volumes that lie on the VMs' own disks, by the claim that uses them.
+    volumes: Vec<String>,
+}
+
+impl Inside {
+    async fn look(world: &World) -> Self {
+        let look = async {
+            let kubernetes = world.kubernetes().await?;
+            let nodes = kubernetes.list(&["nodes"]).await?.len();
+            let volumes = kubernetes.list(&["persistentvolume"]).await?;
+            Ok::<_, Failure>(Self {
+                answers: true,
+                nodes,
+                volumes: volumes.iter().filter_map(local_claim).collect(),
+            })
+        };
+        // A cluster that is half gone already must not hold up its own destruction.
+        match tokio::time::timeout(Duration::from_secs(20), look).await {
+            Ok(Ok(inside)) => inside,
+            _ => Self::default(),
+        }
+    }
+}
+
+/// The claim of a volume that lies on a VM's disk.
+fn local_claim(volume: &serde_json::Value) -> Option<String> {
+    let spec = &volume["spec"];
+    if spec["local"].is_null() && spec["hostPath"].is_null() {
+        return None;
+    }
+    let claim = &spec["claimRef"];
+    let part = |value: &serde_json::Value| escape(value.as_str().unwrap_or("-"));
+    Some(format!(
+        "{}/{}",
+        part(&claim["namespace"]),
+        part(&claim["name"])
+    ))
+}
+
+/// What would go.
+fn prospect(
+    cluster: &str,
+    remains: &[Remains],
+    hosts: &[String],
+    absent: &[(String, Failure)],
+    inside: &Inside,
+) -> String {
+    let mut text = format!("This removes cluster {cluster} with everything in it:\n");
+    for host in hosts {
+        let groups: Vec<&str> = remains
+            .iter()
+            .filter(|daemon| daemon.host == *host)
+            .map(|daemon| daemon.group.as_str())
+            .collect();
+        let groups = if groups.is_empty() {
+            "no group".to_owned()
+        } else {
+            groups.join(", ")
+        };
+        let _ = writeln!(
+            text,
+            "  {host}: {groups}, VMs and their disks, routes, marks"
+        );
+    }
+    for (host, failure) in absent {
+        let _ = writeln!(
+            text,
+            "  {host}: does not answer, and so keeps what it has ({})",
+            escape(&failure.to_string())
+        );
+    }
+    if inside.answers {
+        let _ = writeln!(text, "  {} Nodes with whatever runs on them", inside.nodes);
+    } else {
+        text.push_str(
+            "  no server answers: what runs in the cluster is not known, nor what volumes hold\n",
+        );
+    }
+    if !inside.volumes.is_empty() {
+        let _ = writeln!(
+            text,
+            "  WARNING: volumes that lie on the VMs' own disks are lost ({}): {}",
+            inside.volumes.len(),
+            inside.volumes.join(", ")
+        );
+    }
+    text
+}
+
+/// The cluster's name, typed on a terminal; without one, only `--yes` will do.
+fn consent(options: &Destroy, name: &str) -> Result<()> {
+    if options.yes {
+        return Ok(());
+    }
+    let declined = Failure::new(Code::Declined, "nothing was removed");
+    match ask::line("Type the cluster's name to go on:") {
+        None => Err(declined
+            .because("there is no terminal to ask on")
+            .hint("read the list above and run again with --yes")),
+        Some(answer) if answer == name => Ok(()),
+        Some(_) => Err(declined.because("that is not its name")),
+    }
+}
+
+fn wants_snapshot(options: &Destroy, inside: &Inside) -> bool {
+    if options.snapshot {
+        return true;
+    }
+    inside.answers
+        && !options.yes
+        && ask::line("Keep a last snapshot of etcd on this workstation? [Y/n]")
+            .is_some_and(|answer| !answer.to_lowercase().starts_with('n'))
+}
+
+/// Takes the cluster's entries out of the user's own kubeconfig, where they were merged; that file.
+fn forget_context(home: &Home) -> Result<Option<PathBuf>> {
+    let Ok(text) = fs_err::read_to_string(home.kubeconfig()) else {
+        return Ok(None);
+    };
+    let ours = kubeconfig::parse(&text, &home.kubeconfig().display().to_string())?;
+    let file = kubeconfig::users_file()?;
+    let changed = kubeconfig::forget_in(&file, &ours)?;
+    Ok(changed.then_some(file))
+}
+
+/// What is left, so that nobody has to look for it.
+fn stays(cluster: &str, hosts: &[String], archive: &Path, kubeconfig: Option<&Path>) -> String {
+    let kubeconfig = kubeconfig.map_or_else(String::new, |file| {
+        format!(
+            "\n  {} lost the cluster's entries (before: {0}.bak)",
+            file.display()
+        )
+    });
+    format!(
+        "\n{cluster} is gone. What stays:\n\
+         \x20 on {hosts}: Slicer itself with its licence and API token, IPv4 forwarding\n\
+         \x20   (/etc/sysctl.d/90-slicer-k3s.conf), and what was backed up as *.before-slicer*\n\
+         \x20 here: cluster.toml, and tokens, decisions and snapshot in {archive}{kubeconfig}\n\
+         \x20 routes to its VMs on other machines: ip route, ip route delete\n\
+         slicer-k3s init makes it anew.",
+        hosts = hosts.join(", "),
+        archive = archive.display(),
+    )
+}

@@ -1,0 +1,81 @@
+//! A host carries nothing of the cluster any more: the last fact, since by the mark a later run knows that more is left.
+
+use async_trait::async_trait;
+
+use crate::failure::Result;
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::plan::FoundDaemon;
+use crate::remote::{Look, Script};
+use crate::world::World;
+
+pub(super) struct MarkGone {
+    host: String,
+    needs: Vec<StepId>,
+}
+
+pub(super) fn id(host: &str) -> StepId {
+    StepId::new("mark-gone", host)
+}
+
+impl MarkGone {
+    pub(super) fn new(host: &str, needs: &[StepId]) -> Self {
+        Self {
+            host: host.to_owned(),
+            needs: needs.to_vec(),
+        }
+    }
+}
+
+/// The mark and the cluster's directory on a host.
+fn places(cluster: &str) -> [String; 2] {
+    [
+        format!("/etc/slicer-k3s/{cluster}.json"),
+        format!("{}/{cluster}", FoundDaemon::ROOT),
+    ]
+}
+
+/// Directories that other clusters may use go only when they are empty.
+const REMOVE: &str = "set -e; rm -rf --one-file-system -- {}; rm -f -- {}
+for d in /var/lib/slicer-k3s /etc/slicer-k3s/routes.d /etc/slicer-k3s /usr/local/lib/slicer-k3s; do
+  rmdir -- \"$d\" 2>/dev/null || true
+done";
+
+#[async_trait]
+impl Step for MarkGone {
+    fn id(&self) -> StepId {
+        id(&self.host)
+    }
+
+    fn title(&self) -> String {
+        format!("Take the cluster's mark off {}", self.host)
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        self.needs.clone()
+    }
+
+    fn hint(&self) -> String {
+        format!("on {}: ls /etc/slicer-k3s {}", self.host, FoundDaemon::ROOT)
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let host = world.host(&self.host)?;
+        let [mark, directory] = places(&world.plan.cluster);
+        Ok(if host.read(&mark).await?.is_some() {
+            Finding::differs(format!("{mark} is there"))
+        } else if host.look(&Look::Directory(directory.clone())).await?.ok() {
+            Finding::differs(format!("{directory} is there"))
+        } else {
+            Finding::done()
+        })
+    }
+
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let [mark, directory] = places(&world.plan.cluster);
+        let script = Script::new(REMOVE, &[&directory, &mark]);
+        let host = world.host(&self.host)?;
+        host.must(hands, "removing the cluster's mark", &script)
+            .await
+            .map(drop)
+    }
+}
