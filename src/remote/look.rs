@@ -34,6 +34,8 @@ pub enum Look {
     Addresses,
     /// The route the kernel would take to an address: `ip -j route get`.
     RouteTo(String),
+    /// How many seconds ago a moment was, by the machine's own clock: what it wrote itself is told by no other.
+    SecondsSince(String),
     /// Whether `url` answers within 5 s: prints the HTTP status; `-k` because only reachability is asked.
     Http(String),
     /// One question to the cluster's API, by the server's own administrator's certificate; by kubectl, which takes ten
@@ -93,6 +95,10 @@ impl Look {
             Self::Routes => Script::new("ip -j -4 route show", &[]),
             Self::Addresses => Script::new("ip -j -4 addr show", &[]),
             Self::RouteTo(address) => Script::new("ip -j -4 route get {}", &[address]),
+            Self::SecondsSince(moment) => Script::new(
+                "then=$(date -d {} +%s) && echo $(($(date +%s) - then))",
+                &[moment],
+            ),
             Self::Http(url) => {
                 Script::new("curl -sk -o /dev/null -m 5 -w '%{http_code}' -- {}", &[url])
             }

@@ -32,6 +32,9 @@ pub struct Vm {
     /// `Running`, `Paused` or `Stopped`; older versions do not tell.
     #[serde(default)]
     pub status: Option<String>,
+    /// When it was made, by the daemon's clock.
+    #[serde(default)]
+    pub created_at: Option<String>,
 }
 
 impl Vm {

@@ -129,10 +129,8 @@ pub fn init(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
         steps.push(Box::new(cloud_config::CloudConfig::new(plan, &seen)));
         steps.push(Box::new(chart::Chart));
         steps.push(Box::new(autoscaler_running::AutoscalerRunning::new(plan)));
-        if let Some(wanted) = options.proof {
-            for daemon in plan.workers() {
-                steps.extend(proof::steps(plan, daemon, wanted));
-            }
+        for daemon in plan.workers() {
+            steps.extend(proof::steps(plan, daemon, options.proof));
         }
     }
     steps
@@ -142,7 +140,7 @@ pub fn init(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
 pub fn prove(plan: &Plan, groups: &[String], proof: Proof) -> Vec<Box<dyn Step>> {
     plan.workers()
         .filter(|daemon| groups.is_empty() || groups.contains(&daemon.group))
-        .flat_map(|daemon| proof::steps(plan, daemon, proof))
+        .flat_map(|daemon| proof::steps(plan, daemon, Some(proof)))
         .collect()
 }
 

@@ -54,6 +54,37 @@ impl Fake {
     }
 }
 
+impl Fake {
+    fn serves(&self) -> bool {
+        let table = self.table.lock().unwrap();
+        let verbs = ["GET /", "POST /", "PATCH /", "DELETE /"];
+        table
+            .iter()
+            .any(|(part, _)| verbs.iter().any(|verb| part.starts_with(verb)))
+    }
+
+    async fn answer_http(&self, mut stream: tokio::io::DuplexStream) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut request = Vec::new();
+        while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+            let Ok(byte) = stream.read_u8().await else {
+                return;
+            };
+            request.push(byte);
+        }
+        let request = String::from_utf8_lossy(&request).into_owned();
+        let line = request.lines().next().unwrap_or_default();
+        let line = line.trim_end_matches(" HTTP/1.1");
+        let output = self.exec(line, b"", Duration::ZERO).await.unwrap();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
+            output.stdout.len(),
+            output.stdout
+        );
+        let _ = stream.write_all(answer.as_bytes()).await;
+    }
+}
+
 #[async_trait]
 impl Remote for Fake {
     async fn exec(&self, command: &str, stdin: &[u8], _: Duration) -> Result<Output> {
@@ -82,11 +113,18 @@ impl Remote for Fake {
         ))
     }
 
+    /// An HTTP server that answers a request line (`GET /nodes`) by the same table; without an entry nobody listens.
     async fn forward(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {
-        Err(Failure::new(
-            Code::SshUnreachable,
-            format!("nobody at {host}:{port}"),
-        ))
+        if !self.serves() {
+            return Err(Failure::new(
+                Code::SshUnreachable,
+                format!("nobody at {host}:{port}"),
+            ));
+        }
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let fake = self.clone();
+        tokio::spawn(async move { fake.answer_http(theirs).await });
+        Ok(Box::new(ours))
     }
 }
 

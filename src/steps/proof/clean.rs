@@ -1,7 +1,4 @@
-//! Nothing is left of a proof, however it ended: no pod, and no VM that was made for it and never joined.
-//!
-//! The autoscaler does not see VMs without a Node, and counts a failed join from zero as "upcoming" for ever: those VMs
-//! are deleted, and it is started anew.
+//! Nothing is left of this run's proof, however it ended: no pod, and no VM that was made for it and never joined.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,9 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Trial, pods, scale_down, scale_up};
+use super::{Trial, orphans, pods, scale_down, scale_up};
 use crate::failure::Result;
-use crate::generate::{AUTOSCALER, NAMESPACE};
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::world::World;
@@ -43,10 +39,7 @@ impl Clean {
             }
             progress.vms_before.clone()
         };
-        let nodes = pods::nodes(kubernetes, &self.trial.daemon.group).await?;
-        let mut vms = super::vms(world, &self.trial.daemon).await?;
-        vms.retain(|vm| !before.contains(vm) && !nodes.iter().any(|node| node.vm == *vm));
-        Ok(vms)
+        orphans::find(world, kubernetes, &self.trial.daemon, &before).await
     }
 }
 
@@ -103,18 +96,8 @@ impl Step for Clean {
         let daemon = &self.trial.daemon;
         // Pods first, or the autoscaler would make the next VM for them.
         pods::delete(&kubernetes, hands, &daemon.group).await?;
-        let first = self.never_joined(world, &kubernetes).await?;
-        if first.is_empty() {
-            return Ok(());
-        }
-        // Asked twice: a Node may register between two looks.
-        let second = self.never_joined(world, &kubernetes).await?;
-        let slicer = world.slicer(daemon).await?;
-        for vm in first.intersection(&second) {
-            slicer.delete_vm(hands, &daemon.group, vm).await?;
-        }
-        let deployment = format!("deployment/{AUTOSCALER}");
-        kubernetes.restart(hands, NAMESPACE, &deployment).await
+        let doomed = self.never_joined(world, &kubernetes).await?;
+        orphans::delete(world, &kubernetes, hands, daemon, &doomed).await
     }
 }
 

@@ -1,9 +1,11 @@
 //! The proof that a group scales: a pod that only a new agent can run, then nothing that needs it.
 //!
-//! Four facts, so that the engine's waiting, and its tale of why it waits, serve here too: it scaled up, it scaled down,
-//! nothing is left of the proof, and the cluster remembers that it was proven.
+//! Five facts, so that the engine's waiting, and its tale of why it waits, serve here too: nothing is left of an earlier
+//! proof, it scaled up, it scaled down, nothing is left of this one, and the cluster remembers that it was proven.
 
 mod clean;
+mod leftovers;
+mod orphans;
 mod pods;
 mod record;
 mod scale_down;
@@ -55,8 +57,8 @@ impl Trial {
     }
 }
 
-/// The steps that prove one group.
-pub(super) fn steps(plan: &Plan, daemon: &Daemon, wanted: Proof) -> Vec<Box<dyn Step>> {
+/// The steps that prove one group, or without `wanted` only clear what a proof that was cut short has left.
+pub(super) fn steps(plan: &Plan, daemon: &Daemon, wanted: Option<Proof>) -> Vec<Box<dyn Step>> {
     let vouched = format!(
         "{} {} {} {}:{}",
         daemon.url(),
@@ -67,20 +69,28 @@ pub(super) fn steps(plan: &Plan, daemon: &Daemon, wanted: Proof) -> Vec<Box<dyn 
     );
     let trial = Arc::new(Trial {
         daemon: daemon.clone(),
-        wanted,
+        wanted: wanted.unwrap_or(Proof {
+            pods: 0,
+            again: false,
+        }),
         fingerprint: sha256(vouched.as_bytes()),
         progress: Mutex::default(),
     });
-    let mut needs = vec![
+    let needs = vec![
         super::autoscaler_running::id(),
         super::group_reachable::id(&daemon.group),
         super::k3s_token_secret::id(&daemon.group),
     ];
+    let leftovers = Box::new(leftovers::Leftovers::new(&trial, needs));
+    if wanted.is_none() {
+        return vec![leftovers];
+    }
     // An agent learns of every server; a proof during a promotion would prove less.
     let servers = plan.servers.iter();
-    needs.extend(servers.map(|server| super::etcd_voter::id(&server.name)));
+    let voters = servers.map(|server| super::etcd_voter::id(&server.name));
     vec![
-        Box::new(scale_up::ScaleUp::new(&trial, needs)),
+        leftovers,
+        Box::new(scale_up::ScaleUp::new(&trial, voters.collect())),
         Box::new(scale_down::ScaleDown::new(&trial)),
         Box::new(clean::Clean::new(&trial)),
         Box::new(record::Recorded::new(&trial)),

@@ -46,6 +46,21 @@ pub(super) async fn list(kubernetes: &Kubernetes, group: &str) -> Result<Vec<Val
         .await
 }
 
+/// Whether anything runs on a Node that would run elsewhere without it: pods that are not a DaemonSet's.
+pub(super) async fn works(kubernetes: &Kubernetes, node: &str) -> Result<bool> {
+    let selector = format!("spec.nodeName={node}");
+    let pods = kubernetes
+        .list(&["pods", "-A", "--field-selector", &selector])
+        .await?;
+    Ok(pods.iter().any(|pod| {
+        let phase = &pod["status"]["phase"];
+        let owners = pod["metadata"]["ownerReferences"].as_array();
+        let of_every_node =
+            owners.is_some_and(|owners| owners.iter().any(|owner| owner["kind"] == "DaemonSet"));
+        !of_every_node && phase != "Succeeded" && phase != "Failed"
+    }))
+}
+
 /// Deletes the proof's pods of a group, at once.
 pub(super) async fn delete(kubernetes: &Kubernetes, hands: &Hands, group: &str) -> Result<()> {
     let selector = format!("{LABEL}={group}");

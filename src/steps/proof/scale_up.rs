@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Trial, pods};
+use super::{Trial, leftovers, pods, record};
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::world::World;
@@ -19,7 +19,8 @@ pub(super) struct ScaleUp {
 }
 
 impl ScaleUp {
-    pub(super) fn new(trial: &Arc<Trial>, needs: Vec<StepId>) -> Self {
+    pub(super) fn new(trial: &Arc<Trial>, mut needs: Vec<StepId>) -> Self {
+        needs.push(trial.id(leftovers::NAME));
         Self {
             trial: Arc::clone(trial),
             needs,
@@ -104,7 +105,6 @@ impl Step for ScaleUp {
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let kubernetes = world.kubernetes().await?;
         let group = &self.trial.daemon.group;
-        pods::delete(&kubernetes, hands, group).await?;
         let vms = super::vms(world, &self.trial.daemon).await?;
         // A group that is full cannot grow: then it is proven that its agents run pods.
         let full = vms.len() >= self.trial.daemon.max as usize;
@@ -116,6 +116,7 @@ impl Step for ScaleUp {
             busy.collect()
         };
         let list = pods::make(&self.trial, &busy, full)?;
+        record::begin(&kubernetes, hands, group, &vms).await?;
         {
             let mut progress = self.trial.progress();
             progress.vms_before = vms;

@@ -139,6 +139,17 @@ impl Trial {
             .map(drop)
     }
 
+    /// The VMs that run, on whichever host.
+    pub(super) fn vms(&self) -> Result<Vec<String>> {
+        let fleets = crate::state::State::all()?;
+        let fleet = fleets.iter().find(|fleet| fleet.name == self.name);
+        let fleet = fleet.context("the fleet is not up")?;
+        let machines = fleet.machines.iter();
+        Ok(machines
+            .flat_map(|machine| crate::machine::virtual_machines(fleet, machine))
+            .collect())
+    }
+
     /// The fleet's name.
     pub(super) fn name(&self) -> &str {
         &self.name

@@ -126,7 +126,10 @@ fn healthy(trial: &Trial) -> Result<()> {
     if !pods.is_empty() {
         bail!("{} pods of the proof are left", pods.len());
     }
-    Ok(())
+    match trial.vms()?.iter().find(|vm| !vm.starts_with("k3s-cp")) {
+        Some(vm) => bail!("the VM {vm} is left over"),
+        None => Ok(()),
+    }
 }
 
 /// Every secret of the run, by name: what no command line, log or open file may hold.

@@ -1,0 +1,223 @@
+//! Nothing is left of a proof that was cut short, by a kill or a power cut: its pods are deleted, its VMs join and are
+//! removed by the autoscaler, and those that never join are deleted here.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+
+use super::{Trial, orphans, pods, record};
+use crate::failure::Result;
+use crate::kubernetes::Kubernetes;
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::remote::Look;
+use crate::world::World;
+
+pub(super) const NAME: &str = "proof-leftovers";
+
+/// A VM of this age without a Node never joins: boot and k3s's download take one or two minutes.
+const JOIN: Duration = Duration::from_mins(4);
+
+pub(super) struct Leftovers {
+    trial: Arc<Trial>,
+    needs: Vec<StepId>,
+    /// The VMs before the proof that was cut short, once its note is gone.
+    before: Mutex<Option<BTreeSet<String>>>,
+}
+
+impl Leftovers {
+    pub(super) fn new(trial: &Arc<Trial>, needs: Vec<StepId>) -> Self {
+        Self {
+            trial: Arc::clone(trial),
+            needs,
+            before: Mutex::default(),
+        }
+    }
+
+    fn before(&self) -> Option<BTreeSet<String>> {
+        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        before.clone()
+    }
+
+    /// Waits until every VM of the proof has joined, is gone, or is too old to join; what is too old.
+    async fn never_joined(
+        &self,
+        world: &World,
+        kubernetes: &Kubernetes,
+        before: &BTreeSet<String>,
+    ) -> Result<BTreeSet<String>> {
+        let daemon = &self.trial.daemon;
+        let begin = Instant::now();
+        loop {
+            let orphans = orphans::find(world, kubernetes, daemon, before).await?;
+            let mut old = BTreeSet::new();
+            let vms = world.slicer(daemon).await?.vms(&daemon.group).await?;
+            for vm in vms.iter().filter(|vm| orphans.contains(&vm.hostname)) {
+                let look = Look::SecondsSince(vm.created_at.clone().unwrap_or_default());
+                let age = world.host(&daemon.host)?.look(&look).await?;
+                let age: u64 = age.stdout.trim().parse().unwrap_or(0);
+                if age.max(begin.elapsed().as_secs()) >= JOIN.as_secs() {
+                    old.insert(vm.hostname.clone());
+                }
+            }
+            if old.len() == orphans.len() {
+                return Ok(old);
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// A Node of the proof that is still there though nothing but daemons runs on it.
+    async fn idle(
+        &self,
+        kubernetes: &Kubernetes,
+        before: &BTreeSet<String>,
+    ) -> Result<Option<String>> {
+        let nodes = pods::nodes(kubernetes, &self.trial.daemon.group).await?;
+        if nodes.len() <= self.trial.daemon.min as usize {
+            return Ok(None);
+        }
+        for node in nodes.into_iter().filter(|node| !before.contains(&node.vm)) {
+            if !pods::works(kubernetes, &node.name).await? {
+                return Ok(Some(node.name));
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[async_trait]
+impl Step for Leftovers {
+    fn id(&self) -> StepId {
+        self.trial.id(NAME)
+    }
+
+    fn title(&self) -> String {
+        format!(
+            "Clear what an earlier proof of {} left",
+            self.trial.daemon.group
+        )
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        self.needs.clone()
+    }
+
+    fn patience(&self) -> Duration {
+        // The autoscaler's own waits, as after any proof; those of `apply` come before.
+        JOIN + Duration::from_mins(5)
+    }
+
+    fn hint(&self) -> String {
+        format!(
+            "slicer-k3s kubectl get nodes -l slicer/hostgroup={0}, and on {1}: sudo slicer vm list {0}",
+            self.trial.daemon.group, self.trial.daemon.host
+        )
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let kubernetes = world.kubernetes().await?;
+        let group = &self.trial.daemon.group;
+        let pods = pods::list(&kubernetes, group).await?;
+        if !pods.is_empty() {
+            return Ok(Finding::differs(format!(
+                "{} pods of a proof are left",
+                pods.len()
+            )));
+        }
+        if record::begun(&kubernetes, group).await?.is_some() {
+            return Ok(Finding::differs("an earlier proof did not end"));
+        }
+        if let Some(before) = self.before()
+            && let Some(node) = self.idle(&kubernetes, &before).await?
+        {
+            return Ok(Finding::Unknown(format!(
+                "Node {node} of an earlier proof is still there"
+            )));
+        }
+        Ok(Finding::done())
+    }
+
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let kubernetes = world.kubernetes().await?;
+        let daemon = &self.trial.daemon;
+        // Pods first, or the autoscaler would make the next VM for them.
+        pods::delete(&kubernetes, hands, &daemon.group).await?;
+        let Some(before) = record::begun(&kubernetes, &daemon.group).await? else {
+            return Ok(());
+        };
+        let doomed = self.never_joined(world, &kubernetes, &before).await?;
+        orphans::delete(world, &kubernetes, hands, daemon, &doomed).await?;
+        record::forget(&kubernetes, hands, &daemon.group).await?;
+        *self.before.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::testing::hands;
+    use crate::steps::testing::{Fake, world};
+
+    const BEGUN: &str = r#"{"data":{"k3s-agents-1.begun":"k3s-agents-1-1"}}"#;
+    const NODES: &str = "GET /hostgroup/k3s-agents-1/nodes";
+
+    fn step() -> Leftovers {
+        Leftovers::new(&super::super::trial(false), Vec::new())
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_run_left_is_noticed_by_its_pods_or_its_note() {
+        for (fake, clean) in [
+            (Fake::new().says("get pods", r#"{"items":[{}]}"#), false),
+            (Fake::new().says("get configmap", BEGUN), false),
+            (Fake::new(), true),
+        ] {
+            let found = step().check(&world(&[("k3s-cp-1", &fake)])).await.unwrap();
+            assert_eq!(matches!(found, Finding::Done(_)), clean, "{found:?}");
+        }
+    }
+
+    /// Deleted is only what the proof made, what has no Node, and what is too old to get one.
+    #[tokio::test]
+    async fn vms_that_never_joined_are_deleted_and_no_others() {
+        let server = Fake::new()
+            .says("get configmap", BEGUN)
+            .says("get nodes", r#"{"items":[{"metadata":{"name":"n","labels":{"slicer/hostname":"k3s-agents-1-3"}}}]}"#);
+        let host = Fake::new()
+            .says("auth/token", "t0ken\n")
+            .says("date -d", "900\n")
+            .says(NODES, r#"[{"hostname":"k3s-agents-1-1"},{"hostname":"k3s-agents-1-2"},{"hostname":"k3s-agents-1-3"}]"#)
+            .says("DELETE /", "");
+        let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
+        step().apply(&world, &hands()).await.unwrap();
+        assert!(host.was_told("DELETE /hostgroup/k3s-agents-1/nodes/k3s-agents-1-2"));
+        assert!(!host.was_told("nodes/k3s-agents-1-1"));
+        assert!(!host.was_told("nodes/k3s-agents-1-3"));
+        assert!(server.was_told("rollout restart"));
+        assert!(server.was_told(r#""k3s-agents-1.begun":null"#));
+    }
+
+    /// Its Node is the autoscaler's to remove, unless somebody else's pod has come to run there.
+    #[tokio::test]
+    async fn an_idle_node_of_the_proof_is_waited_for() {
+        let nodes = r#"{"items":[{"metadata":{"name":"n","labels":{"slicer/hostname":"k3s-agents-1-2"}}}]}"#;
+        for (pods, waits) in [
+            (
+                r#"{"items":[{"metadata":{"ownerReferences":[{"kind":"DaemonSet"}]}}]}"#,
+                true,
+            ),
+            (r#"{"items":[{"metadata":{}}]}"#, false),
+        ] {
+            let server = Fake::new()
+                .says("get nodes", nodes)
+                .says("spec.nodeName", pods);
+            let step = step();
+            *step.before.lock().unwrap() = Some(BTreeSet::new());
+            let found = step.check(&world(&[("k3s-cp-1", &server)])).await.unwrap();
+            assert_eq!(matches!(found, Finding::Unknown(_)), waits, "{found:?}");
+        }
+    }
+}
