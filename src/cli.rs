@@ -122,7 +122,22 @@ pub struct Init {
     /// Allow restarts that cost workers or reboot servers
     #[arg(long)]
     pub allow_outage: bool,
+
+    /// A host (or `NAME=local` for this machine); once for each
+    #[arg(long = "host", value_name = "NAME=USER@ADDRESS", help_heading = NEW)]
+    pub hosts: Vec<String>,
+
+    /// The host that runs the servers, or three for one on each
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = NEW)]
+    pub control_plane: Vec<String>,
+
+    /// The cluster's name
+    #[arg(long, value_name = "NAME", help_heading = NEW)]
+    pub name: Option<String>,
 }
+
+/// The heading of flags that only a first run needs.
+const NEW: &str = "Where there is no cluster.toml yet";
 
 /// Write every file of the cluster into a directory, without touching a machine.
 ///

@@ -27,16 +27,28 @@ pub struct Fleet {
 /// Connects to every host. A host that does not answer is absent; one that
 /// refuses us (key, host key, sudo) is everybody's failure, since waiting or going on would not mend it.
 pub async fn connect(config: &Config, global: &Global) -> Result<Fleet, Vec<Failure>> {
-    let policy = KeyPolicy {
-        accept_new: global.accept_new_host_keys,
-    };
-    let tried = join_all(config.hosts.iter().map(|host| one(host, &policy))).await;
+    connect_others(config, global, HashMap::new()).await
+}
+
+/// The same where some hosts are connected already.
+pub async fn connect_others(
+    config: &Config,
+    global: &Global,
+    known: HashMap<String, Arc<Machine>>,
+) -> Result<Fleet, Vec<Failure>> {
+    let policy = policy(global);
+    let others: Vec<&config::Host> = config
+        .hosts
+        .iter()
+        .filter(|host| !known.contains_key(&host.name))
+        .collect();
+    let tried = join_all(others.iter().map(|host| one(host, &policy))).await;
     let mut fleet = Fleet {
-        machines: HashMap::new(),
+        machines: known,
         absent: Vec::new(),
     };
     let mut refused = Vec::new();
-    for (host, result) in config.hosts.iter().zip(tried) {
+    for (host, result) in others.into_iter().zip(tried) {
         match result {
             Ok(machine) => {
                 fleet.machines.insert(host.name.clone(), Arc::new(machine));
@@ -52,7 +64,15 @@ pub async fn connect(config: &Config, global: &Global) -> Result<Fleet, Vec<Fail
     }
 }
 
-async fn one(host: &config::Host, policy: &KeyPolicy) -> Result<Machine> {
+/// What to do about host keys that nobody has seen yet.
+pub fn policy(global: &Global) -> KeyPolicy {
+    KeyPolicy {
+        accept_new: global.accept_new_host_keys,
+    }
+}
+
+/// Connects to one host, as root.
+pub async fn one(host: &config::Host, policy: &KeyPolicy) -> Result<Machine> {
     let remote: Box<dyn Remote> = match &host.ssh {
         config::Ssh::Local => Box::new(Local),
         config::Ssh::Target(target) => {
@@ -79,12 +99,15 @@ async fn one(host: &config::Host, policy: &KeyPolicy) -> Result<Machine> {
     Ok(Machine::new(&host.name, remote, sudo))
 }
 
+/// Looks at one host.
+pub async fn facts(machine: &Machine) -> Result<HostFacts> {
+    let output = machine.look(&Look::Survey).await?;
+    HostFacts::parse(machine.name(), &output.stdout)
+}
+
 /// Looks at every connected host, side by side.
 pub async fn survey(fleet: &Fleet) -> Result<Vec<HostFacts>, Vec<Failure>> {
-    let looks = fleet.machines.values().map(|machine| async move {
-        let output = machine.look(&Look::Survey).await?;
-        HostFacts::parse(machine.name(), &output.stdout)
-    });
+    let looks = fleet.machines.values().map(|machine| facts(machine));
     let (mut facts, mut failures) = (Vec::new(), Vec::new());
     for result in join_all(looks).await {
         match result {

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use super::act::{self, Act};
-use super::context::{self, Home};
+use super::context::Home;
+use super::first_contact;
 use super::turn::Turn;
 use super::{ask, last_words, one};
 use crate::cli::{Global, Init};
@@ -23,7 +24,7 @@ const WOULD_CHANGE: u8 = 3;
 /// Runs it.
 pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failure>> {
     let started = Instant::now();
-    let config = context::load(global)?;
+    let (config, known) = first_contact::config(global, &options).await?;
     let home = Home::of(&config.name).map_err(one)?;
     let here = if options.dry_run {
         None
@@ -34,7 +35,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         Some(state) => state,
         None => State::create(&config.name).map_err(one)?,
     };
-    let fleet = fleet::connect(&config, global).await?;
+    let fleet = fleet::connect_others(&config, global, known).await?;
     let (facts, turn) = tokio::join!(fleet::survey(&fleet), async {
         match here {
             Some(here) => Turn::take(here, &fleet, &config, "init").await.map(Some),

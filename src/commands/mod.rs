@@ -5,6 +5,7 @@ mod ask;
 mod context;
 mod destroy;
 mod explain;
+mod first_contact;
 mod folder;
 mod generate;
 mod init;

@@ -129,10 +129,7 @@ fn control_plane(values: &Values, problems: &mut Problems<'_>) -> Option<Control
 fn host(values: &Values, name: &str, control_plane: &ControlPlane) -> Option<Host> {
     let path = |key: &str| format!("hosts.{name}.{key}");
     let text = |key: &str| values.text(&path(key));
-    let ssh = match text("ssh")? {
-        local if local == "local" => Ssh::Local,
-        target => Ssh::Target(target),
-    };
+    let ssh = Ssh::of(&text("ssh")?);
     let section = values.places.contains_key(&path("workers"));
     let wanted = values.flag(&path("workers")).unwrap_or(
         section || values.hosts.len() == 1 || !control_plane.hosts.iter().any(|host| host == name),

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::Ipv4Net;
 
 /// Why a text is not what it should be, and what to write instead.
-pub(super) type Complaint = (String, Option<String>);
+pub type Complaint = (String, Option<String>);
 
 fn no<T>(why: impl Into<String>) -> Result<T, Complaint> {
     Err((why.into(), None))

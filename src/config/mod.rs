@@ -3,6 +3,7 @@
 mod agree;
 mod build;
 mod format;
+mod fresh;
 pub mod keys;
 mod problem;
 #[cfg(test)]
@@ -17,7 +18,9 @@ use std::path::Path;
 use ipnet::Ipv4Net;
 use serde_json::{Map, Value};
 
+pub use format::Complaint;
 pub(crate) use format::is_plain_path;
+pub use fresh::{Fresh, FreshHost};
 pub use problem::{Place, Problem};
 
 use problem::Problems;
@@ -100,6 +103,16 @@ pub enum Ssh {
     Target(String),
 }
 
+impl Ssh {
+    /// What a text means.
+    pub fn of(text: &str) -> Self {
+        match text {
+            "local" => Self::Local,
+            target => Self::Target(target.to_owned()),
+        }
+    }
+}
+
 /// A machine running Slicer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
@@ -123,6 +136,24 @@ pub struct Host {
     pub licence_file: Option<String>,
     /// Its agents, if it runs any.
     pub workers: Option<Workers>,
+}
+
+impl Host {
+    /// A host of which no more is known than how to reach it.
+    pub fn new(name: &str, ssh: Ssh) -> Self {
+        Self {
+            name: name.to_owned(),
+            ssh,
+            port: None,
+            key_file: None,
+            jump: None,
+            host_key: None,
+            sudo_password_file: None,
+            lan_address: None,
+            licence_file: None,
+            workers: None,
+        }
+    }
 }
 
 /// One host's agents.
@@ -183,6 +214,19 @@ pub struct Autoscaler {
     /// More Helm values.
     pub values: Map<String, Value>,
 }
+
+/// Whether a text can be a host's name.
+pub fn check_name(text: &str) -> Result<(), Complaint> {
+    format::label(text, HOST_NAME)
+}
+
+/// Whether a text can be a host's `ssh`.
+pub fn check_ssh(text: &str) -> Result<(), Complaint> {
+    format::ssh(text)
+}
+
+/// Longest name of a host.
+const HOST_NAME: usize = 40;
 
 /// Most bytes of a cluster.toml; a bigger file is something else.
 const LONGEST: u64 = 1024 * 1024;

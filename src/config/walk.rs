@@ -103,7 +103,7 @@ impl Walk<'_, '_> {
     }
 
     fn host(&mut self, name: &str, value: &Spanned<DeValue<'_>>, path: &str, place: Place) {
-        if let Err((why, hint)) = format::label(name, 40) {
+        if let Err((why, hint)) = super::check_name(name) {
             self.complain(place, format!("host name `{name}` {why}"), hint);
         }
         self.values.hosts.push(name.to_owned());

@@ -91,6 +91,7 @@ fn one(config: &Config, host: &Host, net: Ipv4Net) -> HostFacts {
     let ram_gb = RAM_GB.max(servers).max(agents);
     HostFacts {
         name: host.name.clone(),
+        hostname: host.name.clone(),
         arch: Arch::X86_64,
         model: "not looked at".to_owned(),
         os: "unknown system".to_owned(),

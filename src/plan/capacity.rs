@@ -8,7 +8,7 @@ use super::facts::HostFacts;
 const SHARE: u32 = 2;
 
 /// Most agents of a host by default, and why: what RAM and cores leave beside the servers there.
-pub(super) fn default_max(
+pub fn default_max(
     facts: &HostFacts,
     (servers, server_cpu, server_ram): (u32, u32, u32),
     (cpu, ram_gb): (u32, u32),

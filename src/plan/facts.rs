@@ -40,6 +40,8 @@ impl std::fmt::Display for Arch {
 pub struct HostFacts {
     /// Its name in cluster.toml.
     pub name: String,
+    /// What it calls itself.
+    pub hostname: String,
     /// Processor architecture.
     pub arch: Arch,
     /// Model, for people ("Raspberry Pi 5 Model B Rev 1.0").

@@ -22,6 +22,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 pub use assumed::assumed;
+pub use capacity::default_max;
 pub use decide::decide;
 pub use decisions::{Decisions, Group};
 pub use facts::{Arch, FoundDaemon, HostFacts};

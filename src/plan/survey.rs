@@ -67,6 +67,7 @@ impl HostFacts {
             .collect();
         Ok(Self {
             name: name.to_owned(),
+            hostname: shown(first("hostname").unwrap_or_default()),
             arch,
             model: shown(first("model").unwrap_or("unknown model")),
             os: shown(first("os").unwrap_or("unknown system").trim_matches('"')),

@@ -12,6 +12,10 @@ use crate::secret::Secret;
 pub trait Ask: Send + Sync {
     /// Yes or no.
     async fn confirm(&self, question: &str) -> Option<bool>;
+    /// A line of text; an empty answer means the default.
+    async fn line(&self, _question: &str, _default: &str) -> Option<String> {
+        None
+    }
     /// A password or passphrase, not shown while it is typed.
     async fn secret(&self, question: &str) -> Option<Secret>;
 }
@@ -32,6 +36,20 @@ impl Ask for Terminal {
                 .default(false)
                 .interact()
                 .ok()
+        })
+        .await
+    }
+
+    async fn line(&self, question: &str, default: &str) -> Option<String> {
+        let (question, default) = (printable(question), default.to_owned());
+        at_terminal(move || {
+            let mut input = dialoguer::Input::<String>::new()
+                .with_prompt(question)
+                .allow_empty(true);
+            if !default.is_empty() {
+                input = input.default(default);
+            }
+            input.interact_text().ok()
         })
         .await
     }

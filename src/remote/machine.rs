@@ -37,6 +37,15 @@ impl Machine {
         }
     }
 
+    /// The same machine under another name.
+    #[must_use]
+    pub fn called(self, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            ..self
+        }
+    }
+
     /// The plan's name for it.
     pub fn name(&self) -> &str {
         &self.name

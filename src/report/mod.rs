@@ -49,10 +49,15 @@ pub fn data(text: &str) {
     let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
 }
 
+/// Tells one failure that ends nothing.
+pub fn failure(failure: &Failure) {
+    say(&render(failure));
+}
+
 /// Tells failures, each as code, what, cause, hint; the exit code is the first one's.
 pub fn failures(failures: &[Failure]) -> ExitCode {
     for failure in failures {
-        say(&render(failure));
+        self::failure(failure);
     }
     if let Some(more) = more(failures) {
         say(&more);

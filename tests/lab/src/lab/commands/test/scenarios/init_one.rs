@@ -5,17 +5,13 @@ use anyhow::{Result, bail};
 
 use super::super::canary::{self, Sampler};
 use super::super::trial::Trial;
-use super::{INIT, RERUN, changes_nothing, farewell, healthy, secrets, silent};
+use super::{INIT, RERUN, changes_nothing, farewell, first_contact, generated, healthy, secrets, silent};
 use crate::place::Place;
 
 /// Runs it.
 pub(super) fn run(place: &Place) -> Result<()> {
     let trial = Trial::up("one", "test-one", &[])?;
-    trial.put_mine(
-        "cluster.toml",
-        "0644",
-        "name = \"home\"\n[control-plane]\nhosts = [\"n100\"]\n[hosts.n100]\nssh = \"alex@192.168.1.11\"\n",
-    )?;
+    first_contact::run(&trial)?;
 
     // Without a terminal nothing is asked and nothing is done.
     let asked = trial
@@ -42,6 +38,8 @@ pub(super) fn run(place: &Place) -> Result<()> {
     healthy(&trial)?;
     changes_nothing(&trial, ("workstation", "me"), INIT, RERUN)?;
     trial.me("slicer-k3s init --dry-run")?.expect(0)?;
+    generated::same_bytes(&trial)?;
+    generated::shown(&trial, &secrets)?;
     let merged = trial
         .me("stat -c %a ~/.kube/config && grep -c 'name: lab' ~/.kube/config")?
         .expect(0)?;

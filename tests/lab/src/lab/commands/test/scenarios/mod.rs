@@ -1,6 +1,8 @@
 //! The product on fleets, as a person would run it. One scenario a file.
 
 mod farewell;
+mod first_contact;
+mod generated;
 mod init_local;
 mod init_one;
 mod init_three;
