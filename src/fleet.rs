@@ -31,7 +31,7 @@ pub async fn connect(config: &Config, global: &Global) -> Result<Fleet, Vec<Fail
 }
 
 /// The same where some hosts are connected already.
-pub async fn connect_others(
+pub(crate) async fn connect_others(
     config: &Config,
     global: &Global,
     known: HashMap<String, Arc<Machine>>,

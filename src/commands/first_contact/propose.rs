@@ -71,8 +71,8 @@ pub(super) fn file(
     }
     let server_ram = fresh.server_ram_gb.unwrap_or(RAM_GB);
     for (ssh, facts) in machines {
-        let serves = fresh.control_plane.contains(&facts.name);
-        let here = if serves { servers } else { 0 };
+        let runs_some = fresh.control_plane.contains(&facts.name);
+        let here = if runs_some { servers } else { 0 };
         let left = facts.ram_gb().saturating_sub(here * server_ram);
         let agent_ram_gb = (left < RAM_GB).then_some(left.max(1));
         let agent = (2, agent_ram_gb.unwrap_or(RAM_GB));
@@ -82,7 +82,7 @@ pub(super) fn file(
             ssh: ssh.clone(),
             seen: seen(facts),
             max: Some(max),
-            agent_ram_gb: agent_ram_gb.filter(|_| alone || !serves),
+            agent_ram_gb: agent_ram_gb.filter(|_| alone || !runs_some),
         });
     }
     fresh
@@ -98,11 +98,13 @@ pub(super) fn seen(facts: &HostFacts) -> String {
         facts.ram_gb(),
         facts.disk_free_gb()
     );
-    match &facts.slicer {
-        Some(version) if version.is_empty() => line.push_str(", Slicer is installed"),
-        Some(version) => line.push_str(&format!(", Slicer {version}")),
-        None => line.push_str(", Slicer is not installed"),
-    }
+    let slicer = match &facts.slicer {
+        Some(version) if version.is_empty() => "Slicer is installed".to_owned(),
+        Some(version) => format!("Slicer {version}"),
+        None => "Slicer is not installed".to_owned(),
+    };
+    line.push_str(", ");
+    line.push_str(&slicer);
     if !facts.kvm {
         line.push_str(", no /dev/kvm");
     }

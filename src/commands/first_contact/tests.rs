@@ -16,7 +16,7 @@ fn options(words: &str) -> Init {
 fn told(failures: &[Failure]) -> String {
     failures
         .iter()
-        .map(|failure| failure.to_string())
+        .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join("\n")
 }
