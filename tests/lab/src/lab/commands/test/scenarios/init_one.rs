@@ -5,7 +5,9 @@ use anyhow::{Result, bail};
 
 use super::super::canary::{self, Sampler};
 use super::super::trial::Trial;
-use super::{INIT, RERUN, changes_nothing, farewell, first_contact, generated, healthy, secrets, silent};
+use super::{
+    INIT, RERUN, changes_nothing, farewell, first_contact, generated, healthy, secrets, silent,
+};
 use crate::place::Place;
 
 /// Runs it.
