@@ -46,7 +46,7 @@ pub(super) async fn list(kubernetes: &Kubernetes, group: &str) -> Result<Vec<Val
         .await
 }
 
-/// Whether anything runs on a Node that would run elsewhere without it: pods that are not a DaemonSet's.
+/// Whether anything runs on a Node that would run elsewhere without it: pods that are not a `DaemonSet`'s.
 pub(super) async fn works(kubernetes: &Kubernetes, node: &str) -> Result<bool> {
     let selector = format!("spec.nodeName={node}");
     let pods = kubernetes
