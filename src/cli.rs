@@ -38,7 +38,11 @@ pub struct Global {
     #[arg(long, global = true)]
     pub accept_new_host_keys: bool,
 
-    /// Tell more; twice for everything
+    /// Tell where the time went, by step, when a command that acts is done
+    #[arg(long, global = true)]
+    pub timings: bool,
+
+    /// Tell which commands change machines; twice: every look and request as well
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }

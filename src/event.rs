@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::pipeline::Step;
+use crate::pipeline::{self, Ended, Span, Step};
 
 /// The contract's version; grows only when a field changes its meaning or goes.
 pub const VERSION: u32 = 1;
@@ -26,6 +26,30 @@ pub enum Outcome {
     Skipped,
 }
 
+/// In which way a machine was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Asked {
+    /// A connection was made.
+    Connect,
+    /// One of the closed set of looks, which change nothing.
+    Look,
+    /// A command that may change the machine.
+    Change,
+    /// A request to Slicer's API.
+    Request,
+}
+
+impl Asked {
+    /// How often `-v` must be given for it to be told.
+    pub fn verbosity(self) -> u8 {
+        match self {
+            Self::Connect | Self::Change => 1,
+            Self::Look | Self::Request => 2,
+        }
+    }
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
@@ -40,6 +64,8 @@ pub enum Event {
         command: String,
         /// Steps to take.
         steps: usize,
+        /// Seconds the command took before its steps: connecting, looking, planning.
+        before_seconds: f64,
     },
     /// A step is being looked at.
     StepStarted {
@@ -47,6 +73,8 @@ pub enum Event {
         step: String,
         /// Imperative title.
         title: String,
+        /// Seconds since `run-started`.
+        at_seconds: f64,
     },
     /// A step was applied and is not true yet.
     StepWaiting {
@@ -71,6 +99,14 @@ pub enum Event {
         note: String,
         /// Seconds it took.
         seconds: f64,
+        /// Seconds from `run-started` to its own start.
+        at_seconds: f64,
+        /// Of `seconds`: applying.
+        applied_seconds: f64,
+        /// Of `seconds`: waiting for what was applied to become true.
+        waited_seconds: f64,
+        /// The step whose end it waited for last before it began.
+        after: Option<String>,
     },
     /// What the step that just ended would change (look mode).
     StepDiff {
@@ -93,6 +129,34 @@ pub enum Event {
         skipped: usize,
         /// Seconds in all.
         seconds: f64,
+        /// The chain of steps that made it as long as it was.
+        critical_path: Vec<String>,
+    },
+    /// The run was stopped, or lost its turn, before its end.
+    RunStopped {
+        /// Why.
+        reason: String,
+        /// Steps that had begun and not ended.
+        in_progress: Vec<String>,
+        /// Steps that had ended.
+        ended: usize,
+        /// Seconds in all.
+        seconds: f64,
+    },
+    /// A machine was asked something: told with `-v`, always in the log.
+    MachineAsked {
+        /// The host or VM.
+        machine: String,
+        /// In which way.
+        kind: Asked,
+        /// The command or request, bounded; never its stdin, body or output.
+        command: String,
+        /// Exit or HTTP status; none where there was no answer.
+        status: Option<i32>,
+        /// Why there was no answer.
+        error: Option<String>,
+        /// Seconds it took.
+        seconds: f64,
     },
     /// A sentence for people that belongs to no step.
     Note {
@@ -103,10 +167,11 @@ pub enum Event {
 
 impl Event {
     /// A step begins.
-    pub fn started(step: &dyn Step) -> Self {
+    pub fn started(step: &dyn Step, at: Duration) -> Self {
         Self::StepStarted {
             step: step.id().to_string(),
             title: step.title(),
+            at_seconds: at.as_secs_f64(),
         }
     }
 
@@ -121,23 +186,25 @@ impl Event {
     }
 
     /// A step ended.
-    pub fn ended(step: &dyn Step, outcome: Outcome, note: &str, took: Duration) -> Self {
+    pub fn ended(step: &dyn Step, outcome: Outcome, note: &str, span: &Span) -> Self {
         Self::StepEnded {
             step: step.id().to_string(),
             title: step.title(),
             outcome,
             note: note.to_owned(),
-            seconds: took.as_secs_f64(),
+            seconds: span.took.as_secs_f64(),
+            at_seconds: span.began.as_secs_f64(),
+            applied_seconds: span.applied.as_secs_f64(),
+            waited_seconds: span.waited.as_secs_f64(),
+            after: span.after.as_ref().map(ToString::to_string),
         }
     }
-}
 
-impl Event {
     /// The run is over.
-    pub fn run_ended(outcomes: impl IntoIterator<Item = Outcome>, took: Duration) -> Self {
+    pub fn run_ended(ended: &[Ended], took: Duration) -> Self {
         let [mut changed, mut kept, mut would, mut failed, mut skipped] = [0; 5];
-        for outcome in outcomes {
-            *match outcome {
+        for step in ended {
+            *match step.outcome {
                 Outcome::Changed => &mut changed,
                 Outcome::Kept => &mut kept,
                 Outcome::Would => &mut would,
@@ -152,6 +219,10 @@ impl Event {
             failed,
             skipped,
             seconds: took.as_secs_f64(),
+            critical_path: pipeline::critical_path(ended)
+                .into_iter()
+                .map(|step| step.id.to_string())
+                .collect(),
         }
     }
 }
@@ -167,8 +238,14 @@ impl Events {
         (Self(sender), receiver)
     }
 
-    /// Tells; a report that went away is nobody's failure.
+    /// Tells, and keeps it in the log.
     pub fn send(&self, event: Event) {
+        crate::log::event(&event);
+        self.pass(event);
+    }
+
+    /// Tells what the log has already; a report that went away is nobody's failure.
+    pub fn pass(&self, event: Event) {
         let _ = self.0.send(event);
     }
 

@@ -118,6 +118,28 @@ pub enum Mode {
     Look,
 }
 
+/// When a step was at work, and with what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// From the start of the run to the step's own.
+    pub began: Duration,
+    /// All of it: looking, applying, waiting.
+    pub took: Duration,
+    /// Of that, applying.
+    pub applied: Duration,
+    /// Of that, waiting for what was applied to become true.
+    pub waited: Duration,
+    /// The step whose end it waited for last before it began.
+    pub after: Option<StepId>,
+}
+
+impl Span {
+    /// From the start of the run to the step's end.
+    pub fn end(&self) -> Duration {
+        self.began + self.took
+    }
+}
+
 /// How one step ended, with the reason where there is one.
 #[derive(Clone, Debug)]
 pub struct Ended {
@@ -127,6 +149,22 @@ pub struct Ended {
     pub outcome: Outcome,
     /// The failure, where it failed.
     pub failure: Option<Failure>,
+    /// When.
+    pub span: Span,
+}
+
+/// The chain of steps that made the run as long as it was: from the one that ended last back along what each waited
+/// for last; in the order they ran.
+pub fn critical_path(ended: &[Ended]) -> Vec<&Ended> {
+    let ran = || ended.iter().filter(|step| step.outcome != Outcome::Skipped);
+    let mut path = Vec::new();
+    let mut next = ran().max_by_key(|step| step.span.end());
+    while let Some(step) = next {
+        path.push(step);
+        next = ran().find(|before| Some(&before.id) == step.span.after.as_ref());
+    }
+    path.reverse();
+    path
 }
 
 /// Looks at all steps at once: how each ended where every fact holds, `None` otherwise.
@@ -167,22 +205,22 @@ pub async fn all_hold(
     if notes.len() < steps.len() {
         return None;
     }
+    let span = Span {
+        took: started.elapsed(),
+        ..Span::default()
+    };
     Some(
         steps
             .iter()
             .map(|step| {
                 let id = step.id();
                 let note = notes.remove(&id).unwrap_or_default();
-                events.send(Event::ended(
-                    step.as_ref(),
-                    Outcome::Kept,
-                    &note,
-                    started.elapsed(),
-                ));
+                events.send(Event::ended(step.as_ref(), Outcome::Kept, &note, &span));
                 Ended {
                     id,
                     outcome: Outcome::Kept,
                     failure: None,
+                    span: span.clone(),
                 }
             })
             .collect(),
@@ -196,7 +234,8 @@ pub async fn run(
     world: &World,
     events: &Events,
 ) -> Vec<Ended> {
-    let gates: HashMap<StepId, watch::Sender<Option<Outcome>>> = steps
+    let started = Instant::now();
+    let gates: Gates = steps
         .iter()
         .map(|step| (step.id(), watch::channel(None).0))
         .collect();
@@ -204,25 +243,27 @@ pub async fn run(
         let gates = &gates;
         async move {
             let id = step.id();
-            let ended = match blocked(step.as_ref(), mode, gates).await {
+            let waited = ready(step.as_ref(), mode, gates).await;
+            let span = Span {
+                began: started.elapsed(),
+                after: waited.last,
+                ..Span::default()
+            };
+            let ended = match waited.blocker {
                 Some(cause) => {
                     let why = format!("because {cause} did not succeed");
-                    events.send(Event::ended(
-                        step.as_ref(),
-                        Outcome::Skipped,
-                        &why,
-                        Duration::ZERO,
-                    ));
+                    events.send(Event::ended(step.as_ref(), Outcome::Skipped, &why, &span));
                     Ended {
                         id: id.clone(),
                         outcome: Outcome::Skipped,
                         failure: None,
+                        span,
                     }
                 }
-                None => one(step.as_ref(), mode, world, events).await,
+                None => one(step.as_ref(), mode, world, events, span).await,
             };
             if let Some(gate) = gates.get(&id) {
-                gate.send_replace(Some(ended.outcome));
+                gate.send_replace(Some((ended.outcome, Instant::now())));
             }
             ended
         }
@@ -230,39 +271,54 @@ pub async fn run(
     .await
 }
 
-/// Waits for what a step needs; the first need that did not succeed, if any.
-async fn blocked(
-    step: &dyn Step,
-    mode: Mode,
-    gates: &HashMap<StepId, watch::Sender<Option<Outcome>>>,
-) -> Option<StepId> {
+/// How each step ended and when, once it has.
+type Gates = HashMap<StepId, watch::Sender<Option<(Outcome, Instant)>>>;
+
+/// What a step waited for.
+struct Waited {
+    /// The first need that did not succeed, if any.
+    blocker: Option<StepId>,
+    /// What ended last.
+    last: Option<StepId>,
+}
+
+/// Waits for what a step needs.
+async fn ready(step: &dyn Step, mode: Mode, gates: &Gates) -> Waited {
     let mut blocker = None;
+    let mut last: Option<(Instant, &StepId)> = None;
     let needs = step.needs();
-    for id in needs.iter().chain(&step.after()) {
+    let after = step.after();
+    for id in needs.iter().chain(&after) {
         let Some(gate) = gates.get(id) else { continue };
         let mut gate = gate.subscribe();
-        let outcome = gate
-            .wait_for(Option::is_some)
-            .await
-            .ok()
-            .and_then(|seen| *seen);
+        let seen = gate.wait_for(Option::is_some).await.ok();
+        let (outcome, when) = seen.and_then(|seen| *seen).unzip();
+        if let Some(when) = when
+            && last.is_none_or(|(latest, _)| when > latest)
+        {
+            last = Some((when, id));
+        }
         let held = matches!(outcome, Some(Outcome::Kept | Outcome::Changed))
             || (mode == Mode::Look && outcome != Some(Outcome::Failed));
         if !held && needs.contains(id) && blocker.is_none() {
             blocker = Some(id.clone());
         }
     }
-    blocker
+    Waited {
+        blocker,
+        last: last.map(|(_, id)| id.clone()),
+    }
 }
 
 /// Takes one step to its end.
-async fn one(step: &dyn Step, mode: Mode, world: &World, events: &Events) -> Ended {
+async fn one(step: &dyn Step, mode: Mode, world: &World, events: &Events, mut span: Span) -> Ended {
     let started = Instant::now();
-    events.send(Event::started(step));
+    events.send(Event::started(step, span.began));
     let result = match mode {
         Mode::Look => look(step, world).await,
-        Mode::Apply => apply(step, world, events).await,
+        Mode::Apply => apply(step, world, events, &mut span).await,
     };
+    span.took = started.elapsed();
     let (outcome, note, failure) = match result {
         Ok((outcome, note)) => (outcome, note, None),
         Err(failure) => (Outcome::Failed, failure.to_string(), Some(failure)),
@@ -272,7 +328,7 @@ async fn one(step: &dyn Step, mode: Mode, world: &World, events: &Events) -> End
         Outcome::Would => step.diff(world).await.unwrap_or_default(),
         _ => String::new(),
     };
-    events.send(Event::ended(step, outcome, &note, started.elapsed()));
+    events.send(Event::ended(step, outcome, &note, &span));
     if !diff.is_empty() {
         events.send(Event::StepDiff {
             step: step.id().to_string(),
@@ -283,6 +339,7 @@ async fn one(step: &dyn Step, mode: Mode, world: &World, events: &Events) -> End
         id: step.id(),
         outcome,
         failure,
+        span,
     }
 }
 
@@ -297,15 +354,34 @@ async fn look(step: &dyn Step, world: &World) -> Result<(Outcome, String)> {
 }
 
 /// Apply mode: check, apply once, check until done or out of patience.
-async fn apply(step: &dyn Step, world: &World, events: &Events) -> Result<(Outcome, String)> {
+async fn apply(
+    step: &dyn Step,
+    world: &World,
+    events: &Events,
+    span: &mut Span,
+) -> Result<(Outcome, String)> {
     match step.check(world).await {
         Ok(Finding::Done(note)) => return Ok((Outcome::Kept, note)),
         Err(failure) if failure.is_lasting() => return Err(failure),
         Ok(Finding::Differs(_) | Finding::Unknown(_)) | Err(_) => {}
     }
     let started = Instant::now();
+    let applied = step.apply(world, &Hands(())).await;
+    span.applied = started.elapsed();
+    applied?;
+    let result = hold(step, world, events, started).await;
+    span.waited = started.elapsed().saturating_sub(span.applied);
+    result
+}
+
+/// Checks what was applied until it holds or patience is over.
+async fn hold(
+    step: &dyn Step,
+    world: &World,
+    events: &Events,
+    started: Instant,
+) -> Result<(Outcome, String)> {
     let patience = step.patience();
-    step.apply(world, &Hands(())).await?;
     loop {
         let (why, failure) = match step.check(world).await {
             Ok(Finding::Done(note)) => return Ok((Outcome::Changed, note)),

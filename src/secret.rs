@@ -1,6 +1,14 @@
 //! Tokens and passwords: no `Debug`, no `Display`, one greppable way out.
 
+use std::sync::{PoisonError, RwLock};
+
 use secrecy::{ExposeSecret, SecretString};
+
+/// Every secret this process has held, so that none of them gets out in a machine's words.
+static HELD: RwLock<Vec<SecretString>> = RwLock::new(Vec::new());
+
+/// Shorter ones are parts of ordinary words.
+const SHORTEST: usize = 8;
 
 /// A value that must never reach argv, a unit file, a log or an event.
 #[derive(Clone)]
@@ -9,14 +17,23 @@ pub struct Secret(SecretString);
 impl Secret {
     /// Takes a value into custody.
     pub fn new(value: impl Into<String>) -> Self {
-        Self(SecretString::from(value.into()))
+        let value = SecretString::from(value.into());
+        let held = || HELD.read().unwrap_or_else(PoisonError::into_inner);
+        let known = |list: &[SecretString]| {
+            list.iter()
+                .any(|held| held.expose_secret() == value.expose_secret())
+        };
+        if value.expose_secret().len() >= SHORTEST && !known(&held()) {
+            HELD.write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(value.clone());
+        }
+        Self(value)
     }
 
     /// `bytes` random bytes in lower-case hex: safe in gcfg, YAML, shell and k3s tokens.
     pub fn random_hex(bytes: usize) -> std::io::Result<Self> {
-        let mut buffer = vec![0_u8; bytes];
-        getrandom::fill(&mut buffer).map_err(std::io::Error::other)?;
-        Ok(Self::new(hex(&buffer)))
+        random_hex(bytes).map(Self::new)
     }
 
     /// The value itself; every use is a place to review.
@@ -52,6 +69,25 @@ impl<'de> serde::Deserialize<'de> for Secret {
     }
 }
 
+/// A text without the secrets that this process holds.
+pub fn redact(text: &str) -> std::borrow::Cow<'_, str> {
+    let held = HELD.read().unwrap_or_else(PoisonError::into_inner);
+    let mut text = std::borrow::Cow::Borrowed(text);
+    for secret in held.iter().map(ExposeSecret::expose_secret) {
+        if text.contains(secret) {
+            text = text.replace(secret, "[secret]").into();
+        }
+    }
+    text
+}
+
+/// `bytes` random bytes in lower-case hex, of no value to anybody: names and marks.
+pub fn random_hex(bytes: usize) -> std::io::Result<String> {
+    let mut buffer = vec![0_u8; bytes];
+    getrandom::fill(&mut buffer).map_err(std::io::Error::other)?;
+    Ok(hex(&buffer))
+}
+
 /// SHA-256 in lower-case hex.
 pub fn sha256(bytes: &[u8]) -> String {
     use sha2::Digest as _;
@@ -76,6 +112,14 @@ mod tests {
     #[test]
     fn debug_never_shows_the_value() {
         assert_eq!(format!("{:?}", Secret::new("canary")), "Secret(…)");
+    }
+
+    #[test]
+    fn what_was_once_a_secret_is_taken_out_of_every_text() {
+        let _token = Secret::new("canary-in-a-mine");
+        assert_eq!(redact("token canary-in-a-mine!"), "token [secret]!");
+        let _short = Secret::new("pi");
+        assert_eq!(redact("pi5"), "pi5");
     }
 
     #[test]

@@ -14,7 +14,6 @@ pub use secrets::Secrets;
 
 use crate::failure::{Code, Failure, Result};
 use crate::plan::Decisions;
-use crate::secret::Secret;
 
 /// The version of the file that this program writes and understands.
 const VERSION: u32 = 1;
@@ -67,11 +66,11 @@ impl State {
 
     /// A new cluster's state, with fresh secrets; nothing is written yet.
     pub fn create(cluster: &str) -> Result<Self> {
-        let id = Secret::random_hex(8).map_err(no_randomness)?;
+        let id = crate::secret::random_hex(8).map_err(no_randomness)?;
         Ok(Self {
             version: VERSION,
             cluster: cluster.to_owned(),
-            id: id.expose().to_owned(),
+            id,
             decisions: Decisions::default(),
             secrets: Secrets::generate(cluster)?,
         })

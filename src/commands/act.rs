@@ -8,8 +8,8 @@ use crate::cli::Global;
 use crate::event::{Event, Events};
 use crate::failure::{Failure, Result};
 use crate::pipeline::{self, Ended, Mode, Step};
-use crate::report;
 use crate::world::World;
+use crate::{log, report, stop};
 
 /// A command that acts.
 pub(super) struct Act<'a> {
@@ -32,37 +32,69 @@ impl Act<'_> {
         steps: &[Box<dyn Step>],
         world: &World,
     ) -> Result<Vec<Ended>, Vec<Failure>> {
+        let _mine = stop::answer_myself().await;
         let (events, listening) = Events::channel();
         let report = report::listen(self.global.output, listening);
+        log::speak_through(Some(&events));
+        let before = self.started.elapsed();
         events.send(Event::RunStarted {
             version: crate::event::VERSION,
             cluster: world.plan.cluster.clone(),
             command: self.command.to_owned(),
             steps: steps.len(),
+            before_seconds: before.as_secs_f64(),
         });
+        let mut requests = stop::Requests::listen();
+        let result = tokio::select! {
+            result = self.work(steps, world, &events) => result,
+            code = requests.next() => Err(super::stopped(code)),
+        };
+        let took = self.started.elapsed();
+        match &result {
+            Ok(ended) => events.send(Event::run_ended(ended, took)),
+            Err(failure) => {
+                let (in_progress, ended) = log::standing();
+                events.send(Event::RunStopped {
+                    reason: failure.to_string(),
+                    in_progress,
+                    ended,
+                    seconds: took.as_secs_f64(),
+                });
+            }
+        }
+        log::speak_through(None);
+        drop(events);
+        let _ = report.await;
+        if self.global.timings
+            && let Ok(ended) = &result
+        {
+            report::say(&report::timings(ended, before, took));
+        }
+        result.map_err(one)
+    }
+
+    async fn work(
+        &self,
+        steps: &[Box<dyn Step>],
+        world: &World,
+        events: &Events,
+    ) -> Result<Vec<Ended>> {
         let mode = match self.turn {
             Some(_) => Mode::Apply,
             None => Mode::Look,
         };
         let work = async {
             if self.likely_done
-                && let Some(ended) = pipeline::all_hold(steps, world, &events).await
+                && let Some(ended) = pipeline::all_hold(steps, world, events).await
             {
                 return ended;
             }
-            pipeline::run(steps, mode, world, &events).await
+            pipeline::run(steps, mode, world, events).await
         };
-        let ended = match self.turn {
-            Some(turn) => turn.during(work).await.map_err(one)?,
-            None => work.await,
-        };
-        events.send(Event::run_ended(
-            ended.iter().map(|step| step.outcome),
-            self.started.elapsed(),
-        ));
-        drop(events);
-        let _ = report.await;
-        Ok(ended)
+        match self.turn {
+            Some(turn) => turn.during(work).await,
+            None => Ok(work.await),
+        }
     }
 }
 

@@ -35,6 +35,11 @@ impl Home {
         self.0.join("kubeconfig")
     }
 
+    /// Where the logs of runs are kept.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.0.join("logs")
+    }
+
     /// The plan of the last run that began to act: what commands on an existing cluster go by.
     pub(crate) fn plan_file(&self) -> PathBuf {
         self.0.join("plan.json")
@@ -104,6 +109,7 @@ impl Context {
         // Asked first, or a cluster that is not there would leave a directory with a lock in it.
         known(&home, &config.name)?;
         let here = Lock::take(home.path()).map_err(super::one)?;
+        crate::log::begin(&home.logs(), command);
         let (state, plan) = known(&home, &config.name)?;
         let fleet = fleet::connect(&config, global).await?;
         let turn = Turn::take(here, &fleet, &config, command).await;

@@ -29,7 +29,9 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     let here = if options.dry_run {
         None
     } else {
-        Some(Lock::take(home.path()).map_err(one)?)
+        let lock = Lock::take(home.path()).map_err(one)?;
+        crate::log::begin(&home.logs(), "init");
+        Some(lock)
     };
     let mut state = match State::open(home.path()).map_err(one)? {
         Some(state) => state,

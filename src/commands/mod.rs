@@ -19,12 +19,14 @@ use clap::CommandFactory as _;
 
 use crate::cli::{Cli, Command};
 use crate::failure::{Code, Failure};
+use crate::stop::{self, Terminal};
 
 pub(crate) use context::Context;
 
 /// Runs the command; its exit code, or everything that went wrong before it could begin.
 pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
     let Cli { command, global } = cli;
+    crate::log::verbose(global.verbose);
     let work = async {
         match command {
             Command::Init(options) => init::run(&global, options).await,
@@ -41,28 +43,28 @@ pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
             }
         }
     };
+    tokio::spawn(Terminal::now().at_once());
+    let terminal = Terminal::now();
     tokio::select! {
+        // First: a run that was told to stop ends by itself, with its own words.
+        biased;
         result = work => result,
-        failure = interrupted() => Err(vec![failure]),
+        code = stop::asked() => {
+            terminal.restore();
+            Err(vec![stopped(code)])
+        }
     }
 }
 
-/// Ends when the person or the system asks to stop.
-async fn interrupted() -> Failure {
-    let stopped = |code| {
-        Failure::new(code, "stopped")
-            .because("asked to; what is done stays done")
-            .hint("run the same command again: it goes on from here")
+/// What a run that was asked to stop ends with.
+fn stopped(code: Code) -> Failure {
+    let by = match code {
+        Code::Terminated => "SIGTERM",
+        _ => "Ctrl-C",
     };
-    let mut terminate =
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(stream) => stream,
-            Err(_) => std::future::pending().await,
-        };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => stopped(Code::Interrupted),
-        _ = terminate.recv() => stopped(Code::Terminated),
-    }
+    Failure::new(code, format!("stopped by {by}"))
+        .because("what is done stays done")
+        .hint("run the same command again: it goes on from here")
 }
 
 /// One failure as a list of one.

@@ -10,7 +10,6 @@ use super::Fleet;
 use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
 use crate::remote::{Claim, Hold, Holder, Machine};
-use crate::secret::Secret;
 
 /// The cluster's lock, ours until it is dropped or lost.
 pub struct ClusterLock {
@@ -167,7 +166,7 @@ impl Place {
 
 /// Who we are, as others are told: one line each.
 fn me(command: &str) -> Result<Holder> {
-    let mark = Secret::random_hex(8)
+    let mark = crate::secret::random_hex(8)
         .map_err(|error| Failure::new(Code::LocalFile, "no random numbers").because(error))?;
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
     let name = rustix::system::uname();
@@ -177,7 +176,7 @@ fn me(command: &str) -> Result<Holder> {
         name.nodename().to_string_lossy()
     );
     Ok(Holder {
-        mark: mark.expose().to_owned(),
+        mark,
         who: who.replace(char::is_control, ""),
         command: format!("slicer-k3s {command}"),
         seconds: 0,

@@ -1,10 +1,12 @@
 //! A machine we can reach: looking is free, changing asks for the engine's `Hands`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::looks::Looks;
 use super::{Input, Look, Output, Remote, Script, Stream, Sudo, quote};
+use crate::event::Asked;
 use crate::failure::{Code, Failure, Result};
+use crate::log;
 use crate::pipeline::Hands;
 
 /// A host or a VM, by the name the plan gives it.
@@ -54,7 +56,8 @@ impl Machine {
     /// Asks one of the closed set of questions.
     pub async fn look(&self, look: &Look) -> Result<Output> {
         let answer = self.looks.answer(look);
-        let output = answer.get_or_try_init(|| async { self.as_root(&look.script()).await });
+        let output =
+            answer.get_or_try_init(|| async { self.as_root(Asked::Look, &look.script()).await });
         output.await.cloned()
     }
 
@@ -67,7 +70,7 @@ impl Machine {
     /// Runs a script as root, whatever its exit status.
     pub async fn run(&self, _: &Hands, script: &Script) -> Result<Output> {
         self.looks.forget();
-        let output = self.as_root(script).await;
+        let output = self.as_root(Asked::Change, script).await;
         self.looks.forget();
         output
     }
@@ -133,10 +136,14 @@ impl Machine {
         self.remote.forward(host, port).await
     }
 
-    async fn as_root(&self, script: &Script) -> Result<Output> {
+    async fn as_root(&self, kind: Asked, script: &Script) -> Result<Output> {
         let limit = script.time_limit().max(Duration::from_secs(1));
         let (command, mut stdin) = self.sudo.wrap(script.text(), Some(limit))?;
         stdin.extend_from_slice(script.input());
-        self.remote.exec(&command, &stdin, limit).await
+        let begin = Instant::now();
+        let output = self.remote.exec(&command, &stdin, limit).await;
+        let end = log::status(&output);
+        log::asked(&self.name, kind, script.text(), begin.elapsed(), &end);
+        output
     }
 }

@@ -31,10 +31,9 @@ impl Sudo {
             Self::Root => Ok((shell(script), Vec::new())),
             Self::NoPassword => Ok((format!("sudo -n -- {}", shell(script)), Vec::new())),
             Self::Password(password) => {
-                let mark = Secret::random_hex(16).map_err(|error| {
+                let mark = crate::secret::random_hex(16).map_err(|error| {
                     Failure::new(Code::LocalFile, "no random numbers").because(error)
                 })?;
-                let mark = mark.expose();
                 let guarded = format!(
                     "while IFS= read -r line; do [ \"$line\" = {mark} ] && break; done; unset line; {script}"
                 );

@@ -1,10 +1,15 @@
 //! Text from machines is made harmless before it reaches a terminal.
 
+use std::fmt::Write as _;
+
+use crate::secret::redact;
+
 /// Longest text shown of one message, in characters.
 const LIMIT: usize = 2000;
 
 /// Replaces control and direction-changing characters by their escapes (newlines become ` | `), and bounds the length.
 pub fn escape(text: &str) -> String {
+    let text = redact(text);
     let mut shown = String::with_capacity(text.len());
     for (count, c) in text.trim_end().chars().enumerate() {
         if count == LIMIT {
@@ -16,6 +21,20 @@ pub fn escape(text: &str) -> String {
             '\t' => shown.push(' '),
             c if c.is_control() || is_direction(c) => shown.extend(c.escape_default()),
             c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// A JSON document on one line, made harmless: characters that could trick a terminal become JSON's own escapes.
+pub fn harmless_json(line: &str) -> String {
+    let line = redact(line);
+    let mut shown = String::with_capacity(line.len());
+    for c in line.chars() {
+        if c.is_control() || is_direction(c) {
+            let _ = write!(shown, "\\u{:04x}", u32::from(c));
+        } else {
+            shown.push(c);
         }
     }
     shown
@@ -36,6 +55,14 @@ mod tests {
         #[test]
         fn nothing_raw_gets_through(text in any::<String>()) {
             prop_assert!(!escape(&text).chars().any(|c| c.is_control() || is_direction(c)));
+        }
+
+        /// The same for JSON, which stays the document it was.
+        #[test]
+        fn documents_are_harmless_and_mean_the_same(text in any::<String>()) {
+            let line = harmless_json(&serde_json::to_string(&text).unwrap());
+            prop_assert!(!line.chars().any(|c| c.is_control() || is_direction(c)));
+            prop_assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
         }
     }
 

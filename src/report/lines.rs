@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Report, escape, say};
-use crate::event::{Event, Outcome};
+use crate::event::{Asked, Event, Outcome};
 
 /// Seconds between two lines about the same waiting step.
 const REPEAT_SECONDS: f64 = 10.0;
@@ -84,6 +84,7 @@ pub(super) fn line(event: &Event) -> Option<String> {
             failed,
             skipped,
             seconds,
+            ..
         } => {
             let parts = [
                 (*changed, "changed"),
@@ -99,6 +100,20 @@ pub(super) fn line(event: &Event) -> Option<String> {
                 .collect();
             Some(format!("{} in {seconds:.1} s", parts.join(", ")))
         }
+        Event::RunStopped {
+            in_progress,
+            ended,
+            seconds,
+            ..
+        } => {
+            let steps = match in_progress.len() {
+                0 => "no step in progress".to_owned(),
+                _ => format!("in progress: {}", escape(&in_progress.join(", "))),
+            };
+            Some(format!(
+                "stopped after {seconds:.1} s, {ended} steps ended; {steps}"
+            ))
+        }
         Event::StepDiff { diff, .. } => {
             let lines: Vec<String> = diff
                 .lines()
@@ -106,8 +121,40 @@ pub(super) fn line(event: &Event) -> Option<String> {
                 .collect();
             Some(lines.join("\n"))
         }
+        Event::MachineAsked { .. } => asked(event),
         Event::Note { text } => Some(escape(text)),
     }
+}
+
+/// What a machine was asked.
+fn asked(event: &Event) -> Option<String> {
+    let Event::MachineAsked {
+        machine,
+        kind,
+        command,
+        status,
+        error,
+        seconds,
+    } = event
+    else {
+        return None;
+    };
+    let kind = match kind {
+        Asked::Connect => "connect",
+        Asked::Look => "look",
+        Asked::Change => "change",
+        Asked::Request => "request",
+    };
+    let end = match (status, error) {
+        (Some(status), _) => status.to_string(),
+        (None, Some(error)) => escape(error),
+        (None, None) => "no answer".to_owned(),
+    };
+    Some(format!(
+        "    {} {kind} ({seconds:.2} s, {end}): {}",
+        escape(machine),
+        escape(command)
+    ))
 }
 
 /// One character an outcome.

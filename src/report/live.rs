@@ -29,7 +29,7 @@ impl Live {
 impl Report for Live {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::StepStarted { step, title } => {
+            Event::StepStarted { step, title, .. } => {
                 let bar = self.screen.add(ProgressBar::new_spinner());
                 if let Ok(look) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed:>4}")
                 {
@@ -66,6 +66,13 @@ impl Report for Live {
                 for line in text.lines() {
                     let _ = self.screen.println(coloured_difference(line));
                 }
+            }
+            Event::RunStopped { .. } => {
+                for (_, (bar, _)) in self.bars.drain() {
+                    bar.finish_and_clear();
+                    self.screen.remove(&bar);
+                }
+                let _ = self.screen.println(line(event).unwrap_or_default());
             }
             other => {
                 if let Some(line) = line(other) {

@@ -4,6 +4,7 @@ mod escape;
 mod lines;
 mod live;
 mod ndjson;
+mod timings;
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
@@ -13,7 +14,8 @@ use console::style;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 
-pub use escape::escape;
+pub use escape::{escape, harmless_json};
+pub use timings::timings;
 
 use crate::cli::Output;
 use crate::event::Event;
@@ -39,6 +41,11 @@ pub fn listen(output: Output, mut events: UnboundedReceiver<Event>) -> JoinHandl
     })
 }
 
+/// One event as a plain line, where it has one.
+pub fn plain(event: &Event) -> String {
+    lines::line(event).unwrap_or_default()
+}
+
 /// A sentence or a table for people, on stderr; text from machines must be escaped before.
 pub fn say(text: &str) {
     let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{text}\n"));
@@ -61,6 +68,9 @@ pub fn failures(failures: &[Failure]) -> ExitCode {
     }
     if let Some(more) = more(failures) {
         say(&more);
+    }
+    if let Some(path) = crate::log::path() {
+        say(&format!("log: {}", path.display()));
     }
     ExitCode::from(
         failures

@@ -1,6 +1,6 @@
 //! The event stream as one JSON document a line on stdout (docs/events.md).
 
-use super::{Report, data};
+use super::{Report, data, harmless_json};
 use crate::event::Event;
 
 /// Events as they are.
@@ -9,7 +9,7 @@ pub(super) struct Ndjson;
 impl Report for Ndjson {
     fn event(&mut self, event: &Event) {
         if let Ok(line) = serde_json::to_string(event) {
-            data(&format!("{line}\n"));
+            data(&format!("{}\n", harmless_json(&line)));
         }
     }
 }

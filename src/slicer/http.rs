@@ -1,7 +1,7 @@
 //! One HTTP/1 request over one stream, with a limit on its time and on the body's size.
 
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
@@ -10,7 +10,9 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
 use super::Slicer;
+use crate::event::Asked;
 use crate::failure::{Code, Failure, Result};
+use crate::log;
 
 /// Longest time for one request, connecting included.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -88,14 +90,26 @@ pub(super) async fn send(slicer: &Slicer, request: &Request) -> Result<Reply> {
             slicer.group
         ))
     };
-    match tokio::time::timeout(LIMIT, exchange(slicer, request)).await {
+    let begin = Instant::now();
+    let reply = match tokio::time::timeout(LIMIT, exchange(slicer, request)).await {
         Ok(Ok(reply)) => Ok(reply),
         // What waiting cannot cure (tunnels forbidden, host key changed) keeps its own words.
         Ok(Err(Broken::Stream(failure))) if failure.is_lasting() => Err(failure),
         Ok(Err(Broken::Stream(failure))) => Err(unanswered(failure.to_string())),
         Ok(Err(Broken::Http(cause))) => Err(unanswered(cause)),
         Err(_) => Err(unanswered(format!("no answer after {} s", LIMIT.as_secs()))),
-    }
+    };
+    let words = format!("{} {}", request.method, request.path);
+    let end = reply.as_ref().map(|reply| i32::from(reply.status));
+    let end = end.map_err(Clone::clone);
+    log::asked(
+        slicer.host.name(),
+        Asked::Request,
+        &words,
+        begin.elapsed(),
+        &end,
+    );
+    reply
 }
 
 enum Broken {

@@ -1,7 +1,7 @@
 //! A machine over SSH: one connection, kept and made again when it was lost.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use russh::client::Msg;
@@ -12,7 +12,9 @@ use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use super::client::{Client, words};
 use super::dial::{Connection, Dial, PATIENCE};
 use super::{attach, exec};
+use crate::event::Asked;
 use crate::failure::{Code, Failure, Result};
+use crate::log;
 use crate::remote::{Input, Output, Remote, Stream};
 
 /// Commands at once on one connection: OpenSSH allows 10 (`MaxSessions`), and other programs of the user may share it.
@@ -30,7 +32,7 @@ pub(super) struct SshRemote {
 impl SshRemote {
     /// Dials once, so that what is wrong is known now.
     pub(super) async fn connect(name: &str, dialer: Box<dyn Dial>) -> Result<Self> {
-        let connection = Arc::new(dialer.dial().await?);
+        let connection = Arc::new(dial(name, dialer.as_ref()).await?);
         Ok(Self {
             name: name.to_owned(),
             dialer,
@@ -49,7 +51,7 @@ impl SshRemote {
             return Ok(Arc::clone(connection));
         }
         *current = None;
-        let connection = Arc::new(self.dialer.dial().await?);
+        let connection = Arc::new(dial(&self.name, self.dialer.as_ref()).await?);
         *current = Some(Arc::clone(&connection));
         Ok(connection)
     }
@@ -160,6 +162,15 @@ impl Remote for SshRemote {
             result => result,
         }
     }
+}
+
+/// One connection, kept in the log.
+async fn dial(name: &str, dialer: &dyn Dial) -> Result<Connection> {
+    let begin = Instant::now();
+    let made = dialer.dial().await;
+    let end = made.as_ref().map(|_| 0).map_err(Clone::clone);
+    log::asked(name, Asked::Connect, "ssh", begin.elapsed(), &end);
+    made
 }
 
 fn refuses_commands(name: &str) -> Failure {

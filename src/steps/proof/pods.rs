@@ -8,7 +8,6 @@ use super::Trial;
 use crate::failure::Result;
 use crate::kubernetes::{Kubernetes, condition};
 use crate::pipeline::Hands;
-use crate::secret::Secret;
 
 /// Marks everything that a proof makes; its value is the group.
 pub(super) const LABEL: &str = "slicer-k3s.dev/proof";
@@ -92,7 +91,7 @@ pub(super) fn runs(pod: &Value) -> bool {
 pub(super) fn make(trial: &Trial, busy: &BTreeSet<String>, full: bool) -> Result<Value> {
     let group = &trial.daemon.group;
     // Names differ from run to run: what an earlier, killed one left may still be going away.
-    let run = Secret::random_hex(3).map_err(|error| {
+    let run = crate::secret::random_hex(3).map_err(|error| {
         crate::failure::Failure::new(crate::failure::Code::LocalFile, "no randomness")
             .because(error)
     })?;
@@ -116,7 +115,7 @@ pub(super) fn make(trial: &Trial, busy: &BTreeSet<String>, full: bool) -> Result
                 "apiVersion": "v1",
                 "kind": "Pod",
                 "metadata": {
-                    "name": format!("proof-{group}-{}-{index}", run.expose()),
+                    "name": format!("proof-{group}-{}-{index}", run),
                     "namespace": NAMESPACE,
                     "labels": {LABEL: group},
                 },
