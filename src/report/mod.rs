@@ -58,6 +58,7 @@ pub fn data(text: &str) {
 
 /// Tells one failure that ends nothing.
 pub fn failure(failure: &Failure) {
+    crate::log::note(format!("error[{}] {failure}", failure.code.name()));
     say(&render(failure));
 }
 
