@@ -64,6 +64,20 @@ pub enum Look {
 }
 
 impl Look {
+    /// Whether the machine answers at once, by itself: what asks another one, or starts a large program, is better
+    /// not waited for by others.
+    pub(super) fn is_quick(&self) -> bool {
+        match self {
+            Self::Survey
+            | Self::Http(_)
+            | Self::Channel(_)
+            | Self::Version(_)
+            | Self::PodLogs { .. } => false,
+            Self::Kubernetes { path, .. } => path.is_some(),
+            _ => true,
+        }
+    }
+
     /// The script that asks.
     pub fn script(&self) -> Script {
         match self {

@@ -1,9 +1,11 @@
 //! A machine we can reach: looking is free, changing asks for the engine's `Hands`.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use super::looks::Looks;
-use super::{Input, Look, Output, Remote, Script, Stream, Sudo, quote};
+use super::root::Root;
+use super::{Input, Look, Output, Remote, Script, Stream, Sudo, batch, quote};
 use crate::event::Asked;
 use crate::failure::{Code, Failure, Result};
 use crate::log;
@@ -12,8 +14,7 @@ use crate::pipeline::Hands;
 /// A host or a VM, by the name the plan gives it.
 pub struct Machine {
     name: String,
-    remote: Box<dyn Remote>,
-    sudo: Sudo,
+    root: Arc<Root>,
     looks: Looks,
 }
 
@@ -33,8 +34,7 @@ impl Machine {
     pub fn new(name: impl Into<String>, remote: Box<dyn Remote>, sudo: Sudo) -> Self {
         Self {
             name: name.into(),
-            remote,
-            sudo,
+            root: Arc::new(Root::new(remote, sudo)),
             looks: Looks::default(),
         }
     }
@@ -56,8 +56,19 @@ impl Machine {
     /// Asks one of the closed set of questions.
     pub async fn look(&self, look: &Look) -> Result<Output> {
         let answer = self.looks.answer(look);
-        let output =
-            answer.get_or_try_init(|| async { self.as_root(Asked::Look, &look.script()).await });
+        let output = answer.get_or_try_init(|| async {
+            let script = look.script();
+            let asked = async {
+                if self.root.remote.is_far()
+                    && look.is_quick()
+                    && let Some(output) = batch::ask(&self.root, &script).await
+                {
+                    return Ok(output);
+                }
+                self.root.run(&script).await
+            };
+            self.logged(Asked::Look, &script, asked).await
+        });
         output.await.cloned()
     }
 
@@ -70,7 +81,8 @@ impl Machine {
     /// Runs a script as root, whatever its exit status.
     pub async fn run(&self, _: &Hands, script: &Script) -> Result<Output> {
         self.looks.forget();
-        let output = self.as_root(Asked::Change, script).await;
+        let run = self.root.run(script);
+        let output = self.logged(Asked::Change, script, run).await;
         self.looks.forget();
         output
     }
@@ -103,45 +115,53 @@ impl Machine {
 
     /// Runs a command as root on this process's own terminal or pipes; its exit status.
     pub async fn attach(&self, command: &str, tty: bool) -> Result<i32> {
-        if tty && matches!(self.sudo, Sudo::Password(_)) {
+        if tty && matches!(self.root.sudo, Sudo::Password(_)) {
             // Whoever has a terminal can answer sudo itself: what we sent there could be echoed, or reach the command.
             let prompt = quote(&format!("sudo password on {}: ", self.name));
             let command = format!("sudo -k -p {prompt} -- /bin/sh -c {}", quote(command));
             return self
+                .root
                 .remote
                 .attach(&command, Input::Own(Vec::new()), tty)
                 .await;
         }
-        let (command, first) = self.sudo.wrap(command, None)?;
-        self.remote.attach(&command, Input::Own(first), tty).await
+        let (command, first) = self.root.sudo.wrap(command, None)?;
+        self.root
+            .remote
+            .attach(&command, Input::Own(first), tty)
+            .await
     }
 
     /// Runs a command as root that reads `stdin`, on this process's own stdout and stderr; its exit status.
     pub async fn attach_with(&self, command: &str, stdin: &[u8]) -> Result<i32> {
-        let (command, mut input) = self.sudo.wrap(command, None)?;
+        let (command, mut input) = self.root.sudo.wrap(command, None)?;
         input.extend_from_slice(stdin);
-        self.remote
+        self.root
+            .remote
             .attach(&command, Input::Bytes(input), false)
             .await
     }
 
     /// Starts a command as root, for those in this room who talk with one while it runs.
     pub(super) async fn open(&self, command: &str) -> Result<Box<dyn Stream>> {
-        let (command, first) = self.sudo.wrap(command, None)?;
-        self.remote.open(&command, &first).await
+        let (command, first) = self.root.sudo.wrap(command, None)?;
+        self.root.remote.open(&command, &first).await
     }
 
     /// Connects from the machine to `host:port`.
     pub async fn forward(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {
-        self.remote.forward(host, port).await
+        self.root.remote.forward(host, port).await
     }
 
-    async fn as_root(&self, kind: Asked, script: &Script) -> Result<Output> {
-        let limit = script.time_limit().max(Duration::from_secs(1));
-        let (command, mut stdin) = self.sudo.wrap(script.text(), Some(limit))?;
-        stdin.extend_from_slice(script.input());
+    /// Waits for what a script leaves behind, and writes into the log what was run here and how it ended.
+    async fn logged(
+        &self,
+        kind: Asked,
+        script: &Script,
+        running: impl Future<Output = Result<Output>>,
+    ) -> Result<Output> {
         let begin = Instant::now();
-        let output = self.remote.exec(&command, &stdin, limit).await;
+        let output = running.await;
         let end = log::status(&output);
         log::asked(&self.name, kind, script.text(), begin.elapsed(), &end);
         output

@@ -2,6 +2,7 @@
 //! separates looking from changing by type.
 
 mod ask;
+mod batch;
 mod console;
 mod fetch;
 mod local;
@@ -9,6 +10,7 @@ mod lock;
 mod look;
 mod looks;
 mod machine;
+mod root;
 mod shell;
 pub mod ssh;
 pub mod sudo;
@@ -98,4 +100,9 @@ pub trait Remote: Send + Sync {
 
     /// Connects from the machine to `host:port`.
     async fn forward(&self, host: &str, port: u16) -> Result<Box<dyn Stream>>;
+
+    /// Whether a command costs so much more than what it does that looks should travel together.
+    fn is_far(&self) -> bool {
+        false
+    }
 }

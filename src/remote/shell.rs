@@ -45,8 +45,13 @@ impl Script {
                 quote(words.next().copied().unwrap_or_default())
             );
         }
+        Self::of(script)
+    }
+
+    /// Shell text that is whole already.
+    pub(super) fn of(text: String) -> Self {
         Self {
-            text: script,
+            text,
             stdin: Vec::new(),
             limit: Duration::from_secs(30),
         }
@@ -54,12 +59,7 @@ impl Script {
 
     /// A command given as words: the first is the program.
     pub fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
-        let text = words.into_iter().map(quote).collect::<Vec<_>>().join(" ");
-        Self {
-            text,
-            stdin: Vec::new(),
-            limit: Duration::from_secs(30),
-        }
+        Self::of(words.into_iter().map(quote).collect::<Vec<_>>().join(" "))
     }
 
     /// What the script reads from stdin; the place for secrets.

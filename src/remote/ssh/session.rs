@@ -162,6 +162,10 @@ impl Remote for SshRemote {
             result => result,
         }
     }
+
+    fn is_far(&self) -> bool {
+        true
+    }
 }
 
 /// One connection, kept in the log.
