@@ -30,7 +30,7 @@ pub struct Global {
     )]
     pub config: PathBuf,
 
-    /// How to report: lines for people, or one JSON event a line on stdout
+    /// How to report: for people, one JSON document (commands that tell), or one JSON event a line (commands that act)
     #[arg(long, global = true, value_enum, default_value_t = Output::Human)]
     pub output: Output,
 
@@ -50,8 +50,10 @@ pub struct Global {
 /// The form of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// Lines on stderr.
+    /// For people.
     Human,
+    /// One versioned document on stdout.
+    Json,
     /// The event stream (docs/events.md) on stdout.
     Ndjson,
 }
@@ -67,6 +69,8 @@ pub enum Command {
     Generate(Generate),
     /// Run kubectl on the cluster; no route and no kubectl needed
     Kubectl(Kubectl),
+    /// Show hosts, groups, nodes and what drifted; exit 4 where anything did
+    Status(Status),
     /// Tell where the join tokens are
     Token(Token),
     /// Explain an error code or a step: what it means, what causes it, what to do
@@ -179,6 +183,21 @@ pub struct Kubectl {
 pub struct Explain {
     /// The code or step, as a report prints it; all are listed where none is named
     pub name: Option<String>,
+}
+
+/// Show hosts, groups, nodes and what drifted.
+///
+/// Looks at everything side by side and changes nothing. Each thing that is not as it should be is told with its machine
+/// and with the command that mends it. Exit code 0 without drift, 4 with, 1 if nothing could be looked at.
+#[derive(Clone, Debug, Args)]
+pub struct Status {
+    /// Look again and again until interrupted
+    #[arg(long, short)]
+    pub watch: bool,
+
+    /// Seconds between two looks of --watch
+    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub every: u64,
 }
 
 /// Tell where the join tokens are.

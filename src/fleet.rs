@@ -36,31 +36,51 @@ pub(crate) async fn connect_others(
     global: &Global,
     known: HashMap<String, Arc<Machine>>,
 ) -> Result<Fleet, Vec<Failure>> {
-    let policy = policy(global);
-    let others: Vec<&config::Host> = config
-        .hosts
-        .iter()
-        .filter(|host| !known.contains_key(&host.name))
-        .collect();
-    let tried = join_all(others.iter().map(|host| one(host, &policy))).await;
     let mut fleet = Fleet {
         machines: known,
         absent: Vec::new(),
     };
-    let mut refused = Vec::new();
-    for (host, result) in others.into_iter().zip(tried) {
-        match result {
-            Ok(machine) => {
-                fleet.machines.insert(host.name.clone(), Arc::new(machine));
-            }
-            Err(failure) if failure.is_lasting() => refused.push(failure),
-            Err(failure) => fleet.absent.push((host.name.clone(), failure)),
-        }
-    }
+    fleet.connect_absent(config, global).await;
+    let refused: Vec<Failure> = fleet
+        .absent
+        .extract_if(.., |(_, failure)| failure.is_lasting())
+        .map(|(_, failure)| failure)
+        .collect();
     if refused.is_empty() {
         Ok(fleet)
     } else {
         Err(refused)
+    }
+}
+
+/// The same for whoever only looks: a host that refuses us is absent too.
+pub async fn connect_what_answers(config: &Config, global: &Global) -> Fleet {
+    let mut fleet = Fleet {
+        machines: HashMap::new(),
+        absent: Vec::new(),
+    };
+    fleet.connect_absent(config, global).await;
+    fleet
+}
+
+impl Fleet {
+    /// Connects to the hosts that are not connected yet.
+    pub async fn connect_absent(&mut self, config: &Config, global: &Global) {
+        let policy = policy(global);
+        let hosts = config.hosts.iter();
+        let missing: Vec<&config::Host> = hosts
+            .filter(|host| !self.machines.contains_key(&host.name))
+            .collect();
+        let tried = join_all(missing.iter().map(|host| one(host, &policy))).await;
+        self.absent.clear();
+        for (host, result) in missing.into_iter().zip(tried) {
+            match result {
+                Ok(machine) => {
+                    self.machines.insert(host.name.clone(), Arc::new(machine));
+                }
+                Err(failure) => self.absent.push((host.name.clone(), failure)),
+            }
+        }
     }
 }
 

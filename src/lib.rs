@@ -23,6 +23,7 @@ pub mod report;
 pub mod secret;
 pub mod slicer;
 pub mod state;
+pub mod status;
 pub mod steps;
 pub mod stop;
 pub mod suggest;

@@ -167,21 +167,14 @@ pub fn critical_path(ended: &[Ended]) -> Vec<&Ended> {
     path
 }
 
-/// Looks at all steps at once: how each ended where every fact holds, `None` otherwise.
-///
-/// The quick way for a run that has nothing to do, where walking from need to need would be all it does. Only what goes
-/// by what others have just seen (`after`) waits for them.
-pub async fn all_hold(
-    steps: &[Box<dyn Step>],
-    world: &World,
-    events: &Events,
-) -> Option<Vec<Ended>> {
-    let started = Instant::now();
+/// Looks at all steps side by side, whether what they need holds or not; what each showed, in the given order. Only what
+/// goes by what others have just seen (`after`) waits for them.
+pub async fn look_at_once(steps: &[Box<dyn Step>], world: &World) -> Vec<Result<Finding>> {
     let seen: HashMap<StepId, watch::Sender<bool>> = steps
         .iter()
         .map(|step| (step.id(), watch::channel(false).0))
         .collect();
-    let looks = steps.iter().map(|step| {
+    join_all(steps.iter().map(|step| {
         let seen = &seen;
         async move {
             for id in step.after() {
@@ -193,13 +186,25 @@ pub async fn all_hold(
             if let Some(gate) = seen.get(&step.id()) {
                 gate.send_replace(true);
             }
-            (step.id(), found)
+            found
         }
-    });
+    }))
+    .await
+}
+
+/// Looks at all steps at once: how each ended where every fact holds, `None` otherwise.
+///
+/// The quick way for a run that has nothing to do, where walking from need to need would be all it does.
+pub async fn all_hold(
+    steps: &[Box<dyn Step>],
+    world: &World,
+    events: &Events,
+) -> Option<Vec<Ended>> {
+    let started = Instant::now();
     let mut notes = HashMap::new();
-    for (id, found) in join_all(looks).await {
+    for (step, found) in steps.iter().zip(look_at_once(steps, world).await) {
         if let Ok(Finding::Done(note)) = found {
-            notes.insert(id, note);
+            notes.insert(step.id(), note);
         }
     }
     if notes.len() < steps.len() {

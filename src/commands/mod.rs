@@ -7,11 +7,13 @@ mod destroy;
 mod explain;
 mod first_contact;
 mod folder;
+mod form;
 mod generate;
 mod init;
 mod kubectl;
 mod last_words;
 mod prove;
+mod status;
 mod token;
 mod turn;
 
@@ -27,6 +29,7 @@ pub(crate) use context::Context;
 pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
     let Cli { command, global } = cli;
     crate::log::verbose(global.verbose);
+    form::check(&command, global.output).map_err(one)?;
     let work = async {
         match command {
             Command::Init(options) => init::run(&global, options).await,
@@ -34,6 +37,7 @@ pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
             Command::Kubectl(options) => return kubectl::run(&global, options).await,
             Command::Generate(options) => generate::run(&global, &options),
             Command::Destroy(options) => destroy::run(&global, options).await,
+            Command::Status(options) => status::run(&global, &options).await,
             Command::Token(options) => token::run(&global, &options),
             Command::Explain(options) => explain::run(&options),
             Command::Completions { shell } => {

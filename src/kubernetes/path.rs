@@ -12,19 +12,26 @@ const KINDS: [(&str, &str, &str); 8] = [
     ("secret", "/api/v1", "secrets"),
 ];
 
-/// The path of `KIND [-n NAMESPACE] [-l SELECTOR] [NAME]`; `None` for anything else, which is kubectl's to answer.
+/// The path of `KIND [-A | -n NAMESPACE] [-l SELECTOR | --field-selector SELECTOR] [NAME]`; `None` for anything else, which is kubectl's to answer.
 pub(super) fn path(words: &[&str]) -> Option<String> {
     let (kind, rest) = words.split_first()?;
     let (_, root, plural) = KINDS.into_iter().find(|(word, _, _)| word == kind)?;
     let (mut namespace, mut selector, mut name) = (None, None, None);
+    let mut everywhere = false;
     let mut rest = rest.iter();
     while let Some(word) = rest.next() {
         match *word {
             "-n" => namespace = Some(*rest.next()?),
-            "-l" => selector = Some(*rest.next()?),
+            "-A" => everywhere = true,
+            "-l" => selector = Some(("labelSelector", *rest.next()?)),
+            "--field-selector" => selector = Some(("fieldSelector", *rest.next()?)),
             flag if flag.starts_with('-') => return None,
             other => name = Some(other),
         }
+    }
+    // Without a namespace kubectl means one of its own, the API all of them.
+    if everywhere && (namespace.is_some() || name.is_some()) {
+        return None;
     }
     let mut path = root.to_owned();
     for (before, part) in [("namespaces/", namespace), ("", Some(plural)), ("", name)] {
@@ -34,8 +41,10 @@ pub(super) fn path(words: &[&str]) -> Option<String> {
             path.push_str(&escape(part));
         }
     }
-    if let Some(selector) = selector {
-        path.push_str("?labelSelector=");
+    if let Some((kind, selector)) = selector {
+        path.push('?');
+        path.push_str(kind);
+        path.push('=');
         path.push_str(&escape(selector));
     }
     Some(path)
@@ -69,7 +78,11 @@ mod tests {
                 Some("/api/v1/namespaces/default/pods?labelSelector=a.b%2Fc%3Dd%2Ce%3Df"),
             ),
             (vec!["--raw=/readyz"], None),
-            (vec!["pods", "-A"], None),
+            (
+                vec!["pods", "-A", "--field-selector", "status.phase=Pending"],
+                Some("/api/v1/pods?fieldSelector=status.phase%3DPending"),
+            ),
+            (vec!["pods", "-A", "x"], None),
         ];
         for (words, path) in cases {
             assert_eq!(super::path(&words).as_deref(), path, "{words:?}");

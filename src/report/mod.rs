@@ -1,6 +1,7 @@
 //! The only place that knows the terminal.
 
 mod escape;
+mod layout;
 mod lines;
 mod live;
 mod ndjson;
@@ -15,6 +16,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 
 pub use escape::{escape, harmless_json};
+pub use layout::{WIDTH, table, wrapped};
 pub use timings::timings;
 
 use crate::cli::Output;
@@ -32,7 +34,7 @@ pub fn listen(output: Output, mut events: UnboundedReceiver<Event>) -> JoinHandl
     let mut report: Box<dyn Report> = match output {
         Output::Ndjson => Box::new(ndjson::Ndjson),
         Output::Human if std::io::stderr().is_terminal() => Box::new(live::Live::new()),
-        Output::Human => Box::new(lines::Lines::default()),
+        Output::Human | Output::Json => Box::new(lines::Lines::default()),
     };
     tokio::spawn(async move {
         while let Some(event) = events.recv().await {

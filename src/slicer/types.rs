@@ -32,7 +32,7 @@ pub struct Vm {
     /// `Running`, `Paused` or `Stopped`; older versions do not tell.
     #[serde(default)]
     pub status: Option<String>,
-    /// When it was made, by the daemon's clock.
+    /// When it was made, by its host's clock, as RFC 3339 tells times.
     #[serde(default)]
     pub created_at: Option<String>,
 }

@@ -61,6 +61,20 @@ pub struct Options {
     pub proof: Option<Proof>,
 }
 
+impl Options {
+    /// Those of a command that is asked for nothing that costs anything.
+    pub fn modest(kubeconfig: PathBuf) -> Self {
+        Self {
+            install_slicer: false,
+            accept_slicer_licence: false,
+            allow_outage: false,
+            workstation_route: false,
+            kubeconfig,
+            proof: None,
+        }
+    }
+}
+
 /// How to prove scaling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Proof {
@@ -133,6 +147,13 @@ pub fn init(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
             steps.extend(proof::steps(plan, daemon, options.proof));
         }
     }
+    steps
+}
+
+/// Those of `init`'s steps that have one of these names.
+pub fn only(plan: &Plan, options: &Options, names: &[&str]) -> Vec<Box<dyn Step>> {
+    let mut steps = init(plan, options);
+    steps.retain(|step| names.contains(&step.id().name));
     steps
 }
 

@@ -1,0 +1,95 @@
+//! `slicer-k3s status [--watch]`: one picture, and what drifted.
+
+use std::collections::HashMap;
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use super::context::{self, Home};
+use super::one;
+use crate::cli::{Global, Output, Status as Options};
+use crate::failure::{Code, Failure, Result};
+use crate::fleet::{self, Fleet};
+use crate::plan::{Decisions, Plan};
+use crate::state::Secrets;
+use crate::status::{self, Asked, Status};
+use crate::world::World;
+use crate::{config::Config, report, steps};
+
+/// Exit code where something drifted.
+const DRIFT: u8 = 4;
+
+/// What stays the same from look to look.
+struct Known {
+    config: Config,
+    plan: Plan,
+    decisions: Decisions,
+    secrets: Secrets,
+    options: steps::Options,
+}
+
+/// Runs it.
+pub(super) async fn run(global: &Global, options: &Options) -> Result<u8, Vec<Failure>> {
+    let config = context::load(global)?;
+    let home = Home::of(&config.name).map_err(one)?;
+    let (state, plan) = context::known(&home, &config.name)?;
+    let known = Known {
+        config,
+        plan,
+        decisions: state.decisions,
+        secrets: state.secrets,
+        options: steps::Options::modest(home.kubeconfig()),
+    };
+    let mut fleet = fleet::connect_what_answers(&known.config, global).await;
+    loop {
+        let seen = look(&known, &fleet).await;
+        // On a screen each look takes the place of the one before.
+        if options.watch && global.output == Output::Human && std::io::stdout().is_terminal() {
+            report::data("\u{1b}[H\u{1b}[2J\u{1b}[3J");
+        }
+        tell(global.output, &seen, options.watch).map_err(one)?;
+        if !options.watch {
+            if fleet.machines.is_empty() {
+                return Err(fleet.absent.into_iter().map(|(_, failure)| failure).collect());
+            }
+            return Ok(if seen.drift.is_empty() { 0 } else { DRIFT });
+        }
+        tokio::time::sleep(Duration::from_secs(options.every)).await;
+        fleet.connect_absent(&known.config, global).await;
+    }
+}
+
+/// One look, over the hosts' connections that are there; servers are connected to anew, for a VM may be another by now.
+async fn look(known: &Known, fleet: &Fleet) -> Status {
+    let machines: HashMap<_, _> = fleet.machines.clone();
+    let world = World::new(known.plan.clone(), known.secrets.clone(), machines);
+    let absent: Vec<(String, String)> = fleet
+        .absent
+        .iter()
+        .map(|(name, failure)| (name.clone(), failure.to_string()))
+        .collect();
+    let asked = Asked {
+        config: &known.config,
+        decisions: &known.decisions,
+        options: &known.options,
+        absent: &absent,
+    };
+    let seen = status::gather(&asked, &world).await;
+    status::compare(&known.plan, &seen)
+}
+
+/// Text, or the document: one line each where more will follow.
+fn tell(output: Output, seen: &Status, more: bool) -> Result<()> {
+    if output == Output::Human {
+        report::data(&status::render(seen));
+        return Ok(());
+    }
+    let document = if more {
+        serde_json::to_string(seen)
+    } else {
+        serde_json::to_string_pretty(seen)
+    };
+    let document = document
+        .map_err(|error| Failure::new(Code::LocalFile, "cannot write the document").because(error))?;
+    report::data(&format!("{document}\n"));
+    Ok(())
+}

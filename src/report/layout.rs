@@ -1,0 +1,94 @@
+//! Tables and paragraphs that fit a terminal nobody widened.
+
+use std::fmt::Write as _;
+
+use super::escape;
+
+/// Columns of a terminal that nobody widened.
+pub const WIDTH: usize = 80;
+
+/// No column is cut below this.
+const NARROWEST: usize = 8;
+
+/// Columns as wide as their widest entry, two blanks between; where they do not fit, the widest ones are cut.
+pub fn table<const N: usize>(text: &mut String, head: [&str; N], rows: &[[String; N]]) {
+    let rows: Vec<[String; N]> = rows
+        .iter()
+        .map(|row| std::array::from_fn(|n| escape(&row[n])))
+        .collect();
+    let mut widths: [usize; N] = std::array::from_fn(|n| {
+        let cells = rows.iter().map(|row| row[n].chars().count());
+        cells.chain([head[n].chars().count()]).max().unwrap_or(0)
+    });
+    while widths.iter().sum::<usize>() + 2 * N.saturating_sub(1) > WIDTH {
+        match widths.iter_mut().max() {
+            Some(widest) if *widest > NARROWEST => *widest -= 1,
+            _ => break,
+        }
+    }
+    let mut line = |cells: [&str; N]| {
+        let mut row = String::new();
+        for (cell, width) in cells.iter().zip(widths) {
+            let _ = write!(row, "{:width$}  ", cut(cell, width));
+        }
+        text.push_str(row.trim_end());
+        text.push('\n');
+    };
+    line(head);
+    for row in &rows {
+        line(std::array::from_fn(|n| row[n].as_str()));
+    }
+}
+
+/// At most `width` characters, an ellipsis for what is left out.
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+/// Broken into lines of at most [`WIDTH`] columns where words allow; all but the first are indented.
+pub fn wrapped(text: &str, indent: usize) -> String {
+    let mut lines = String::new();
+    let mut column = 0;
+    for word in escape(text).split_whitespace() {
+        let width = word.chars().count();
+        if column > 0 && column + 1 + width > WIDTH {
+            lines.push('\n');
+            lines.push_str(&" ".repeat(indent));
+            column = indent;
+        } else if column > 0 {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += width;
+    }
+    lines.push('\n');
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_cells_are_cut_and_short_ones_keep_their_width() {
+        let mut text = String::new();
+        let row = ["n100".to_owned(), "x".repeat(200), "v1".to_owned()];
+        table(&mut text, ["HOST", "WHAT", "VERSION"], &[row]);
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH));
+        assert!(text.contains("n100  xxxx") && text.contains("…  v1"));
+    }
+
+    #[test]
+    fn words_are_wrapped_and_made_harmless() {
+        let text = wrapped(&"\u{1b}[2J word ".repeat(30), 4);
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH));
+        assert!(text.lines().skip(1).all(|line| line.starts_with("    ")));
+        assert!(!text.contains('\u{1b}'));
+    }
+}

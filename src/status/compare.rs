@@ -1,0 +1,199 @@
+//! VMs ↔ Nodes ↔ cloud-config ↔ secret ↔ routes ↔ cluster.toml: pure.
+
+mod nodes;
+
+use std::collections::BTreeSet;
+
+use super::changes::changes;
+use super::document::{Capacity, Drift, Group, Host, Status, VERSION};
+use super::gather::Seen;
+use crate::pipeline::{Finding, StepId};
+use crate::plan::{HostFacts, Plan, Role};
+
+/// What brings the cluster to cluster.toml again.
+const INIT: &str = "slicer-k3s init";
+
+/// Compares what was seen with the plan of the last run and with the next one's.
+pub fn compare(plan: &Plan, seen: &Seen) -> Status {
+    let mut drift = Vec::new();
+    hosts_drift(plan, seen, &mut drift);
+    planned(plan, seen, &mut drift);
+    let nodes = nodes::nodes(plan, seen, &mut drift);
+    steps(plan, seen, &mut drift);
+    let groups = groups(plan, seen);
+    Status {
+        version: VERSION,
+        cluster: plan.cluster.clone(),
+        k3s_version: plan.k3s.version.clone(),
+        hosts: hosts(plan, seen),
+        capacity: capacity(&groups),
+        groups,
+        nodes,
+        pods_pending: seen.cluster.as_ref().ok().map(|cluster| cluster.pending),
+        autoscaler_available: seen.cluster.as_ref().ok().and_then(|c| c.autoscaler),
+        drift,
+    }
+}
+
+fn add(drift: &mut Vec<Drift>, kind: &str, machine: &str, what: impl Into<String>, mend: impl Into<String>) {
+    drift.push(Drift {
+        kind: kind.to_owned(),
+        machine: machine.to_owned(),
+        what: what.into(),
+        mend: mend.into(),
+    });
+}
+
+fn facts<'s>(seen: &'s Seen, host: &str) -> Option<&'s HostFacts> {
+    let found = seen.hosts.iter().find(|(name, _)| name == host);
+    found.and_then(|(_, facts)| facts.as_ref().ok())
+}
+
+fn hosts(plan: &Plan, seen: &Seen) -> Vec<Host> {
+    seen.hosts
+        .iter()
+        .map(|(name, facts)| {
+            let facts = facts.as_ref().ok();
+            Host {
+                name: name.clone(),
+                answers: facts.is_some(),
+                address: plan.host(name).map(|host| host.lan_address),
+                slicer: facts.and_then(|facts| facts.slicer.clone()),
+                cores: facts.map(|facts| facts.cores),
+                ram_gb: facts.map(|facts| facts.ram_gb()),
+                disk_free_gb: facts.map(HostFacts::disk_free_gb),
+            }
+        })
+        .collect()
+}
+
+fn groups(plan: &Plan, seen: &Seen) -> Vec<Group> {
+    plan.daemons
+        .iter()
+        .map(|daemon| {
+            let vms = seen.groups.iter().find(|(name, _)| *name == daemon.group);
+            let vms = vms.and_then(|(_, vms)| vms.as_ref().ok()).map(Vec::len);
+            let servers = daemon.role == Role::ControlPlane;
+            Group {
+                name: daemon.group.clone(),
+                host: daemon.host.clone(),
+                role: daemon.role,
+                answers: vms.is_some(),
+                vms,
+                min: if servers { daemon.count } else { daemon.min },
+                max: if servers { daemon.count } else { daemon.max },
+                cpu: daemon.cpu,
+                ram_gb: daemon.ram_gb,
+            }
+        })
+        .collect()
+}
+
+fn capacity(groups: &[Group]) -> Capacity {
+    let workers = groups.iter().filter(|group| group.role == Role::Workers);
+    workers.fold(Capacity::default(), |sum, group| Capacity {
+        agents: sum.agents + group.vms.unwrap_or(0),
+        max_agents: sum.max_agents + group.max,
+        max_cpu: sum.max_cpu + group.max * group.cpu,
+        max_ram_gb: sum.max_ram_gb + group.max * group.ram_gb,
+    })
+}
+
+/// Hosts that do not answer, that only cluster.toml or only the cluster has, or that moved.
+fn hosts_drift(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
+    for (name, facts) in &seen.hosts {
+        if let Err(why) = facts {
+            let mend = format!("switch {name} on, or correct `ssh` of [hosts.{name}] in cluster.toml");
+            add(drift, "host-unreachable", name, format!("it does not answer: {why}"), mend);
+        }
+    }
+    for host in &plan.hosts {
+        if !seen.hosts.iter().any(|(name, _)| *name == host.name) {
+            let mend = format!("slicer-k3s remove-host {0}, or put [hosts.{0}] back into cluster.toml", host.name);
+            add(drift, "host-not-in-config", &host.name, "it is in the cluster, and not in cluster.toml", mend);
+        }
+        let now = seen.planned.as_ref().ok().and_then(|now| now.host(&host.name));
+        if let Some(now) = now.filter(|now| now.lan_address != host.lan_address) {
+            let what = format!(
+                "its LAN address is {} and was {}: the other hosts' routes lead to the old one",
+                now.lan_address, host.lan_address
+            );
+            add(drift, "lan-address", &host.name, what, "slicer-k3s routes apply");
+        }
+    }
+}
+
+/// cluster.toml against the cluster.
+fn planned(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
+    match &seen.planned {
+        Ok(now) => {
+            for (machine, what) in changes(plan, now) {
+                add(drift, "config", &machine, what, INIT);
+            }
+        }
+        Err(failures) => {
+            for failure in failures {
+                let mend = failure.hint.clone().unwrap_or_else(|| INIT.to_owned());
+                add(drift, "config", "cluster", failure.to_string(), mend);
+            }
+        }
+    }
+}
+
+/// The host that a step is about, where it is about one.
+fn host_of<'p>(plan: &'p Plan, subject: &'p str) -> Option<&'p str> {
+    let group = plan.daemon(subject).map(|daemon| daemon.host.as_str());
+    let server = plan.servers.iter().find(|server| server.name == subject);
+    group
+        .or(server.map(|server| server.host.as_str()))
+        .or(plan.host(subject).map(|host| host.name.as_str()))
+}
+
+/// What steps found, causes only: what follows from a host that is off, a server that is down or a step that does not
+/// hold would bury it.
+fn steps(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
+    let off = |host: &str| facts(seen, host).is_none();
+    let mut broken: BTreeSet<StepId> = BTreeSet::new();
+    for (server, ready) in &seen.servers {
+        if ready.is_err() {
+            for name in ["vm-reachable", "k3s-started", "node-ready"] {
+                broken.insert(StepId::new(name, server));
+            }
+        }
+    }
+    // Steps come after what they build on.
+    for step in &seen.steps {
+        let host = host_of(plan, &step.id.subject);
+        let follows = host.is_some_and(off)
+            || step.builds_on.iter().any(|id| broken.contains(id))
+            || (step.id.subject == "cluster" && seen.cluster.is_err());
+        let (what, mend) = match &step.found {
+            Ok(Finding::Done(_)) if !follows => continue,
+            Ok(Finding::Done(_)) => (String::new(), String::new()),
+            Ok(Finding::Differs(why) | Finding::Unknown(why)) => {
+                let mend = match step.id.name {
+                    "routes" => "slicer-k3s routes apply".to_owned(),
+                    _ => INIT.to_owned(),
+                };
+                (why.clone(), mend)
+            }
+            Err(failure) => (
+                failure.to_string(),
+                failure.hint.clone().unwrap_or_else(|| step.hint.clone()),
+            ),
+        };
+        broken.insert(step.id.clone());
+        if !follows {
+            let machine = host.unwrap_or("cluster");
+            let about = if host == Some(step.id.subject.as_str()) || host.is_none() {
+                String::new()
+            } else {
+                format!("{}: ", step.id.subject)
+            };
+            add(drift, step.id.name, machine, format!("{about}{what}"), mend);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+//! VMs ↔ Nodes.
+
+use serde_json::Value;
+
+use super::{INIT, add, facts};
+use crate::kubernetes::condition;
+use crate::plan::{Daemon, Plan, Role, Server};
+use crate::slicer::Vm;
+use crate::status::document::{Drift, Node};
+use crate::status::gather::Seen;
+use crate::status::time;
+
+/// A VM joins within this time; younger ones without a Node are no drift.
+const JOINING: i64 = 300;
+
+/// Every Node, and servers without one; what differs between them and the VMs is added to `drift`.
+pub(super) fn nodes(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) -> Vec<Node> {
+    let listed: Vec<Node> = match &seen.cluster {
+        Ok(cluster) => cluster.nodes.iter().map(|node| read(plan, node)).collect(),
+        Err(_) => Vec::new(),
+    };
+    let mut all = servers(plan, seen, &listed, drift);
+    all.extend(listed.iter().filter(|node| node.role != "server").cloned());
+    if let Err(why) = &seen.cluster {
+        if seen.servers.iter().any(|(_, ready)| ready.is_ok()) || plan.servers.is_empty() {
+            add(drift, "kubernetes", "cluster", format!("its API does not answer: {why}"), INIT);
+        }
+        return all;
+    }
+    for node in &listed {
+        ready(plan, seen, node, drift);
+    }
+    for daemon in plan.workers() {
+        without_node(daemon, seen, &listed, drift);
+    }
+    all
+}
+
+/// A Node as Kubernetes lists it.
+fn read(plan: &Plan, node: &Value) -> Node {
+    let label = |name: &str| node["metadata"]["labels"][name].as_str().map(str::to_owned);
+    let name = node["metadata"]["name"].as_str().unwrap_or_default();
+    let server = plan.servers.iter().find(|server| server.name == name);
+    let group = label("slicer/hostgroup");
+    let daemon = group.as_deref().and_then(|group| plan.daemon(group));
+    let (role, group, host, vm) = match (server, daemon) {
+        (Some(server), _) => (
+            "server",
+            Some(server.group.clone()),
+            Some(server.host.clone()),
+            Some(server.name.clone()),
+        ),
+        (None, Some(daemon)) => ("agent", group, Some(daemon.host.clone()), label("slicer/hostname")),
+        (None, None) => ("foreign", group, None, label("slicer/hostname")),
+    };
+    Node {
+        name: name.to_owned(),
+        role,
+        group,
+        host,
+        vm,
+        ready: Some(condition(node, "Ready") == Some("True")),
+        cordoned: node["spec"]["unschedulable"] == true,
+        version: node["status"]["nodeInfo"]["kubeletVersion"].as_str().map(str::to_owned),
+        votes: server.map(|_| condition(node, "EtcdIsVoter") == Some("True")),
+    }
+}
+
+/// The VMs of a group, where its daemon told them.
+fn vms<'s>(seen: &'s Seen, group: &str) -> Option<&'s Vec<Vm>> {
+    let found = seen.groups.iter().find(|(name, _)| name == group);
+    found.and_then(|(_, vms)| vms.as_ref().ok())
+}
+
+/// The plan's servers: each needs a VM that runs, an API that is ready, a Node and a vote.
+fn servers(plan: &Plan, seen: &Seen, listed: &[Node], drift: &mut Vec<Drift>) -> Vec<Node> {
+    let mut all = Vec::new();
+    for server in &plan.servers {
+        let node = listed.iter().find(|node| node.name == server.name);
+        all.push(node.cloned().unwrap_or_else(|| missing(server)));
+        if facts(seen, &server.host).is_none() {
+            continue;
+        }
+        let name = &server.name;
+        if let Some(vms) = vms(seen, &server.group) {
+            let vm = vms.iter().find(|vm| vm.hostname == *name);
+            if let Some(what) = match vm {
+                None => Some("its host has no such VM"),
+                Some(vm) if !vm.runs() => Some("its VM does not run"),
+                Some(_) => None,
+            } {
+                add(drift, "server-vm", name, what, INIT);
+                continue;
+            }
+        }
+        let ready = seen.servers.iter().find(|(known, _)| known == name);
+        if let Some((_, Err(why))) = ready {
+            let mend = format!("slicer-k3s logs {name} --unit k3s");
+            add(drift, "server-api", name, format!("its API is not ready: {why}"), mend);
+            continue;
+        }
+        match node {
+            None if seen.cluster.is_ok() => {
+                let mend = format!("slicer-k3s logs {name} --unit k3s");
+                add(drift, "server-node", name, "Kubernetes has no Node of it", mend);
+            }
+            Some(node) if node.votes == Some(false) => {
+                let mend = format!("slicer-k3s logs {name} --unit k3s");
+                add(drift, "etcd-voter", name, "it does not vote in etcd", mend);
+            }
+            _ => {}
+        }
+        let version = node.and_then(|node| node.version.as_deref());
+        if let Some(version) = version.filter(|version| *version != plan.k3s.version) {
+            let what = format!("it runs k3s {version}, and {} was decided", plan.k3s.version);
+            add(drift, "k3s-version", name, what, INIT);
+        }
+    }
+    all
+}
+
+fn missing(server: &Server) -> Node {
+    Node {
+        name: server.name.clone(),
+        role: "server",
+        group: Some(server.group.clone()),
+        host: Some(server.host.clone()),
+        vm: Some(server.name.clone()),
+        ready: None,
+        cordoned: false,
+        version: None,
+        votes: None,
+    }
+}
+
+/// A Node that is not Ready, or whose VM is gone.
+fn ready(plan: &Plan, seen: &Seen, node: &Node, drift: &mut Vec<Drift>) {
+    // A Node whose host is off follows from that.
+    if node.host.as_deref().is_some_and(|host| facts(seen, host).is_none()) {
+        return;
+    }
+    let group = node.group.as_deref();
+    let workers = group
+        .and_then(|group| plan.daemon(group))
+        .filter(|daemon| daemon.role == Role::Workers);
+    if let Some(daemon) = workers
+        && let Some(vms) = vms(seen, &daemon.group)
+        && !vms.iter().any(|vm| Some(&vm.hostname) == node.vm.as_ref())
+    {
+        let what = format!("Node {} has no VM on {}", node.name, daemon.host);
+        let mend = format!("slicer-k3s kubectl delete node {}", node.name);
+        add(drift, "node-without-vm", &node.name, what, mend);
+    } else if node.ready == Some(false) {
+        let unready_api = seen
+            .servers
+            .iter()
+            .any(|(name, ready)| *name == node.name && ready.is_err());
+        if !unready_api {
+            let mend = match &node.vm {
+                Some(vm) if node.role == "agent" => format!("slicer-k3s logs {vm} --unit k3s-agent"),
+                Some(vm) => format!("slicer-k3s logs {vm} --unit k3s"),
+                None => format!("slicer-k3s kubectl describe node {}", node.name),
+            };
+            add(drift, "node-not-ready", &node.name, format!("Node {} is not Ready", node.name), mend);
+        }
+    }
+}
+
+/// VMs of a worker group that have had the time to join and did not: the autoscaler never removes them.
+fn without_node(daemon: &Daemon, seen: &Seen, listed: &[Node], drift: &mut Vec<Drift>) {
+    let Some(facts) = facts(seen, &daemon.host) else {
+        return;
+    };
+    for vm in vms(seen, &daemon.group).into_iter().flatten() {
+        let joined = listed.iter().any(|node| {
+            node.group.as_ref() == Some(&daemon.group) && node.vm.as_ref() == Some(&vm.hostname)
+        });
+        // Both by the host's own clock.
+        let made = vm.created_at.as_deref().and_then(time::unix);
+        let young = made.is_some_and(|made| {
+            i64::try_from(facts.clock).is_ok_and(|now| now.saturating_sub(made) < JOINING)
+        });
+        if !joined && !young {
+            let (address, port) = daemon.local_api();
+            let mend = format!(
+                "slicer-k3s exec {} -- slicer vm delete {} {} --url http://{address}:{port}",
+                daemon.host, vm.hostname, daemon.group
+            );
+            let what = format!("VM {} of {} has no Node", vm.hostname, daemon.group);
+            add(drift, "vm-without-node", &vm.hostname, what, mend);
+        }
+    }
+}

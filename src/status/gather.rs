@@ -1,0 +1,207 @@
+//! Everything that is asked, side by side, into plain data. Looks only.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::failure::{Code, Failure, Result};
+use crate::generate::{AUTOSCALER, NAMESPACE};
+use crate::kubernetes::{Kubernetes, condition};
+use crate::pipeline::{self, Finding, StepId};
+use crate::plan::{self, Decisions, HostFacts, Plan};
+use crate::remote::Look;
+use crate::slicer::Vm;
+use crate::steps;
+use crate::world::World;
+
+/// One answer may take so long; what takes longer counts as no answer.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// Facts that can stop holding behind our back and that no list of Slicer's or Kubernetes' tells.
+const STEPS: [&str; 10] = [
+    "forwarding",
+    "routes",
+    "daemon-config",
+    "daemon-running",
+    "daemon-answers",
+    "k3s-token-secret",
+    "group-reachable",
+    "cloud-config",
+    "chart",
+    "autoscaler-running",
+];
+
+/// What is asked about.
+pub struct Asked<'a> {
+    /// cluster.toml.
+    pub config: &'a Config,
+    /// What was decided.
+    pub decisions: &'a Decisions,
+    /// What steps are told.
+    pub options: &'a steps::Options,
+    /// Hosts that do not answer, and why.
+    pub absent: &'a [(String, String)],
+}
+
+/// The answers; each that is missing says why.
+pub struct Seen {
+    /// Hosts of cluster.toml.
+    pub hosts: Vec<(String, Result<HostFacts, String>)>,
+    /// VMs of the plan's groups.
+    pub groups: Vec<(String, Result<Vec<Vm>, String>)>,
+    /// The plan's servers: whether each one's own API is ready.
+    pub servers: Vec<(String, Result<(), String>)>,
+    /// What Kubernetes lists.
+    pub cluster: Result<Cluster, String>,
+    /// What steps found.
+    pub steps: Vec<StepSeen>,
+    /// What the next `init` would plan.
+    pub planned: Result<Plan, Vec<Failure>>,
+}
+
+/// What Kubernetes lists.
+pub struct Cluster {
+    /// Nodes.
+    pub nodes: Vec<Value>,
+    /// Pods that wait.
+    pub pending: usize,
+    /// Whether the autoscaler is available, where it is deployed.
+    pub autoscaler: Option<bool>,
+}
+
+/// What one step found.
+pub struct StepSeen {
+    /// Which.
+    pub id: StepId,
+    /// What it goes by: where one of these does not hold, this is no finding of its own.
+    pub builds_on: Vec<StepId>,
+    /// The next thing to try.
+    pub hint: String,
+    /// What it found.
+    pub found: Result<Finding>,
+}
+
+/// Asks everything at once.
+pub async fn gather(asked: &Asked<'_>, world: &World) -> Seen {
+    let (hosts, groups, (servers, cluster), steps) = tokio::join!(
+        hosts(asked, world),
+        groups(world),
+        cluster(world),
+        look_at_steps(asked, world)
+    );
+    let facts: Vec<HostFacts> = hosts
+        .iter()
+        .filter_map(|(_, facts)| facts.as_ref().ok().cloned())
+        .collect();
+    let version = asked.config.k3s.version.as_ref();
+    let planned = plan::decide(
+        asked.config,
+        asked.decisions,
+        &facts,
+        asked.absent,
+        version.unwrap_or(&world.plan.k3s.version),
+    );
+    Seen {
+        hosts,
+        groups,
+        servers,
+        cluster,
+        steps,
+        planned,
+    }
+}
+
+/// The answer, or why there is none.
+async fn answer<T>(asking: impl Future<Output = Result<T>>) -> Result<T, String> {
+    match tokio::time::timeout(LIMIT, asking).await {
+        Ok(answer) => answer.map_err(|failure| failure.to_string()),
+        Err(_) => Err(format!("no answer after {} s", LIMIT.as_secs())),
+    }
+}
+
+async fn hosts(asked: &Asked<'_>, world: &World) -> Vec<(String, Result<HostFacts, String>)> {
+    join_all(asked.config.hosts.iter().map(|host| async move {
+        let name = host.name.clone();
+        let absent = asked.absent.iter().find(|(absent, _)| *absent == name);
+        let facts = match absent {
+            Some((_, why)) => Err(why.clone()),
+            None => {
+                answer(async {
+                    let output = world.host(&host.name)?.look(&Look::Survey).await?;
+                    HostFacts::parse(&host.name, &output.stdout)
+                })
+                .await
+            }
+        };
+        (name, facts)
+    }))
+    .await
+}
+
+async fn groups(world: &World) -> Vec<(String, Result<Vec<Vm>, String>)> {
+    join_all(world.plan.daemons.iter().map(|daemon| async move {
+        let vms = answer(async { world.slicer(daemon).await?.vms(&daemon.group).await }).await;
+        (daemon.group.clone(), vms)
+    }))
+    .await
+}
+
+/// Every server's own API, and from the first that is ready what Kubernetes lists.
+async fn cluster(world: &World) -> (Vec<(String, Result<(), String>)>, Result<Cluster, String>) {
+    let servers = join_all(world.plan.servers.iter().map(|server| async move {
+        let ready = answer(async {
+            let server = world.server(server).await?.clone();
+            let ready = Kubernetes { server }.ready().await?;
+            ready.map_err(|why| Failure::new(Code::K3sStart, why))
+        })
+        .await;
+        (server.name.clone(), ready)
+    }))
+    .await;
+    let mut last = "no server's API is ready".to_owned();
+    for (server, (_, ready)) in world.plan.servers.iter().zip(&servers) {
+        if ready.is_err() {
+            continue;
+        }
+        match answer(list(world, server)).await {
+            Ok(cluster) => return (servers, Ok(cluster)),
+            Err(why) => last = why,
+        }
+    }
+    (servers, Err(last))
+}
+
+async fn list(world: &World, server: &plan::Server) -> Result<Cluster> {
+    let server = world.server(server).await?.clone();
+    let kubernetes = Kubernetes { server };
+    let pending = ["pods", "-A", "--field-selector", "status.phase=Pending"];
+    let deployment = ["deployment", "-n", NAMESPACE, AUTOSCALER];
+    let (nodes, pending, deployment) = tokio::try_join!(
+        kubernetes.list(&["nodes"]),
+        kubernetes.list(&pending),
+        kubernetes.get(&deployment)
+    )?;
+    Ok(Cluster {
+        nodes,
+        pending: pending.len(),
+        autoscaler: deployment
+            .map(|deployment| condition(&deployment, "Available") == Some("True")),
+    })
+}
+
+async fn look_at_steps(asked: &Asked<'_>, world: &World) -> Vec<StepSeen> {
+    let steps = steps::only(&world.plan, asked.options, &STEPS);
+    let found = pipeline::look_at_once(&steps, world).await;
+    steps
+        .iter()
+        .zip(found)
+        .map(|(step, found)| StepSeen {
+            id: step.id(),
+            builds_on: step.needs().into_iter().chain(step.after()).collect(),
+            hint: step.hint(),
+            found,
+        })
+        .collect()
+}

@@ -1,0 +1,13 @@
+//! One picture of a cluster and what drifted: gather (looks, side by side) → compare (pure) → document → render or JSON.
+
+mod changes;
+mod compare;
+mod document;
+mod gather;
+mod render;
+mod time;
+
+pub use compare::compare;
+pub use document::{Capacity, Drift, Group, Host, Node, Status, VERSION};
+pub use gather::{Asked, Seen, gather};
+pub use render::render;

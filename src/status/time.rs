@@ -1,0 +1,45 @@
+//! Times as Slicer's API tells them.
+
+/// Seconds since 1970 of an RFC 3339 time; fractions are dropped.
+pub(super) fn unix(text: &str) -> Option<i64> {
+    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    let zone = text.get(19..)?.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+    let offset = match zone.as_bytes() {
+        [b'Z' | b'z'] => 0,
+        [sign @ (b'+' | b'-'), _, _, b':', _, _] => {
+            let offset = zone.get(1..3)?.parse::<i64>().ok()? * 3600
+                + zone.get(4..6)?.parse::<i64>().ok()? * 60;
+            if *sign == b'-' { -offset } else { offset }
+        }
+        _ => return None,
+    };
+    // Days before a year that begins in March: leap days then come last.
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    Some((days - 719_468) * 86_400 + hour * 3600 + minute * 60 + second - offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unix;
+
+    #[test]
+    fn times_are_read_with_fractions_and_zones() {
+        assert_eq!(unix("1970-01-01T00:00:00Z"), Some(0));
+        assert_eq!(unix("2024-02-29T12:30:15.123456789Z"), Some(1_709_209_815));
+        assert_eq!(unix("2024-02-29T14:30:15+02:00"), Some(1_709_209_815));
+        assert_eq!(unix("2023-11-14T17:13:20-05:00"), Some(1_700_000_000));
+        for nonsense in ["", "yesterday", "2024-13-01T00:00:00Z", "2024-02-29T12:30:15", "é2024"] {
+            assert_eq!(unix(nonsense), None, "{nonsense}");
+        }
+    }
+}
