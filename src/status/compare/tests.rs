@@ -1,0 +1,220 @@
+//! What is told of a cluster of which this or that does not hold.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::failure::{Code, Failure};
+use crate::slicer::Vm;
+use crate::status::gather::{Cluster, StepSeen};
+use crate::status::render;
+use crate::steps::testing::plan;
+
+const MADE: &str = "2023-11-14T22:00:00Z";
+
+fn host_facts(name: &str) -> HostFacts {
+    let survey = "== arch\n x86_64\n== model\n Box\n== os\n Debian\n== cores\n 8\n== memory\n 33000000 kB\n\
+                  == disk\n /dev/sda1 500000000 100000000 400000000 20% /\n== kvm\n yes\n== systemd\n yes\n\
+                  == forwarding\n 1\n== addresses\n [{\"ifname\":\"eth0\",\"addr_info\":[{\"local\":\"192.168.1.11\",\"prefixlen\":24}]}]\n== routes\n []\n== interfaces\n eth0\n== ports\n\
+                  == identity\n id\n boot\n== clock\n 1700000000\n== slicer\n Client: 0.1.71\n installed\n== end\n";
+    HostFacts::parse(name, survey).unwrap()
+}
+
+fn vm(name: &str) -> Vm {
+    serde_json::from_value(json!({"hostname": name, "created_at": MADE})).unwrap()
+}
+
+fn node(name: &str, labels: &Value) -> Value {
+    json!({
+        "metadata": {"name": name, "labels": labels},
+        "status": {
+            "nodeInfo": {"kubeletVersion": "v1.34.4+k3s1"},
+            "conditions": [
+                {"type": "Ready", "status": "True"},
+                {"type": "EtcdIsVoter", "status": "True"},
+            ],
+        },
+    })
+}
+
+/// A step that found this.
+fn step(name: &'static str, subject: &str, found: crate::failure::Result<Finding>) -> StepSeen {
+    StepSeen {
+        id: StepId::new(name, subject),
+        builds_on: Vec::new(),
+        hint: "look at it".into(),
+        found,
+    }
+}
+
+/// Everything as it should be, with one agent.
+fn healthy() -> Seen {
+    let servers = ["k3s-cp-1", "k3s-cp-2", "k3s-cp-3"];
+    let mut nodes: Vec<Value> = servers.iter().map(|name| node(name, &json!({}))).collect();
+    let labels = json!({"slicer/hostgroup": "k3s-agents-1", "slicer/hostname": "k3s-agents-1-1"});
+    nodes.push(node("k3s-agents-1-1-00ff00ff", &labels));
+    Seen {
+        hosts: ["n100", "ryzen"]
+            .map(|name| (name.to_owned(), Ok(host_facts(name))))
+            .to_vec(),
+        groups: vec![
+            ("k3s-cp".into(), Ok(servers.map(vm).to_vec())),
+            ("k3s-agents-1".into(), Ok(vec![vm("k3s-agents-1-1")])),
+            ("k3s-agents-2".into(), Ok(Vec::new())),
+        ],
+        servers: servers.map(|name| (name.to_owned(), Ok(()))).to_vec(),
+        cluster: Ok(Cluster {
+            nodes,
+            pending: 0,
+            autoscaler: Some(true),
+        }),
+        steps: Vec::new(),
+        planned: Ok(plan()),
+    }
+}
+
+fn told(seen: &Seen) -> Vec<(String, String)> {
+    let status = compare(&plan(), seen);
+    let text = render(&status);
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 80),
+        "{text}"
+    );
+    status
+        .drift
+        .into_iter()
+        .map(|drift| (drift.kind, drift.machine))
+        .collect()
+}
+
+fn one(kind: &str, machine: &str) -> Vec<(String, String)> {
+    vec![(kind.to_owned(), machine.to_owned())]
+}
+
+#[test]
+fn a_healthy_cluster_has_no_drift() {
+    let seen = healthy();
+    assert_eq!(told(&seen), []);
+    insta::assert_snapshot!(render(&compare(&plan(), &seen)));
+}
+
+/// The contract of `--output json`.
+#[test]
+fn the_document_keeps_its_fields() {
+    let mut seen = healthy();
+    let why = Finding::differs("no route to 192.168.138.0/24 via 192.168.1.12");
+    seen.steps.push(step("routes", "n100", Ok(why)));
+    let document = serde_json::to_string_pretty(&compare(&plan(), &seen)).unwrap();
+    insta::assert_snapshot!(document);
+}
+
+/// A host that is off explains its groups, servers, Nodes and steps; only it is told.
+#[test]
+fn a_host_that_is_off_is_told_once() {
+    let mut seen = healthy();
+    seen.hosts[1].1 = Err("connection refused".into());
+    seen.groups[1].1 = Err("ryzen is not connected".into());
+    if let Ok(cluster) = &mut seen.cluster {
+        cluster.nodes[3]["status"]["conditions"][0]["status"] = json!("Unknown");
+    }
+    let refused = Failure::new(Code::SshUnreachable, "ryzen is not connected");
+    seen.steps.push(step("routes", "ryzen", Err(refused.clone())));
+    let mut reach = step("group-reachable", "k3s-agents-1", Err(refused));
+    reach.builds_on = vec![StepId::new("routes", "ryzen")];
+    seen.steps.push(reach);
+    assert_eq!(told(&seen), one("host-unreachable", "ryzen"));
+}
+
+#[test]
+fn vms_and_nodes_that_do_not_match_are_told() {
+    let mut ghost = healthy();
+    ghost.groups[1].1 = Ok(Vec::new());
+    assert_eq!(told(&ghost), one("node-without-vm", "k3s-agents-1-1-00ff00ff"));
+
+    let mut stray = healthy();
+    stray.groups[2].1 = Ok(vec![vm("k3s-agents-2-1")]);
+    assert_eq!(told(&stray), one("vm-without-node", "k3s-agents-2-1"));
+    let mend = &compare(&plan(), &stray).drift[0].mend;
+    assert!(mend.contains("slicer vm delete k3s-agents-2-1 k3s-agents-2 --url http://127.0.0.1:8082"));
+
+    // Made just now: it is joining.
+    let mut young = healthy();
+    let mut joining = vm("k3s-agents-2-1");
+    joining.created_at = Some("2023-11-14T22:12:00Z".into());
+    young.groups[2].1 = Ok(vec![joining]);
+    assert_eq!(told(&young), []);
+}
+
+#[test]
+fn servers_are_told_by_their_first_cause() {
+    let mut stopped = healthy();
+    if let Ok(vms) = &mut stopped.groups[0].1 {
+        vms[1].status = Some("Stopped".into());
+    }
+    stopped.servers[1].1 = Err("cannot connect".into());
+    assert_eq!(told(&stopped), one("server-vm", "k3s-cp-2"));
+
+    let mut unready = healthy();
+    unready.servers[1].1 = Err("etcd failed".into());
+    let mut follows = step(
+        "group-reachable",
+        "k3s-agents-1",
+        Err(Failure::new(Code::Route, "cannot ask k3s-cp-2")),
+    );
+    follows.builds_on = vec![StepId::new("vm-reachable", "k3s-cp-2")];
+    unready.steps.push(follows);
+    assert_eq!(told(&unready), one("server-api", "k3s-cp-2"));
+
+    let mut learner = healthy();
+    if let Ok(cluster) = &mut learner.cluster {
+        cluster.nodes[2]["status"]["conditions"][1]["status"] = json!("False");
+    }
+    assert_eq!(told(&learner), one("etcd-voter", "k3s-cp-3"));
+}
+
+/// With Kubernetes silent the rest is told all the same.
+#[test]
+fn a_part_that_does_not_answer_hides_nothing_else() {
+    let mut seen = healthy();
+    seen.cluster = Err("no server's API is ready".into());
+    for (_, ready) in &mut seen.servers {
+        *ready = Err("connection refused".into());
+    }
+    seen.steps.push(step("routes", "n100", Ok(Finding::differs("no route"))));
+    seen.steps.push(step(
+        "cloud-config",
+        "cluster",
+        Err(Failure::new(Code::Kubernetes, "no answer")),
+    ));
+    let kinds: Vec<String> = told(&seen).into_iter().map(|(kind, _)| kind).collect();
+    assert_eq!(kinds, ["server-api", "server-api", "server-api", "routes"]);
+}
+
+#[test]
+fn a_moved_host_and_a_changed_file_are_told() {
+    let mut seen = healthy();
+    let mut now = plan();
+    now.hosts[1].lan_address = [192, 168, 1, 77].into();
+    now.daemons[1].max = 9;
+    seen.planned = Ok(now);
+    let drift = compare(&plan(), &seen).drift;
+    assert_eq!(drift[0].kind, "lan-address");
+    assert!(drift[0].what.contains("192.168.1.77") && drift[0].what.contains("192.168.1.12"));
+    assert_eq!(drift[0].mend, "slicer-k3s routes apply");
+    assert_eq!(drift[1].what, "k3s-agents-1: max is 4, to be 9");
+}
+
+/// Names as long as they may be, and text from machines that wants to steer the terminal.
+#[test]
+fn long_names_fit_and_nothing_raw_gets_through() {
+    let mut seen = healthy();
+    let long = "x".repeat(63);
+    let labels = json!({"slicer/hostgroup": "\u{1b}[2J", "slicer/hostname": long});
+    if let Ok(cluster) = &mut seen.cluster {
+        cluster.nodes.push(node(&long, &labels));
+    }
+    seen.hosts[0].0 = long.clone();
+    seen.steps.push(step("routes", "n100", Ok(Finding::differs("\u{1b}[31mred"))));
+    told(&seen);
+    let text = render(&compare(&plan(), &seen));
+    assert!(!text.contains('\u{1b}'));
+}
