@@ -60,7 +60,7 @@ fn hosts(plan: &Plan, seen: &Seen) -> Vec<Host> {
                 address: plan.host(name).map(|host| host.lan_address),
                 slicer: facts.and_then(|facts| facts.slicer.clone()),
                 cores: facts.map(|facts| facts.cores),
-                ram_gb: facts.map(|facts| facts.ram_gb()),
+                ram_gb: facts.map(crate::plan::HostFacts::ram_gb),
                 disk_free_gb: facts.map(HostFacts::disk_free_gb),
             }
         })
