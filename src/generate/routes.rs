@@ -25,17 +25,23 @@ pub struct Route {
     pub via: Ipv4Addr,
 }
 
-/// Every route that `host` needs: to each network of each other host, never to its own, which is directly connected.
+/// Every route that `host` needs: to each network of each other host, one that is off included, never to its own, which is
+/// directly connected.
 pub fn routes(plan: &Plan, host: &str) -> Vec<Route> {
-    let mut routes: Vec<Route> = plan
+    let here = plan
         .daemons
         .iter()
         .filter(|daemon| daemon.host != host)
-        .filter_map(|daemon| {
-            Some(Route {
-                cidr: daemon.cidr.trunc(),
-                via: plan.host(&daemon.host)?.lan_address,
-            })
+        .filter_map(|daemon| Some((daemon.cidr, plan.host(&daemon.host)?.lan_address)));
+    let away = plan
+        .away
+        .iter()
+        .flat_map(|away| away.cidrs.iter().map(|cidr| (*cidr, away.lan_address)));
+    let mut routes: Vec<Route> = here
+        .chain(away)
+        .map(|(cidr, via)| Route {
+            cidr: cidr.trunc(),
+            via,
         })
         .collect();
     routes.sort();

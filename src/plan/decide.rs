@@ -64,6 +64,7 @@ pub fn decide(
             values: config.autoscaler.values.clone(),
         },
         ssh_keys: config.ssh_keys.clone(),
+        away: groups::away(decisions, &absent),
         absent,
         reasons: draft.reasons,
     })

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use super::decisions::{Decisions, Group};
 use super::facts::{Arch, HostFacts};
 use super::pool::Pool;
-use super::{Daemon, Role, capacity, fit};
+use super::{Away, Daemon, Role, capacity, fit};
 use crate::config::Config;
 use crate::failure::{Code, Failure};
 
@@ -355,6 +355,24 @@ pub(super) fn unseen(
                 .find(|(name, _)| *name == host.name)
                 .map_or("not looked at", |(_, why)| why.as_str());
             (host.name.clone(), why.to_owned())
+        })
+        .collect()
+}
+
+/// What was decided of hosts that could not be looked at. A host that was never planned has no address yet.
+pub(super) fn away(decisions: &Decisions, absent: &[(String, String)]) -> Vec<Away> {
+    absent
+        .iter()
+        .filter_map(|(host, _)| {
+            let groups = decisions.groups.values();
+            Some(Away {
+                host: host.clone(),
+                lan_address: *decisions.lan_addresses.get(host)?,
+                cidrs: groups
+                    .filter(|group| group.host == *host)
+                    .map(|group| group.cidr)
+                    .collect(),
+            })
         })
         .collect()
 }

@@ -177,6 +177,17 @@ pub struct Autoscaler {
     pub values: serde_json::Map<String, serde_json::Value>,
 }
 
+/// A host that is off: the way to its VMs stays, so that it is found again when it is back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Away {
+    /// Its name in cluster.toml.
+    pub host: String,
+    /// The address by which the other hosts reach it.
+    pub lan_address: Ipv4Addr,
+    /// Its VMs' networks.
+    pub cidrs: Vec<Ipv4Net>,
+}
+
 /// The whole of it. Two plans are equal when they decide the same: what was only seen (free disks, whether
 /// Slicer is installed yet, who is off) and the reasons do not count, for nobody needs to be asked again for them.
 #[derive(Clone, Debug, Eq, Serialize, Deserialize)]
@@ -197,6 +208,9 @@ pub struct Plan {
     pub ssh_keys: Vec<String>,
     /// Hosts of cluster.toml that could not be looked at, with the reason.
     pub absent: Vec<(String, String)>,
+    /// What the other hosts' routes must know of those, as it was decided once.
+    #[serde(default)]
+    pub away: Vec<Away>,
     /// Why each decision was made, for people: (what, why).
     pub reasons: Vec<(String, String)>,
 }
@@ -235,6 +249,13 @@ impl Plan {
         self.daemons
             .iter()
             .filter(|daemon| daemon.role == Role::Workers)
+    }
+
+    /// Servers whose host can be worked on.
+    pub fn servers_here(&self) -> impl Iterator<Item = &Server> {
+        self.servers
+            .iter()
+            .filter(|server| self.host(&server.host).is_some())
     }
 
     /// Daemons of one host.

@@ -55,7 +55,7 @@ pub(super) fn id() -> StepId {
 impl AutoscalerRunning {
     pub(super) fn new(plan: &Plan) -> Self {
         let mut needs = vec![super::chart::id()];
-        let first = plan.servers.iter().take(1);
+        let first = plan.servers_here().take(1);
         needs.extend(first.map(|server| super::node_ready::id(&server.name)));
         Self {
             needs,

@@ -29,7 +29,7 @@ impl GroupReachable {
             super::daemon_answers::id(&daemon.group),
             super::routes::id(&daemon.host),
         ];
-        for server in &plan.servers {
+        for server in plan.servers_here() {
             needs.push(super::vm_reachable::id(&server.name));
             needs.push(super::routes::id(&server.host));
         }
@@ -85,8 +85,7 @@ impl Step for GroupReachable {
     async fn check(&self, world: &World) -> Result<Finding> {
         let asked = world
             .plan
-            .servers
-            .iter()
+            .servers_here()
             .map(|server| self.unreachable_from(world, server));
         let unreachable: Vec<&str> = try_join_all(asked).await?.into_iter().flatten().collect();
         if unreachable.is_empty() {

@@ -29,8 +29,7 @@ pub(super) fn id(server: &str) -> StepId {
 
 /// The step that tells whether the cluster's API can be had at all.
 pub(super) fn first_api(plan: &Plan) -> Vec<StepId> {
-    plan.servers
-        .iter()
+    plan.servers_here()
         .take(1)
         .map(|server| id(&server.name))
         .collect()

@@ -33,9 +33,9 @@ pub(super) fn id(group: &str) -> StepId {
 pub(super) async fn token(world: &World) -> Result<Secret> {
     let server = world
         .plan
-        .servers
-        .first()
-        .ok_or_else(|| Failure::new(Code::PlanConflict, "the plan has no server"))?;
+        .servers_here()
+        .next()
+        .ok_or_else(|| Failure::new(Code::PlanConflict, "no host of a server is there"))?;
     let look = Look::Supervisor("/cacerts".to_owned());
     let output = world.server(server).await?.look(&look).await?;
     if !output.ok() {

@@ -31,16 +31,19 @@ impl KubeconfigSaved {
 
     /// What the file should hold now; `None` until k3s has written its own.
     async fn wanted(&self, world: &World) -> Result<Option<String>> {
-        let server = world
-            .plan
-            .servers
-            .first()
-            .ok_or_else(|| Failure::new(Code::PlanConflict, "the plan has no server"))?;
+        let (Some(first), Some(server)) =
+            (world.plan.servers.first(), world.plan.servers_here().next())
+        else {
+            return Err(Failure::new(
+                Code::PlanConflict,
+                "no host of a server is there",
+            ));
+        };
         let Some(text) = world.server(server).await?.read(KUBECONFIG).await? else {
             return Ok(None);
         };
         let theirs = kubeconfig::parse(&text, &format!("{KUBECONFIG} on {}", server.name))?;
-        let ours = kubeconfig::rename(theirs, &world.plan.cluster, &api_url(server))?;
+        let ours = kubeconfig::rename(theirs, &world.plan.cluster, &api_url(first))?;
         yaml::write(&ours).map(Some)
     }
 }

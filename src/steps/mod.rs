@@ -104,7 +104,7 @@ pub fn init(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
         steps.push(Box::new(daemon_answers::DaemonAnswers::new(daemon)));
     }
     let script = Arc::new(k3s_installed::OneScript::default());
-    for server in &plan.servers {
+    for server in plan.servers_here() {
         steps.push(Box::new(vm_up::VmUp::new(server)));
         steps.push(Box::new(vm_reachable::VmReachable::new(server, &seen)));
         steps.push(Box::new(k3s_config::K3sConfig::new(server)));

@@ -232,6 +232,7 @@ pub(crate) fn plan() -> Plan {
         },
         ssh_keys: vec!["ssh-ed25519 BBBB alex".into()],
         absent: Vec::new(),
+        away: Vec::new(),
         reasons: Vec::new(),
     }
 }

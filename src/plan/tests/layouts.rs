@@ -178,6 +178,13 @@ fn a_host_that_is_off_keeps_what_it_has() {
     assert_eq!(second.absent, absent);
     assert!(second.daemon("k3s-agent-2").is_none());
     assert_eq!(second.decisions(&decisions), decisions);
+    for host in ["n100", "ryzen"] {
+        assert_eq!(
+            crate::generate::routes(&second, host),
+            crate::generate::routes(&first, host),
+            "{host} keeps the way to the VMs of the host that is off"
+        );
+    }
 }
 
 #[test]

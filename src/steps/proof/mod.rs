@@ -86,8 +86,9 @@ pub(super) fn steps(plan: &Plan, daemon: &Daemon, wanted: Option<Proof>) -> Vec<
         return vec![leftovers];
     }
     // An agent learns of every server; a proof during a promotion would prove less.
-    let servers = plan.servers.iter();
-    let voters = servers.map(|server| super::etcd_voter::id(&server.name));
+    let voters = plan
+        .servers_here()
+        .map(|server| super::etcd_voter::id(&server.name));
     vec![
         leftovers,
         Box::new(scale_up::ScaleUp::new(&trial, voters.collect())),
