@@ -8,18 +8,19 @@ use async_trait::async_trait;
 use super::Options;
 use super::difference;
 use super::file::File;
-use super::unit::{Unit, last_words};
+use super::quorum::Turns;
+use super::unit::{Unit, last_words, runs_with};
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::plan::Daemon;
-use crate::remote::{Look, Machine, Script};
-use crate::secret::sha256;
+use crate::plan::{Daemon, Server};
+use crate::remote::{Machine, Script};
 use crate::world::World;
 
 pub(super) struct DaemonRunning {
     daemon: Daemon,
     allow_outage: bool,
+    turns: Turns,
     applied: AtomicBool,
 }
 
@@ -28,10 +29,11 @@ pub(super) fn id(group: &str) -> StepId {
 }
 
 impl DaemonRunning {
-    pub(super) fn new(daemon: &Daemon, options: &Options) -> Self {
+    pub(super) fn new(daemon: &Daemon, options: &Options, turns: &Turns) -> Self {
         Self {
             daemon: daemon.clone(),
             allow_outage: options.allow_outage,
+            turns: turns.clone(),
             applied: AtomicBool::new(false),
         }
     }
@@ -40,13 +42,10 @@ impl DaemonRunning {
         generate::daemon_unit(&world.plan, &self.daemon, &world.secrets.ssh_public_key)
     }
 
-    /// Whether the running process has read another configuration than it should have. Told by its environment, not by
-    /// times: clocks jump.
+    /// Whether the running process has read another configuration than it should have.
     async fn outdated(&self, world: &World, host: &Machine) -> Result<bool> {
         let yaml = super::daemon_config::host_yaml(world, &self.daemon)?;
-        let look = Look::RunningConfig(self.daemon.unit());
-        let has = host.look(&look).await?.stdout;
-        Ok(has.trim() != sha256(yaml.content.as_bytes()))
+        Ok(!runs_with(host, &self.daemon.unit(), &yaml.content).await?)
     }
 
     /// A restart kills ephemeral VMs and reboots fixed ones: only where there are none, or where the person said so.
@@ -152,6 +151,18 @@ impl Step for DaemonRunning {
         if changed {
             self.may_restart(world).await?;
         }
+        let servers: Vec<Server> = world
+            .plan
+            .servers
+            .iter()
+            .filter(|server| server.group == self.daemon.group)
+            .cloned()
+            .collect();
+        let turn = if changed && !servers.is_empty() {
+            Some(self.turns.take(world, &servers).await?)
+        } else {
+            None
+        };
         file.write(host, hands).await?;
         let verb = if changed { "restart" } else { "start" };
         let start = Script::new(
@@ -160,7 +171,13 @@ impl Step for DaemonRunning {
         );
         host.must(hands, "starting the daemon", &start).await?;
         self.applied.store(true, Ordering::Relaxed);
-        Ok(())
+        match turn {
+            Some(turn) => {
+                let yaml = super::daemon_config::host_yaml(world, &self.daemon)?;
+                turn.end(world, host, &name, &yaml.content).await
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -168,6 +185,7 @@ impl Step for DaemonRunning {
 mod tests {
     use super::*;
     use crate::pipeline::testing::hands;
+    use crate::secret::sha256;
     use crate::steps::testing::{Fake, plan, world};
 
     const RUNS: &str = "ActiveState=active\nSubState=running\nUnitFileState=enabled\n";
@@ -176,6 +194,7 @@ mod tests {
         DaemonRunning {
             daemon: plan().daemons[0].clone(),
             allow_outage,
+            turns: Turns::default(),
             applied: AtomicBool::new(false),
         }
     }
@@ -183,8 +202,11 @@ mod tests {
     /// Restarting a daemon reboots its servers: never by the way.
     #[tokio::test]
     async fn a_changed_configuration_restarts_only_with_permission() {
+        let wanted = super::super::daemon_config::host_yaml(&world(&[]), &step(true).daemon);
         let fake = Fake::new()
-            .says("environ", "0ld\n")
+            .says_first("environ", "0ld\n")
+            .says_first("environ", "0ld\n")
+            .says("environ", &sha256(wanted.unwrap().content.as_bytes()))
             .says("ActiveState", RUNS);
         let result = step(false)
             .apply(&world(&[("n100", &fake)]), &hands())

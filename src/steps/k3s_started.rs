@@ -6,20 +6,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::Options;
-use super::unit::Unit;
+use super::quorum::Turns;
+use super::unit::{Unit, runs_with};
 use crate::failure::{Code, Failure, Result};
 use crate::k3s::{self, Trouble, UNIT, classify};
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Plan, Server};
 use crate::remote::{Look, Machine, Script};
-use crate::secret::sha256;
 use crate::world::World;
 
 pub(super) struct K3sStarted {
     server: Server,
     first: Option<String>,
     allow_outage: bool,
+    turns: Turns,
     applied: AtomicBool,
 }
 
@@ -36,7 +37,7 @@ pub(super) fn first_api(plan: &Plan) -> Vec<StepId> {
 }
 
 impl K3sStarted {
-    pub(super) fn new(plan: &Plan, server: &Server, options: &Options) -> Self {
+    pub(super) fn new(plan: &Plan, server: &Server, options: &Options, turns: &Turns) -> Self {
         Self {
             server: server.clone(),
             first: plan
@@ -45,6 +46,7 @@ impl K3sStarted {
                 .map(|first| first.name.clone())
                 .filter(|first| *first != server.name),
             allow_outage: options.allow_outage,
+            turns: turns.clone(),
             applied: AtomicBool::new(false),
         }
     }
@@ -52,8 +54,7 @@ impl K3sStarted {
     /// Whether the running process has read another configuration than it should have.
     async fn outdated(&self, world: &World, machine: &Machine) -> Result<bool> {
         let wanted = k3s::config(&world.plan, &self.server, &world.secrets)?;
-        let look = Look::RunningConfig(UNIT.to_owned());
-        Ok(machine.look(&look).await?.stdout.trim() != sha256(wanted.as_bytes()))
+        Ok(!runs_with(machine, UNIT, &wanted).await?)
     }
 
     /// What the journal tells of a k3s that ends again and again.
@@ -156,6 +157,12 @@ impl Step for K3sStarted {
             )
             .hint("run again with --allow-outage"));
         }
+        let turn = if outdated {
+            let leaving = std::slice::from_ref(&self.server);
+            Some(self.turns.take(world, leaving).await?)
+        } else {
+            None
+        };
         // A start that is under way is left alone; one that fails again and again gets a fresh count.
         let verb = if outdated || unit.restarts > 0 {
             "restart"
@@ -169,7 +176,13 @@ impl Step for K3sStarted {
         );
         machine.must(hands, "starting k3s", &script).await?;
         self.applied.store(true, Ordering::Relaxed);
-        Ok(())
+        match turn {
+            Some(turn) => {
+                let wanted = k3s::config(&world.plan, &self.server, &world.secrets)?;
+                turn.end(world, machine, UNIT, &wanted).await
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -184,6 +197,7 @@ mod tests {
             server: plan().servers[1].clone(),
             first: Some("k3s-cp-1".into()),
             allow_outage: false,
+            turns: Turns::default(),
             applied: AtomicBool::new(false),
         }
     }

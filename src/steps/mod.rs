@@ -20,6 +20,7 @@ mod kubeconfig_saved;
 mod node;
 mod node_ready;
 mod proof;
+mod quorum;
 pub mod removal;
 mod routes;
 mod seen;
@@ -87,6 +88,7 @@ pub struct Proof {
 /// Everything from bare hosts to a proven autoscaler.
 pub fn init(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
     let seen = Arc::new(seen::Seen::default());
+    let turns = quorum::Turns::default();
     let mut steps: Vec<Box<dyn Step>> = Vec::new();
     for host in &plan.hosts {
         steps.push(Box::new(slicer_installed::SlicerInstalled::new(
@@ -99,7 +101,7 @@ pub fn init(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
     for daemon in &plan.daemons {
         steps.push(Box::new(daemon_config::DaemonConfig::new(daemon)));
         steps.push(Box::new(daemon_running::DaemonRunning::new(
-            daemon, options,
+            daemon, options, &turns,
         )));
         steps.push(Box::new(daemon_answers::DaemonAnswers::new(daemon)));
     }
@@ -110,7 +112,7 @@ pub fn init(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
         steps.push(Box::new(k3s_config::K3sConfig::new(server)));
         steps.push(Box::new(k3s_installed::K3sInstalled::new(server, &script)));
         steps.push(Box::new(k3s_started::K3sStarted::new(
-            plan, server, options,
+            plan, server, options, &turns,
         )));
         steps.push(Box::new(node_ready::NodeReady::new(server)));
         steps.push(Box::new(etcd_voter::EtcdVoter::new(server)));

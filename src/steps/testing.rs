@@ -17,6 +17,7 @@ use crate::world::World;
 #[derive(Clone, Default)]
 pub(crate) struct Fake {
     table: Arc<Mutex<Vec<(String, Output)>>>,
+    first: Arc<Mutex<Vec<(String, Output)>>>,
     told: Arc<Mutex<Vec<(String, String)>>>,
 }
 
@@ -38,6 +39,17 @@ impl Fake {
             stderr: String::new(),
         };
         self.table.lock().unwrap().push((part.to_owned(), output));
+        self
+    }
+
+    /// The first command that contains `part` prints `stdout`, before anything else is looked up.
+    pub(crate) fn says_first(self, part: &str, stdout: &str) -> Self {
+        let output = Output {
+            status: 0,
+            stdout: stdout.to_owned(),
+            stderr: String::new(),
+        };
+        self.first.lock().unwrap().push((part.to_owned(), output));
         self
     }
 
@@ -90,6 +102,10 @@ impl Remote for Fake {
     async fn exec(&self, command: &str, stdin: &[u8], _: Duration) -> Result<Output> {
         let stdin = String::from_utf8_lossy(stdin).into_owned();
         self.told.lock().unwrap().push((command.to_owned(), stdin));
+        let mut first = self.first.lock().unwrap();
+        if let Some(n) = first.iter().position(|(part, _)| command.contains(part)) {
+            return Ok(first.remove(n).1);
+        }
         let table = self.table.lock().unwrap();
         let entry = table.iter().find(|(part, _)| command.contains(part));
         Ok(entry.map_or(

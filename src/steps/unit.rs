@@ -2,6 +2,7 @@
 
 use crate::failure::Result;
 use crate::remote::{Look, Machine};
+use crate::secret::sha256;
 
 /// What `systemctl show` tells.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -60,6 +61,14 @@ pub(super) async fn last_words(machine: &Machine, unit: &str) -> Result<String> 
         lines: 20,
     };
     Ok(machine.look(&look).await?.last_words().to_owned())
+}
+
+/// Whether a unit's running process has read the configuration of this text. Told by its environment, not by times:
+/// clocks jump.
+pub(super) async fn runs_with(machine: &Machine, unit: &str, configuration: &str) -> Result<bool> {
+    let look = Look::RunningConfig(unit.to_owned());
+    let has = machine.look(&look).await?.stdout;
+    Ok(has.trim() == sha256(configuration.as_bytes()))
 }
 
 #[cfg(test)]
