@@ -11,8 +11,8 @@ use crate::cli::{Global, Init};
 use crate::event::Outcome;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
-use crate::plan::{self, Plan};
-use crate::remote::Look;
+use crate::plan::{self, Autoscaler, Plan};
+use crate::remote::{ImageTag, Look};
 use crate::state::{Lock, State};
 use crate::steps;
 use crate::world::World;
@@ -46,7 +46,14 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     });
     let turn = turn.map_err(one)?;
     let facts = facts?;
-    let version = k3s_version(&config, &state, &fleet).await.map_err(one)?;
+    let (version, digest) = tokio::join!(
+        k3s_version(&config, &state, &fleet),
+        image_digest(&config, &state, &fleet)
+    );
+    let version = version.map_err(one)?;
+    if let Some((image, digest)) = digest {
+        state.decisions.image_digests.insert(image, digest);
+    }
     let absent: Vec<(String, String)> = fleet
         .absent
         .iter()
@@ -57,30 +64,36 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     if new {
         report::say(&plan::render(&plan));
     }
+    let wanted = steps::Options {
+        install_slicer: options.install_slicer,
+        accept_slicer_licence: options.accept_slicer_licence,
+        allow_outage: options.allow_outage,
+        workstation_route: options.workstation_route,
+        kubeconfig: home.kubeconfig(),
+        proof: (!options.skip_proof).then_some(steps::Proof {
+            pods: 1,
+            again: false,
+        }),
+    };
+    let world = World::new(plan, state.secrets.clone(), fleet.machines);
     if turn.is_some() {
+        // Before anything is changed anywhere.
+        let refused = steps::slicer_refusals(&world.plan, &wanted);
+        if !refused.is_empty() {
+            return Err(refused);
+        }
+        let overwritten = steps::slicer_overwrites(&world).await.map_err(one)?;
+        if !overwritten.is_empty() {
+            report::say(&overwritten);
+        }
         if new {
             consent(&options).map_err(one)?;
         }
-        state.decisions = plan.decisions(&state.decisions);
+        state.decisions = world.plan.decisions(&state.decisions);
         state.save(home.path()).map_err(one)?;
-        home.keep_plan(&plan).map_err(one)?;
+        home.keep_plan(&world.plan).map_err(one)?;
     }
-
-    let steps = steps::init(
-        &plan,
-        &steps::Options {
-            install_slicer: options.install_slicer,
-            accept_slicer_licence: options.accept_slicer_licence,
-            allow_outage: options.allow_outage,
-            workstation_route: options.workstation_route,
-            kubeconfig: home.kubeconfig(),
-            proof: (!options.skip_proof).then_some(steps::Proof {
-                pods: 1,
-                again: false,
-            }),
-        },
-    );
-    let world = World::new(plan, state.secrets.clone(), fleet.machines);
+    let steps = steps::init(&world.plan, &wanted);
     let act = Act {
         global,
         command: "init",
@@ -140,6 +153,33 @@ async fn k3s_version(config: &Config, state: &State, fleet: &Fleet) -> Result<St
         }
     }
     Err(last)
+}
+
+/// The autoscaler's image with its digest, where it is not decided yet and a host can find it out. One that cannot be
+/// resolved keeps nobody waiting: the plan says that the tag is not pinned.
+async fn image_digest(config: &Config, state: &State, fleet: &Fleet) -> Option<(String, String)> {
+    let wanted = &config.autoscaler;
+    let image = Autoscaler::reference(&wanted.image, &wanted.tag);
+    if config.hosts.iter().all(|host| host.workers.is_none())
+        || state.decisions.image_digests.contains_key(&image)
+    {
+        return None;
+    }
+    let look = Look::ImageDigest(ImageTag::new(&wanted.image, &wanted.tag));
+    for host in &config.control_plane.hosts {
+        let Some(machine) = fleet.machines.get(host) else {
+            continue;
+        };
+        match machine.look(&look).await {
+            Ok(output) if output.ok() => return Some((image, output.stdout.trim().to_owned())),
+            Ok(output) => report::say(&format!(
+                "note: {host} cannot resolve {image} to a digest: {}",
+                report::escape(output.last_words())
+            )),
+            Err(failure) => report::say(&format!("note: {host}: {failure}")),
+        }
+    }
+    None
 }
 
 /// Asks once on a terminal; without one, only `--yes` will do.

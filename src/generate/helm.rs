@@ -43,7 +43,7 @@ pub fn values(plan: &Plan, config_hash: &str) -> Value {
     overlay(&mut arguments, &autoscaler.args);
     let mut values = json!({
         "fullnameOverride": AUTOSCALER,
-        "image": {"repository": autoscaler.image, "tag": autoscaler.tag},
+        "image": {"repository": autoscaler.image, "tag": autoscaler.pinned_tag()},
         "cloudProvider": "slicer",
         "autoDiscovery": {"clusterName": plan.cluster},
         "replicaCount": 1,
@@ -133,6 +133,15 @@ mod tests {
         );
         assert_eq!(values["podAnnotations"][CONFIG_ANNOTATION], "abc");
         assert_eq!(values["rbac"]["additionalRules"][0]["verbs"][0], "delete");
+    }
+
+    /// A tag moves; what was proven shall run.
+    #[test]
+    fn the_image_is_pinned_where_its_digest_is_known() {
+        let mut plan = plan();
+        assert_eq!(values(&plan, "abc")["image"]["tag"], "latest");
+        plan.autoscaler.digest = Some("sha256:ab".into());
+        assert_eq!(values(&plan, "abc")["image"]["tag"], "latest@sha256:ab");
     }
 
     #[test]

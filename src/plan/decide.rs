@@ -43,6 +43,7 @@ pub fn decide(
     draft.failures.extend(clashes::check(&draft.daemons, facts));
     draft.addresses(servers.len());
     let k3s = draft.k3s(k3s_version);
+    let digest = draft.autoscaler_digest();
     draft.remarks(facts, &servers);
     let absent = groups::unseen(config, facts, absent);
     if !draft.failures.is_empty() {
@@ -59,6 +60,7 @@ pub fn decide(
             chart_version: config.autoscaler.chart_version.clone(),
             image: config.autoscaler.image.clone(),
             tag: config.autoscaler.tag.clone(),
+            digest,
             expander: config.autoscaler.expander.clone(),
             args: config.autoscaler.args.clone(),
             values: config.autoscaler.values.clone(),
@@ -293,6 +295,19 @@ impl Draft<'_> {
             taint: self.config.control_plane.taint,
             extra: wanted.server_args.clone(),
         }
+    }
+
+    /// The digest of the autoscaler's image, as it was resolved once.
+    fn autoscaler_digest(&mut self) -> Option<String> {
+        let wanted = &self.config.autoscaler;
+        let image = Autoscaler::reference(&wanted.image, &wanted.tag);
+        let digest = self.decisions.image_digests.get(&image).cloned();
+        let why = match &digest {
+            Some(digest) => format!("{image}, pinned to {digest}"),
+            None => format!("{image}, by its tag: the registry did not tell its digest"),
+        };
+        self.reason("autoscaler", why);
+        digest
     }
 
     /// What the person should know before saying yes.

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, Role, Server};
+use super::{Autoscaler, Plan, Role, Server};
 
 /// Every decision that later runs must repeat.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +51,10 @@ impl Plan {
         decisions.k3s_version = Some(self.k3s.version.clone());
         decisions.k3s_networks = Some((self.k3s.cluster_cidr, self.k3s.service_cidr));
         decisions.servers.clone_from(&self.servers);
+        if let Some(digest) = &self.autoscaler.digest {
+            let image = Autoscaler::reference(&self.autoscaler.image, &self.autoscaler.tag);
+            decisions.image_digests.insert(image, digest.clone());
+        }
         for daemon in &self.daemons {
             decisions.groups.insert(
                 daemon.group.clone(),

@@ -169,12 +169,30 @@ pub struct Autoscaler {
     pub image: String,
     /// Image tag.
     pub tag: String,
+    /// The digest that the tag had when it was first resolved; without one the tag may move.
+    #[serde(default)]
+    pub digest: Option<String>,
     /// Which group grows: `random`, `most-pods`, `least-waste` (`price` is fatal with this provider).
     pub expander: String,
     /// More flags.
     pub args: serde_json::Map<String, serde_json::Value>,
     /// More Helm values, merged over ours.
     pub values: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Autoscaler {
+    /// The image by tag, as decisions remember its digest.
+    pub fn reference(image: &str, tag: &str) -> String {
+        format!("{image}:{tag}")
+    }
+
+    /// The tag with its digest, as Kubernetes reads it after the image's name.
+    pub fn pinned_tag(&self) -> String {
+        match &self.digest {
+            Some(digest) => format!("{}@{digest}", self.tag),
+            None => self.tag.clone(),
+        }
+    }
 }
 
 /// A host that is off: the way to its VMs stays, so that it is found again when it is back.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Script;
+use super::{ImageTag, Script};
 
 /// One question; each renders to a script that changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +48,8 @@ pub enum Look {
     },
     /// The address that a k3s channel redirects to; its last part is the version (`update.k3s.io/v1-release/channels/ID`).
     Channel(String),
+    /// The digest that a registry has for an image's tag now (`sha256:…`); status 1 where it does not tell.
+    ImageDigest(ImageTag),
     /// Unauthenticated body of an HTTPS path of this server's own port 6443 (`/cacerts`, `/db/info`, `/ping`).
     Supervisor(String),
     /// The version that an installed program prints: `PROGRAM --version`.
@@ -131,6 +133,10 @@ impl Look {
             Self::Channel(id) => Script::new(
                 "curl -sS -o /dev/null -m 20 -w '%{redirect_url}' -- {}",
                 &[&format!("https://update.k3s.io/v1-release/channels/{id}")],
+            ),
+            Self::ImageDigest(image) => Script::new(
+                include_str!("digest.sh"),
+                &[&image.registry, &image.repository, &image.tag],
             ),
             Self::Supervisor(path) => Script::new(
                 "curl -sfk -m 5 -- {}",

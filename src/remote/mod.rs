@@ -5,6 +5,7 @@ mod ask;
 mod batch;
 mod console;
 mod fetch;
+mod image_tag;
 mod local;
 mod lock;
 mod look;
@@ -22,6 +23,7 @@ use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use ask::{Ask, Terminal};
+pub use image_tag::ImageTag;
 pub use local::Local;
 pub use lock::{Claim, Hold, Holder};
 pub use look::Look;

@@ -35,8 +35,10 @@ mod workstation_route;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::failure::{Failure, Result};
 use crate::pipeline::Step;
-use crate::plan::{Plan, Role};
+use crate::plan::{Host, Plan, Role};
+use crate::world::World;
 
 /// The subject of steps about the cluster as a whole.
 const CLUSTER: &str = "cluster";
@@ -83,6 +85,27 @@ pub struct Proof {
     pub pods: u32,
     /// Prove again what was proven before.
     pub again: bool,
+}
+
+/// Hosts on which Slicer would have to be installed, where the person did not allow it.
+pub fn slicer_refusals(plan: &Plan, options: &Options) -> Vec<Failure> {
+    let (install, accepted) = (options.install_slicer, options.accept_slicer_licence);
+    without_slicer(plan)
+        .filter_map(|host| slicer_installed::permitted(&host.name, install, accepted).err())
+        .collect()
+}
+
+/// What installing Slicer would overwrite, host by host, for people.
+pub async fn slicer_overwrites(world: &World) -> Result<String> {
+    let mut text = String::new();
+    for host in without_slicer(&world.plan) {
+        text += &slicer_installed::overwrites(world.host(&host.name)?).await?;
+    }
+    Ok(text)
+}
+
+fn without_slicer(plan: &Plan) -> impl Iterator<Item = &Host> {
+    plan.hosts.iter().filter(|host| !host.slicer_installed)
 }
 
 /// Everything from bare hosts to a proven autoscaler.

@@ -1,5 +1,6 @@
 //! Slicer is installed on the host.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,10 +9,14 @@ use super::Options;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Host;
-use crate::remote::{Look, Script};
+use crate::remote::{Look, Machine, Script};
+use crate::report::escape;
 use crate::world::World;
 
 const SLICER: &str = "/usr/local/bin/slicer";
+
+/// Most settings shown of one file.
+const MOST_LINES: usize = 20;
 
 pub(super) struct SlicerInstalled {
     host: String,
@@ -33,15 +38,73 @@ impl SlicerInstalled {
     }
 }
 
-/// The script is saved and looked at before it runs: `curl | bash` succeeds when curl fails.
-/// It overwrites networkd.conf, which may hold the host's own settings, so that is kept first.
+/// What the installer overwrites without asking; networkd.conf may hold the host's own settings.
+const OVERWRITTEN: [&str; 6] = [
+    "/etc/systemd/networkd.conf",
+    "/etc/systemd/network/00-veth-ignore.network",
+    "/etc/systemd/system/containerd.service",
+    "/etc/sysctl.d/99-slicer.conf",
+    "/etc/cni/net.d/50-mvm.conflist",
+    "/etc/cni/net.d/99-loopback.conf",
+];
+
+/// The script is saved and looked at before it runs: `curl | bash` succeeds when curl fails. A masked unit is a link to
+/// nowhere, which is no file to keep.
 const INSTALL: &str = "set -e
 d=$(mktemp -d); trap 'rm -rf \"$d\"' EXIT
-c=/etc/systemd/networkd.conf
-if [ -f $c ] && [ ! -e $c.before-slicer ]; then cp -p $c $c.before-slicer; fi
 curl -sSfL --retry 3 --connect-timeout 10 -o \"$d/get.sh\" https://get.slicervm.com
 if [ \"$(head -c 2 \"$d/get.sh\")\" != '#!' ]; then echo 'get.slicervm.com sent no script' >&2; exit 1; fi
+for f in {} {} {} {} {} {}; do
+if [ -f \"$f\" ] && [ ! -e \"$f.before-slicer\" ]; then cp -p \"$f\" \"$f.before-slicer\"; fi
+done
 bash \"$d/get.sh\" </dev/null";
+
+/// Whether the person allowed what it takes; where not, the command to run.
+pub(super) fn permitted(host: &str, install: bool, accepted: bool) -> Result<()> {
+    if !install {
+        return Err(Failure::new(
+            Code::SlicerMissing,
+            format!("Slicer is not installed on {host}"),
+        )
+        .hint(format!(
+            "run again with --install-slicer --accept-slicer-licence, or on {host}: curl -sLS https://get.slicervm.com | sudo bash"
+        )));
+    }
+    if !accepted {
+        return Err(Failure::new(
+            Code::SlicerLicence,
+            "Slicer's licence (EULA) was not accepted",
+        )
+        .because("--yes never accepts it for you")
+        .hint("read https://slicervm.com/eula, then add --accept-slicer-licence"));
+    }
+    Ok(())
+}
+
+/// What the installer would overwrite on a machine, for people: its files, and the settings in them.
+pub(super) async fn overwrites(machine: &Machine) -> Result<String> {
+    let mut text = String::new();
+    for path in OVERWRITTEN {
+        let Some(content) = machine.read(path).await? else {
+            continue;
+        };
+        let _ = writeln!(text, "  {path}, kept as {path}.before-slicer");
+        let settings = content
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with(['#', ';']));
+        for line in settings.take(MOST_LINES) {
+            let _ = writeln!(text, "    {}", escape(line));
+        }
+    }
+    if text.is_empty() {
+        return Ok(text);
+    }
+    Ok(format!(
+        "{}: Slicer's installer overwrites files of this host\n{text}",
+        machine.name()
+    ))
+}
 
 #[async_trait]
 impl Step for SlicerInstalled {
@@ -66,26 +129,13 @@ impl Step for SlicerInstalled {
         }
     }
 
+    async fn diff(&self, world: &World) -> Result<String> {
+        overwrites(world.host(&self.host)?).await
+    }
+
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
-        if !self.install {
-            return Err(Failure::new(
-                Code::SlicerMissing,
-                format!("Slicer is not installed on {}", self.host),
-            )
-            .hint(format!(
-                "run again with --install-slicer --accept-slicer-licence, or on {}: curl -sLS https://get.slicervm.com | sudo bash",
-                self.host
-            )));
-        }
-        if !self.accepted {
-            return Err(Failure::new(
-                Code::SlicerLicence,
-                "Slicer's licence (EULA) was not accepted",
-            )
-            .because("--yes never accepts it for you")
-            .hint("read https://slicervm.com/eula, then add --accept-slicer-licence"));
-        }
-        let script = Script::new(INSTALL, &[]).limit(Duration::from_mins(10));
+        permitted(&self.host, self.install, self.accepted)?;
+        let script = Script::new(INSTALL, &OVERWRITTEN).limit(Duration::from_mins(10));
         let what = "installing Slicer";
         world
             .host(&self.host)?
@@ -99,7 +149,7 @@ impl Step for SlicerInstalled {
 mod tests {
     use super::*;
     use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, world};
+    use crate::steps::testing::{Fake, machine, world};
 
     async fn apply(install: bool, accepted: bool) -> (Result<()>, Fake) {
         let fake = Fake::new();
@@ -127,6 +177,21 @@ mod tests {
         result.unwrap();
         let command = &fake.told()[0].0;
         let backup = command.find("before-slicer").unwrap();
-        assert!(backup < command.find("get.slicervm.com").unwrap());
+        assert!(backup < command.find("bash \"$d/get.sh\"").unwrap());
+        for file in OVERWRITTEN {
+            assert!(command.contains(file), "{file} would be lost");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_overwritten_is_shown_by_its_settings() {
+        let fake = Fake::new()
+            .says("networkd.conf", "# a comment\n[Network]\nSpeedMeter=yes\n")
+            .answers("cat", 1, "");
+        let text = overwrites(&machine("n100", fake)).await.unwrap();
+        assert!(text.contains("networkd.conf.before-slicer"), "{text}");
+        assert!(text.contains("SpeedMeter=yes") && !text.contains("comment"));
+        let bare = machine("n100", Fake::new().answers("cat", 1, ""));
+        assert_eq!(overwrites(&bare).await.unwrap(), "");
     }
 }

@@ -242,6 +242,7 @@ pub(crate) fn plan() -> Plan {
             chart_version: "9.52.2".into(),
             image: "ghcr.io/openfaasltd/cluster-autoscaler-slicer".into(),
             tag: "latest".into(),
+            digest: None,
             expander: "random".into(),
             args: serde_json::Map::new(),
             values: serde_json::Map::new(),

@@ -65,7 +65,7 @@ pub(super) fn steps(plan: &Plan, daemon: &Daemon, wanted: Option<Proof>) -> Vec<
         daemon.image,
         plan.k3s.version,
         plan.autoscaler.image,
-        plan.autoscaler.tag
+        plan.autoscaler.pinned_tag()
     );
     let trial = Arc::new(Trial {
         daemon: daemon.clone(),

@@ -3,6 +3,7 @@
 mod farewell;
 mod first_contact;
 mod generated;
+mod init_bare;
 mod init_local;
 mod init_one;
 mod init_three;
@@ -23,6 +24,11 @@ const INIT: &str = "slicer-k3s init --yes --accept-new-host-keys";
 /// In the order of their length.
 pub(super) fn checks() -> Vec<Check> {
     vec![
+        Check {
+            name: "init-bare",
+            long: false,
+            run: init_bare::run,
+        },
         Check {
             name: "init-local",
             long: false,
