@@ -49,7 +49,11 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<u8, Vec<Fa
         tell(global.output, &seen, options.watch).map_err(one)?;
         if !options.watch {
             if fleet.machines.is_empty() {
-                return Err(fleet.absent.into_iter().map(|(_, failure)| failure).collect());
+                return Err(fleet
+                    .absent
+                    .into_iter()
+                    .map(|(_, failure)| failure)
+                    .collect());
             }
             return Ok(if seen.drift.is_empty() { 0 } else { DRIFT });
         }
@@ -88,8 +92,9 @@ fn tell(output: Output, seen: &Status, more: bool) -> Result<()> {
     } else {
         serde_json::to_string_pretty(seen)
     };
-    let document = document
-        .map_err(|error| Failure::new(Code::LocalFile, "cannot write the document").because(error))?;
+    let document = document.map_err(|error| {
+        Failure::new(Code::LocalFile, "cannot write the document").because(error)
+    })?;
     report::data(&format!("{document}\n"));
     Ok(())
 }

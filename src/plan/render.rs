@@ -25,10 +25,7 @@ pub fn render(plan: &Plan) -> String {
         .collect();
     table(&mut text, ["HOST", "LAN ADDRESS", "ARCH", "SLICER"], &hosts);
     for (name, why) in &plan.absent {
-        text.push_str(&wrapped(
-            &format!("{name}  not there: {why}"),
-            2,
-        ));
+        text.push_str(&wrapped(&format!("{name}  not there: {why}"), 2));
     }
     text.push('\n');
     let groups: Vec<[String; 6]> = plan

@@ -102,13 +102,18 @@ mod tests {
         assert_eq!(changes(&then, &now), []);
         now.daemons[1].max = 6;
         now.k3s.disable = vec!["traefik".into()];
-        now.autoscaler.values.insert("secret".into(), "hunter2".into());
+        now.autoscaler
+            .values
+            .insert("secret".into(), "hunter2".into());
         let found = changes(&then, &now);
         assert_eq!(
             found,
             [
                 ("ryzen".into(), "k3s-agents-1: max is 4, to be 6".into()),
-                ("cluster".into(), "k3s: disable is traefik servicelb, to be traefik".into()),
+                (
+                    "cluster".into(),
+                    "k3s: disable is traefik servicelb, to be traefik".into()
+                ),
                 ("cluster".into(), "autoscaler: values differs".into()),
             ]
         );

@@ -35,7 +35,13 @@ pub fn compare(plan: &Plan, seen: &Seen) -> Status {
     }
 }
 
-fn add(drift: &mut Vec<Drift>, kind: &str, machine: &str, what: impl Into<String>, mend: impl Into<String>) {
+fn add(
+    drift: &mut Vec<Drift>,
+    kind: &str,
+    machine: &str,
+    what: impl Into<String>,
+    mend: impl Into<String>,
+) {
     drift.push(Drift {
         kind: kind.to_owned(),
         machine: machine.to_owned(),
@@ -103,22 +109,48 @@ fn capacity(groups: &[Group]) -> Capacity {
 fn hosts_drift(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
     for (name, facts) in &seen.hosts {
         if let Err(why) = facts {
-            let mend = format!("switch {name} on, or correct `ssh` of [hosts.{name}] in cluster.toml");
-            add(drift, "host-unreachable", name, format!("it does not answer: {why}"), mend);
+            let mend =
+                format!("switch {name} on, or correct `ssh` of [hosts.{name}] in cluster.toml");
+            add(
+                drift,
+                "host-unreachable",
+                name,
+                format!("it does not answer: {why}"),
+                mend,
+            );
         }
     }
     for host in &plan.hosts {
         if !seen.hosts.iter().any(|(name, _)| *name == host.name) {
-            let mend = format!("slicer-k3s remove-host {0}, or put [hosts.{0}] back into cluster.toml", host.name);
-            add(drift, "host-not-in-config", &host.name, "it is in the cluster, and not in cluster.toml", mend);
+            let mend = format!(
+                "slicer-k3s remove-host {0}, or put [hosts.{0}] back into cluster.toml",
+                host.name
+            );
+            add(
+                drift,
+                "host-not-in-config",
+                &host.name,
+                "it is in the cluster, and not in cluster.toml",
+                mend,
+            );
         }
-        let now = seen.planned.as_ref().ok().and_then(|now| now.host(&host.name));
+        let now = seen
+            .planned
+            .as_ref()
+            .ok()
+            .and_then(|now| now.host(&host.name));
         if let Some(now) = now.filter(|now| now.lan_address != host.lan_address) {
             let what = format!(
                 "its LAN address is {} and was {}: the other hosts' routes lead to the old one",
                 now.lan_address, host.lan_address
             );
-            add(drift, "lan-address", &host.name, what, "slicer-k3s routes apply");
+            add(
+                drift,
+                "lan-address",
+                &host.name,
+                what,
+                "slicer-k3s routes apply",
+            );
         }
     }
 }

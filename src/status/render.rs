@@ -27,7 +27,10 @@ fn count(part: usize, all: usize, what: &str) -> String {
 fn summary(status: &Status) -> String {
     let answer = status.hosts.iter().filter(|host| host.answers).count();
     let servers = status.nodes.iter().filter(|node| node.role == "server");
-    let ready = servers.clone().filter(|node| node.ready == Some(true)).count();
+    let ready = servers
+        .clone()
+        .filter(|node| node.ready == Some(true))
+        .count();
     let pending = match status.pods_pending {
         None => "pods unknown".to_owned(),
         Some(1) => "1 pod pending".to_owned(),
@@ -76,7 +79,15 @@ fn hosts(text: &mut String, status: &Status) {
             ]
         })
         .collect();
-    let head = ["HOST", "STATE", "ADDRESS", "SLICER", "CORES", "RAM", "DISK FREE"];
+    let head = [
+        "HOST",
+        "STATE",
+        "ADDRESS",
+        "SLICER",
+        "CORES",
+        "RAM",
+        "DISK FREE",
+    ];
     table(text, head, &rows);
 }
 
@@ -141,7 +152,9 @@ fn nodes(text: &mut String, status: &Status) {
 
 fn drift(text: &mut String, status: &Status) {
     if status.drift.is_empty() {
-        text.push_str("No drift: VMs, Nodes, cloud-config, tokens and routes are as cluster.toml says.\n");
+        text.push_str(
+            "No drift: VMs, Nodes, cloud-config, tokens and routes are as cluster.toml says.\n",
+        );
         return;
     }
     let _ = match status.drift.len() {

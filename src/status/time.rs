@@ -8,7 +8,9 @@ pub(super) fn unix(text: &str) -> Option<i64> {
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
-    let zone = text.get(19..)?.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+    let zone = text
+        .get(19..)?
+        .trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
     let offset = match zone.as_bytes() {
         [b'Z' | b'z'] => 0,
         [sign @ (b'+' | b'-'), _, _, b':', _, _] => {
@@ -38,7 +40,13 @@ mod tests {
         assert_eq!(unix("2024-02-29T12:30:15.123456789Z"), Some(1_709_209_815));
         assert_eq!(unix("2024-02-29T14:30:15+02:00"), Some(1_709_209_815));
         assert_eq!(unix("2023-11-14T17:13:20-05:00"), Some(1_700_000_000));
-        for nonsense in ["", "yesterday", "2024-13-01T00:00:00Z", "2024-02-29T12:30:15", "é2024"] {
+        for nonsense in [
+            "",
+            "yesterday",
+            "2024-13-01T00:00:00Z",
+            "2024-02-29T12:30:15",
+            "é2024",
+        ] {
             assert_eq!(unix(nonsense), None, "{nonsense}");
         }
     }

@@ -80,13 +80,13 @@ impl Turn {
                 (Err(failure), _) => failure.to_string(),
                 (Ok(false), _) => format!("{unit} has not restarted yet"),
                 (Ok(true), None) => return Ok(()),
-                (Ok(true), Some(server)) => match votes(world, server).await {
-                    Err(why) => format!("{} does not vote: {why}", server.name),
-                    Ok(()) => {
+                (Ok(true), Some(server)) => {
+                    let Err(why) = votes(world, server).await else {
                         open.next();
                         continue;
-                    }
-                },
+                    };
+                    format!("{} does not vote: {why}", server.name)
+                }
             };
             if begin.elapsed() >= RETURN {
                 return Err(Failure::new(

@@ -39,6 +39,8 @@ fn three_hosts_as_in_the_manual() {
       or a route to
     k3s-agent-2 max: 4: 16 GB RAM by 4, 2 × 4 cores by 2
     k3s: v1.34.4+k3s1: what the stable channel says now
+    autoscaler: ghcr.io/openfaasltd/cluster-autoscaler-slicer:latest, by its tag:
+      the registry did not tell its digest
     availability: all servers run on n100: the cluster outlives any agent host, but
       not n100
     licence: 3 Slicer daemons in all; Individual and Team licences allow 2 at once a

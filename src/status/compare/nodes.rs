@@ -23,7 +23,13 @@ pub(super) fn nodes(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) -> Vec<Nod
     all.extend(listed.iter().filter(|node| node.role != "server").cloned());
     if let Err(why) = &seen.cluster {
         if seen.servers.iter().any(|(_, ready)| ready.is_ok()) || plan.servers.is_empty() {
-            add(drift, "kubernetes", "cluster", format!("its API does not answer: {why}"), INIT);
+            add(
+                drift,
+                "kubernetes",
+                "cluster",
+                format!("its API does not answer: {why}"),
+                INIT,
+            );
         }
         return all;
     }
@@ -50,7 +56,12 @@ fn read(plan: &Plan, node: &Value) -> Node {
             Some(server.host.clone()),
             Some(server.name.clone()),
         ),
-        (None, Some(daemon)) => ("agent", group, Some(daemon.host.clone()), label("slicer/hostname")),
+        (None, Some(daemon)) => (
+            "agent",
+            group,
+            Some(daemon.host.clone()),
+            label("slicer/hostname"),
+        ),
         (None, None) => ("foreign", group, None, label("slicer/hostname")),
     };
     Node {
@@ -61,7 +72,9 @@ fn read(plan: &Plan, node: &Value) -> Node {
         vm,
         ready: Some(condition(node, "Ready") == Some("True")),
         cordoned: node["spec"]["unschedulable"] == true,
-        version: node["status"]["nodeInfo"]["kubeletVersion"].as_str().map(str::to_owned),
+        version: node["status"]["nodeInfo"]["kubeletVersion"]
+            .as_str()
+            .map(str::to_owned),
         votes: server.map(|_| condition(node, "EtcdIsVoter") == Some("True")),
     }
 }
@@ -96,13 +109,25 @@ fn servers(plan: &Plan, seen: &Seen, listed: &[Node], drift: &mut Vec<Drift>) ->
         let ready = seen.servers.iter().find(|(known, _)| known == name);
         if let Some((_, Err(why))) = ready {
             let mend = format!("slicer-k3s logs {name} --unit k3s");
-            add(drift, "server-api", name, format!("its API is not ready: {why}"), mend);
+            add(
+                drift,
+                "server-api",
+                name,
+                format!("its API is not ready: {why}"),
+                mend,
+            );
             continue;
         }
         match node {
             None if seen.cluster.is_ok() => {
                 let mend = format!("slicer-k3s logs {name} --unit k3s");
-                add(drift, "server-node", name, "Kubernetes has no Node of it", mend);
+                add(
+                    drift,
+                    "server-node",
+                    name,
+                    "Kubernetes has no Node of it",
+                    mend,
+                );
             }
             Some(node) if node.votes == Some(false) => {
                 let mend = format!("slicer-k3s logs {name} --unit k3s");
@@ -112,7 +137,10 @@ fn servers(plan: &Plan, seen: &Seen, listed: &[Node], drift: &mut Vec<Drift>) ->
         }
         let version = node.and_then(|node| node.version.as_deref());
         if let Some(version) = version.filter(|version| *version != plan.k3s.version) {
-            let what = format!("it runs k3s {version}, and {} was decided", plan.k3s.version);
+            let what = format!(
+                "it runs k3s {version}, and {} was decided",
+                plan.k3s.version
+            );
             add(drift, "k3s-version", name, what, INIT);
         }
     }
@@ -136,7 +164,11 @@ fn missing(server: &Server) -> Node {
 /// A Node that is not Ready, or whose VM is gone.
 fn ready(plan: &Plan, seen: &Seen, node: &Node, drift: &mut Vec<Drift>) {
     // A Node whose host is off follows from that.
-    if node.host.as_deref().is_some_and(|host| facts(seen, host).is_none()) {
+    if node
+        .host
+        .as_deref()
+        .is_some_and(|host| facts(seen, host).is_none())
+    {
         return;
     }
     let group = node.group.as_deref();
@@ -157,11 +189,19 @@ fn ready(plan: &Plan, seen: &Seen, node: &Node, drift: &mut Vec<Drift>) {
             .any(|(name, ready)| *name == node.name && ready.is_err());
         if !unready_api {
             let mend = match &node.vm {
-                Some(vm) if node.role == "agent" => format!("slicer-k3s logs {vm} --unit k3s-agent"),
+                Some(vm) if node.role == "agent" => {
+                    format!("slicer-k3s logs {vm} --unit k3s-agent")
+                }
                 Some(vm) => format!("slicer-k3s logs {vm} --unit k3s"),
                 None => format!("slicer-k3s kubectl describe node {}", node.name),
             };
-            add(drift, "node-not-ready", &node.name, format!("Node {} is not Ready", node.name), mend);
+            add(
+                drift,
+                "node-not-ready",
+                &node.name,
+                format!("Node {} is not Ready", node.name),
+                mend,
+            );
         }
     }
 }

@@ -117,7 +117,8 @@ fn a_host_that_is_off_is_told_once() {
         cluster.nodes[3]["status"]["conditions"][0]["status"] = json!("Unknown");
     }
     let refused = Failure::new(Code::SshUnreachable, "ryzen is not connected");
-    seen.steps.push(step("routes", "ryzen", Err(refused.clone())));
+    seen.steps
+        .push(step("routes", "ryzen", Err(refused.clone())));
     let mut reach = step("group-reachable", "k3s-agents-1", Err(refused));
     reach.builds_on = vec![StepId::new("routes", "ryzen")];
     seen.steps.push(reach);
@@ -128,13 +129,18 @@ fn a_host_that_is_off_is_told_once() {
 fn vms_and_nodes_that_do_not_match_are_told() {
     let mut ghost = healthy();
     ghost.groups[1].1 = Ok(Vec::new());
-    assert_eq!(told(&ghost), one("node-without-vm", "k3s-agents-1-1-00ff00ff"));
+    assert_eq!(
+        told(&ghost),
+        one("node-without-vm", "k3s-agents-1-1-00ff00ff")
+    );
 
     let mut stray = healthy();
     stray.groups[2].1 = Ok(vec![vm("k3s-agents-2-1")]);
     assert_eq!(told(&stray), one("vm-without-node", "k3s-agents-2-1"));
     let mend = &compare(&plan(), &stray).drift[0].mend;
-    assert!(mend.contains("slicer vm delete k3s-agents-2-1 k3s-agents-2 --url http://127.0.0.1:8082"));
+    assert!(
+        mend.contains("slicer vm delete k3s-agents-2-1 k3s-agents-2 --url http://127.0.0.1:8082")
+    );
 
     // Made just now: it is joining.
     let mut young = healthy();
@@ -179,7 +185,8 @@ fn a_part_that_does_not_answer_hides_nothing_else() {
     for (_, ready) in &mut seen.servers {
         *ready = Err("connection refused".into());
     }
-    seen.steps.push(step("routes", "n100", Ok(Finding::differs("no route"))));
+    seen.steps
+        .push(step("routes", "n100", Ok(Finding::differs("no route"))));
     seen.steps.push(step(
         "cloud-config",
         "cluster",
@@ -213,7 +220,11 @@ fn long_names_fit_and_nothing_raw_gets_through() {
         cluster.nodes.push(node(&long, &labels));
     }
     seen.hosts[0].0 = long.clone();
-    seen.steps.push(step("routes", "n100", Ok(Finding::differs("\u{1b}[31mred"))));
+    seen.steps.push(step(
+        "routes",
+        "n100",
+        Ok(Finding::differs("\u{1b}[31mred")),
+    ));
     told(&seen);
     let text = render(&compare(&plan(), &seen));
     assert!(!text.contains('\u{1b}'));
