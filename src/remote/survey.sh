@@ -37,7 +37,7 @@ for link in /sys/class/net/*; do echo "${link##*/}"; done | section interfaces
 # State 0A is LISTEN; the port is the hexadecimal number after the last colon of the local address.
 cat /proc/net/tcp /proc/net/tcp6 2>/dev/null |
     awk '$4 == "0A" { n = split($2, part, ":"); print part[n] }' | sort -u | section ports
-cat /proc/sys/kernel/hostname 2>/dev/null | section hostname
+section hostname </proc/sys/kernel/hostname
 cat /etc/machine-id /proc/sys/kernel/random/boot_id 2>/dev/null | section identity
 date +%s | section clock
 

@@ -35,6 +35,9 @@ pub(crate) struct Host {
     pub(crate) cpus: u32,
     /// The memory that it claims.
     pub(crate) ram_gb: u64,
+    /// The disk that it claims: what the real machine has free is nobody's matter here.
+    #[serde(default = "roomy")]
+    pub(crate) disk_gb: u64,
     /// The account that a person logs in to.
     pub(crate) user: String,
     /// sudo asks for this; without it sudo does not ask.
@@ -154,6 +157,10 @@ pub(crate) fn names(directory: &Path) -> Vec<String> {
 
 fn yes() -> bool {
     true
+}
+
+const fn roomy() -> u64 {
+    256
 }
 
 #[cfg(test)]
