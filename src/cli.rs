@@ -75,6 +75,8 @@ pub enum Command {
     Token(Token),
     /// Explain an error code or a step: what it means, what causes it, what to do
     Explain(Explain),
+    /// Replace a join token everywhere, and see that the old one is refused
+    RotateToken(RotateToken),
     /// Remove the cluster from its hosts, and nothing of anybody else's
     Destroy(Destroy),
     /// Print a shell's completion script
@@ -231,4 +233,19 @@ pub struct Destroy {
     /// Keep a last snapshot of etcd on this workstation
     #[arg(long)]
     pub snapshot: bool,
+}
+
+/// Replace a join token everywhere, and see that the old one is refused.
+///
+/// The new token is recorded first. Servers are restarted in turn, each when the one before votes again; daemons, the
+/// autoscaler and the workers get the new token, and a new worker joins with it. Run it again after a kill: it goes on.
+#[derive(Clone, Debug, Args)]
+pub struct RotateToken {
+    /// The servers' token, which makes admins and opens snapshots, instead of the agents'
+    #[arg(long)]
+    pub server: bool,
+
+    /// Do not prove at the end that a new worker joins
+    #[arg(long)]
+    pub skip_proof: bool,
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use lock::Lock;
-pub use secrets::Secrets;
+pub use secrets::{Retired, Secrets};
 
 use crate::failure::{Code, Failure, Result};
 use crate::plan::Decisions;

@@ -14,6 +14,7 @@ mod kubectl;
 mod last_words;
 mod prove;
 mod status;
+mod rotate_token;
 mod token;
 mod turn;
 
@@ -38,6 +39,7 @@ pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
             Command::Generate(options) => generate::run(&global, &options),
             Command::Destroy(options) => destroy::run(&global, options).await,
             Command::Status(options) => status::run(&global, &options).await,
+            Command::RotateToken(options) => rotate_token::run(&global, options).await,
             Command::Token(options) => token::run(&global, &options),
             Command::Explain(options) => explain::run(&options),
             Command::Completions { shell } => {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{ImageTag, Script};
+use crate::secret::Secret;
 
 /// One question; each renders to a script that changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +55,13 @@ pub enum Look {
     Supervisor(String),
     /// The version that an installed program prints: `PROGRAM --version`.
     Version(String),
+    /// The HTTP status that this server gives to a joining `node` or `server` with this password: 401 is a refusal.
+    Join {
+        /// `node` or `server`.
+        user: &'static str,
+        /// The password; travels by stdin.
+        password: Secret,
+    },
     /// Logs of a pod selected by label: namespace, selector, lines.
     PodLogs {
         /// Namespace.
@@ -142,6 +150,11 @@ impl Look {
                 "curl -sfk -m 5 -- {}",
                 &[&format!("https://127.0.0.1:6443{path}")],
             ),
+            Self::Join { user, password } => Script::new(
+                "curl -sk -o /dev/null -m 5 -w '%{http_code}' -K - -- https://127.0.0.1:6443/v1-k3s/config",
+                &[],
+            )
+            .stdin(curl_option("user", &format!("{user}:{}", password.expose()))),
             Self::Version(program) => Script::new("{} --version 2>/dev/null", &[program]),
             Self::PodLogs {
                 namespace,
@@ -153,4 +166,10 @@ impl Look {
             ),
         }
     }
+}
+
+/// A line of curl's configuration, as its `-K -` reads it from stdin: the place for secrets.
+pub(crate) fn curl_option(name: &str, value: &str) -> String {
+    let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("{name} = \"{escaped}\"\n")
 }

@@ -27,6 +27,7 @@ pub use image_tag::ImageTag;
 pub use local::Local;
 pub use lock::{Claim, Hold, Holder};
 pub use look::Look;
+pub(crate) use look::curl_option;
 pub use machine::{Machine, Put};
 pub use shell::{Script, quote};
 

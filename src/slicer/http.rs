@@ -25,6 +25,7 @@ pub(super) struct Request {
     method: Method,
     path: String,
     body: Option<String>,
+    content_type: &'static str,
     token: bool,
 }
 
@@ -34,6 +35,7 @@ impl Request {
             method,
             path: path.to_owned(),
             body: None,
+            content_type: "application/json",
             token: true,
         }
     }
@@ -56,6 +58,12 @@ impl Request {
 
     pub(super) fn json(mut self, body: &Value) -> Self {
         self.body = Some(body.to_string());
+        self
+    }
+
+    pub(super) fn octets(mut self, body: &str) -> Self {
+        self.body = Some(body.to_owned());
+        self.content_type = "application/octet-stream";
         self
     }
 
@@ -141,7 +149,7 @@ async fn exchange(slicer: &Slicer, request: &Request) -> Result<Reply, Broken> {
         outgoing = outgoing.header(header::AUTHORIZATION, bearer);
     }
     if request.body.is_some() {
-        outgoing = outgoing.header(header::CONTENT_TYPE, "application/json");
+        outgoing = outgoing.header(header::CONTENT_TYPE, request.content_type);
     }
     let body = Full::new(Bytes::from(request.body.clone().unwrap_or_default()));
     let outgoing = outgoing.body(body).map_err(|error| http(&error))?;

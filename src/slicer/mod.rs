@@ -5,6 +5,7 @@
 mod exec;
 mod http;
 mod types;
+mod worker;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::secret::Secret;
 use http::Request;
 
 pub use types::{Group, Health, Logs, SecretEntry, Vm};
+pub use worker::Held;
 
 /// One daemon's API.
 pub struct Slicer {

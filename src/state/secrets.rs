@@ -18,6 +18,27 @@ pub struct Secrets {
     pub ssh_private_key: Secret,
     /// Its public half, one `authorized_keys` line.
     pub ssh_public_key: String,
+    /// Tokens that were given up and may still be in use somewhere.
+    #[serde(default, skip_serializing_if = "Retired::is_empty")]
+    pub retired: Retired,
+}
+
+/// What a rotation replaces: known until the new tokens are in use everywhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Retired {
+    /// The server token before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<Secret>,
+    /// The agent token before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Secret>,
+}
+
+impl Retired {
+    /// Whether no rotation is under way.
+    pub fn is_empty(&self) -> bool {
+        self.server.is_none() && self.agent.is_none()
+    }
 }
 
 /// Bytes of a token; written as hex.
@@ -32,7 +53,23 @@ impl Secrets {
             agent_token: Secret::random_hex(TOKEN_BYTES).map_err(no_randomness)?,
             ssh_private_key,
             ssh_public_key,
+            retired: Retired::default(),
         })
+    }
+
+    /// Makes a new server or agent token and retires the one before; `false` where one is retired already.
+    pub fn renew(&mut self, server: bool) -> Result<bool> {
+        let (token, retired) = if server {
+            (&mut self.server_token, &mut self.retired.server)
+        } else {
+            (&mut self.agent_token, &mut self.retired.agent)
+        };
+        if retired.is_some() {
+            return Ok(false);
+        }
+        let fresh = Secret::random_hex(TOKEN_BYTES).map_err(no_randomness)?;
+        *retired = Some(std::mem::replace(token, fresh));
+        Ok(true)
     }
 }
 
@@ -67,5 +104,20 @@ mod tests {
         assert!(a.ssh_public_key.ends_with(" slicer-k3s-a"));
         let key = russh::keys::decode_secret_key(a.ssh_private_key.expose(), None).unwrap();
         assert_eq!(key.public_key().to_openssh().unwrap(), a.ssh_public_key);
+    }
+
+    /// A killed rotation must go on with the token that may already be in use.
+    #[test]
+    fn a_rotation_keeps_both_tokens_and_is_not_begun_twice() {
+        let mut secrets = Secrets::generate("a").unwrap();
+        let old = secrets.agent_token.clone();
+        assert!(secrets.renew(false).unwrap());
+        let new = secrets.agent_token.clone();
+        assert_eq!(secrets.retired.agent, Some(old.clone()));
+        assert_ne!(new, old);
+        assert!(!secrets.renew(false).unwrap());
+        assert_eq!(secrets.agent_token, new);
+        let text = serde_json::to_string(&secrets).unwrap();
+        assert_eq!(serde_json::from_str::<Secrets>(&text).unwrap(), secrets);
     }
 }

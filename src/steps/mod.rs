@@ -19,9 +19,11 @@ mod k3s_token_secret;
 mod kubeconfig_saved;
 mod node;
 mod node_ready;
+mod ordered;
 mod proof;
 mod quorum;
 pub mod removal;
+pub mod rotation;
 mod routes;
 mod seen;
 mod slicer_installed;
@@ -247,7 +249,12 @@ mod tests {
         let decisions = plan.decisions(&crate::plan::Decisions::default());
         let remains = removal::remains_on("home", &decisions, "n100", &[]);
         let gone = removal::destroy(&plan, &["n100".into()], &remains, Some("x".into()));
-        for step in init(&plan, &options()).iter().chain(&gone) {
+        let retired = crate::state::Retired {
+            server: Some(crate::secret::Secret::new("x")),
+            agent: Some(crate::secret::Secret::new("y")),
+        };
+        let rotated = rotation::rotate(&plan, &options(), &retired);
+        for step in init(&plan, &options()).iter().chain(&gone).chain(&rotated) {
             let heading = format!("\n## {}\n", step.id().name);
             assert!(page.contains(&heading), "no heading for {}", step.id().name);
         }

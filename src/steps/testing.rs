@@ -172,6 +172,7 @@ pub(crate) fn secrets() -> Secrets {
         agent_token: Secret::new("a9e47"),
         ssh_private_key: Secret::new("PRIVATE"),
         ssh_public_key: "ssh-ed25519 AAAA cluster".into(),
+        retired: crate::state::Retired::default(),
     }
 }
 

@@ -1,0 +1,62 @@
+//! Every server is Ready and votes: only then can they be restarted in turn without losing the quorum.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::try_join_all;
+
+use crate::failure::Result;
+use crate::kubernetes::condition;
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::steps::{CLUSTER, node};
+use crate::world::World;
+
+pub(super) struct ServersWhole;
+
+pub(super) fn id() -> StepId {
+    StepId::new("servers-whole", CLUSTER)
+}
+
+#[async_trait]
+impl Step for ServersWhole {
+    fn id(&self) -> StepId {
+        id()
+    }
+
+    fn title(&self) -> String {
+        "See that every server is Ready and votes".into()
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_mins(1)
+    }
+
+    fn hint(&self) -> String {
+        "slicer-k3s kubectl get nodes; bring every server up, then run again".into()
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let nodes = world
+            .plan
+            .servers
+            .iter()
+            .map(|server| node::of(world, server));
+        let nodes = try_join_all(nodes).await?;
+        for (server, node) in world.plan.servers.iter().zip(nodes) {
+            let holds = |kind: &str| {
+                node.as_ref()
+                    .is_some_and(|node| condition(node, kind) == Some("True"))
+            };
+            if !holds("Ready") || !holds("EtcdIsVoter") {
+                let why = format!("{} is not a Ready voter", server.name);
+                return Ok(Finding::Unknown(why));
+            }
+        }
+        Ok(Finding::done())
+    }
+
+    /// Other commands bring servers up; what is left is time.
+    async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! The workers of a group hold the new join token, and their services run with it: one restarted with the old one would
+//! be locked out.
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+
+use crate::failure::Result;
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::plan::Daemon;
+use crate::secret::sha256;
+use crate::slicer::Held;
+use crate::steps::k3s_token_secret;
+use crate::world::World;
+
+pub(super) struct WorkerToken {
+    daemon: Daemon,
+    needs: Vec<StepId>,
+}
+
+/// A VM that is just being installed may have read the old token: it is given the new one when it has its service.
+const INSTALLING: Duration = Duration::from_mins(3);
+
+impl WorkerToken {
+    pub(super) fn new(daemon: &Daemon, needs: Vec<StepId>) -> Self {
+        Self {
+            daemon: daemon.clone(),
+            needs,
+        }
+    }
+}
+
+/// Why a worker is not there yet, where it is not.
+fn lacks(held: &Held, hash: &str) -> Option<String> {
+    match held {
+        Held::Nothing => Some("its k3s is still being installed".into()),
+        Held::Token { file, .. } if file != hash => Some("it holds the old token".into()),
+        Held::Token { process, .. } if process != hash => {
+            Some("its service still runs with the old token".into())
+        }
+        Held::Token { state, .. } if state != "active" => Some(format!("its service is {state}")),
+        Held::Token { .. } => None,
+    }
+}
+
+fn hash(world: &World) -> String {
+    sha256(world.secrets.agent_token.expose().as_bytes())
+}
+
+#[async_trait]
+impl Step for WorkerToken {
+    fn id(&self) -> StepId {
+        StepId::new("worker-token", &self.daemon.group)
+    }
+
+    fn title(&self) -> String {
+        format!("Give the workers of {} the new token", self.daemon.group)
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        self.needs.clone()
+    }
+
+    fn patience(&self) -> Duration {
+        INSTALLING + Duration::from_mins(2)
+    }
+
+    fn hint(&self) -> String {
+        format!(
+            "on {}: sudo slicer vm list; delete a worker that does not answer (the autoscaler makes another), and run again",
+            self.daemon.host
+        )
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let slicer = world.slicer(&self.daemon).await?;
+        let vms = slicer.vms(&self.daemon.group).await?;
+        for vm in &vms {
+            let held = slicer.held_token(&vm.hostname).await?;
+            if let Some(why) = lacks(&held, &hash(world)) {
+                return Ok(Finding::differs(format!("{}: {why}", vm.hostname)));
+            }
+        }
+        Ok(Finding::Done(format!("{} workers", vms.len())))
+    }
+
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let token = k3s_token_secret::token(world).await?;
+        let slicer = world.slicer(&self.daemon).await?;
+        let began = Instant::now();
+        loop {
+            let mut installing = false;
+            for vm in slicer.vms(&self.daemon.group).await? {
+                match slicer.held_token(&vm.hostname).await? {
+                    Held::Nothing => installing = true,
+                    Held::Token { file, process, .. } => {
+                        let hash = hash(world);
+                        if file != hash || process != hash {
+                            slicer.give_token(hands, &vm.hostname, &token).await?;
+                        }
+                    }
+                }
+            }
+            if !installing || began.elapsed() > INSTALLING {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only a service that was restarted with the new token survives its next restart for sure.
+    #[test]
+    fn a_worker_is_done_when_file_and_process_have_the_token_and_it_is_active() {
+        let held = |file: &str, process: &str, state: &str| Held::Token {
+            file: file.into(),
+            process: process.into(),
+            state: state.into(),
+        };
+        assert_eq!(lacks(&held("new", "new", "active"), "new"), None);
+        for other in [
+            Held::Nothing,
+            held("old", "old", "active"),
+            held("new", "old", "active"),
+            held("new", "new", "activating"),
+        ] {
+            assert!(lacks(&other, "new").is_some(), "{other:?}");
+        }
+    }
+}
