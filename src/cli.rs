@@ -63,6 +63,8 @@ pub enum Output {
 pub enum Command {
     /// Bring the cluster of cluster.toml up, from bare hosts to a proven autoscaler
     Init(Init),
+    /// Enrol more hosts as workers: looks, proposes, edits cluster.toml in place
+    AddHost(AddHost),
     /// Prove again that groups scale up and down
     Prove(Prove),
     /// Write every file of the cluster into a directory, without touching a machine
@@ -160,6 +162,113 @@ pub struct Generate {
     #[arg(long, value_name = "DIR", default_value = "generated")]
     pub out: PathBuf,
 }
+
+/// Enrol more hosts as workers: looks, proposes, edits cluster.toml in place.
+///
+/// Looks at the machines, proposes VM size, most VMs, network, port and names that clash with nothing on any host, asks
+/// once, and takes the steps of `init` that touch the new hosts or must learn of them. Killed or failed, the same
+/// command goes on from there. Editing cluster.toml and running `init` does the same.
+#[derive(Clone, Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of its own on the command line"
+)]
+pub struct AddHost {
+    /// Its name; with how to reach it where `--ssh` does not say, or several are added
+    #[arg(required = true, value_name = "NAME[=USER@ADDRESS]")]
+    pub hosts: Vec<String>,
+
+    /// How to reach it: `[user@]address`, an alias of your SSH configuration, or `local`
+    #[arg(long, value_name = "USER@ADDRESS")]
+    pub ssh: Option<String>,
+
+    /// Do not ask before changing hosts (never accepts a licence or a host key)
+    #[arg(long, short)]
+    pub yes: bool,
+
+    /// Say what would change; change nothing; exit 3 if anything would
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Install Slicer where it is missing
+    #[arg(long)]
+    pub install_slicer: bool,
+
+    /// You have read and accept Slicer's licence (EULA); needed by --install-slicer
+    #[arg(long)]
+    pub accept_slicer_licence: bool,
+
+    /// Do not prove scaling at the end
+    #[arg(long)]
+    pub skip_proof: bool,
+
+    /// Its SSH port
+    #[arg(long, help_heading = SAID)]
+    pub port: Option<u16>,
+
+    /// The private key to log in with
+    #[arg(long, value_name = "FILE", help_heading = SAID)]
+    pub key_file: Option<String>,
+
+    /// The machines to go through, separated by commas
+    #[arg(long, value_name = "USER@ADDRESS", help_heading = SAID)]
+    pub jump: Option<String>,
+
+    /// The fingerprint of its SSH host key
+    #[arg(long, value_name = "SHA256:…", help_heading = SAID)]
+    pub host_key: Option<String>,
+
+    /// A file holding the password that sudo asks for
+    #[arg(long, value_name = "FILE", help_heading = SAID)]
+    pub sudo_password_file: Option<String>,
+
+    /// The address by which the other hosts reach it
+    #[arg(long, value_name = "ADDRESS", help_heading = SAID)]
+    pub lan_address: Option<String>,
+
+    /// Slicer's licence on that host
+    #[arg(long, value_name = "PATH", help_heading = SAID)]
+    pub licence_file: Option<String>,
+
+    /// vCPUs of an agent
+    #[arg(long, help_heading = SAID)]
+    pub cpu: Option<u32>,
+
+    /// RAM of an agent, GiB
+    #[arg(long, help_heading = SAID)]
+    pub ram_gb: Option<u32>,
+
+    /// Disk of an agent, GB
+    #[arg(long, help_heading = SAID)]
+    pub storage_gb: Option<u32>,
+
+    /// Fewest agents
+    #[arg(long, help_heading = SAID)]
+    pub min: Option<u32>,
+
+    /// Most agents
+    #[arg(long, help_heading = SAID)]
+    pub max: Option<u32>,
+
+    /// Name of its host group
+    #[arg(long, help_heading = SAID)]
+    pub group: Option<String>,
+
+    /// The agents' network
+    #[arg(long, help_heading = SAID)]
+    pub cidr: Option<String>,
+
+    /// Port of its Slicer API
+    #[arg(long, help_heading = SAID)]
+    pub api_port: Option<u16>,
+
+    /// Prefix of its VMs' tap interfaces
+    #[arg(long, help_heading = SAID)]
+    pub tap_prefix: Option<String>,
+}
+
+/// The heading of flags that end up in cluster.toml.
+const SAID: &str = "Written to cluster.toml, for every host named";
 
 /// Prove again that groups scale up and down.
 #[derive(Clone, Debug, Args)]

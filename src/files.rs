@@ -29,3 +29,21 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<()> {
         Failure::new(Code::LocalFile, format!("cannot write {}", path.display())).because(error)
     })
 }
+
+/// Replaces a file of the user's own: whole or not at all, with the mode it has, where a link to it leads.
+pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
+    let write = || -> std::io::Result<()> {
+        let path = fs_err::canonicalize(path)?;
+        let facts = fs_err::metadata(&path)?;
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        file.write_all(content)?;
+        file.as_file().set_permissions(facts.permissions())?;
+        file.as_file().sync_all()?;
+        file.persist(&path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(|error| {
+        Failure::new(Code::LocalFile, format!("cannot write {}", path.display())).because(error)
+    })
+}

@@ -19,7 +19,7 @@ use crate::world::World;
 use crate::{config::Config, kubeconfig, report};
 
 /// Exit code of `--dry-run` where something would change.
-const WOULD_CHANGE: u8 = 3;
+pub(super) const WOULD_CHANGE: u8 = 3;
 
 /// Runs it.
 pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failure>> {
@@ -87,7 +87,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
             report::say(&overwritten);
         }
         if new {
-            consent(&options).map_err(one)?;
+            consent(options.yes).map_err(one)?;
         }
         state.decisions = world.plan.decisions(&state.decisions);
         state.save(home.path()).map_err(one)?;
@@ -183,8 +183,8 @@ async fn image_digest(config: &Config, state: &State, fleet: &Fleet) -> Option<(
 }
 
 /// Asks once on a terminal; without one, only `--yes` will do.
-fn consent(options: &Init) -> Result<()> {
-    if options.yes {
+pub(super) fn consent(yes: bool) -> Result<()> {
+    if yes {
         return Ok(());
     }
     let declined = Failure::new(Code::Declined, "nothing was changed");

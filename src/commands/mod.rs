@@ -1,7 +1,9 @@
 //! One file a command: resolve → steps → run → last words.
 
 mod act;
+mod add_host;
 mod ask;
+mod cluster_file;
 mod context;
 mod destroy;
 mod explain;
@@ -34,6 +36,7 @@ pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
     let work = async {
         match command {
             Command::Init(options) => init::run(&global, options).await,
+            Command::AddHost(options) => add_host::run(&global, options).await,
             Command::Prove(options) => prove::run(&global, options).await,
             Command::Kubectl(options) => return kubectl::run(&global, options).await,
             Command::Generate(options) => generate::run(&global, &options),

@@ -2,6 +2,7 @@
 
 mod agree;
 mod build;
+mod edit;
 mod format;
 mod fresh;
 pub mod keys;
@@ -19,6 +20,7 @@ use ipnet::Ipv4Net;
 use serde_json::{Map, Value};
 
 pub use format::Complaint;
+pub use edit::{NewHost, Setting, enrol, withdraw};
 pub(crate) use format::is_plain_path;
 pub use fresh::{Fresh, FreshHost};
 pub use problem::{Place, Problem};

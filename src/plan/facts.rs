@@ -125,6 +125,12 @@ impl HostFacts {
         u32::try_from((self.ram_bytes + half) >> 30).unwrap_or(u32::MAX)
     }
 
+    /// RAM in GiB that an agent may have here, where it is less than agents usually have: something is left to the host.
+    pub fn smaller_agent(&self) -> Option<u32> {
+        let ram = self.ram_gb();
+        (ram < 4).then(|| ram.saturating_sub(1).max(1))
+    }
+
     /// Free disk in whole GB.
     pub fn disk_free_gb(&self) -> u32 {
         u32::try_from(self.disk_free_bytes / 1_000_000_000).unwrap_or(u32::MAX)

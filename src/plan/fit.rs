@@ -17,6 +17,7 @@ pub(super) fn check(config: &Config, decisions: &Decisions, facts: &[HostFacts])
         room(config, decisions, host, &mut failures);
         pods(config, host, &mut failures);
         strangers(config, decisions, host, &mut failures);
+        failures.extend(enrolled_otherwise(config, host));
     }
     for (n, host) in facts.iter().enumerate() {
         let twin = facts[..n]
@@ -149,6 +150,26 @@ fn pods(config: &Config, host: &HostFacts, failures: &mut Vec<Failure>) {
             );
         }
     }
+}
+
+/// A machine keeps the name it was enrolled under: its group and its routes go by it.
+fn enrolled_otherwise(config: &Config, host: &HostFacts) -> Option<Failure> {
+    let mark = host.mark(&config.name)?;
+    let mark: serde_json::Value = serde_json::from_str(mark).ok()?;
+    let name = mark["host"].as_str().filter(|name| *name != host.name)?;
+    Some(
+        Failure::new(
+            Code::PlanConflict,
+            format!("{} is enrolled already, under the name {name}", host.name),
+        )
+        .because(format!(
+            "its mark /etc/slicer-k3s/{}.json says so",
+            config.name
+        ))
+        .hint(format!(
+            "call it [hosts.{name}] in cluster.toml; or slicer-k3s remove-host {name} first, then add it by its new name"
+        )),
+    )
 }
 
 /// Daemons of this cluster's name that this workstation knows nothing of.

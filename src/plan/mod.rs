@@ -262,6 +262,23 @@ impl Plan {
         self.daemons.iter().find(|daemon| daemon.group == group)
     }
 
+    /// The part of it that is about these hosts, for people.
+    #[must_use]
+    pub fn about(&self, hosts: &[String]) -> Self {
+        let mut part = self.clone();
+        part.hosts.retain(|host| hosts.contains(&host.name));
+        part.daemons.retain(|daemon| hosts.contains(&daemon.host));
+        part.absent.retain(|(name, _)| hosts.contains(name));
+        let names = hosts
+            .iter()
+            .chain(part.daemons.iter().map(|daemon| &daemon.group));
+        let subjects: Vec<&String> = names.collect();
+        let about = |what: &str| what.split(' ').next().unwrap_or_default().to_owned();
+        part.reasons
+            .retain(|(what, _)| what == "licence" || subjects.contains(&&about(what)));
+        part
+    }
+
     /// Worker daemons.
     pub fn workers(&self) -> impl Iterator<Item = &Daemon> {
         self.daemons

@@ -38,7 +38,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::failure::{Failure, Result};
-use crate::pipeline::Step;
+use crate::pipeline::{Step, StepId};
 use crate::plan::{Host, Plan, Role};
 use crate::world::World;
 
@@ -184,6 +184,33 @@ pub fn only(plan: &Plan, options: &Options, names: &[&str]) -> Vec<Box<dyn Step>
     steps
 }
 
+/// What hosts more take: those steps of [`init`] that touch them or must learn of them. Nobody else's are even looked at.
+pub fn add_hosts(plan: &Plan, options: &Options, hosts: &[String]) -> Vec<Box<dyn Step>> {
+    let new = |host: &str| hosts.iter().any(|name| name == host);
+    let learns = learns(plan);
+    let mut steps = init(plan, options);
+    steps.retain(|step| {
+        let id = step.id();
+        let group = plan.daemon(&id.subject);
+        new(&id.subject) || group.is_some_and(|daemon| new(&daemon.host)) || learns.contains(&id)
+    });
+    steps
+}
+
+/// The steps of those who must learn of a change of hosts: routes everywhere, and the autoscaler, which is told of the
+/// groups that are seen to be fit.
+fn learns(plan: &Plan) -> Vec<StepId> {
+    let routes = plan.hosts.iter().map(|host| routes::id(&host.name));
+    let groups = plan.workers().flat_map(|daemon| {
+        [
+            k3s_token_secret::id(&daemon.group),
+            group_reachable::id(&daemon.group),
+        ]
+    });
+    let autoscaler = [cloud_config::id(), chart::id(), autoscaler_running::id()];
+    routes.chain(groups).chain(autoscaler).collect()
+}
+
 /// The proof of scaling alone, of the named groups or of all.
 pub fn prove(plan: &Plan, groups: &[String], proof: Proof) -> Vec<Box<dyn Step>> {
     plan.workers()
@@ -238,6 +265,33 @@ mod tests {
                 .collect();
             assert!(!ready.is_empty(), "steps wait for each other in a circle");
             held.extend(ready);
+        }
+    }
+
+    /// Servers, other groups' daemons and what is on other hosts are nobody's business when a host is added.
+    #[test]
+    fn a_host_more_touches_no_bystander() {
+        let plan = testing::plan();
+        let steps = add_hosts(&plan, &options(), &["ryzen".into()]);
+        let ids: Vec<String> = steps.iter().map(|step| step.id().to_string()).collect();
+        for id in [
+            "slicer-installed/ryzen",
+            "daemon-running/k3s-agents-1",
+            "routes/n100",
+            "group-reachable/k3s-agents-2",
+            "autoscaler-running/cluster",
+            "scale-up/k3s-agents-1",
+        ] {
+            assert!(ids.contains(&id.to_owned()), "{id}");
+        }
+        for id in [
+            "slicer-installed/n100",
+            "daemon-running/k3s-cp",
+            "daemon-running/k3s-agents-2",
+            "k3s-started/k3s-cp-1",
+            "scale-up/k3s-agents-2",
+        ] {
+            assert!(!ids.contains(&id.to_owned()), "{id}");
         }
     }
 

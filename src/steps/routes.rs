@@ -108,8 +108,22 @@ impl Step for Routes {
         );
         host.must(hands, "keeping the hand-made routes unit", &keep)
             .await?;
+        let unit = Unit::look(host, ROUTES_UNIT).await?;
+        let mut anew = !(unit.runs() && unit.enabled());
         for file in &files {
+            let table = file.path.starts_with("/etc/slicer-k3s/routes.d/");
+            anew |= !table && file.differs(host).await?.is_some();
             file.write(host, hands).await?;
+        }
+        if !anew {
+            // The keeper reads its table again within seconds; what is new need not wait for it.
+            let table = generate::route_table(&generate::routes(&world.plan, &self.host));
+            let now = Script::new(
+                "while read -r cidr via; do ip -4 route replace \"$cidr\" via \"$via\" || exit 1; done",
+                &[],
+            )
+            .stdin(table);
+            return host.must(hands, "setting routes", &now).await.map(drop);
         }
         let start = Script::new(
             "set -e; systemctl daemon-reload; systemctl -q enable {}; systemctl restart {}",

@@ -76,6 +76,14 @@ fn a_cluster_of_the_same_name_made_elsewhere_is_not_overwritten() {
 }
 
 #[test]
+fn a_machine_keeps_the_name_it_was_enrolled_under() {
+    let config = parsed("name='home'\n[hosts.box]\nssh='local'");
+    let mut host = machine("box", "192.168.1.10/24");
+    host.more = "== mark-name\n home\n== mark\n {\"host\": \"n100\"}\n".to_owned();
+    assert_snapshot!(refusals(&config, &Decisions::default(), &[host.facts()]), @"plan-conflict box is enrolled already, under the name n100: its mark /etc/slicer-k3s/home.json says so (call it [hosts.n100] in cluster.toml; or slicer-k3s remove-host n100 first, then add it by its new name)");
+}
+
+#[test]
 fn nothing_begins_without_the_servers_host() {
     let (config, facts) = three();
     let absent = [("n100".to_owned(), "connection refused".to_owned())];

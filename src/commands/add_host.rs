@@ -1,0 +1,199 @@
+//! `slicer-k3s add-host NAME …`: more workers, without anybody else noticing.
+
+mod wanted;
+
+use std::time::Instant;
+
+use super::act::{self, Act};
+use super::cluster_file::ClusterFile;
+use super::context::{self, Home};
+use super::init::{WOULD_CHANGE, consent};
+use super::one;
+use super::turn::Turn;
+use crate::cli::{AddHost, Global};
+use crate::config::{Config, NewHost, Setting};
+use crate::event::Outcome;
+use crate::failure::Failure;
+use crate::fleet::{self, Fleet};
+use crate::plan::{self, HostFacts, Plan};
+use crate::state::{Lock, State};
+use crate::world::World;
+use crate::{report, steps};
+
+/// Runs it.
+pub(super) async fn run(global: &Global, options: AddHost) -> Result<u8, Vec<Failure>> {
+    let started = Instant::now();
+    let before = context::load(global)?;
+    let home = Home::of(&before.name).map_err(one)?;
+    context::known(&home, &before.name)?;
+    let here = match options.dry_run {
+        true => None,
+        false => Some(Lock::take(home.path()).map_err(one)?),
+    };
+    let mut file = ClusterFile::read(&global.config)?;
+    let mut new = wanted::hosts(&options, &file.before)?;
+    let names: Vec<String> = new.iter().map(|host| host.name.clone()).collect();
+    file.enrol(&new)?;
+
+    let (mut state, last) = context::known(&home, &before.name)?;
+    let fleet = fleet::connect(&file.after, global).await?;
+    let (facts, turn) = tokio::join!(fleet::survey(&fleet), async {
+        match here {
+            Some(here) => Turn::take(here, &fleet, &file.after, "add-host")
+                .await
+                .map(Some),
+            None => Ok(None),
+        }
+    });
+    let turn = turn.map_err(one)?;
+    let facts = facts?;
+    let fleet = all_here(fleet, &names)?;
+    if propose_size(&mut new, &file.before, &facts) {
+        file.enrol(&new)?;
+    }
+    let plan = decide(&file.after, &state, &facts, &fleet)?;
+    let news = file.is_changed() || !names.iter().all(|name| last.host(name).is_some());
+    if news {
+        report::say(&plan::render(&plan.about(&names)));
+        report::say(&learners(&plan, &names));
+        report::say(&file.diff());
+    }
+    if turn.is_some() {
+        if news {
+            consent(options.yes).map_err(one)?;
+        }
+        // The file first: killed after it, `init` and this command both know what is wanted.
+        file.write().map_err(one)?;
+        state.decisions = plan.decisions(&state.decisions);
+        state.save(home.path()).map_err(one)?;
+        home.keep_plan(&plan).map_err(one)?;
+    }
+    let steps = steps::add_hosts(
+        &plan,
+        &steps::Options {
+            install_slicer: options.install_slicer,
+            accept_slicer_licence: options.accept_slicer_licence,
+            allow_outage: false,
+            workstation_route: false,
+            kubeconfig: home.kubeconfig(),
+            proof: (!options.skip_proof).then_some(steps::Proof {
+                pods: 1,
+                again: false,
+            }),
+        },
+        &names,
+    );
+    let world = World::new(plan, state.secrets.clone(), fleet.machines);
+    let act = Act {
+        global,
+        command: "add-host",
+        started,
+        turn: turn.as_ref(),
+        likely_done: !news,
+    };
+    let ended = act.run(&steps, &world).await?;
+    drop(turn);
+    let mut failures = act::failures(&ended);
+    failures.extend(fleet.absent.into_iter().map(|(_, failure)| failure));
+    if !failures.is_empty() {
+        return Err(failures);
+    }
+    let has = |outcome| ended.iter().any(|step| step.outcome == outcome);
+    if options.dry_run {
+        return Ok(if has(Outcome::Would) { WOULD_CHANGE } else { 0 });
+    }
+    let changed = has(Outcome::Changed);
+    report::say(&last_words(&world.plan, &names, changed));
+    Ok(0)
+}
+
+/// Who else is changed.
+fn learners(plan: &Plan, names: &[String]) -> String {
+    let others: Vec<&str> = plan
+        .hosts
+        .iter()
+        .map(|host| host.name.as_str())
+        .filter(|host| !names.iter().any(|name| name == host))
+        .collect();
+    format!(
+        "Others learn of it: routes on {}; the autoscaler starts anew to read its groups.",
+        others.join(", ")
+    )
+}
+
+/// The new hosts must answer; others may be off.
+fn all_here(fleet: Fleet, names: &[String]) -> Result<Fleet, Vec<Failure>> {
+    let missing: Vec<Failure> = fleet
+        .absent
+        .iter()
+        .filter(|(name, _)| names.contains(name))
+        .map(|(_, failure)| failure.clone())
+        .collect();
+    if missing.is_empty() {
+        Ok(fleet)
+    } else {
+        Err(missing)
+    }
+}
+
+/// A machine with less RAM than an agent usually takes gets smaller ones, unless the person chose. True where it did.
+fn propose_size(new: &mut [NewHost], before: &Config, facts: &[HostFacts]) -> bool {
+    let mut proposed = false;
+    for host in new {
+        let chosen = host.workers.iter().any(|(key, _)| *key == "ram-gb");
+        let facts = facts.iter().find(|facts| facts.name == host.name);
+        if chosen || before.host(&host.name).is_some() {
+            continue;
+        }
+        if let Some(ram) = facts.and_then(HostFacts::smaller_agent) {
+            host.workers.push(("ram-gb", Setting::Number(ram)));
+            proposed = true;
+        }
+    }
+    proposed
+}
+
+fn decide(
+    config: &Config,
+    state: &State,
+    facts: &[HostFacts],
+    fleet: &Fleet,
+) -> Result<Plan, Vec<Failure>> {
+    let absent: Vec<(String, String)> = fleet
+        .absent
+        .iter()
+        .map(|(name, failure)| (name.clone(), failure.to_string()))
+        .collect();
+    // Decided when the cluster was made.
+    let version = state.decisions.k3s_version.as_deref().unwrap_or_default();
+    plan::decide(config, &state.decisions, facts, &absent, version)
+}
+
+fn last_words(plan: &Plan, names: &[String], changed: bool) -> String {
+    let here = names.join(", ");
+    if !changed {
+        return format!("Nothing to change: {here} is enrolled.");
+    }
+    let groups: Vec<String> = plan
+        .workers()
+        .filter(|daemon| names.contains(&daemon.host))
+        .map(|daemon| {
+            format!(
+                "{} on {} ({} to {} VMs)",
+                daemon.group, daemon.host, daemon.min, daemon.max
+            )
+        })
+        .collect();
+    format!(
+        "\n{here} is enrolled: {groups}\n\
+         Next:\n\
+         \x20 slicer-k3s prove {group}                 watch it scale\n\
+         \x20 slicer-k3s remove-host {first}           take it away again",
+        groups = groups.join(", "),
+        group = plan
+            .workers()
+            .find(|daemon| names.contains(&daemon.host))
+            .map_or("", |daemon| &daemon.group),
+        first = names.first().map_or("", String::as_str),
+    )
+}

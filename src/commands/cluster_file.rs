@@ -1,0 +1,91 @@
+//! cluster.toml as it is and as it is to be.
+
+use std::path::Path;
+
+use crate::config::{self, Config, NewHost};
+use crate::failure::{Code, Failure, Result};
+use crate::files;
+
+/// The file, edited in memory until [`ClusterFile::write`].
+pub(super) struct ClusterFile<'a> {
+    path: &'a Path,
+    text: String,
+    new: String,
+    /// What it says now.
+    pub(super) before: Config,
+    /// What it will say.
+    pub(super) after: Config,
+}
+
+impl<'a> ClusterFile<'a> {
+    /// Reads it.
+    pub(super) fn read(path: &'a Path) -> Result<Self, Vec<Failure>> {
+        let name = path.display().to_string();
+        let text = fs_err::read_to_string(path).map_err(|error| {
+            super::one(Failure::new(Code::LocalFile, format!("cannot read {name}")).because(error))
+        })?;
+        let before = config::parse(&text, &name).map_err(|problems| {
+            let failures = problems.into_iter().map(Failure::from);
+            failures.collect::<Vec<_>>()
+        })?;
+        Ok(Self {
+            path,
+            new: text.clone(),
+            after: before.clone(),
+            text,
+            before,
+        })
+    }
+
+    /// With these hosts; one that it names already stays as it is there.
+    pub(super) fn enrol(&mut self, hosts: &[NewHost]) -> Result<(), Vec<Failure>> {
+        let hosts: Vec<NewHost> = hosts
+            .iter()
+            .filter(|host| self.before.host(&host.name).is_none())
+            .cloned()
+            .collect();
+        if !hosts.is_empty() {
+            let file = self.path.display().to_string();
+            (self.new, self.after) = config::enrol(&self.text, &file, &self.before, &hosts)?;
+        }
+        Ok(())
+    }
+
+    /// Without this host.
+    pub(super) fn withdraw(&mut self, name: &str) -> Result<(), Vec<Failure>> {
+        let file = self.path.display().to_string();
+        (self.new, self.after) = config::withdraw(&self.text, &file, &self.before, name)?;
+        Ok(())
+    }
+
+    /// Whether anything is to be written.
+    pub(super) fn is_changed(&self) -> bool {
+        self.new != self.text
+    }
+
+    /// What would be written, for people; empty where nothing would.
+    pub(super) fn diff(&self) -> String {
+        let file = self.path.display().to_string();
+        similar::TextDiff::from_lines(&self.text, &self.new)
+            .unified_diff()
+            .context_radius(1)
+            .header(&file, &file)
+            .to_string()
+    }
+
+    /// Writes it, unless it is so already. What somebody else wrote meanwhile is not lost: it is refused.
+    pub(super) fn write(&self) -> Result<()> {
+        if !self.is_changed() {
+            return Ok(());
+        }
+        if fs_err::read_to_string(self.path).ok().as_deref() != Some(&self.text) {
+            return Err(Failure::new(
+                Code::LocalFile,
+                format!("{} has changed meanwhile", self.path.display()),
+            )
+            .because("somebody edited it after it was read")
+            .hint("run again"));
+        }
+        files::replace(self.path, self.new.as_bytes())
+    }
+}

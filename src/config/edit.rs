@@ -1,0 +1,276 @@
+//! cluster.toml edited in place: hosts come and go, the user's comments and layout stay.
+
+use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value};
+
+use super::{Config, parse};
+use crate::failure::{Code, Failure, Result};
+
+/// A host to add, with what is to be said of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewHost {
+    /// Its name.
+    pub name: String,
+    /// Keys of its table.
+    pub keys: Vec<(&'static str, Setting)>,
+    /// Keys of its `workers`, where anything is to be said of them.
+    pub workers: Vec<(&'static str, Setting)>,
+}
+
+/// A value to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// A string.
+    Text(String),
+    /// A number.
+    Number(u32),
+}
+
+impl From<&Setting> for Value {
+    fn from(setting: &Setting) -> Self {
+        match setting {
+            Setting::Text(text) => Self::from(text.as_str()),
+            Setting::Number(number) => Self::from(i64::from(*number)),
+        }
+    }
+}
+
+/// The file with more hosts, and what it says then; everything that stands against it.
+pub fn enrol(
+    text: &str,
+    file: &str,
+    before: &Config,
+    new: &[NewHost],
+) -> Result<(String, Config), Vec<Failure>> {
+    edit(text, file, before, |hosts| {
+        for host in new {
+            add(hosts, host);
+        }
+    })
+}
+
+/// The file without one host, and what it says then.
+pub fn withdraw(
+    text: &str,
+    file: &str,
+    before: &Config,
+    name: &str,
+) -> Result<(String, Config), Vec<Failure>> {
+    edit(text, file, before, |hosts| {
+        hosts.remove(name);
+    })
+}
+
+fn edit(
+    text: &str,
+    file: &str,
+    before: &Config,
+    change: impl FnOnce(&mut dyn TableLike),
+) -> Result<(String, Config), Vec<Failure>> {
+    let refused = || {
+        vec![
+            Failure::new(Code::Config, format!("{file} cannot be edited in place"))
+                .because("it is laid out in a way that this program does not know how to keep")
+                .hint("edit [hosts] yourself and run slicer-k3s init"),
+        ]
+    };
+    let mut document: DocumentMut = text.parse().map_err(|_| refused())?;
+    let hosts = document.get_mut("hosts").and_then(Item::as_table_like_mut);
+    change(hosts.ok_or_else(refused)?);
+    say_control_plane(&mut document, before);
+    let mut config = read(&document, file)?;
+    if say_workers(&mut document, before, &config) {
+        config = read(&document, file)?;
+    }
+    if same_otherwise(before, &config) {
+        Ok((document.to_string(), config))
+    } else {
+        Err(refused())
+    }
+}
+
+/// What is wrong with the file as it would be. Its lines are not on anybody's disk, so no line is named.
+fn read(document: &DocumentMut, file: &str) -> Result<Config, Vec<Failure>> {
+    parse(&document.to_string(), file).map_err(|problems| {
+        let failures = problems.into_iter().map(|problem| {
+            let failure = Failure::new(Code::Config, problem.message);
+            match problem.hint {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        });
+        failures.collect()
+    })
+}
+
+fn add(hosts: &mut dyn TableLike, host: &NewHost) {
+    let mut workers = InlineTable::new();
+    for (key, setting) in &host.workers {
+        workers.insert(*key, setting.into());
+    }
+    let values = host
+        .keys
+        .iter()
+        .map(|(key, setting)| (*key, Value::from(setting)))
+        .chain((!workers.is_empty()).then_some(("workers", Value::InlineTable(workers))));
+    // A table of one line holds none of several.
+    let inline = hosts
+        .iter()
+        .any(|(_, host)| matches!(host, Item::Value(Value::InlineTable(_))));
+    let item = if inline {
+        Item::Value(Value::InlineTable(values.collect()))
+    } else {
+        let mut table = Table::from_iter(values);
+        table.decor_mut().set_prefix("\n");
+        Item::Table(table)
+    };
+    hosts.insert(&host.name, item);
+}
+
+/// An only host runs the servers unasked. Where it is no longer the only one, the file must say so.
+fn say_control_plane(document: &mut DocumentMut, before: &Config) {
+    let [host] = before.control_plane.hosts.as_slice() else {
+        return;
+    };
+    let section = document
+        .entry("control-plane")
+        .or_insert_with(|| Item::Table(Table::new()));
+    if let Some(section) = section.as_table_like_mut()
+        && !section.contains_key("host")
+        && !section.contains_key("hosts")
+    {
+        section.insert("host", Item::Value(host.as_str().into()));
+    }
+}
+
+/// The same of agents: an only host runs some unasked, a server's host beside others does not. True where it had to be said.
+fn say_workers(document: &mut DocumentMut, before: &Config, after: &Config) -> bool {
+    let mut said = false;
+    for host in &before.hosts {
+        let runs = host.workers.is_some();
+        let differs = after
+            .host(&host.name)
+            .is_some_and(|after| after.workers.is_some() != runs);
+        let table = document
+            .get_mut("hosts")
+            .and_then(|hosts| hosts.get_mut(&host.name))
+            .and_then(Item::as_table_like_mut);
+        if differs && let Some(table) = table {
+            table.insert("workers", Item::Value(runs.into()));
+            said = true;
+        }
+    }
+    said
+}
+
+/// Whether nothing but the list of hosts has another meaning.
+fn same_otherwise(before: &Config, after: &Config) -> bool {
+    let bystanders = before
+        .hosts
+        .iter()
+        .all(|host| after.host(&host.name).is_none_or(|after| after == host));
+    let mut rest = after.clone();
+    rest.hosts.clone_from(&before.hosts);
+    bystanders && rest == *before
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pi() -> NewHost {
+        NewHost {
+            name: "pi5".into(),
+            keys: vec![("ssh", Setting::Text("pi@10.0.0.7".into()))],
+            workers: vec![("max", Setting::Number(3))],
+        }
+    }
+
+    fn enrolled(text: &str) -> String {
+        let before = parse(text, "cluster.toml").unwrap();
+        enrol(text, "cluster.toml", &before, &[pi()]).unwrap().0
+    }
+
+    const FILE: &str = r#"# mine
+name = "home"   # sweet
+[control-plane]
+hosts = ["n100"]
+
+# the desktop
+[hosts.ryzen]
+ssh    = "alex@10.0.0.2" # aligned by hand
+[hosts.n100]
+ssh = "alex@10.0.0.1"
+
+[k3s] # last
+channel = "stable"
+"#;
+
+    #[test]
+    fn a_host_is_added_beside_the_others_and_nothing_else_moves() {
+        let text = enrolled(FILE);
+        let added = "\n[hosts.pi5]\nssh = \"pi@10.0.0.7\"\nworkers = { max = 3 }\n";
+        assert_eq!(text.replace(added, ""), FILE, "{text}");
+        assert!(text.find("[hosts.pi5]") < text.find("[k3s]"), "{text}");
+    }
+
+    #[test]
+    fn adding_and_removing_gives_back_the_file() {
+        let text = enrolled(FILE);
+        let before = parse(&text, "cluster.toml").unwrap();
+        let (back, _) = withdraw(&text, "cluster.toml", &before, "pi5").unwrap();
+        assert_eq!(back, FILE);
+    }
+
+    /// With a second host the first would stop to run agents, and nobody would know where the servers are.
+    #[test]
+    fn what_an_only_host_did_unasked_is_said_and_unsaid_stays_so() {
+        let only = "name = \"home\"\n[hosts.n100]\nssh = \"alex@10.0.0.1\"\n";
+        let text = enrolled(only);
+        insta::assert_snapshot!(text, @r#"
+        name = "home"
+        [hosts.n100]
+        ssh = "alex@10.0.0.1"
+        workers = true
+
+        [hosts.pi5]
+        ssh = "pi@10.0.0.7"
+        workers = { max = 3 }
+
+        [control-plane]
+        host = "n100"
+        "#);
+        let two = "name = \"home\"\ncontrol-plane.host = \"n100\"\nhosts.n100.ssh = \"a@10.0.0.1\"\nhosts.pi5.ssh = \"pi@10.0.0.7\"\n";
+        let before = parse(two, "cluster.toml").unwrap();
+        let (text, after) = withdraw(two, "cluster.toml", &before, "pi5").unwrap();
+        assert!(text.contains("hosts.n100.workers = false"), "{text}");
+        assert!(after.host("n100").unwrap().workers.is_none());
+    }
+
+    #[test]
+    fn other_layouts_are_kept() {
+        for text in [
+            "name = \"home\"\ncontrol-plane = { host = \"n100\" }\nhosts = { n100 = { ssh = \"a@10.0.0.1\" }, b = { ssh = \"a@10.0.0.2\" } } # x\n",
+            "name = \"home\"\ncontrol-plane.host = \"n100\"\nhosts.n100.ssh = \"a@10.0.0.1\" # x\n[hosts.b]\nssh = \"b@10.0.0.2\"\n",
+        ] {
+            let Ok(before) = parse(text, "cluster.toml") else {
+                continue;
+            };
+            let (new, config) = enrol(text, "cluster.toml", &before, &[pi()]).unwrap();
+            assert!(new.contains("# x"), "{new}");
+            assert_eq!(config.hosts.len(), before.hosts.len() + 1);
+        }
+    }
+
+    #[test]
+    fn a_machine_that_is_there_under_another_name_is_refused_by_both_names() {
+        let before = parse(FILE, "cluster.toml").unwrap();
+        let mut twin = pi();
+        twin.keys = vec![("ssh", Setting::Text("root@10.0.0.2".into()))];
+        let failures = enrol(FILE, "cluster.toml", &before, &[twin]).unwrap_err();
+        let text = failures[0].to_string();
+        assert!(
+            text.contains("hosts.pi5.ssh") && text.contains("hosts.ryzen.ssh"),
+            "{text}"
+        );
+    }
+}
