@@ -64,7 +64,7 @@ pub enum Command {
     /// Bring the cluster of cluster.toml up, from bare hosts to a proven autoscaler
     Init(Init),
     /// Enrol more hosts as workers: looks, proposes, edits cluster.toml in place
-    AddHost(AddHost),
+    AddHost(Box<AddHost>),
     /// Prove again that groups scale up and down
     Prove(Prove),
     /// Write every file of the cluster into a directory, without touching a machine

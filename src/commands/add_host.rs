@@ -21,17 +21,18 @@ use crate::world::World;
 use crate::{report, steps};
 
 /// Runs it.
-pub(super) async fn run(global: &Global, options: AddHost) -> Result<u8, Vec<Failure>> {
+pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Failure>> {
     let started = Instant::now();
     let before = context::load(global)?;
     let home = Home::of(&before.name).map_err(one)?;
     context::known(&home, &before.name)?;
-    let here = match options.dry_run {
-        true => None,
-        false => Some(Lock::take(home.path()).map_err(one)?),
+    let here = if options.dry_run {
+        None
+    } else {
+        Some(Lock::take(home.path()).map_err(one)?)
     };
     let mut file = ClusterFile::read(&global.config)?;
-    let mut new = wanted::hosts(&options, &file.before)?;
+    let mut new = wanted::hosts(options, &file.before)?;
     let names: Vec<String> = new.iter().map(|host| host.name.clone()).collect();
     file.enrol(&new)?;
 

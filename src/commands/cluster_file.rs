@@ -51,13 +51,6 @@ impl<'a> ClusterFile<'a> {
         Ok(())
     }
 
-    /// Without this host.
-    pub(super) fn withdraw(&mut self, name: &str) -> Result<(), Vec<Failure>> {
-        let file = self.path.display().to_string();
-        (self.new, self.after) = config::withdraw(&self.text, &file, &self.before, name)?;
-        Ok(())
-    }
-
     /// Whether anything is to be written.
     pub(super) fn is_changed(&self) -> bool {
         self.new != self.text

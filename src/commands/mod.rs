@@ -15,8 +15,8 @@ mod init;
 mod kubectl;
 mod last_words;
 mod prove;
-mod status;
 mod rotate_token;
+mod status;
 mod token;
 mod turn;
 
@@ -36,7 +36,7 @@ pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
     let work = async {
         match command {
             Command::Init(options) => init::run(&global, options).await,
-            Command::AddHost(options) => add_host::run(&global, options).await,
+            Command::AddHost(options) => add_host::run(&global, &options).await,
             Command::Prove(options) => prove::run(&global, options).await,
             Command::Kubectl(options) => return kubectl::run(&global, options).await,
             Command::Generate(options) => generate::run(&global, &options),

@@ -119,7 +119,7 @@ fn add(hosts: &mut dyn TableLike, host: &NewHost) {
     let item = if inline {
         Item::Value(Value::InlineTable(values.collect()))
     } else {
-        let mut table = Table::from_iter(values);
+        let mut table: Table = values.collect();
         table.decor_mut().set_prefix("\n");
         Item::Table(table)
     };

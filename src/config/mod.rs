@@ -19,8 +19,8 @@ use std::path::Path;
 use ipnet::Ipv4Net;
 use serde_json::{Map, Value};
 
-pub use format::Complaint;
 pub use edit::{NewHost, Setting, enrol, withdraw};
+pub use format::Complaint;
 pub(crate) use format::is_plain_path;
 pub use fresh::{Fresh, FreshHost};
 pub use problem::{Place, Problem};

@@ -22,7 +22,9 @@ pub(super) fn hosts(options: &AddHost, config: &Config) -> Result<Vec<NewHost>, 
             Code::Config,
             format!("{flag} can be said of one host only"),
         )
-        .hint("add the hosts one after another, or NAME=USER@ADDRESS for each without it")));
+        .hint(
+            "add the hosts one after another, or NAME=USER@ADDRESS for each without it",
+        )));
     }
     let mut failures = Vec::new();
     let mut new: Vec<NewHost> = Vec::new();
@@ -69,11 +71,10 @@ fn one_wanted(
         }
         (_, Some(target)) => target,
         (None, None) => {
-            return Err(Failure::new(
-                Code::Config,
-                format!("how is {name} reached?"),
-            )
-            .hint(format!("slicer-k3s add-host {name} --ssh user@address")));
+            return Err(
+                Failure::new(Code::Config, format!("how is {name} reached?"))
+                    .hint(format!("slicer-k3s add-host {name} --ssh user@address")),
+            );
         }
     };
     let text = |value: &Option<String>| value.clone().map(Setting::Text);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::ordered::Ordered;
 use super::{
     Options, autoscaler_running, chart, cloud_config, etcd_voter, group_reachable, k3s_config,
-    k3s_started, k3s_token_secret, node_ready, seen,
+    k3s_started, k3s_token_secret, node_ready, quorum, seen,
 };
 use crate::pipeline::{Step, StepId};
 use crate::plan::Plan;
@@ -21,6 +21,7 @@ use crate::state::Retired;
 /// Takes the recorded tokens into use where `retired` ones may still be.
 pub fn rotate(plan: &Plan, options: &Options, retired: &Retired) -> Vec<Box<dyn Step>> {
     let seen = Arc::new(seen::Seen::default());
+    let turns = quorum::Turns::default();
     let mut steps: Vec<Box<dyn Step>> = vec![Box::new(servers_whole::ServersWhole)];
     let mut before = vec![servers_whole::id()];
     if retired.server.is_some() {
@@ -39,7 +40,7 @@ pub fn rotate(plan: &Plan, options: &Options, retired: &Retired) -> Vec<Box<dyn 
     );
     let mut used: Vec<StepId> = Vec::new();
     for server in &plan.servers {
-        let started = k3s_started::K3sStarted::new(plan, server, options);
+        let started = k3s_started::K3sStarted::new(plan, server, options, &turns);
         steps.push(Box::new(Ordered::new(started, &before)));
         steps.push(Box::new(node_ready::NodeReady::new(server)));
         steps.push(Box::new(etcd_voter::EtcdVoter::new(server)));
