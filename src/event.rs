@@ -1,11 +1,7 @@
 //! The event stream: what a run tells, as a versioned contract (`--output ndjson`, docs/events.md).
 
-use std::time::Duration;
-
 use serde::Serialize;
 use tokio::sync::mpsc;
-
-use crate::pipeline::{self, Ended, Span, Step};
 
 /// The contract's version; grows only when a field changes its meaning or goes.
 pub const VERSION: u32 = 1;
@@ -165,88 +161,29 @@ pub enum Event {
     },
 }
 
-impl Event {
-    /// A step begins.
-    pub fn started(step: &dyn Step, at: Duration) -> Self {
-        Self::StepStarted {
-            step: step.id().to_string(),
-            title: step.title(),
-            at_seconds: at.as_secs_f64(),
-        }
-    }
-
-    /// A step is not true yet.
-    pub fn waiting(step: &dyn Step, reason: &str, elapsed: Duration, patience: Duration) -> Self {
-        Self::StepWaiting {
-            step: step.id().to_string(),
-            reason: reason.to_owned(),
-            elapsed_seconds: elapsed.as_secs_f64(),
-            patience_seconds: patience.as_secs_f64(),
-        }
-    }
-
-    /// A step ended.
-    pub fn ended(step: &dyn Step, outcome: Outcome, note: &str, span: &Span) -> Self {
-        Self::StepEnded {
-            step: step.id().to_string(),
-            title: step.title(),
-            outcome,
-            note: note.to_owned(),
-            seconds: span.took.as_secs_f64(),
-            at_seconds: span.began.as_secs_f64(),
-            applied_seconds: span.applied.as_secs_f64(),
-            waited_seconds: span.waited.as_secs_f64(),
-            after: span.after.as_ref().map(ToString::to_string),
-        }
-    }
-
-    /// The run is over.
-    pub fn run_ended(ended: &[Ended], took: Duration) -> Self {
-        let [mut changed, mut kept, mut would, mut failed, mut skipped] = [0; 5];
-        for step in ended {
-            *match step.outcome {
-                Outcome::Changed => &mut changed,
-                Outcome::Kept => &mut kept,
-                Outcome::Would => &mut would,
-                Outcome::Failed => &mut failed,
-                Outcome::Skipped => &mut skipped,
-            } += 1;
-        }
-        Self::RunEnded {
-            changed,
-            kept,
-            would,
-            failed,
-            skipped,
-            seconds: took.as_secs_f64(),
-            critical_path: pipeline::critical_path(ended)
-                .into_iter()
-                .map(|step| step.id.to_string())
-                .collect(),
-        }
-    }
-}
-
 /// Where events go; a report listens at the other end.
 #[derive(Clone)]
-pub struct Events(mpsc::UnboundedSender<Event>);
+pub struct Events {
+    report: mpsc::UnboundedSender<Event>,
+    keep: fn(&Event),
+}
 
 impl Events {
-    /// A stream and its listening end.
-    pub fn channel() -> (Self, mpsc::UnboundedReceiver<Event>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        (Self(sender), receiver)
+    /// A stream and its listening end; `keep` writes down what is sent, at once.
+    pub fn channel(keep: fn(&Event)) -> (Self, mpsc::UnboundedReceiver<Event>) {
+        let (report, receiver) = mpsc::unbounded_channel();
+        (Self { report, keep }, receiver)
     }
 
-    /// Tells, and keeps it in the log.
+    /// Tells, and keeps it.
     pub fn send(&self, event: Event) {
-        crate::log::event(&event);
+        (self.keep)(&event);
         self.pass(event);
     }
 
-    /// Tells what the log has already; a report that went away is nobody's failure.
+    /// Tells what is kept already; a report that went away is nobody's failure.
     pub fn pass(&self, event: Event) {
-        let _ = self.0.send(event);
+        let _ = self.report.send(event);
     }
 
     /// Tells a sentence.

@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod escape;
 pub mod event;
 pub mod explanations;
 pub mod failure;

@@ -33,7 +33,7 @@ impl Act<'_> {
         world: &World,
     ) -> Result<Vec<Ended>, Vec<Failure>> {
         let _mine = stop::answer_myself().await;
-        let (events, listening) = Events::channel();
+        let (events, listening) = Events::channel(log::event);
         let report = report::listen(self.global.output, listening);
         log::speak_through(Some(&events));
         let before = self.started.elapsed();
@@ -51,7 +51,7 @@ impl Act<'_> {
         };
         let took = self.started.elapsed();
         match &result {
-            Ok(ended) => events.send(Event::run_ended(ended, took)),
+            Ok(ended) => events.send(pipeline::run_ended(ended, took)),
             Err(failure) => {
                 let (in_progress, ended) = log::standing();
                 events.send(Event::RunStopped {

@@ -25,13 +25,14 @@ use clap::CommandFactory as _;
 use crate::cli::{Cli, Command};
 use crate::failure::{Code, Failure};
 use crate::stop::{self, Terminal};
+use crate::{log, report};
 
 pub(crate) use context::Context;
 
 /// Runs the command; its exit code, or everything that went wrong before it could begin.
 pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
     let Cli { command, global } = cli;
-    crate::log::verbose(global.verbose);
+    log::verbose(global.verbose, report::tell);
     form::check(&command, global.output).map_err(one)?;
     let work = async {
         match command {

@@ -14,10 +14,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::escape::harmless_json;
 use crate::event::{Asked, Event, Events};
 use crate::failure::{Failure, Result};
-use crate::remote::Output;
-use crate::report;
 
 /// Lines kept of a process that never begins a log.
 const KEPT: usize = 2_000;
@@ -31,6 +30,7 @@ static LOG: Mutex<Log> = Mutex::new(Log {
     running: BTreeMap::new(),
     ended: 0,
     told: 0,
+    tell: |_| {},
     audience: None,
 });
 
@@ -40,6 +40,7 @@ struct Log {
     running: BTreeMap<String, Instant>,
     ended: usize,
     told: u8,
+    tell: fn(&Event),
     audience: Option<Events>,
 }
 
@@ -51,9 +52,11 @@ struct Line<'a> {
     event: &'a Event,
 }
 
-/// Tells which commands run on machines: 1 those that change one, 2 every look as well.
-pub fn verbose(level: u8) {
-    log().told = level;
+/// Tells, by `tell` where no run does it, which commands run on machines: 1 those that change one, 2 every look as well.
+pub fn verbose(level: u8, tell: fn(&Event)) {
+    let mut log = log();
+    log.told = level;
+    log.tell = tell;
 }
 
 /// Opens the log of a command that acts; an earlier one of this process goes on. A directory that cannot be written
@@ -133,17 +136,9 @@ pub fn asked(machine: &str, kind: Asked, command: &str, took: Duration, end: &Re
     if log.told >= kind.verbosity() {
         match &log.audience {
             Some(audience) => audience.pass(event),
-            None => report::say(&report::plain(&event)),
+            None => (log.tell)(&event),
         }
     }
-}
-
-/// The end of a command as [`asked`] wants it.
-pub fn status(output: &Result<Output>) -> Result<i32> {
-    output
-        .as_ref()
-        .map(|output| output.status)
-        .map_err(Clone::clone)
 }
 
 fn log() -> MutexGuard<'static, Log> {
@@ -154,7 +149,7 @@ impl Log {
     fn keep(&mut self, event: &Event) {
         let time = clock::utc(std::time::SystemTime::now());
         if let Ok(line) = serde_json::to_string(&Line { time, event }) {
-            self.write(report::harmless_json(&line));
+            self.write(harmless_json(&line));
         }
     }
 

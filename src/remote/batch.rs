@@ -27,8 +27,10 @@ const LIMIT: Duration = Duration::from_secs(3);
 const MOST: usize = 32;
 
 /// The looks of one machine that wait for their batch.
-#[derive(Default)]
-pub(super) struct Batches(Mutex<Queue>);
+pub(super) struct Batches {
+    root: Arc<Root>,
+    queue: Mutex<Queue>,
+}
 
 #[derive(Default)]
 struct Queue {
@@ -43,8 +45,16 @@ struct Asked {
 }
 
 impl Batches {
+    /// None waits yet.
+    pub(super) fn new(root: Arc<Root>) -> Self {
+        Self {
+            root,
+            queue: Mutex::default(),
+        }
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is next to go; empty once nobody waits.
@@ -54,36 +64,36 @@ impl Batches {
         queue.moving = count > 0;
         queue.waiting.drain(..count).collect()
     }
-}
 
-/// Asks in company; `None` where the script has to be asked for alone.
-pub(super) async fn ask(root: &Arc<Root>, script: &Script) -> Option<Output> {
-    let (sender, answer) = oneshot::channel();
-    let first = {
-        let mut queue = root.batches.queue();
-        queue.waiting.push(Asked {
-            script: script.clone(),
-            answer: sender,
-        });
-        !std::mem::replace(&mut queue.moving, true)
-    };
-    if first {
-        // A task of its own: whoever asked first may be given up, the others must not wait for it.
-        tokio::spawn(send(Arc::clone(root)));
+    /// Asks in company; `None` where the script has to be asked for alone.
+    pub(super) async fn ask(batches: &Arc<Self>, script: &Script) -> Option<Output> {
+        let (sender, answer) = oneshot::channel();
+        let first = {
+            let mut queue = batches.queue();
+            queue.waiting.push(Asked {
+                script: script.clone(),
+                answer: sender,
+            });
+            !std::mem::replace(&mut queue.moving, true)
+        };
+        if first {
+            // A task of its own: whoever asked first may be given up, the others must not wait for it.
+            tokio::spawn(send(Arc::clone(batches)));
+        }
+        answer.await.ok()
     }
-    answer.await.ok()
 }
 
-async fn send(root: Arc<Root>) {
+async fn send(batches: Arc<Batches>) {
     loop {
         tokio::time::sleep(COMPANY).await;
-        let asked = root.batches.next();
+        let asked = batches.next();
         match asked.len() {
             0 => return,
             // Dropped: there is no company.
             1 => {}
             _ => {
-                let batch = tokio::spawn(travel(Arc::clone(&root), asked));
+                let batch = tokio::spawn(travel(Arc::clone(&batches.root), asked));
                 let _ = tokio::time::timeout(HEADWAY, batch).await;
             }
         }
@@ -193,9 +203,13 @@ mod tests {
     async fn asked(scripts: &[&str]) -> (Vec<Option<Output>>, usize) {
         let far = Far::default();
         let count = Arc::clone(&far.0);
-        let root = Arc::new(Root::new(Box::new(far), Sudo::Root));
+        let root = Arc::new(Root {
+            remote: Box::new(far),
+            sudo: Sudo::Root,
+        });
+        let batches = Arc::new(Batches::new(root));
         let scripts: Vec<_> = scripts.iter().map(|text| script(text)).collect();
-        let asks = scripts.iter().map(|script| ask(&root, script));
+        let asks = scripts.iter().map(|script| Batches::ask(&batches, script));
         let answers = futures_util::future::join_all(asks).await;
         (answers, count.load(Ordering::Relaxed))
     }

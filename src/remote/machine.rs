@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::batch::Batches;
 use super::looks::Looks;
 use super::root::Root;
-use super::{Input, Look, Output, Remote, Script, Stream, Sudo, batch, quote};
+use super::{Input, Look, Output, Remote, Script, Stream, Sudo, quote};
 use crate::event::Asked;
 use crate::failure::{Code, Failure, Result};
 use crate::log;
@@ -15,6 +16,7 @@ use crate::pipeline::Hands;
 pub struct Machine {
     name: String,
     root: Arc<Root>,
+    batches: Arc<Batches>,
     looks: Looks,
 }
 
@@ -32,9 +34,11 @@ pub struct Put<'a> {
 impl Machine {
     /// A machine called `name`, reached by `remote`, where root is had by `sudo`.
     pub fn new(name: impl Into<String>, remote: Box<dyn Remote>, sudo: Sudo) -> Self {
+        let root = Arc::new(Root { remote, sudo });
         Self {
             name: name.into(),
-            root: Arc::new(Root::new(remote, sudo)),
+            batches: Arc::new(Batches::new(Arc::clone(&root))),
+            root,
             looks: Looks::default(),
         }
     }
@@ -61,7 +65,7 @@ impl Machine {
             let asked = async {
                 if self.root.remote.is_far()
                     && look.is_quick()
-                    && let Some(output) = batch::ask(&self.root, &script).await
+                    && let Some(output) = Batches::ask(&self.batches, &script).await
                 {
                     return Ok(output);
                 }
@@ -162,7 +166,10 @@ impl Machine {
     ) -> Result<Output> {
         let begin = Instant::now();
         let output = running.await;
-        let end = log::status(&output);
+        let end = output
+            .as_ref()
+            .map(|output| output.status)
+            .map_err(Clone::clone);
         log::asked(&self.name, kind, script.text(), begin.elapsed(), &end);
         output
     }

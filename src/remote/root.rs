@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::batch::Batches;
 use super::{Output, Remote, Script, Sudo};
 use crate::failure::Result;
 
@@ -13,19 +12,9 @@ const GRACE: Duration = Duration::from_secs(10);
 pub(super) struct Root {
     pub(super) remote: Box<dyn Remote>,
     pub(super) sudo: Sudo,
-    pub(super) batches: Batches,
 }
 
 impl Root {
-    /// By `remote`, then by `sudo`.
-    pub(super) fn new(remote: Box<dyn Remote>, sudo: Sudo) -> Self {
-        Self {
-            remote,
-            sudo,
-            batches: Batches::default(),
-        }
-    }
-
     /// Runs a script; one that takes longer than its limit is a failure.
     pub(super) async fn run(&self, script: &Script) -> Result<Output> {
         let limit = script.time_limit().max(Duration::from_secs(1));

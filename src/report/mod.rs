@@ -1,6 +1,5 @@
 //! The only place that knows the terminal.
 
-mod escape;
 mod layout;
 mod lines;
 mod live;
@@ -15,7 +14,7 @@ use console::style;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 
-pub use escape::{escape, harmless_json};
+pub use crate::escape::{escape, harmless_json};
 pub use layout::{WIDTH, table, wrapped};
 pub use timings::timings;
 
@@ -43,9 +42,9 @@ pub fn listen(output: Output, mut events: UnboundedReceiver<Event>) -> JoinHandl
     })
 }
 
-/// One event as a plain line, where it has one.
-pub fn plain(event: &Event) -> String {
-    lines::line(event).unwrap_or_default()
+/// Tells one event that belongs to no run.
+pub fn tell(event: &Event) {
+    say(&lines::line(event).unwrap_or_default());
 }
 
 /// A sentence or a table for people, on stderr; text from machines must be escaped before.

@@ -7,43 +7,15 @@ use async_trait::async_trait;
 use russh::keys::PublicKey;
 use tokio::net::TcpStream;
 
+use super::auth;
 use super::client::{Broken, Client, Ending, Refusal, handshake, unreachable};
+use super::connection::{Connection, Dial, PATIENCE};
+use super::target::{HostTarget, KeyPolicy, Surroundings};
 use super::trust::{Identity, Trust};
+use super::tunnel::tunnel;
 use super::user_config::Hop;
-use super::{HostTarget, KeyPolicy, Surroundings, auth};
 use crate::failure::{Code, Failure, Result};
 use crate::remote::Stream;
-
-/// How long a machine may take to accept a connection, and again to shake hands.
-pub(super) const PATIENCE: Duration = Duration::from_secs(15);
-
-/// A connection that is logged in, and those it runs through.
-pub(super) struct Connection {
-    /// To run commands and open tunnels.
-    pub(super) client: Client,
-    /// Why it ended, once it has.
-    pub(super) ending: Ending,
-    /// Dropping a jump host's connection would end this one.
-    _jumps: Vec<Client>,
-}
-
-/// Makes connections; asked again when one was lost.
-#[async_trait]
-pub(super) trait Dial: Send + Sync {
-    /// One connection, logged in.
-    async fn dial(&self) -> Result<Connection>;
-}
-
-impl Connection {
-    /// One that runs through no other that we have to keep.
-    pub(super) fn direct(client: Client, ending: Ending) -> Self {
-        Self {
-            client,
-            ending,
-            _jumps: Vec::new(),
-        }
-    }
-}
 
 /// Dials a host of cluster.toml.
 pub(super) struct HostDialer {
@@ -172,11 +144,7 @@ impl Dial for HostDialer {
         let client = jumps
             .pop()
             .ok_or_else(|| Failure::new(Code::Config, "no machine to connect to"))?;
-        Ok(Connection {
-            client,
-            ending,
-            _jumps: jumps,
-        })
+        Ok(Connection::new(client, ending, jumps))
     }
 }
 
@@ -186,7 +154,7 @@ async fn open(name: &str, hop: &Hop, via: Option<&Client>) -> Result<Box<dyn Str
     let Some(jump) = via else {
         return Ok(Box::new(connect(&hop.host, hop.port, what).await?));
     };
-    super::session::tunnel(jump, name, &hop.host, hop.port).await
+    tunnel(jump, name, &hop.host, hop.port).await
 }
 
 async fn connect(host: &str, port: u16, what: String) -> Result<TcpStream> {

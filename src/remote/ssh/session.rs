@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use russh::Channel;
 use russh::client::Msg;
-use russh::{Channel, ChannelOpenFailure};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 
-use super::client::{Client, words};
-use super::dial::{Connection, Dial, PATIENCE};
+use super::connection::{Connection, Dial, PATIENCE};
+use super::tunnel::tunnel;
 use super::{attach, exec};
 use crate::event::Asked;
 use crate::failure::{Code, Failure, Result};
@@ -181,34 +181,4 @@ fn refuses_commands(name: &str) -> Failure {
     Failure::new(Code::SshAuth, format!("{name} lets us in but runs no commands"))
         .because("its SSH server refused the request")
         .hint("ForceCommand, a `command=` in authorized_keys, or a login shell like nologin stands in the way")
-}
-
-/// A stream through the SSH server that messages call `name`, to a port it can reach.
-pub(super) async fn tunnel(
-    client: &Client,
-    name: &str,
-    host: &str,
-    port: u16,
-) -> Result<Box<dyn Stream>> {
-    let opening = client.channel_open_direct_tcpip(host, port.into(), "127.0.0.1", 0);
-    let what = format!("{host}:{port} cannot be reached through {name}");
-    let unreachable = Failure::new(Code::SshUnreachable, what);
-    match tokio::time::timeout(PATIENCE, opening).await {
-        Ok(Ok(channel)) => Ok(Box::new(channel.into_stream())),
-        Ok(Err(russh::Error::ChannelOpenFailure(why))) => Err(match why {
-            ChannelOpenFailure::AdministrativelyProhibited => {
-                Failure::new(Code::SshForward, format!("{name}'s SSH server forbids tunnels"))
-                    .because(format!("it refused one to {host}:{port}"))
-                    .hint("in its /etc/ssh/sshd_config: AllowTcpForwarding yes (and no PermitOpen), then reload ssh")
-            }
-            ChannelOpenFailure::ConnectFailed => unreachable.because("nothing answers there"),
-            other => unreachable.because(format!("{other:?}")),
-        }),
-        Ok(Err(error)) => Err(Failure::new(
-            Code::SshLost,
-            format!("the connection to {name} was lost"),
-        )
-        .because(words(&error))),
-        Err(_) => Err(unreachable.because(format!("no answer within {} s", PATIENCE.as_secs()))),
-    }
 }

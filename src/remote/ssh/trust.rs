@@ -10,7 +10,7 @@ use russh::keys::{Algorithm, PublicKey};
 
 use super::client::{Judge, Refusal, all_kinds, key_type};
 use super::known_hosts::{self, KnownHosts, Verdict};
-use super::{KeyPolicy, Surroundings};
+use super::target::{KeyPolicy, Surroundings};
 use crate::failure::{Code, Failure, Result};
 
 /// What we know of one machine's host key, and how an unknown one may become known.

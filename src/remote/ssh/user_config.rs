@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use super::{HostTarget, Surroundings};
+use super::target::{HostTarget, Surroundings};
 use crate::failure::{Code, Failure, Result};
 
 /// One machine on the way, and the last: the host.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use russh::keys::{Algorithm, PrivateKey, PublicKey};
 
 use super::client::{Broken, Judge, Refusal, all_kinds, handshake, key_type, unreachable};
-use super::dial::{Connection, Dial, PATIENCE};
+use super::connection::{Connection, Dial, PATIENCE};
 use super::known_hosts::fingerprint;
 use super::{auth, session};
 use crate::failure::{Code, Failure, Result};
@@ -103,7 +103,7 @@ impl Dial for VmDialer {
             .await
             .map_err(|_| late())?
         {
-            Ok(true) => Ok(Connection::direct(client, ending)),
+            Ok(true) => Ok(Connection::new(client, ending, Vec::new())),
             // Not `SshAuth`, which ends all waiting: sshd may answer before the first boot has placed the key.
             Ok(false) => Err(Failure::new(
                 Code::Vm,

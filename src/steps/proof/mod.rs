@@ -7,6 +7,7 @@ mod clean;
 mod leftovers;
 mod orphans;
 mod pods;
+mod proven;
 mod record;
 mod scale_down;
 mod scale_up;
@@ -22,7 +23,7 @@ use crate::plan::{Daemon, Plan};
 use crate::secret::sha256;
 use crate::world::World;
 
-/// The proof of one group, as its four steps share it.
+/// The proof of one group, as its five steps share it.
 struct Trial {
     daemon: Daemon,
     wanted: Proof,
@@ -94,7 +95,7 @@ pub(super) fn steps(plan: &Plan, daemon: &Daemon, wanted: Option<Proof>) -> Vec<
         Box::new(scale_up::ScaleUp::new(&trial, voters.collect())),
         Box::new(scale_down::ScaleDown::new(&trial)),
         Box::new(clean::Clean::new(&trial)),
-        Box::new(record::Recorded::new(&trial)),
+        Box::new(proven::Proven::new(&trial)),
     ]
 }
 

@@ -2,20 +2,17 @@
 //! which proof was begun, so that the run after a killed one knows what that one may have left.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{Trial, clean, scale_down};
+use super::Trial;
 use crate::failure::Result;
 use crate::generate::NAMESPACE;
 use crate::kubernetes::Kubernetes;
-use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::world::World;
+use crate::pipeline::Hands;
 
 /// One ConfigMap for all groups; each writes only its own keys.
-const RECORD: &str = "slicer-k3s-proven";
+pub(super) const RECORD: &str = "slicer-k3s-proven";
 
 /// The key under which a group's begun proof is noted: the VMs that were there before it.
 fn begun_key(group: &str) -> String {
@@ -68,78 +65,14 @@ pub(super) async fn forget(kubernetes: &Kubernetes, hands: &Hands, group: &str) 
         .await
 }
 
-pub(super) struct Recorded {
-    trial: Arc<Trial>,
-}
-
-impl Recorded {
-    pub(super) fn new(trial: &Arc<Trial>) -> Self {
-        Self {
-            trial: Arc::clone(trial),
-        }
-    }
-}
-
-#[async_trait]
-impl Step for Recorded {
-    fn id(&self) -> StepId {
-        self.trial.id("proven")
-    }
-
-    fn title(&self) -> String {
-        format!("Remember that {} was proven", self.trial.daemon.group)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        vec![self.trial.id(scale_down::NAME), self.trial.id(clean::NAME)]
-    }
-
-    fn hint(&self) -> String {
-        format!("slicer-k3s kubectl get configmap -n {NAMESPACE} {RECORD} -o yaml")
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
-        let kubernetes = world.kubernetes().await?;
-        Ok(if read(&kubernetes, &self.trial).await? {
-            Finding::done()
-        } else {
-            Finding::differs("it is not on record")
-        })
-    }
-
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
-        // A merge, not an apply: server-side apply by one owner would drop the other groups' keys.
-        world
-            .kubernetes()
-            .await?
-            .merge_config_map(
-                hands,
-                NAMESPACE,
-                RECORD,
-                &json!({
-                    &self.trial.daemon.group: self.trial.fingerprint,
-                    begun_key(&self.trial.daemon.group): null,
-                }),
-            )
-            .await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::steps::testing::{Fake, world};
-
-    #[tokio::test]
-    async fn another_form_of_the_group_is_not_on_record() {
-        for (value, done) in [("f00", true), ("old", false)] {
-            let fake = Fake::new().says(
-                "get configmap",
-                &format!(r#"{{"data":{{"k3s-agents-1":"{value}"}}}}"#),
-            );
-            let step = Recorded::new(&super::super::trial(false));
-            let found = step.check(&world(&[("k3s-cp-1", &fake)])).await.unwrap();
-            assert_eq!(matches!(found, Finding::Done(_)), done);
-        }
-    }
+/// Notes that this very proof stands. A merge, not an apply: server-side apply by one owner would drop the other
+/// groups' keys.
+pub(super) async fn remember(kubernetes: &Kubernetes, hands: &Hands, trial: &Trial) -> Result<()> {
+    let data = json!({
+        &trial.daemon.group: trial.fingerprint,
+        begun_key(&trial.daemon.group): null,
+    });
+    kubernetes
+        .merge_config_map(hands, NAMESPACE, RECORD, &data)
+        .await
 }

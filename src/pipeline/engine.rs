@@ -1,0 +1,199 @@
+//! Running steps side by side, each as soon as what it needs holds.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+
+use super::ended::{Ended, Span};
+use super::hands::Hands;
+use super::step::{Finding, Step, StepId};
+use super::tell;
+use crate::event::{Event, Events, Outcome};
+use crate::failure::{Code, Failure, Result};
+use crate::world::World;
+
+/// Whether a run may change anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Make every fact true.
+    Apply,
+    /// Say what would change.
+    Look,
+}
+
+/// Runs steps side by side, each as soon as what it needs holds; returns how each ended, in the given order.
+pub async fn run(
+    steps: &[Box<dyn Step>],
+    mode: Mode,
+    world: &World,
+    events: &Events,
+) -> Vec<Ended> {
+    let started = Instant::now();
+    let gates: Gates = steps
+        .iter()
+        .map(|step| (step.id(), watch::channel(None).0))
+        .collect();
+    join_all(steps.iter().map(|step| {
+        let gates = &gates;
+        async move {
+            let id = step.id();
+            let waited = ready(step.as_ref(), mode, gates).await;
+            let span = Span {
+                began: started.elapsed(),
+                after: waited.last,
+                ..Span::default()
+            };
+            let ended = match waited.blocker {
+                Some(cause) => {
+                    let why = format!("because {cause} did not succeed");
+                    events.send(tell::ended(step.as_ref(), Outcome::Skipped, &why, &span));
+                    Ended {
+                        id: id.clone(),
+                        outcome: Outcome::Skipped,
+                        failure: None,
+                        span,
+                    }
+                }
+                None => one(step.as_ref(), mode, world, events, span).await,
+            };
+            if let Some(gate) = gates.get(&id) {
+                gate.send_replace(Some((ended.outcome, Instant::now())));
+            }
+            ended
+        }
+    }))
+    .await
+}
+
+/// How each step ended and when, once it has.
+type Gates = HashMap<StepId, watch::Sender<Option<(Outcome, Instant)>>>;
+
+/// What a step waited for.
+struct Waited {
+    /// The first need that did not succeed, if any.
+    blocker: Option<StepId>,
+    /// What ended last.
+    last: Option<StepId>,
+}
+
+/// Waits for what a step needs.
+async fn ready(step: &dyn Step, mode: Mode, gates: &Gates) -> Waited {
+    let mut blocker = None;
+    let mut last: Option<(Instant, &StepId)> = None;
+    let needs = step.needs();
+    let after = step.after();
+    for id in needs.iter().chain(&after) {
+        let Some(gate) = gates.get(id) else { continue };
+        let mut gate = gate.subscribe();
+        let seen = gate.wait_for(Option::is_some).await.ok();
+        let (outcome, when) = seen.and_then(|seen| *seen).unzip();
+        if let Some(when) = when
+            && last.is_none_or(|(latest, _)| when > latest)
+        {
+            last = Some((when, id));
+        }
+        let held = matches!(outcome, Some(Outcome::Kept | Outcome::Changed))
+            || (mode == Mode::Look && outcome != Some(Outcome::Failed));
+        if !held && needs.contains(id) && blocker.is_none() {
+            blocker = Some(id.clone());
+        }
+    }
+    Waited {
+        blocker,
+        last: last.map(|(_, id)| id.clone()),
+    }
+}
+
+/// Takes one step to its end.
+async fn one(step: &dyn Step, mode: Mode, world: &World, events: &Events, mut span: Span) -> Ended {
+    let started = Instant::now();
+    events.send(tell::started(step, span.began));
+    let result = match mode {
+        Mode::Look => look(step, world).await,
+        Mode::Apply => apply(step, world, events, &mut span).await,
+    };
+    span.took = started.elapsed();
+    let (outcome, note, failure) = match result {
+        Ok((outcome, note)) => (outcome, note, None),
+        Err(failure) => (Outcome::Failed, failure.to_string(), Some(failure)),
+    };
+    // A difference that cannot be had is no failure of a look: what and why are told all the same.
+    let diff = match outcome {
+        Outcome::Would => step.diff(world).await.unwrap_or_default(),
+        _ => String::new(),
+    };
+    events.send(tell::ended(step, outcome, &note, &span));
+    if !diff.is_empty() {
+        events.send(Event::StepDiff {
+            step: step.id().to_string(),
+            diff,
+        });
+    }
+    Ended {
+        id: step.id(),
+        outcome,
+        failure,
+        span,
+    }
+}
+
+/// Look mode: a fact that does not hold, or cannot be told yet, is one that would change.
+async fn look(step: &dyn Step, world: &World) -> Result<(Outcome, String)> {
+    match step.check(world).await {
+        Ok(Finding::Done(note)) => Ok((Outcome::Kept, note)),
+        Ok(Finding::Differs(why) | Finding::Unknown(why)) => Ok((Outcome::Would, why)),
+        Err(failure) if failure.is_lasting() => Err(failure),
+        Err(failure) => Ok((Outcome::Would, failure.to_string())),
+    }
+}
+
+/// Apply mode: check, apply once, check until done or out of patience.
+async fn apply(
+    step: &dyn Step,
+    world: &World,
+    events: &Events,
+    span: &mut Span,
+) -> Result<(Outcome, String)> {
+    match step.check(world).await {
+        Ok(Finding::Done(note)) => return Ok((Outcome::Kept, note)),
+        Err(failure) if failure.is_lasting() => return Err(failure),
+        Ok(Finding::Differs(_) | Finding::Unknown(_)) | Err(_) => {}
+    }
+    let started = Instant::now();
+    let applied = step.apply(world, &Hands::new()).await;
+    span.applied = started.elapsed();
+    applied?;
+    let result = hold(step, world, events, started).await;
+    span.waited = started.elapsed().saturating_sub(span.applied);
+    result
+}
+
+/// Checks what was applied until it holds or patience is over.
+async fn hold(
+    step: &dyn Step,
+    world: &World,
+    events: &Events,
+    started: Instant,
+) -> Result<(Outcome, String)> {
+    let patience = step.patience();
+    loop {
+        let (why, failure) = match step.check(world).await {
+            Ok(Finding::Done(note)) => return Ok((Outcome::Changed, note)),
+            Ok(Finding::Differs(why) | Finding::Unknown(why)) => (why, None),
+            Err(failure) if failure.is_lasting() => return Err(failure),
+            Err(failure) => (failure.to_string(), Some(failure)),
+        };
+        if started.elapsed() >= patience {
+            let code = failure.map_or(Code::Command, |failure| failure.code);
+            return Err(
+                Failure::new(code, format!("{} did not succeed", step.title()))
+                    .because(format!("after {} s: {why}", patience.as_secs()))
+                    .hint(step.hint()),
+            );
+        }
+        events.send(tell::waiting(step, &why, started.elapsed(), patience));
+        tokio::time::sleep(step.pace()).await;
+    }
+}

@@ -1,0 +1,93 @@
+//! What a step is.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::hands::Hands;
+use crate::failure::Result;
+use crate::world::World;
+
+/// What looking at a step showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// The fact holds; the note says in which form ("v1.34.4+k3s1, 3 voters").
+    Done(String),
+    /// The fact does not hold, and why.
+    Differs(String),
+    /// Cannot be told yet, and why ("the VM does not exist yet").
+    Unknown(String),
+}
+
+impl Finding {
+    /// `Done` without a note.
+    pub fn done() -> Self {
+        Self::Done(String::new())
+    }
+
+    /// `Differs`, because …
+    pub fn differs(why: impl Into<String>) -> Self {
+        Self::Differs(why.into())
+    }
+}
+
+/// A step's identity: its name and the machine, group or server it is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StepId {
+    /// The step's file name in `steps/`, in kebab case: also its anchor in the docs.
+    pub name: &'static str,
+    /// The host, group, server or "cluster".
+    pub subject: String,
+}
+
+impl StepId {
+    /// The identity of step `name` about `subject`.
+    pub fn new(name: &'static str, subject: impl Into<String>) -> Self {
+        Self {
+            name,
+            subject: subject.into(),
+        }
+    }
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.name, self.subject)
+    }
+}
+
+/// One fact that we want true.
+#[async_trait]
+pub trait Step: Send + Sync {
+    /// Who this is.
+    fn id(&self) -> StepId;
+    /// What is done, imperative: "Install routes on n100".
+    fn title(&self) -> String;
+    /// Steps that must hold before this one is looked at; those not in the run count as held.
+    fn needs(&self) -> Vec<StepId> {
+        Vec::new()
+    }
+    /// Steps that must have ended, well or not, before this one is looked at.
+    fn after(&self) -> Vec<StepId> {
+        Vec::new()
+    }
+    /// How long after `apply` the fact may take to become true.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+    /// The pause between two looks while waiting.
+    fn pace(&self) -> Duration {
+        Duration::from_millis(500)
+    }
+    /// The next thing to try when patience is over.
+    fn hint(&self) -> String;
+    /// Looks; changes nothing.
+    async fn check(&self, world: &World) -> Result<Finding>;
+    /// What applying would change, as a unified diff for people; empty where there is nothing to show.
+    async fn diff(&self, _: &World) -> Result<String> {
+        Ok(String::new())
+    }
+    /// Makes it so; need not wait: the engine checks again until patience is over.
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()>;
+}

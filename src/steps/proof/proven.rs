@@ -1,0 +1,80 @@
+//! The cluster remembers that the group was proven in this form.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{Trial, clean, record, scale_down};
+use crate::failure::Result;
+use crate::generate::NAMESPACE;
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::world::World;
+
+const NAME: &str = "proven";
+
+pub(super) struct Proven {
+    trial: Arc<Trial>,
+}
+
+impl Proven {
+    pub(super) fn new(trial: &Arc<Trial>) -> Self {
+        Self {
+            trial: Arc::clone(trial),
+        }
+    }
+}
+
+#[async_trait]
+impl Step for Proven {
+    fn id(&self) -> StepId {
+        self.trial.id(NAME)
+    }
+
+    fn title(&self) -> String {
+        format!("Remember that {} was proven", self.trial.daemon.group)
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        vec![self.trial.id(scale_down::NAME), self.trial.id(clean::NAME)]
+    }
+
+    fn hint(&self) -> String {
+        format!(
+            "slicer-k3s kubectl get configmap -n {NAMESPACE} {} -o yaml",
+            record::RECORD
+        )
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let kubernetes = world.kubernetes().await?;
+        Ok(if record::read(&kubernetes, &self.trial).await? {
+            Finding::done()
+        } else {
+            Finding::differs("it is not on record")
+        })
+    }
+
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let kubernetes = world.kubernetes().await?;
+        record::remember(&kubernetes, hands, &self.trial).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::{Fake, world};
+
+    #[tokio::test]
+    async fn another_form_of_the_group_is_not_on_record() {
+        for (value, done) in [("f00", true), ("old", false)] {
+            let fake = Fake::new().says(
+                "get configmap",
+                &format!(r#"{{"data":{{"k3s-agents-1":"{value}"}}}}"#),
+            );
+            let step = Proven::new(&super::super::trial(false));
+            let found = step.check(&world(&[("k3s-cp-1", &fake)])).await.unwrap();
+            assert_eq!(matches!(found, Finding::Done(_)), done);
+        }
+    }
+}
