@@ -5,11 +5,14 @@ use std::time::Instant;
 use super::one;
 use super::turn::Turn;
 use crate::cli::Global;
-use crate::event::{Event, Events};
+use crate::event::{Event, Events, Outcome};
 use crate::failure::{Failure, Result};
 use crate::pipeline::{self, Ended, Mode, Step};
 use crate::world::World;
 use crate::{log, report, stop};
+
+/// Exit code of `--dry-run` where something would change.
+const WOULD_CHANGE: u8 = 3;
 
 /// A command that acts.
 pub(super) struct Act<'a> {
@@ -21,12 +24,15 @@ pub(super) struct Act<'a> {
     pub(super) started: Instant,
     /// The right to change anything; without it the steps are only looked at.
     pub(super) turn: Option<&'a Turn>,
+    /// Hosts that do not answer: they stop nobody, are named last, and the run has failed.
+    pub(super) absent: Vec<(String, Failure)>,
     /// Whether it is likely that nothing is to be done: then everything is looked at in one round first.
     pub(super) likely_done: bool,
 }
 
 impl Act<'_> {
-    /// Runs the steps; how each ended. A run whose turn is over stops at once: another may have begun.
+    /// Runs the steps; how each ended, or everything that failed. A run whose turn is over stops at once: another may
+    /// have begun.
     pub(super) async fn run(
         self,
         steps: &[Box<dyn Step>],
@@ -70,7 +76,15 @@ impl Act<'_> {
         {
             report::say(&report::timings(ended, before, took));
         }
-        result.map_err(one)
+        let ended = result.map_err(one)?;
+        let failed = ended.iter().filter_map(|step| step.failure.clone());
+        let absent = self.absent.into_iter().map(|(_, failure)| failure);
+        let failures: Vec<Failure> = failed.chain(absent).collect();
+        if failures.is_empty() {
+            Ok(ended)
+        } else {
+            Err(failures)
+        }
     }
 
     async fn work(
@@ -98,10 +112,8 @@ impl Act<'_> {
     }
 }
 
-/// What failed.
-pub(super) fn failures(ended: &[Ended]) -> Vec<Failure> {
-    ended
-        .iter()
-        .filter_map(|step| step.failure.clone())
-        .collect()
+/// The exit code of a look.
+pub(super) fn would_change(ended: &[Ended]) -> u8 {
+    let changes = ended.iter().any(|step| step.outcome == Outcome::Would);
+    if changes { WOULD_CHANGE } else { 0 }
 }

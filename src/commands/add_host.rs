@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::act::{self, Act};
 use super::cluster_file::ClusterFile;
 use super::context::{self, Home};
-use super::init::{WOULD_CHANGE, consent};
+use super::init::consent;
 use super::one;
 use super::turn::Turn;
 use crate::cli::{AddHost, Global};
@@ -90,20 +90,15 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
         command: "add-host",
         started,
         turn: turn.as_ref(),
+        absent: fleet.absent,
         likely_done: !news,
     };
     let ended = act.run(&steps, &world).await?;
     drop(turn);
-    let mut failures = act::failures(&ended);
-    failures.extend(fleet.absent.into_iter().map(|(_, failure)| failure));
-    if !failures.is_empty() {
-        return Err(failures);
-    }
-    let has = |outcome| ended.iter().any(|step| step.outcome == outcome);
     if options.dry_run {
-        return Ok(if has(Outcome::Would) { WOULD_CHANGE } else { 0 });
+        return Ok(act::would_change(&ended));
     }
-    let changed = has(Outcome::Changed);
+    let changed = ended.iter().any(|step| step.outcome == Outcome::Changed);
     report::say(&last_words(&world.plan, &names, changed));
     Ok(0)
 }

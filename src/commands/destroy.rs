@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::act::{self, Act};
+use super::act::Act;
 use super::context::{self, Home};
 use super::turn::Turn;
 use super::{ask, one};
@@ -62,14 +62,10 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
         command: "destroy",
         started,
         turn: Some(&turn),
+        absent: fleet.absent,
         likely_done: false,
     };
-    let ended = act.run(&steps, &world).await?;
-    let mut failures = act::failures(&ended);
-    failures.extend(fleet.absent.into_iter().map(|(_, failure)| failure));
-    if !failures.is_empty() {
-        return Err(failures);
-    }
+    act.run(&steps, &world).await?;
     let forgotten = forget_context(&home).map_err(one)?;
     let archive = home.archive(&state.id).map_err(one)?;
     drop(turn);

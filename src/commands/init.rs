@@ -8,7 +8,6 @@ use super::first_contact;
 use super::turn::Turn;
 use super::{ask, last_words, one};
 use crate::cli::{Global, Init};
-use crate::event::Outcome;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::plan::{self, Autoscaler, Plan};
@@ -17,9 +16,6 @@ use crate::state::{Lock, State};
 use crate::steps;
 use crate::world::World;
 use crate::{config::Config, kubeconfig, report};
-
-/// Exit code of `--dry-run` where something would change.
-pub(super) const WOULD_CHANGE: u8 = 3;
 
 /// Runs it.
 pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failure>> {
@@ -99,19 +95,13 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         command: "init",
         started,
         turn: turn.as_ref(),
+        absent: fleet.absent,
         likely_done: !new,
     };
     let ended = act.run(&steps, &world).await?;
     drop(turn);
-
-    let mut failures = act::failures(&ended);
-    failures.extend(fleet.absent.into_iter().map(|(_, failure)| failure));
-    if !failures.is_empty() {
-        return Err(failures);
-    }
     if options.dry_run {
-        let changes = ended.iter().any(|step| step.outcome == Outcome::Would);
-        return Ok(if changes { WOULD_CHANGE } else { 0 });
+        return Ok(act::would_change(&ended));
     }
     if options.merge {
         merge(&options, &world.plan, &home).map_err(one)?;

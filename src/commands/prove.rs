@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::act::{self, Act};
+use super::act::Act;
 use super::{Context, one};
 use crate::cli::{Global, Prove};
 use crate::failure::{Code, Failure, Result};
@@ -55,12 +55,9 @@ pub(super) async fn run(global: &Global, options: Prove) -> Result<u8, Vec<Failu
         command: "prove",
         started,
         turn: Some(&turn),
+        absent: Vec::new(),
         likely_done: false,
     };
-    let failures = act::failures(&act.run(&steps, &context.world).await?);
-    if failures.is_empty() {
-        Ok(0)
-    } else {
-        Err(failures)
-    }
+    act.run(&steps, &context.world).await?;
+    Ok(0)
 }
