@@ -11,12 +11,15 @@ use crate::cli::{Global, Kubectl};
 use crate::failure::{Code, Failure, Result};
 use crate::kubeconfig;
 use crate::remote::{Script, tunnel};
+use crate::stop::{self, Requests};
 
 /// Exit code of our own failures, since kubectl's are passed on.
 const OURS: u8 = 125;
 
 /// Runs it; kubectl's exit code is ours.
 pub(super) async fn run(global: &Global, options: Kubectl) -> Result<u8, Vec<Failure>> {
+    // kubectl's end is ours: whoever follows a log stops with Ctrl-C, and nothing has gone wrong then.
+    let _mine = stop::answer_myself().await;
     match passed(global, options).await {
         Ok(code) => Ok(code),
         Err(failures) => {
@@ -30,7 +33,13 @@ async fn passed(global: &Global, options: Kubectl) -> Result<u8, Vec<Failure>> {
     let context = Context::existing(global).await?;
     let code = match local_kubectl() {
         Some(kubectl) => here(&context, kubectl, &options.args).await,
-        None => there(&context, &options.args).await,
+        None => {
+            let mut requests = Requests::listen();
+            tokio::select! {
+                code = there(&context, &options.args) => code,
+                request = requests.next() => Ok(request.exit_code()),
+            }
+        }
     };
     code.map_err(one)
 }
@@ -60,12 +69,22 @@ async fn here(context: &Context, kubectl: PathBuf, args: &[String]) -> Result<u8
         .map_err(|error| Failure::new(Code::LocalFile, "no temporary directory").because(error))?;
     let file = directory.path().join("kubeconfig");
     crate::files::write_private(&file, crate::yaml::write(&config)?.as_bytes())?;
-    let status = tokio::process::Command::new(kubectl)
+    let mut requests = Requests::listen();
+    let failed = |error| Failure::new(Code::Command, "cannot run kubectl").because(error);
+    let mut child = tokio::process::Command::new(kubectl)
         .args(args)
         .env("KUBECONFIG", &file)
-        .status()
-        .await
-        .map_err(|error| Failure::new(Code::Command, "cannot run kubectl").because(error))?;
+        .spawn()
+        .map_err(failed)?;
+    let status = loop {
+        tokio::select! {
+            status = child.wait() => break status.map_err(failed)?,
+            // Ctrl-C reaches it from the terminal as it reaches us; it may have a better answer than to end.
+            request = requests.next() => if request == Code::Terminated {
+                child.start_kill().map_err(failed)?;
+            },
+        }
+    };
     let code = status
         .code()
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
@@ -131,6 +150,16 @@ fn verb(args: &[String]) -> Option<&String> {
     None
 }
 
+/// A flag and the value that is joined to it: `--flag=VALUE`, `-fVALUE`, `-f=VALUE`.
+fn flag_and_value(arg: &str) -> (&str, Option<String>) {
+    let short = arg.starts_with("-f") || arg.starts_with("-k");
+    match arg.split_once('=') {
+        Some((flag, value)) if !short || flag.len() == 2 => (flag, Some(value.to_owned())),
+        _ if short && arg.len() > 2 => (&arg[..2], Some(arg[2..].to_owned())),
+        _ => (arg, None),
+    }
+}
+
 /// Rewrites arguments for the server's kubectl: `-f FILE` becomes `-f -`, its files are named in the second value.
 fn travel(args: &[String]) -> Result<(Vec<String>, Vec<PathBuf>)> {
     let refuse = |what: &str| {
@@ -154,10 +183,7 @@ fn travel(args: &[String]) -> Result<(Vec<String>, Vec<PathBuf>)> {
     let follows = verb.is_some_and(|verb| verb == "logs");
     let mut rest = args[..own].iter();
     while let Some(arg) = rest.next() {
-        let (flag, joined) = match arg.split_once('=') {
-            Some((flag, value)) => (flag, Some(value.to_owned())),
-            None => (arg.as_str(), None),
-        };
+        let (flag, joined) = flag_and_value(arg);
         if LOCAL_FLAGS.contains(&flag) {
             return Err(refuse(flag));
         }
@@ -197,9 +223,13 @@ mod tests {
 
     #[test]
     fn files_travel_by_stdin_once() {
-        let (args, files) = travel(&words("apply -f a.yaml --filename=b.yaml -n x")).unwrap();
+        let line = "apply -f a.yaml --filename=b.yaml -fc=.yaml -f=d.yaml -n x";
+        let (args, files) = travel(&words(line)).unwrap();
         assert_eq!(args, words("apply -f - -n x"));
-        assert_eq!(files, [PathBuf::from("a.yaml"), PathBuf::from("b.yaml")]);
+        assert_eq!(
+            files,
+            ["a.yaml", "b.yaml", "c=.yaml", "d.yaml"].map(PathBuf::from)
+        );
     }
 
     #[test]
@@ -219,6 +249,7 @@ mod tests {
             ("-n a cp x y", "cp"),
             ("create secret generic a --from-file=b", "--from-file"),
             ("apply -k dir", "-k"),
+            ("apply -kdir", "-k"),
             ("apply -f /", "-f //"),
         ] {
             let failure = travel(&words(line)).unwrap_err();

@@ -47,6 +47,13 @@ pub(super) fn after_init(plan: &Plan, home: &Home, ended: &[Ended]) -> String {
             ))
         })
         .collect();
+    // Where `--workstation-route` was asked for, that is done.
+    let routed = ended.iter().any(|step| step.id.name == "workstation-route");
+    let route = if routed {
+        String::new()
+    } else {
+        format!("  {}    for your own kubectl\n", routes.join("; "))
+    };
     format!(
         "\n{cluster} is up.\n\
          \x20 servers     {servers}\n\
@@ -56,7 +63,7 @@ pub(super) fn after_init(plan: &Plan, home: &Home, ended: &[Ended]) -> String {
          \x20 state       {state} (keep a copy: it holds the join tokens)\n\
          Next:\n\
          \x20 slicer-k3s kubectl get nodes             no route and no kubectl needed\n\
-         \x20 {route}    for your own kubectl\n\
+{route}\
          \x20 slicer-k3s prove                         watch it scale again\n\
          \x20 another host: add it to cluster.toml and run slicer-k3s init again",
         cluster = plan.cluster,
@@ -65,6 +72,5 @@ pub(super) fn after_init(plan: &Plan, home: &Home, ended: &[Ended]) -> String {
         version = plan.k3s.version,
         kubeconfig = home.kubeconfig().display(),
         state = home.state_file().display(),
-        route = routes.join("; "),
     )
 }

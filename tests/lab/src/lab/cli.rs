@@ -66,9 +66,9 @@ pub(crate) struct Test {
     /// Also what takes long; leaves a dated report under target/lab.
     #[arg(long)]
     pub(crate) all: bool,
-    /// Only the checks whose name contains this.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) only: Option<String>,
+    /// Only the checks of these names, or whose name contains this.
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
 }
 
 /// Options of `down`.

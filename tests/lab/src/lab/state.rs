@@ -23,6 +23,9 @@ pub(crate) struct State {
     pub(crate) complete: bool,
     /// Its machines.
     pub(crate) machines: Vec<Machine>,
+    /// The cache's entries that it is made of; unknown of a fleet that an older lab started.
+    #[serde(default)]
+    pub(crate) parts: Option<Vec<PathBuf>>,
 }
 
 /// One machine of a running fleet.

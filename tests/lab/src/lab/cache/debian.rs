@@ -68,22 +68,19 @@ pub(crate) fn root(place: &Place, authority: &Path) -> Result<PathBuf> {
         .with("authority", &authority)
         .finish();
     let shelf = place.cache.join("root");
-    if shelf.join(&key).is_dir() {
-        return Ok(shelf.join(key));
-    }
-    // Two steps: the slow download does not depend on the lab's own few files.
-    let plain = keyed(
-        &place.cache.join("debian"),
-        &plain,
-        "Debian packages (about 80 s)",
-        |draft| {
-            let include = format!("--include={PACKAGES}");
-            let draft = draft.to_string_lossy();
-            let arguments = ["--variant=minbase", &include, RELEASE, &draft];
-            output(&mut command("debootstrap", &arguments)).map(drop)
-        },
-    )?;
     keyed(&shelf, &key, "the machines' root file system", |draft| {
+        // Two steps: the slow download does not depend on the lab's own few files.
+        let plain = keyed(
+            &place.cache.join("debian"),
+            &plain,
+            "Debian packages (about 80 s)",
+            |draft| {
+                let include = format!("--include={PACKAGES}");
+                let draft = draft.to_string_lossy();
+                let arguments = ["--variant=minbase", &include, RELEASE, &draft];
+                output(&mut command("debootstrap", &arguments)).map(drop)
+            },
+        )?;
         let from = format!("{}/.", plain.display());
         output(&mut command(
             "cp",

@@ -6,6 +6,7 @@ mod debian;
 mod images;
 mod kubernetes;
 pub(crate) mod parts;
+pub(crate) mod prune;
 
 use std::path::{Path, PathBuf};
 
@@ -82,6 +83,7 @@ pub(crate) fn keyed(
 ) -> Result<PathBuf> {
     let wanted = shelf.join(key);
     if wanted.is_dir() {
+        prune::used(&wanted);
         return Ok(wanted);
     }
     std::fs::create_dir_all(shelf)?;
@@ -114,6 +116,7 @@ pub(crate) fn keyed(
     }
     result?;
     std::fs::rename(&draft, &wanted)?;
+    prune::used(&wanted);
     Ok(wanted)
 }
 

@@ -26,6 +26,10 @@ pub(crate) fn dispatch(cli: Cli) -> Result<ExitCode> {
         return fault::proxy(options);
     }
     // Builds belong to whoever called, the rest to root.
+    if let Command::Test(options) = &cli.command {
+        // A typo shall not cost a build.
+        test::chosen(options)?;
+    }
     if let Command::Test(_) | Command::Demo = &cli.command {
         for_machines("slicer-k3s", "slicer-k3s", false)?;
         Programs::build(&place, true)?;

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::down::take_down;
 use crate::cache::parts::{Parts, Programs};
+use crate::cache::prune;
 use crate::cli::Up;
 use crate::exec::{command, output};
 use crate::fleet::{Fleet, check_name};
@@ -47,9 +48,11 @@ pub(crate) fn run(options: &Up, programs: Programs, place: &Place) -> Result<Exi
     }
     preconditions::before_machines(place)?;
     let parts = programs.complete(place)?;
+    prune::shelves(place)?;
 
     let begin = Instant::now();
     let mut state = plan(options, name, &fleet, place)?;
+    state.parts = Some(parts.entries());
     // Listed first: a `down` that ends the last other fleet must not lower the limit.
     state.save()?;
     inotify::raise()?;
@@ -101,6 +104,7 @@ fn plan(options: &Up, name: &str, fleet: &Fleet, place: &Place) -> Result<State>
         directory: place.fleet(name),
         complete: false,
         machines,
+        parts: None,
     })
 }
 

@@ -8,18 +8,19 @@ mod trial;
 
 pub(crate) use trial::{CLUSTER_OF_THREE, Trial};
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::cli::Test;
 use crate::place::Place;
 use crate::say;
 
 /// One thing that must hold.
-struct Check {
+pub(crate) struct Check {
     name: &'static str,
     /// Only with `--all`.
     long: bool,
@@ -28,14 +29,7 @@ struct Check {
 
 /// Runs the checks.
 pub(crate) fn run(options: &Test, place: &Place) -> Result<ExitCode> {
-    let checks: Vec<Check> = gate::checks()
-        .into_iter()
-        .chain(scenarios::checks())
-        .collect();
-    let chosen = checks.iter().filter(|check| match &options.only {
-        Some(only) => check.name.contains(only.as_str()),
-        None => options.all || !check.long,
-    });
+    let chosen = chosen(options)?;
     let (mut passed, mut failed, mut report) = (0_u32, Vec::new(), String::new());
     for check in chosen {
         let begin = Instant::now();
@@ -72,6 +66,38 @@ pub(crate) fn run(options: &Test, place: &Place) -> Result<ExitCode> {
     })
 }
 
+/// The checks that were asked for; a word that names none is an error that lists those there are.
+pub(crate) fn chosen(options: &Test) -> Result<Vec<Check>> {
+    let mut checks: Vec<Check> = gate::checks()
+        .into_iter()
+        .chain(scenarios::checks())
+        .collect();
+    if options.only.is_empty() {
+        checks.retain(|check| options.all || !check.long);
+        return Ok(checks);
+    }
+    let names: Vec<&str> = checks.iter().map(|check| check.name).collect();
+    let wanted = named(&names, &options.only)?;
+    checks.retain(|check| wanted.contains(check.name));
+    Ok(checks)
+}
+
+/// The names that these words mean: the one that is a word itself, else all that contain it.
+fn named<'n>(names: &[&'n str], words: &[String]) -> Result<BTreeSet<&'n str>> {
+    let mut wanted = BTreeSet::new();
+    for word in words {
+        let mut meant: Vec<&str> = names.iter().copied().filter(|name| name == word).collect();
+        if meant.is_empty() && !word.is_empty() {
+            meant.extend(names.iter().filter(|name| name.contains(word.as_str())));
+        }
+        if meant.is_empty() {
+            bail!("there is no test `{word}`, only {}", names.join(", "));
+        }
+        wanted.extend(meant);
+    }
+    Ok(wanted)
+}
+
 /// Leaves a dated report where builds lie.
 fn write_report(rows: &str) -> Result<()> {
     let directory = Place::workspace().join("target/lab");
@@ -84,4 +110,27 @@ fn write_report(rows: &str) -> Result<()> {
     )?;
     say::line(format_args!("report: {}", path.display()));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A slip of the pen must not look like a gate that passed.
+    #[test]
+    fn a_word_that_names_no_test_is_an_error_that_lists_them() {
+        let names = ["rustfmt", "init-one", "init-one-more"];
+        let of = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            named(&names, &words).map(Vec::from_iter)
+        };
+        assert_eq!(of(&["init-one"]).unwrap(), ["init-one"]);
+        assert_eq!(of(&["init"]).unwrap(), ["init-one", "init-one-more"]);
+        assert_eq!(of(&["rust", "init-one"]).unwrap(), ["init-one", "rustfmt"]);
+        assert_eq!(of(&["init", "init-o"]).unwrap().len(), 2);
+        for wrong in [&["rustfmt", "inti"][..], &[""]] {
+            let error = of(wrong).unwrap_err().to_string();
+            assert!(error.contains("rustfmt, init-one"), "{error}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result, bail};
 use super::super::trial::{CLUSTER_OF_THREE, Trial};
 use super::{INIT, changes_nothing, healthy};
 use crate::place::Place;
+use crate::preconditions::KILLS;
 use crate::say;
 
 /// How often, unless `LAB_KILLS` says another number (`3`) or the very moments (`45s,90s`).
@@ -18,7 +19,7 @@ const UNHURRIED: f64 = 60.0;
 
 /// Runs it.
 pub(super) fn run(_: &Place) -> Result<()> {
-    let asked = std::env::var("LAB_KILLS").unwrap_or_default();
+    let asked = std::env::var(KILLS).unwrap_or_default();
     for moment in moments(&asked)? {
         round(moment)
             .with_context(|| format!("killed after {moment} s (again with LAB_KILLS={moment}s)"))?;
