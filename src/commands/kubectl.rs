@@ -31,14 +31,13 @@ pub(super) async fn run(global: &Global, options: Kubectl) -> Result<u8, Vec<Fai
 
 async fn passed(global: &Global, options: Kubectl) -> Result<u8, Vec<Failure>> {
     let context = Context::existing(global).await?;
-    let code = match local_kubectl() {
-        Some(kubectl) => here(&context, kubectl, &options.args).await,
-        None => {
-            let mut requests = Requests::listen();
-            tokio::select! {
-                code = there(&context, &options.args) => code,
-                request = requests.next() => Ok(request.exit_code()),
-            }
+    let code = if let Some(kubectl) = local_kubectl() {
+        here(&context, kubectl, &options.args).await
+    } else {
+        let mut requests = Requests::listen();
+        tokio::select! {
+            code = there(&context, &options.args) => code,
+            request = requests.next() => Ok(request.exit_code()),
         }
     };
     code.map_err(one)

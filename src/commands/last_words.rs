@@ -48,8 +48,8 @@ pub(super) fn after_init(plan: &Plan, home: &Home, ended: &[Ended]) -> String {
         })
         .collect();
     // Where `--workstation-route` was asked for, that is done.
-    let routed = ended.iter().any(|step| step.id.name == "workstation-route");
-    let route = if routed {
+    let installed = ended.iter().any(|step| step.id.name == "workstation-route");
+    let route = if installed {
         String::new()
     } else {
         format!("  {}    for your own kubectl\n", routes.join("; "))

@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(gone(&[], now), [".e.draft", "a", "b"]);
         assert_eq!(gone(&["a"], now), [".e.draft", "b"]);
         // All of them were in use a moment ago.
-        assert_eq!(gone(&[], now - Duration::from_hours(8)), [".e.draft", "a"]);
+        assert_eq!(gone(&[], now - Duration::from_mins(450)), [".e.draft", "a"]);
         used(&shelf.path().join("a"));
         assert_eq!(gone(&[], now), [".e.draft", "b", "c"]);
     }
