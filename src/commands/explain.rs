@@ -5,31 +5,36 @@ use std::fmt::Write as _;
 use super::one;
 use crate::cli::Explain;
 use crate::explanations::{self, Explanation};
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, Result};
 use crate::{report, suggest};
 
 /// Runs it.
 pub(super) fn run(options: &Explain) -> Result<u8, Vec<Failure>> {
     let all = explanations::all();
-    let Some(asked) = &options.name else {
-        report::data(&list(&all));
-        return Ok(0);
+    let text = match &options.name {
+        Some(asked) => about(&all, asked).map_err(one)?,
+        None => list(&all),
     };
+    report::data(&text);
+    Ok(0)
+}
+
+/// What is said about one name, as it may be copied from a report.
+fn about(all: &[Explanation], asked: &str) -> Result<String> {
     // As copied from a report: `error[vm]`, `vm-up/k3s-cp-1`.
     let name = asked
         .trim_start_matches("error[")
         .trim_end_matches([']', ':']);
     let name = name.split('/').next().unwrap_or_default();
     if let Some(found) = all.iter().find(|one| one.name == name) {
-        report::data(&format!("{name}\n\n{}\n", found.text));
-        return Ok(0);
+        return Ok(format!("{name}\n\n{}\n", found.text));
     }
     let names: Vec<&str> = all.iter().map(|one| one.name).collect();
     let failure = Failure::new(Code::Config, format!("no code or step is called {asked}"));
-    Err(one(failure.hint(match suggest::nearest(name, &names) {
+    Err(failure.hint(match suggest::nearest(name, &names) {
         Some(near) => format!("did you mean {near}? slicer-k3s explain {near}"),
         None => "slicer-k3s explain lists them all".to_owned(),
-    })))
+    }))
 }
 
 /// Every name with its first sentence.
@@ -55,22 +60,18 @@ fn list(all: &[Explanation]) -> String {
 mod tests {
     use super::*;
 
-    fn explain(name: &str) -> Result<u8, Vec<Failure>> {
-        run(&Explain {
-            name: Some(name.to_owned()),
-        })
-    }
-
     #[test]
     fn names_are_understood_as_reports_print_them() {
         for name in ["vm", "error[vm]:", "vm-up/k3s-cp-1", "host-key-changed"] {
-            assert_eq!(explain(name), Ok(0), "{name}");
+            let text = about(&explanations::all(), name).unwrap();
+            let word = name.trim_start_matches("error[").split([']', '/']).next();
+            assert!(text.starts_with(word.unwrap()), "{name}");
         }
     }
 
     #[test]
     fn a_slip_gets_a_suggestion() {
-        let failure = explain("ssh-unrechable").unwrap_err().remove(0);
+        let failure = about(&explanations::all(), "ssh-unrechable").unwrap_err();
         assert_eq!(failure.code.exit_code(), 2);
         assert!(failure.hint.unwrap().contains("ssh-unreachable"));
     }
