@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// The heading of [`Global`].
+const EVERY: &str = "Options of every command";
+
 /// From bare machines to a proven, highly available, autoscaling k3s cluster on Slicer
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, max_term_width = 100)]
@@ -25,25 +28,26 @@ pub struct Global {
         long,
         short,
         global = true,
+        help_heading = EVERY,
         default_value = "cluster.toml",
         env = "SLICER_K3S_CONFIG"
     )]
     pub config: PathBuf,
 
     /// How to report: for people, one JSON document (commands that tell), or one JSON event a line (commands that act)
-    #[arg(long, global = true, value_enum, default_value_t = Output::Human)]
+    #[arg(long, global = true, help_heading = EVERY, value_enum, default_value_t = Output::Human)]
     pub output: Output,
 
     /// Trust host keys that no known_hosts file has, and remember them
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERY)]
     pub accept_new_host_keys: bool,
 
     /// Tell where the time went, by step, when a command that acts is done
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERY)]
     pub timings: bool,
 
     /// Tell which commands change machines; twice: every look and request as well
-    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    #[arg(long, short, global = true, help_heading = EVERY, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
 
