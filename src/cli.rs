@@ -303,7 +303,7 @@ pub struct Explain {
 /// Show hosts, groups, nodes and what drifted.
 ///
 /// Looks at everything side by side and changes nothing. Each thing that is not as it should be is told with its machine
-/// and with the command that mends it. Exit code 0 without drift, 4 with, 1 if nothing could be looked at.
+/// and with the command that mends it. Exit code 0 without drift, 4 with, 1 where a host does not answer.
 #[derive(Clone, Debug, Args)]
 pub struct Status {
     /// Look again and again until interrupted

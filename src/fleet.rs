@@ -4,6 +4,7 @@ mod lock;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 
@@ -11,7 +12,7 @@ pub use lock::ClusterLock;
 
 use crate::cli::Global;
 use crate::config::{self, Config};
-use crate::failure::{Failure, Result};
+use crate::failure::{Code, Failure, Result};
 use crate::plan::HostFacts;
 use crate::remote::ssh::{self, HostTarget, KeyPolicy};
 use crate::remote::{Local, Look, Machine, Remote, sudo};
@@ -53,25 +54,37 @@ pub(crate) async fn connect_others(
     }
 }
 
-/// The same for whoever only looks: a host that refuses us is absent too.
+/// The same for whoever only looks: a host that refuses us is absent too, and one that is off keeps nobody waiting.
 pub async fn connect_what_answers(config: &Config, global: &Global) -> Fleet {
     let mut fleet = Fleet {
         machines: HashMap::new(),
         absent: Vec::new(),
     };
-    fleet.connect_absent(config, global).await;
+    fleet.glance(config, global).await;
     fleet
 }
+
+/// A host of a LAN answers at once or not at all; whoever acts waits longer.
+const GLANCE: Duration = Duration::from_secs(5);
 
 impl Fleet {
     /// Connects to the hosts that are not connected yet.
     pub async fn connect_absent(&mut self, config: &Config, global: &Global) {
+        self.try_absent(config, global, None).await;
+    }
+
+    /// The same for whoever only looks.
+    pub async fn glance(&mut self, config: &Config, global: &Global) {
+        self.try_absent(config, global, Some(GLANCE)).await;
+    }
+
+    async fn try_absent(&mut self, config: &Config, global: &Global, limit: Option<Duration>) {
         let policy = policy(global);
         let hosts = config.hosts.iter();
         let missing: Vec<&config::Host> = hosts
             .filter(|host| !self.machines.contains_key(&host.name))
             .collect();
-        let tried = join_all(missing.iter().map(|host| one(host, &policy))).await;
+        let tried = join_all(missing.iter().map(|host| within(limit, host, &policy))).await;
         self.absent.clear();
         for (host, result) in missing.into_iter().zip(tried) {
             match result {
@@ -88,6 +101,24 @@ impl Fleet {
 pub fn policy(global: &Global) -> KeyPolicy {
     KeyPolicy {
         accept_new: global.accept_new_host_keys,
+    }
+}
+
+/// Connects to one host, for no longer than `limit` where there is one.
+async fn within(
+    limit: Option<Duration>,
+    host: &config::Host,
+    policy: &KeyPolicy,
+) -> Result<Machine> {
+    let Some(limit) = limit else {
+        return one(host, policy).await;
+    };
+    match tokio::time::timeout(limit, one(host, policy)).await {
+        Ok(machine) => machine,
+        Err(_) => Err(Failure::new(
+            Code::SshUnreachable,
+            format!("{} does not answer within {} s", host.name, limit.as_secs()),
+        )),
     }
 }
 

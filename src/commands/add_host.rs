@@ -29,7 +29,7 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     let here = if options.dry_run {
         None
     } else {
-        Some(Lock::take(home.path()).map_err(one)?)
+        Some(Lock::take(home.path(), "add-host").map_err(one)?)
     };
     let mut file = ClusterFile::read(&global.config)?;
     let mut new = wanted::hosts(options, &file.before)?;

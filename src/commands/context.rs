@@ -108,7 +108,7 @@ impl Context {
         let home = Home::of(&config.name).map_err(super::one)?;
         // Asked first, or a cluster that is not there would leave a directory with a lock in it.
         known(&home, &config.name)?;
-        let here = Lock::take(home.path()).map_err(super::one)?;
+        let here = Lock::take(home.path(), command).map_err(super::one)?;
         crate::log::begin(&home.logs(), command);
         let (state, plan) = known(&home, &config.name)?;
         let fleet = fleet::connect(&config, global).await?;

@@ -27,7 +27,7 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
     if State::open(home.path()).map_err(one)?.is_none() {
         return nothing_known(&config, global).await;
     }
-    let here = Lock::take(home.path()).map_err(one)?;
+    let here = Lock::take(home.path(), "destroy").map_err(one)?;
     let (state, plan) = context::known(&home, &config.name)?;
     let fleet = fleet::connect(&config, global).await?;
     let (facts, turn) = tokio::join!(

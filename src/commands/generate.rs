@@ -45,7 +45,7 @@ fn secrets(config: &Config, home: &Home) -> Result<Secrets> {
     if let Some(state) = State::open(home.path())? {
         return Ok(state.secrets);
     }
-    let _lock = Lock::take(home.path())?;
+    let _lock = Lock::take(home.path(), "generate")?;
     let state = State::create(&config.name)?;
     state.save(home.path())?;
     Ok(state.secrets)

@@ -25,7 +25,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     let here = if options.dry_run {
         None
     } else {
-        let lock = Lock::take(home.path()).map_err(one)?;
+        let lock = Lock::take(home.path(), "init").map_err(one)?;
         crate::log::begin(&home.logs(), "init");
         Some(lock)
     };

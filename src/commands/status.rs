@@ -18,6 +18,9 @@ use crate::{config::Config, report, steps};
 /// Exit code where something drifted.
 const DRIFT: u8 = 4;
 
+/// Exit code where not all could be looked at.
+const UNSEEN: u8 = 1;
+
 /// What stays the same from look to look.
 struct Known {
     config: Config,
@@ -55,10 +58,16 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<u8, Vec<Fa
                     .map(|(_, failure)| failure)
                     .collect());
             }
-            return Ok(if seen.drift.is_empty() { 0 } else { DRIFT });
+            return Ok(if seen.hosts.iter().any(|host| !host.answers) {
+                UNSEEN
+            } else if seen.drift.is_empty() {
+                0
+            } else {
+                DRIFT
+            });
         }
         tokio::time::sleep(Duration::from_secs(options.every)).await;
-        fleet.connect_absent(&known.config, global).await;
+        fleet.glance(&known.config, global).await;
     }
 }
 

@@ -102,6 +102,21 @@ impl Slicer {
         self.accept(&reply).map(drop)
     }
 
+    /// Brings a VM that is stopped or paused back, with the disk that it has.
+    pub async fn wake(&self, _: &Hands, vm: &Vm) -> Result<()> {
+        let verb = match vm.status.as_deref() {
+            Some(status) if status.eq_ignore_ascii_case("paused") => "resume",
+            _ => "relaunch",
+        };
+        let path = format!("/vm/{}/{verb}", http::encode(&vm.hostname));
+        let reply = http::send(self, &Request::post(&path)).await?;
+        // Somebody else was quicker.
+        if reply.status == 409 {
+            return Ok(());
+        }
+        self.accept(&reply).map(drop)
+    }
+
     /// The SSH host keys of a VM, read twice through the agent until both readings agree: `ssh-ed25519 AAAA…` lines.
     pub async fn host_keys(&self, vm: &str) -> Result<Vec<String>> {
         let first = self.read_host_keys(vm).await?;

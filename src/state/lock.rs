@@ -16,8 +16,8 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock of a state directory, or says who has it.
-    pub fn take(directory: &Path) -> Result<Self> {
+    /// Takes the lock of a state directory for `command`, or says who has it.
+    pub fn take(directory: &Path, command: &str) -> Result<Self> {
         let path = directory.join("lock");
         let broken = |error: std::io::Error| {
             Failure::new(Code::LocalFile, format!("cannot use {}", path.display()))
@@ -45,18 +45,21 @@ impl Lock {
         }
         file.set_len(0).map_err(broken)?;
         file.rewind().map_err(broken)?;
-        write!(file, "{} {}", std::process::id(), now()).map_err(broken)?;
+        write!(file, "{} {} {command}", std::process::id(), now()).map_err(broken)?;
         Ok(Self { _file: file })
     }
 }
 
 fn held(path: &Path, holder: &str) -> Failure {
-    let mut words = holder.split(' ').map(str::parse::<u64>);
+    let mut words = holder.splitn(3, ' ');
+    let mut number = || words.next().and_then(|word| word.parse::<u64>().ok());
+    let (process, since) = (number(), number());
+    let command = words.next();
     let failure = Failure::new(Code::Locked, "another slicer-k3s works on this cluster");
-    match (words.next(), words.next()) {
-        (Some(Ok(process)), Some(Ok(since))) => failure
+    match (process, since, command) {
+        (Some(process), Some(since), Some(command)) => failure
             .because(format!(
-                "process {process}, since {} s",
+                "slicer-k3s {command} has been running here for {} s (process {process})",
                 now().saturating_sub(since)
             ))
             .hint(format!("wait for it, or look at it: ps -fp {process}")),
@@ -79,16 +82,17 @@ mod tests {
     #[test]
     fn the_second_taker_is_told_who_has_it_and_gets_it_afterwards() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Lock::take(dir.path()).unwrap();
-        let failure = Lock::take(dir.path()).unwrap_err();
+        let first = Lock::take(dir.path(), "init").unwrap();
+        let failure = Lock::take(dir.path(), "destroy").unwrap_err();
         assert_eq!(failure.code, Code::Locked);
         let cause = failure.cause.unwrap();
         assert!(cause.contains(&std::process::id().to_string()), "{cause}");
+        assert!(cause.starts_with("slicer-k3s init has been"), "{cause}");
         drop(first);
         // A test beside this one may just be starting a program, which holds every file until it has begun.
         let again = (0..100).any(|_| {
             std::thread::sleep(std::time::Duration::from_millis(20));
-            Lock::take(dir.path()).is_ok()
+            Lock::take(dir.path(), "init").is_ok()
         });
         assert!(again);
     }

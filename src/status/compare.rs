@@ -1,6 +1,7 @@
 //! VMs ↔ Nodes ↔ cloud-config ↔ secret ↔ routes ↔ cluster.toml: pure.
 
 mod nodes;
+mod pods;
 
 use std::collections::BTreeSet;
 
@@ -19,6 +20,7 @@ pub fn compare(plan: &Plan, seen: &Seen) -> Status {
     hosts_drift(plan, seen, &mut drift);
     planned(plan, seen, &mut drift);
     let nodes = nodes::nodes(plan, seen, &mut drift);
+    pods::waiting(plan, seen, &mut drift);
     steps(plan, seen, &mut drift);
     let groups = groups(plan, seen);
     Status {
@@ -29,7 +31,11 @@ pub fn compare(plan: &Plan, seen: &Seen) -> Status {
         capacity: capacity(&groups),
         groups,
         nodes,
-        pods_pending: seen.cluster.as_ref().ok().map(|cluster| cluster.pending),
+        pods_pending: seen
+            .cluster
+            .as_ref()
+            .ok()
+            .map(|cluster| cluster.pending.len()),
         autoscaler_available: seen.cluster.as_ref().ok().and_then(|c| c.autoscaler),
         drift,
     }
@@ -144,13 +150,7 @@ fn hosts_drift(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
                 "its LAN address is {} and was {}: the other hosts' routes lead to the old one",
                 now.lan_address, host.lan_address
             );
-            add(
-                drift,
-                "lan-address",
-                &host.name,
-                what,
-                "slicer-k3s routes apply",
-            );
+            add(drift, "lan-address", &host.name, what, INIT);
         }
     }
 }
@@ -173,7 +173,7 @@ fn planned(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
 }
 
 /// The host that a step is about, where it is about one.
-fn host_of<'p>(plan: &'p Plan, subject: &'p str) -> Option<&'p str> {
+pub(super) fn host_of<'p>(plan: &'p Plan, subject: &'p str) -> Option<&'p str> {
     let group = plan.daemon(subject).map(|daemon| daemon.host.as_str());
     let server = plan.servers.iter().find(|server| server.name == subject);
     group
@@ -202,13 +202,7 @@ fn steps(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
         let (what, mend) = match &step.found {
             Ok(Finding::Done(_)) if !follows => continue,
             Ok(Finding::Done(_)) => (String::new(), String::new()),
-            Ok(Finding::Differs(why) | Finding::Unknown(why)) => {
-                let mend = match step.id.name {
-                    "routes" => "slicer-k3s routes apply".to_owned(),
-                    _ => INIT.to_owned(),
-                };
-                (why.clone(), mend)
-            }
+            Ok(Finding::Differs(why) | Finding::Unknown(why)) => (why.clone(), INIT.to_owned()),
             Err(failure) => (
                 failure.to_string(),
                 failure.hint.clone().unwrap_or_else(|| step.hint.clone()),

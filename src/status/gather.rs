@@ -9,12 +9,14 @@ use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{AUTOSCALER, NAMESPACE};
 use crate::kubernetes::{Kubernetes, condition};
-use crate::pipeline::{self, Finding, StepId};
+use crate::pipeline::{self, Finding, Step, StepId};
 use crate::plan::{self, Decisions, HostFacts, Plan};
 use crate::remote::Look;
 use crate::slicer::Vm;
 use crate::steps;
 use crate::world::World;
+
+use super::compare::host_of;
 
 /// One answer may take so long; what takes longer counts as no answer.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -66,7 +68,7 @@ pub struct Cluster {
     /// Nodes.
     pub nodes: Vec<Value>,
     /// Pods that wait.
-    pub pending: usize,
+    pub pending: Vec<Value>,
     /// Whether the autoscaler is available, where it is deployed.
     pub autoscaler: Option<bool>,
 }
@@ -185,23 +187,40 @@ async fn list(world: &World, server: &plan::Server) -> Result<Cluster> {
     )?;
     Ok(Cluster {
         nodes,
-        pending: pending.len(),
+        pending,
         autoscaler: deployment
             .map(|deployment| condition(&deployment, "Available") == Some("True")),
     })
 }
 
 async fn look_at_steps(asked: &Asked<'_>, world: &World) -> Vec<StepSeen> {
+    // What is on a host that is off is not asked about: that would take as long as nobody answers.
+    let why = |step: &dyn Step| {
+        let id = step.id();
+        let host = host_of(&world.plan, &id.subject)?;
+        let (_, why) = asked.absent.iter().find(|(absent, _)| absent == host)?;
+        Some(why.clone())
+    };
     let steps = steps::only(&world.plan, asked.options, &STEPS);
-    let found = pipeline::look_at_once(&steps, world).await;
-    steps
-        .iter()
-        .zip(found)
-        .map(|(step, found)| StepSeen {
-            id: step.id(),
-            builds_on: step.needs().into_iter().chain(step.after()).collect(),
-            hint: step.hint(),
-            found,
-        })
+    let (away, here): (Vec<_>, Vec<_>) = steps
+        .into_iter()
+        .partition(|step| why(step.as_ref()).is_some());
+    let found = pipeline::look_at_once(&here, world).await;
+    let away = away.iter().map(|step| {
+        let why = why(step.as_ref()).unwrap_or_default();
+        seen(step.as_ref(), Err(Failure::new(Code::SshUnreachable, why)))
+    });
+    // Those first that others build on.
+    let here = here.iter().zip(found);
+    away.chain(here.map(|(step, found)| seen(step.as_ref(), found)))
         .collect()
+}
+
+fn seen(step: &dyn Step, found: Result<Finding>) -> StepSeen {
+    StepSeen {
+        id: step.id(),
+        builds_on: step.needs().into_iter().chain(step.after()).collect(),
+        hint: step.hint(),
+        found,
+    }
 }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
+use crate::slicer::{Slicer, Vm};
 use crate::world::World;
 
 pub(super) struct VmUp {
@@ -22,6 +23,22 @@ impl VmUp {
         Self {
             server: server.clone(),
         }
+    }
+
+    async fn slicer(&self, world: &World) -> Result<Slicer> {
+        let daemon = world.plan.daemon(&self.server.group).ok_or_else(|| {
+            Failure::new(
+                Code::Vm,
+                format!("{} has no group in the plan", self.server.name),
+            )
+            .lasting()
+        })?;
+        world.slicer(daemon).await
+    }
+
+    async fn vm(&self, slicer: &Slicer) -> Result<Option<Vm>> {
+        let vms = slicer.vms(&self.server.group).await?;
+        Ok(vms.into_iter().find(|vm| vm.hostname == self.server.name))
     }
 }
 
@@ -56,16 +73,8 @@ impl Step for VmUp {
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
-        let daemon = world.plan.daemon(&self.server.group).ok_or_else(|| {
-            Failure::new(
-                Code::Vm,
-                format!("{} has no group in the plan", self.server.name),
-            )
-            .lasting()
-        })?;
-        let slicer = world.slicer(daemon).await?;
-        let vms = slicer.vms(&self.server.group).await?;
-        let Some(vm) = vms.iter().find(|vm| vm.hostname == self.server.name) else {
+        let slicer = self.slicer(world).await?;
+        let Some(vm) = self.vm(&slicer).await? else {
             return Ok(Finding::Unknown("Slicer does not list it yet".into()));
         };
         if vm.address() != self.server.address.to_string() {
@@ -87,8 +96,56 @@ impl Step for VmUp {
         })
     }
 
-    /// The daemon boots what its YAML counts.
-    async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
-        Ok(())
+    /// The daemon boots what its YAML counts when it starts. A VM that ended since then is ours to bring back: starting
+    /// the daemon anew would reboot every server of the host.
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let slicer = self.slicer(world).await?;
+        match self.vm(&slicer).await? {
+            Some(vm) if !vm.runs() => {
+                slicer.wake(hands, &vm).await.map_err(|failure| {
+                    failure.hint(format!(
+                        "on {}: sudo systemctl restart slicer-{} boots it, and every other server of that host",
+                        self.server.host, self.server.group
+                    ))
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::testing::hands;
+    use crate::steps::testing::{Fake, plan, world};
+
+    /// Slicer starts what its YAML counts only when the daemon starts: without us a server that ended stays so.
+    #[tokio::test]
+    async fn a_server_that_ended_is_brought_back_and_one_that_runs_is_left_alone() {
+        for (status, told) in [
+            ("Stopped", Some("POST /vm/k3s-cp-1/relaunch")),
+            ("Paused", Some("POST /vm/k3s-cp-1/resume")),
+            ("Running", None),
+        ] {
+            let vms = format!(
+                r#"[{{"hostname":"k3s-cp-1","ip":"192.168.137.2/24","status":"{status}"}}]"#
+            );
+            let host = Fake::new()
+                .says("auth/token", "t0ken\n")
+                .says("GET /hostgroup/k3s-cp/nodes", &vms)
+                .says("GET /vm/k3s-cp-1/health", r#"{"agent_uptime":1}"#);
+            let world = world(&[("n100", &host)]);
+            let step = VmUp::new(&plan().servers[0]);
+            let found = step.check(&world).await.unwrap();
+            assert_eq!(
+                matches!(found, Finding::Done(_)),
+                told.is_none(),
+                "{found:?}"
+            );
+            step.apply(&world, &hands()).await.unwrap();
+            assert_eq!(host.was_told("POST /"), told.is_some());
+            assert!(told.is_none_or(|line| host.was_told(line)));
+        }
     }
 }

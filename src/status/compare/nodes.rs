@@ -108,30 +108,27 @@ fn servers(plan: &Plan, seen: &Seen, listed: &[Node], drift: &mut Vec<Drift>) ->
         }
         let ready = seen.servers.iter().find(|(known, _)| known == name);
         if let Some((_, Err(why))) = ready {
-            let mend = format!("slicer-k3s logs {name} --unit k3s");
             add(
                 drift,
                 "server-api",
                 name,
                 format!("its API is not ready: {why}"),
-                mend,
+                INIT,
             );
             continue;
         }
         match node {
             None if seen.cluster.is_ok() => {
-                let mend = format!("slicer-k3s logs {name} --unit k3s");
                 add(
                     drift,
                     "server-node",
                     name,
                     "Kubernetes has no Node of it",
-                    mend,
+                    INIT,
                 );
             }
             Some(node) if node.votes == Some(false) => {
-                let mend = format!("slicer-k3s logs {name} --unit k3s");
-                add(drift, "etcd-voter", name, "it does not vote in etcd", mend);
+                add(drift, "etcd-voter", name, "it does not vote in etcd", INIT);
             }
             _ => {}
         }
@@ -188,13 +185,7 @@ fn ready(plan: &Plan, seen: &Seen, node: &Node, drift: &mut Vec<Drift>) {
             .iter()
             .any(|(name, ready)| *name == node.name && ready.is_err());
         if !unready_api {
-            let mend = match &node.vm {
-                Some(vm) if node.role == "agent" => {
-                    format!("slicer-k3s logs {vm} --unit k3s-agent")
-                }
-                Some(vm) => format!("slicer-k3s logs {vm} --unit k3s"),
-                None => format!("slicer-k3s kubectl describe node {}", node.name),
-            };
+            let mend = format!("slicer-k3s kubectl describe node {}", node.name);
             add(
                 drift,
                 "node-not-ready",
@@ -223,7 +214,7 @@ fn without_node(daemon: &Daemon, seen: &Seen, listed: &[Node], drift: &mut Vec<D
         if !joined && !young {
             let (address, port) = daemon.local_api();
             let mend = format!(
-                "slicer-k3s exec {} -- slicer vm delete {} {} --url http://{address}:{port}",
+                "on {}: sudo slicer vm delete {} {} --url http://{address}:{port}",
                 daemon.host, vm.hostname, daemon.group
             );
             let what = format!("VM {} of {} has no Node", vm.hostname, daemon.group);

@@ -64,7 +64,7 @@ fn healthy() -> Seen {
         servers: servers.map(|name| (name.to_owned(), Ok(()))).to_vec(),
         cluster: Ok(Cluster {
             nodes,
-            pending: 0,
+            pending: Vec::new(),
             autoscaler: Some(true),
         }),
         steps: Vec::new(),
@@ -177,6 +177,33 @@ fn servers_are_told_by_their_first_cause() {
     assert_eq!(told(&learner), one("etcd-voter", "k3s-cp-3"));
 }
 
+/// A pod waits while an agent comes: only what takes longer is told.
+#[test]
+fn pods_that_wait_long_are_told_with_kubernetes_own_reason() {
+    let pod = |name: &str, since: &str| {
+        json!({
+            "metadata": {"namespace": "default", "name": name, "creationTimestamp": since},
+            "status": {"conditions": [{"type": "PodScheduled", "message": "0/4 nodes are available"}]},
+        })
+    };
+    let mut seen = healthy();
+    let mut wait = |since| {
+        if let Ok(cluster) = &mut seen.cluster {
+            cluster.pending.push(pod("web", since));
+        }
+        told(&seen)
+    };
+    assert_eq!(wait("2023-11-14T22:12:00Z"), []);
+    assert_eq!(wait("2023-11-14T22:00:20Z"), one("pods-pending", "cluster"));
+    assert_eq!(wait("2023-11-14T22:01:20Z"), one("pods-pending", "cluster"));
+    let drift = compare(&plan(), &seen).drift.remove(0);
+    assert_eq!(
+        drift.what,
+        "pod default/web (and 1 more) has waited for 13 min: 0/4 nodes are available"
+    );
+    assert_eq!(drift.mend, "slicer-k3s kubectl describe pod -n default web");
+}
+
 /// With Kubernetes silent the rest is told all the same.
 #[test]
 fn a_part_that_does_not_answer_hides_nothing_else() {
@@ -206,7 +233,7 @@ fn a_moved_host_and_a_changed_file_are_told() {
     let drift = compare(&plan(), &seen).drift;
     assert_eq!(drift[0].kind, "lan-address");
     assert!(drift[0].what.contains("192.168.1.77") && drift[0].what.contains("192.168.1.12"));
-    assert_eq!(drift[0].mend, "slicer-k3s routes apply");
+    assert_eq!(drift[0].mend, "slicer-k3s init");
     assert_eq!(drift[1].what, "k3s-agents-1: max is 4, to be 9");
 }
 
