@@ -12,12 +12,12 @@ use crate::cli::{Destroy, Global};
 use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
-use crate::kubeconfig;
 use crate::plan::HostFacts;
 use crate::report::{escape, say};
 use crate::state::{Lock, State};
 use crate::steps::removal::{self, Remains};
 use crate::world::World;
+use crate::{kubeconfig, log};
 
 /// Runs it.
 pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Failure>> {
@@ -28,6 +28,7 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
         return nothing_known(&config, global).await;
     }
     let here = Lock::take(home.path(), "destroy").map_err(one)?;
+    log::begin(&home.logs(), "destroy");
     let (state, plan) = context::known(&home, &config.name)?;
     let fleet = fleet::connect(&config, global).await?;
     let (facts, turn) = tokio::join!(
@@ -43,6 +44,17 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
         })
         .collect();
     let hosts: Vec<String> = facts.into_iter().map(|host| host.name).collect();
+    let absent: Vec<(String, Failure)> = fleet
+        .absent
+        .into_iter()
+        .map(|(name, failure)| (name.clone(), failure.hint(once_back(&name))))
+        .collect();
+    let unnamed: Vec<String> = plan
+        .hosts
+        .iter()
+        .map(|host| host.name.clone())
+        .filter(|name| config.host(name).is_none())
+        .collect();
     let world = World::new(plan, state.secrets, fleet.machines);
 
     let inside = Inside::look(&world).await;
@@ -50,7 +62,8 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
         &config.name,
         &remains,
         &hosts,
-        &fleet.absent,
+        &absent,
+        &unnamed,
         &inside,
     ));
     consent(&options, &config.name).map_err(one)?;
@@ -62,7 +75,7 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
         command: "destroy",
         started,
         turn: Some(&turn),
-        absent: fleet.absent,
+        absent,
         likely_done: false,
     };
     act.run(&steps, &world).await?;
@@ -71,6 +84,13 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
     drop(turn);
     say(&stays(&config.name, &hosts, &archive, forgotten.as_deref()));
     Ok(0)
+}
+
+/// What to do about a host that is off; one that is gone for good must not keep the cluster alive.
+fn once_back(host: &str) -> String {
+    format!(
+        "switch it on and run slicer-k3s destroy again; if it is gone for good, take [hosts.{host}] out of cluster.toml first"
+    )
 }
 
 /// Without a state there is nothing to destroy, unless hosts tell otherwise: that is another workstation's cluster.
@@ -160,6 +180,7 @@ fn prospect(
     remains: &[Remains],
     hosts: &[String],
     absent: &[(String, Failure)],
+    unnamed: &[String],
     inside: &Inside,
 ) -> String {
     let mut text = format!("This removes cluster {cluster} with everything in it:\n");
@@ -184,6 +205,12 @@ fn prospect(
             text,
             "  {host}: does not answer, and so keeps what it has ({})",
             escape(&failure.to_string())
+        );
+    }
+    for host in unnamed {
+        let _ = writeln!(
+            text,
+            "  {host}: is no longer in cluster.toml, and so keeps what it has"
         );
     }
     if inside.answers {
@@ -258,4 +285,47 @@ fn stays(cluster: &str, hosts: &[String], archive: &Path, kubeconfig: Option<&Pa
         hosts = hosts.join(", "),
         archive = archive.display(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who agrees must know what stays, and what is lost with the VMs.
+    #[test]
+    fn hosts_that_keep_what_they_have_and_local_volumes_are_told() {
+        let remains = [Remains {
+            host: "n100".into(),
+            group: "k3s-cp".into(),
+        }];
+        let off = Failure::new(Code::SshUnreachable, "no answer").hint(once_back("pi5"));
+        let volume = serde_json::json!({"spec": {
+            "hostPath": {"path": "/data"},
+            "claimRef": {"namespace": "default", "name": "precious"},
+        }});
+        let inside = Inside {
+            answers: true,
+            nodes: 3,
+            volumes: local_claim(&volume).into_iter().collect(),
+        };
+        let text = prospect(
+            "home",
+            &remains,
+            &["n100".into()],
+            &[("pi5".into(), off)],
+            &["old".into()],
+            &inside,
+        );
+        for part in [
+            "n100: k3s-cp, VMs and their disks",
+            "pi5: does not answer, and so keeps what it has (no answer",
+            "old: is no longer in cluster.toml, and so keeps what it has",
+            "WARNING: volumes that lie on the VMs' own disks are lost (1): default/precious",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(once_back("pi5").contains("take [hosts.pi5] out"));
+        let elsewhere = serde_json::json!({"spec": {"nfs": {"server": "nas"}}});
+        assert_eq!(local_claim(&elsewhere), None);
+    }
 }

@@ -110,7 +110,7 @@ impl Dial for VmDialer {
                 format!("{name} does not accept the cluster's key for {user}"),
             )
             .because("a VM that has just booted may not have it yet")
-            .hint("if this lasts, the group's YAML names another key: slicer-k3s doctor")),
+            .hint("if this lasts, the group's YAML names another key: slicer-k3s status tells whether it differs")),
             Err(error) => Err(unreachable(what(), &error)),
         }
     }
