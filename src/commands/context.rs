@@ -89,14 +89,30 @@ pub(crate) struct Context {
 impl Context {
     /// The cluster of cluster.toml, as the last `init` planned it; hosts that are off are left out.
     pub(crate) async fn existing(global: &Global) -> Result<Self, Vec<Failure>> {
-        let config = load(global)?;
+        Self::of_hosts(global, |plan| {
+            Ok(plan.hosts.iter().map(|host| host.name.clone()).collect())
+        })
+        .await
+        .map(|(context, _)| context)
+    }
+
+    /// The same with the hosts that `wanted` names only, and those of them that are off, with the reason.
+    pub(super) async fn of_hosts(
+        global: &Global,
+        wanted: impl FnOnce(&Plan) -> Result<Vec<String>>,
+    ) -> Result<(Self, Vec<Failure>), Vec<Failure>> {
+        let mut config = load(global)?;
         let home = Home::of(&config.name).map_err(super::one)?;
         let (state, plan) = known(&home, &config.name)?;
+        let wanted = wanted(&plan).map_err(super::one)?;
+        config.hosts.retain(|host| wanted.contains(&host.name));
         let fleet = fleet::connect(&config, global).await?;
-        Ok(Self {
+        let context = Self {
             home,
             world: World::new(plan, state.secrets, fleet.machines),
-        })
+        };
+        let absent = fleet.absent.into_iter().map(|(_, failure)| failure);
+        Ok((context, absent.collect()))
     }
 
     /// The same for a command that acts, with its turn.

@@ -8,6 +8,9 @@ fn known(command: &Command) -> &'static [Output] {
     match command {
         Command::Status(_) => &[Output::Human, Output::Json],
         Command::Kubectl(_)
+        | Command::Exec(_)
+        | Command::Shell(_)
+        | Command::Logs(_)
         | Command::Generate(_)
         | Command::Token(_)
         | Command::Explain(_)

@@ -6,27 +6,18 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{Context, one};
+use super::{Context, one, passed_on};
 use crate::cli::{Global, Kubectl};
 use crate::failure::{Code, Failure, Result};
 use crate::kubeconfig;
 use crate::remote::{Script, tunnel};
 use crate::stop::{self, Requests};
 
-/// Exit code of our own failures, since kubectl's are passed on.
-const OURS: u8 = 125;
-
 /// Runs it; kubectl's exit code is ours.
 pub(super) async fn run(global: &Global, options: Kubectl) -> Result<u8, Vec<Failure>> {
     // kubectl's end is ours: whoever follows a log stops with Ctrl-C, and nothing has gone wrong then.
     let _mine = stop::answer_myself().await;
-    match passed(global, options).await {
-        Ok(code) => Ok(code),
-        Err(failures) => {
-            crate::report::failures(&failures);
-            Ok(OURS)
-        }
-    }
+    Ok(passed_on::or_ours(passed(global, options).await))
 }
 
 async fn passed(global: &Global, options: Kubectl) -> Result<u8, Vec<Failure>> {
@@ -87,7 +78,7 @@ async fn here(context: &Context, kubectl: PathBuf, args: &[String]) -> Result<u8
     let code = status
         .code()
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-    Ok(u8::try_from(code).unwrap_or(OURS))
+    Ok(passed_on::code(code))
 }
 
 /// The server's kubectl; files named by `-f` travel by stdin.
@@ -106,7 +97,7 @@ async fn there(context: &Context, args: &[String]) -> Result<u8> {
             .attach_with(script.text(), &read_all(&files)?)
             .await?
     };
-    Ok(u8::try_from(status).unwrap_or(OURS))
+    Ok(passed_on::code(status))
 }
 
 /// The files one after the other, as one stream of YAML documents.

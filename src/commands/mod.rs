@@ -6,6 +6,7 @@ mod ask;
 mod cluster_file;
 mod context;
 mod destroy;
+mod exec;
 mod explain;
 mod first_contact;
 mod folder;
@@ -14,11 +15,15 @@ mod generate;
 mod init;
 mod kubectl;
 mod last_words;
+mod logs;
+mod passed_on;
 mod prove;
 mod rotate_token;
+mod shell;
 mod status;
 mod token;
 mod turn;
+mod vm;
 
 use clap::CommandFactory as _;
 
@@ -40,6 +45,9 @@ pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
             Command::AddHost(options) => add_host::run(&global, &options).await,
             Command::Prove(options) => prove::run(&global, options).await,
             Command::Kubectl(options) => return kubectl::run(&global, options).await,
+            Command::Exec(options) => exec::run(&global, &options).await,
+            Command::Shell(options) => shell::run(&global, &options).await,
+            Command::Logs(options) => logs::run(&global, &options).await,
             Command::Generate(options) => generate::run(&global, &options),
             Command::Destroy(options) => destroy::run(&global, options).await,
             Command::Status(options) => status::run(&global, &options).await,

@@ -41,14 +41,14 @@ pub(super) fn size() -> (u32, u32) {
 }
 
 /// This process's stdin, read by a thread of its own: tokio's would keep the process from ending until a key is pressed.
-pub(super) struct Keyboard {
+pub(crate) struct Keyboard {
     bytes: mpsc::Receiver<Vec<u8>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Keyboard {
     /// Starts to read.
-    pub(super) fn open() -> Self {
+    pub(crate) fn open() -> Self {
         let (sender, bytes) = mpsc::channel(16);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -57,7 +57,7 @@ impl Keyboard {
     }
 
     /// The next bytes; `None` at the end.
-    pub(super) async fn next(&mut self) -> Option<Vec<u8>> {
+    pub(crate) async fn next(&mut self) -> Option<Vec<u8>> {
         self.bytes.recv().await
     }
 }

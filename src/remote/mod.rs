@@ -23,6 +23,7 @@ use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use ask::{Ask, Terminal};
+pub(crate) use console::Keyboard;
 pub use image_tag::ImageTag;
 pub use local::Local;
 pub use lock::{Claim, Hold, Holder};

@@ -30,7 +30,7 @@ pub(super) async fn run(slicer: &Slicer, vm: &str, script: &str) -> Result<Outpu
 /// One frame, of any agent: typed (`data`), untyped, or the one buffered answer.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Frame {
+pub(super) struct Frame {
     r#type: Option<String>,
     data: Option<String>,
     stdout: Option<String>,
@@ -40,9 +40,41 @@ struct Frame {
     encoding: Option<String>,
 }
 
+/// What a frame says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) stdout: Vec<u8>,
+    pub(super) stderr: Vec<u8>,
+    /// Untyped frames always carry an exit status of 0, so only the last one's counts.
+    pub(super) exit: Option<i64>,
+    /// Why it did not run, or ended badly.
+    pub(super) error: Option<String>,
+}
+
+impl Frame {
+    pub(super) fn read(self) -> Said {
+        let encoding = self.encoding.as_deref();
+        let bytes = |text: Option<String>| decode(text.unwrap_or_default(), encoding);
+        let mut said = Said {
+            error: self.error.filter(|error| !error.is_empty()),
+            ..Said::default()
+        };
+        match self.r#type.as_deref() {
+            Some("started" | "gap") => {}
+            Some("stdout") => said.stdout = bytes(self.data.or(self.stdout)),
+            Some("stderr") => said.stderr = bytes(self.data.or(self.stderr)),
+            Some(_) => said.exit = self.exit_code,
+            None => {
+                said.stdout = bytes(self.stdout);
+                said.stderr = bytes(self.stderr);
+                said.exit = self.exit_code;
+            }
+        }
+        said
+    }
+}
+
 /// Reads a buffered answer or a stream of frames; `None` where no frame tells an exit status.
-///
-/// Untyped frames always carry an exit status of 0, so only the last one's counts.
 fn read(body: &[u8]) -> Option<Output> {
     let text = String::from_utf8_lossy(body);
     let frames: Vec<Frame> = match serde_json::from_str::<Frame>(&text) {
@@ -53,38 +85,28 @@ fn read(body: &[u8]) -> Option<Output> {
             .filter_map(|line| serde_json::from_str(line).ok())
             .collect(),
     };
-    let mut done = Output::default();
-    let mut exit = None;
-    for frame in frames {
-        let decode = |text: Option<String>| decode(text, frame.encoding.as_deref());
-        match frame.r#type.as_deref() {
-            Some("started" | "gap") => continue,
-            Some("stdout") => done.stdout += &decode(frame.data.or(frame.stdout)),
-            Some("stderr") => done.stderr += &decode(frame.data.or(frame.stderr)),
-            Some(_) => exit = frame.exit_code,
-            None => {
-                done.stdout += &decode(frame.stdout);
-                done.stderr += &decode(frame.stderr);
-                exit = frame.exit_code;
-            }
-        }
-        if let Some(error) = frame.error.filter(|error| !error.is_empty()) {
-            done.stderr += &error;
-            done.stderr.push('\n');
+    let mut all = Said::default();
+    for said in frames.into_iter().map(Frame::read) {
+        all.stdout.extend(said.stdout);
+        all.stderr.extend(said.stderr);
+        all.exit = said.exit.or(all.exit);
+        if let Some(error) = said.error {
+            all.stderr.extend(error.into_bytes());
+            all.stderr.push(b'\n');
         }
     }
-    done.status = i32::try_from(exit?).unwrap_or(i32::MAX);
-    Some(done)
+    Some(Output {
+        status: i32::try_from(all.exit?).unwrap_or(i32::MAX),
+        stdout: String::from_utf8_lossy(&all.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&all.stderr).into_owned(),
+    })
 }
 
-fn decode(text: Option<String>, encoding: Option<&str>) -> String {
-    let text = text.unwrap_or_default();
+fn decode(text: String, encoding: Option<&str>) -> Vec<u8> {
     if encoding != Some("base64") {
-        return text;
+        return text.into_bytes();
     }
-    STANDARD
-        .decode(&text)
-        .map_or(text, |bytes| String::from_utf8_lossy(&bytes).into_owned())
+    STANDARD.decode(&text).unwrap_or_else(|_| text.into_bytes())
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! One HTTP/1 request over one stream, with a limit on its time and on the body's size.
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::{Method, header};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -15,10 +16,10 @@ use crate::failure::{Code, Failure, Result};
 use crate::log;
 
 /// Longest time for one request, connecting included.
-const LIMIT: Duration = Duration::from_secs(20);
+pub(super) const LIMIT: Duration = Duration::from_secs(20);
 
 /// Most bytes of a body; lists of thousands of VMs fit.
-const BODY_LIMIT: usize = 8 * 1024 * 1024;
+pub(super) const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
 /// A request to make.
 pub(super) struct Request {
@@ -79,33 +80,31 @@ pub(super) struct Reply {
     pub(super) body: Vec<u8>,
 }
 
+/// What a request that got no answer ends with.
+fn unanswered(slicer: &Slicer, cause: &str) -> Failure {
+    let (address, port) = slicer.address;
+    Failure::new(
+        Code::SlicerApi,
+        format!(
+            "Slicer's API of {} does not answer on {} at {address}:{port}",
+            slicer.group,
+            slicer.host.name()
+        ),
+    )
+    .because(cause)
+    .hint(format!(
+        "on {}: sudo journalctl -u slicer-{} -n 30",
+        slicer.host.name(),
+        slicer.group
+    ))
+}
+
 /// Sends a request over a stream of its own.
 pub(super) async fn send(slicer: &Slicer, request: &Request) -> Result<Reply> {
-    let unanswered = |cause: String| {
-        let (address, port) = slicer.address;
-        Failure::new(
-            Code::SlicerApi,
-            format!(
-                "Slicer's API of {} does not answer on {} at {address}:{port}",
-                slicer.group,
-                slicer.host.name()
-            ),
-        )
-        .because(cause)
-        .hint(format!(
-            "on {}: sudo journalctl -u slicer-{} -n 30",
-            slicer.host.name(),
-            slicer.group
-        ))
-    };
     let begin = Instant::now();
     let reply = match tokio::time::timeout(LIMIT, exchange(slicer, request)).await {
-        Ok(Ok(reply)) => Ok(reply),
-        // What waiting cannot cure (tunnels forbidden, host key changed) keeps its own words.
-        Ok(Err(Broken::Stream(failure))) if failure.is_lasting() => Err(failure),
-        Ok(Err(Broken::Stream(failure))) => Err(unanswered(failure.to_string())),
-        Ok(Err(Broken::Http(cause))) => Err(unanswered(cause)),
-        Err(_) => Err(unanswered(format!("no answer after {} s", LIMIT.as_secs()))),
+        Ok(reply) => reply.map_err(|broken| broken.failure(slicer)),
+        Err(_) => Err(late(slicer)),
     };
     let words = format!("{} {}", request.method, request.path);
     let end = reply.as_ref().map(|reply| i32::from(reply.status));
@@ -120,12 +119,51 @@ pub(super) async fn send(slicer: &Slicer, request: &Request) -> Result<Reply> {
     reply
 }
 
-enum Broken {
+/// A request that got no answer.
+pub(super) enum Broken {
     Stream(Failure),
     Http(String),
 }
 
+impl Broken {
+    /// As it is told.
+    pub(super) fn failure(self, slicer: &Slicer) -> Failure {
+        match self {
+            // What waiting cannot cure (tunnels forbidden, host key changed) keeps its own words.
+            Self::Stream(failure) if failure.is_lasting() => failure,
+            Self::Stream(failure) => unanswered(slicer, &failure.to_string()),
+            Self::Http(cause) => unanswered(slicer, &cause),
+        }
+    }
+}
+
+/// A request that took too long.
+pub(super) fn late(slicer: &Slicer) -> Failure {
+    unanswered(slicer, &format!("no answer after {} s", LIMIT.as_secs()))
+}
+
 async fn exchange(slicer: &Slicer, request: &Request) -> Result<Reply, Broken> {
+    let body = Full::new(Bytes::from(request.body.clone().unwrap_or_default()));
+    let answer = open(slicer, request, body).await?;
+    let status = answer.status().as_u16();
+    let body = Limited::new(answer.into_body(), BODY_LIMIT)
+        .collect()
+        .await
+        .map_err(|error| Broken::Http(error.to_string()))?
+        .to_bytes()
+        .to_vec();
+    Ok(Reply { status, body })
+}
+
+/// Sends a request's head and this body over a stream of its own; the answer as it begins. The stream ends with it.
+pub(super) async fn open<B>(
+    slicer: &Slicer,
+    request: &Request,
+    body: B,
+) -> Result<hyper::Response<Incoming>, Broken>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
     let http = |error: &dyn std::fmt::Display| Broken::Http(error.to_string());
     let (address, port) = slicer.address;
     let stream = slicer
@@ -136,8 +174,8 @@ async fn exchange(slicer: &Slicer, request: &Request) -> Result<Reply, Broken> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| http(&error))?;
-    // Ends with the stream, which ends when the sender is dropped below.
-    let driver = tokio::spawn(connection);
+    // Ends with the stream, which ends when the answer's body is dropped.
+    tokio::spawn(connection);
     let mut outgoing = hyper::Request::builder()
         .method(request.method.clone())
         .uri(&request.path)
@@ -151,21 +189,11 @@ async fn exchange(slicer: &Slicer, request: &Request) -> Result<Reply, Broken> {
     if request.body.is_some() {
         outgoing = outgoing.header(header::CONTENT_TYPE, request.content_type);
     }
-    let body = Full::new(Bytes::from(request.body.clone().unwrap_or_default()));
     let outgoing = outgoing.body(body).map_err(|error| http(&error))?;
-    let answer = sender
+    sender
         .send_request(outgoing)
         .await
-        .map_err(|error| http(&error))?;
-    let status = answer.status().as_u16();
-    let body = Limited::new(answer.into_body(), BODY_LIMIT)
-        .collect()
-        .await
-        .map_err(|error| http(&error))?
-        .to_bytes()
-        .to_vec();
-    driver.abort();
-    Ok(Reply { status, body })
+        .map_err(|error| http(&error))
 }
 
 /// Percent-encodes one path segment or query value.

@@ -2,6 +2,7 @@
 //!
 //! Versions differ in small things, so answers are read leniently: any 2xx, both spellings, `null` for an empty list.
 
+mod attach;
 mod exec;
 mod http;
 mod types;

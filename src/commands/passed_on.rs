@@ -1,0 +1,31 @@
+//! Commands whose exit code is that of what they run: their own failures have one that no such thing has.
+
+use crate::failure::Failure;
+use crate::report;
+use crate::stop::{self, Requests};
+
+/// Exit code of our own failures.
+const OURS: u8 = 125;
+
+/// An exit status as ours.
+pub(super) fn code(status: i32) -> u8 {
+    u8::try_from(status).unwrap_or(OURS)
+}
+
+/// The code that was passed on; failures are told and have ours.
+pub(super) fn or_ours(result: Result<u8, Vec<Failure>>) -> u8 {
+    result.unwrap_or_else(|failures| {
+        report::failures(&failures);
+        OURS
+    })
+}
+
+/// Waits for the end of what is run. Whoever follows a log stops with Ctrl-C, and nothing has gone wrong then.
+pub(super) async fn until_stopped(work: impl Future<Output = Result<i32, Vec<Failure>>>) -> u8 {
+    let _mine = stop::answer_myself().await;
+    let mut requests = Requests::listen();
+    tokio::select! {
+        result = work => or_ours(result.map(code)),
+        request = requests.next() => request.exit_code(),
+    }
+}

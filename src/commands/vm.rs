@@ -1,0 +1,194 @@
+//! A VM by its own or its Node's name, reached as steps reach it: through its host.
+
+use std::io::IsTerminal as _;
+
+use super::{Context, one};
+use crate::cli::Global;
+use crate::failure::{Code, Failure, Result};
+use crate::plan::{Daemon, Plan, Server};
+use crate::remote::Script;
+use crate::suggest;
+
+/// A VM of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Vm {
+    /// Has our key.
+    Server(Server),
+    /// Has none: its group's daemon, and its own name.
+    Agent(Daemon, String),
+}
+
+impl Vm {
+    /// The VM of this name, or of the Node of this name. An agent need not exist.
+    pub(super) fn find(plan: &Plan, name: &str) -> Option<Self> {
+        if let Some(server) = plan.servers.iter().find(|server| server.name == name) {
+            return Some(Self::Server(server.clone()));
+        }
+        let agents = plan.workers().filter_map(|daemon| {
+            let number = agent_number(name.strip_prefix(&daemon.group)?.strip_prefix('-')?)?;
+            Some((daemon, format!("{}-{number}", daemon.group)))
+        });
+        agents
+            .max_by_key(|(daemon, _)| daemon.group.len())
+            .map(|(daemon, vm)| Self::Agent(daemon.clone(), vm))
+    }
+
+    /// The same, or who there is.
+    pub(super) fn must(plan: &Plan, name: &str) -> Result<Self> {
+        Self::find(plan, name).ok_or_else(|| unknown(plan, name, &[]))
+    }
+
+    /// The host it runs on.
+    pub(super) fn host(&self) -> &str {
+        match self {
+            Self::Server(server) => &server.host,
+            Self::Agent(daemon, _) => &daemon.host,
+        }
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Server(server) => &server.name,
+            Self::Agent(_, name) => name,
+        }
+    }
+
+    /// The unit that k3s runs as in it.
+    pub(super) fn unit(&self) -> &'static str {
+        match self {
+            Self::Server(_) => "k3s",
+            Self::Agent(..) => "k3s-agent",
+        }
+    }
+
+    /// Runs a command as root in it on our terminal or pipes; its exit status.
+    pub(super) async fn exec(&self, context: &Context, words: &[String]) -> Result<i32> {
+        match self {
+            Self::Server(server) => {
+                let script = Script::words(words.iter().map(String::as_str));
+                let machine = context.world.server(server).await?;
+                machine.attach(script.text(), terminal()).await
+            }
+            Self::Agent(daemon, name) => {
+                let slicer = context.world.slicer(daemon).await?;
+                slicer.attach(name, words).await
+            }
+        }
+    }
+
+    /// Runs a command as root in it that reads nothing, on our stdout and stderr; its exit status.
+    pub(super) async fn tell(&self, context: &Context, words: &[String]) -> Result<i32> {
+        match self {
+            Self::Server(server) => {
+                let script = Script::words(words.iter().map(String::as_str));
+                let machine = context.world.server(server).await?;
+                machine.attach_with(script.text(), b"").await
+            }
+            Self::Agent(daemon, name) => {
+                let slicer = context.world.slicer(daemon).await?;
+                slicer.tell(name, words).await
+            }
+        }
+    }
+
+    /// A shell in it, on our terminal where there is one; its exit status.
+    pub(super) async fn shell(&self, context: &Context) -> Result<i32> {
+        let login = ["/bin/bash".to_owned(), "--login".to_owned()];
+        match self {
+            Self::Server(server) => {
+                let machine = context.world.server(server).await?;
+                let script = "cd; exec /bin/bash --login";
+                machine.attach(script, terminal()).await
+            }
+            Self::Agent(daemon, name) if terminal() => {
+                // The API's own shell speaks a protocol that only Slicer's client on the host knows.
+                let (address, port) = daemon.local_api();
+                let url = format!("http://{address}:{port}");
+                let words = ["slicer", "vm", "shell", "--url", &url, "--uid", "0", name];
+                let host = context.world.host(&daemon.host)?;
+                host.attach(Script::words(words).text(), true).await
+            }
+            Self::Agent(..) => self.exec(context, &login).await,
+        }
+    }
+}
+
+/// Connects to the one host that a VM runs on.
+pub(super) async fn reach(global: &Global, name: &str) -> Result<(Context, Vm), Vec<Failure>> {
+    let mut found = None;
+    let (context, absent) = Context::of_hosts(global, |plan| {
+        let vm = Vm::must(plan, name)?;
+        Ok(vec![found.insert(vm).host().to_owned()])
+    })
+    .await?;
+    match found {
+        Some(vm) if absent.is_empty() => Ok((context, vm)),
+        Some(_) => Err(absent),
+        None => Err(one(unknown(&context.world.plan, name, &[]))),
+    }
+}
+
+/// What a slip of the pen is answered with; `more` are names that this command knows besides VMs.
+pub(super) fn unknown(plan: &Plan, name: &str, more: &[&str]) -> Failure {
+    let groups = plan.workers().map(|daemon| format!("{}-1", daemon.group));
+    let servers = plan.servers.iter().map(|server| server.name.clone());
+    let known: Vec<String> = servers
+        .chain(groups)
+        .chain(more.iter().map(|name| (*name).to_owned()))
+        .collect();
+    let names: Vec<&str> = known.iter().map(String::as_str).collect();
+    let failure = Failure::new(Code::Config, format!("no VM or Node is called {name}"));
+    failure.hint(match suggest::nearest(name, &names) {
+        Some(near) => format!("did you mean {near}? slicer-k3s status lists VMs and Nodes"),
+        None => "slicer-k3s status lists VMs and Nodes".to_owned(),
+    })
+}
+
+/// `1` of `1` (a VM) and of `1-149257af` (its Node, as k3s names it).
+fn agent_number(rest: &str) -> Option<&str> {
+    let (number, id) = match rest.split_once('-') {
+        Some((number, id)) => (number, Some(id)),
+        None => (rest, None),
+    };
+    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let node = id.is_none_or(|id| id.len() == 8 && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    (digits && node).then_some(number)
+}
+
+fn terminal() -> bool {
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::plan;
+
+    #[test]
+    fn a_vm_is_found_by_its_own_and_by_its_nodes_name() {
+        let plan = plan();
+        for (name, found) in [
+            ("k3s-cp-2", Some(("k3s-cp-2", "n100"))),
+            ("k3s-agents-1-7", Some(("k3s-agents-1-7", "ryzen"))),
+            ("k3s-agents-1-7-149257af", Some(("k3s-agents-1-7", "ryzen"))),
+            ("k3s-agents-2-1", Some(("k3s-agents-2-1", "n100"))),
+            ("k3s-agents-1", None),
+            ("k3s-agents-1-x", None),
+            ("k3s-agents-1-7-xyz", None),
+            ("k3s-cp-9", None),
+            ("ryzen", None),
+        ] {
+            let vm = Vm::find(&plan, name);
+            let seen = vm.as_ref().map(|vm| (vm.name(), vm.host()));
+            assert_eq!(seen, found, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_is_answered_with_the_nearest_name() {
+        let failure = Vm::must(&plan(), "k3s-pc-1").unwrap_err();
+        assert_eq!(failure.code.exit_code(), 2);
+        assert!(failure.hint.unwrap().contains("did you mean k3s-cp-1?"));
+    }
+}
