@@ -1,6 +1,7 @@
 //! A command in a VM on this process's own pipes, through its agent: for VMs that nobody can log in to.
 
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 
 use futures_util::stream;
@@ -130,7 +131,7 @@ fn path(vm: &str, words: &[String], stdin: bool) -> String {
         .iter()
         .zip(std::iter::once("cmd").chain(std::iter::repeat("args")))
     {
-        path += &format!("&{name}={}", http::encode(word));
+        let _ = write!(path, "&{name}={}", http::encode(word));
     }
     path
 }
