@@ -1,5 +1,6 @@
 //! The closed set of questions: what can be asked of a machine without changing it.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::{ImageTag, Script};
@@ -39,6 +40,13 @@ pub enum Look {
     SecondsSince(String),
     /// Whether `url` answers within 5 s: prints the HTTP status; `-k` because only reachability is asked.
     Http(String),
+    /// Status 0 where a TCP connection to this address comes about within 4 s.
+    Tcp {
+        /// The address.
+        address: Ipv4Addr,
+        /// The port.
+        port: u16,
+    },
     /// One question to the cluster's API, by the server's own administrator's certificate; by kubectl, which takes ten
     /// times as long to start, where there is no path for it or k3s keeps that certificate elsewhere.
     Kubernetes {
@@ -80,6 +88,7 @@ impl Look {
         match self {
             Self::Survey
             | Self::Http(_)
+            | Self::Tcp { .. }
             | Self::Channel(_)
             | Self::Version(_)
             | Self::PodLogs { .. } => false,
@@ -126,6 +135,10 @@ impl Look {
             Self::Http(url) => {
                 Script::new("curl -sk -o /dev/null -m 5 -w '%{http_code}' -- {}", &[url])
             }
+            Self::Tcp { address, port } => Script::new(
+                "timeout 4 bash -c ': <\"/dev/tcp/$0/$1\"' {} {}",
+                &[&address.to_string(), &port.to_string()],
+            ),
             Self::Kubernetes { path, words } => {
                 let words = words.iter().map(String::as_str);
                 let kubectl = Script::words(["k3s", "kubectl", "get"].into_iter().chain(words));

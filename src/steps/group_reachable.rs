@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use futures_util::future::try_join_all;
 
 use super::seen::Seen;
+use super::way;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Daemon, Plan, Server};
@@ -42,17 +43,17 @@ impl GroupReachable {
         }
     }
 
-    /// The server's name where the API does not answer from it.
+    /// The server where the API does not answer from it.
     async fn unreachable_from<'s>(
         &self,
         world: &World,
         server: &'s Server,
-    ) -> Result<Option<&'s str>> {
+    ) -> Result<Option<&'s Server>> {
         let url = format!("{}/hostgroup", self.daemon.url());
         let output = world.server(server).await?.look(&Look::Http(url)).await?;
         // Any answer will do, a refusal without a token most of all: it is the way there that is asked about.
         let answered = matches!(output.stdout.trim().parse::<u16>(), Ok(100..=599));
-        Ok((!answered).then_some(server.name.as_str()))
+        Ok((!answered).then_some(server))
     }
 }
 
@@ -87,18 +88,23 @@ impl Step for GroupReachable {
             .plan
             .servers_here()
             .map(|server| self.unreachable_from(world, server));
-        let unreachable: Vec<&str> = try_join_all(asked).await?.into_iter().flatten().collect();
-        if unreachable.is_empty() {
+        let unreachable: Vec<&Server> = try_join_all(asked).await?.into_iter().flatten().collect();
+        let Some(first) = unreachable.first() else {
             self.seen.reachable(&self.daemon.group);
             return Ok(Finding::Done(self.daemon.url()));
-        }
+        };
         Err(Failure::new(
             Code::Route,
             format!("{} does not answer from the servers", self.daemon.url()),
         )
         .because(format!(
-            "no answer within 5 s from {}",
-            unreachable.join(", ")
+            "no answer within 5 s from {}; {}",
+            unreachable
+                .iter()
+                .map(|server| &*server.name)
+                .collect::<Vec<_>>()
+                .join(", "),
+            way::broken(world, first, self.daemon.gateway(), &self.daemon.host).await
         )))
     }
 

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use super::Options;
 use super::quorum::Turns;
 use super::unit::{Unit, runs_with};
+use super::vm_path::VmPath;
 use crate::failure::{Code, Failure, Result};
 use crate::k3s::{self, Trouble, UNIT, classify};
 use crate::kubernetes::Kubernetes;
@@ -19,6 +20,8 @@ use crate::world::World;
 pub(super) struct K3sStarted {
     server: Server,
     first: Option<String>,
+    /// The step that proves the way to the servers before it, where they are on other hosts.
+    path: Option<StepId>,
     allow_outage: bool,
     turns: Turns,
     applied: AtomicBool,
@@ -45,6 +48,7 @@ impl K3sStarted {
                 .first()
                 .map(|first| first.name.clone())
                 .filter(|first| *first != server.name),
+            path: VmPath::new(plan, server).map(|path| path.id()),
             allow_outage: options.allow_outage,
             turns: turns.clone(),
             applied: AtomicBool::new(false),
@@ -84,6 +88,7 @@ impl Step for K3sStarted {
     fn needs(&self) -> Vec<StepId> {
         let mut needs = vec![super::k3s_installed::id(&self.server.name)];
         needs.extend(self.first.as_deref().map(id));
+        needs.extend(self.path.clone());
         needs
     }
 
@@ -196,6 +201,7 @@ mod tests {
         K3sStarted {
             server: plan().servers[1].clone(),
             first: Some("k3s-cp-1".into()),
+            path: None,
             allow_outage: false,
             turns: Turns::default(),
             applied: AtomicBool::new(false),

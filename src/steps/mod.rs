@@ -30,8 +30,10 @@ mod slicer_installed;
 #[cfg(test)]
 pub(crate) mod testing;
 mod unit;
+mod vm_path;
 mod vm_reachable;
 mod vm_up;
+mod way;
 mod workstation_route;
 
 use std::path::PathBuf;
@@ -134,6 +136,9 @@ pub fn init(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
     for server in plan.servers_here() {
         steps.push(Box::new(vm_up::VmUp::new(server)));
         steps.push(Box::new(vm_reachable::VmReachable::new(server, &seen)));
+        if let Some(path) = vm_path::VmPath::new(plan, server) {
+            steps.push(Box::new(path));
+        }
         steps.push(Box::new(k3s_config::K3sConfig::new(server)));
         steps.push(Box::new(k3s_installed::K3sInstalled::new(server, &script)));
         steps.push(Box::new(k3s_started::K3sStarted::new(

@@ -1,8 +1,9 @@
 //! The proof that a group scales: a pod that only a new agent can run, then nothing that needs it.
 //!
-//! Five facts, so that the engine's waiting, and its tale of why it waits, serve here too: nothing is left of an earlier
-//! proof, it scaled up, it scaled down, nothing is left of this one, and the cluster remembers that it was proven.
+//! Six facts, so that the engine's waiting, and its tale of why it waits, serve here too: nothing is left of an earlier
+//! proof, it scaled up, servers reach what came, it scaled down, nothing is left of this one, and the cluster remembers that it was proven.
 
+mod agent_path;
 mod clean;
 mod leftovers;
 mod orphans;
@@ -23,7 +24,7 @@ use crate::plan::{Daemon, Plan};
 use crate::secret::sha256;
 use crate::world::World;
 
-/// The proof of one group, as its five steps share it.
+/// The proof of one group, as its six steps share it.
 struct Trial {
     daemon: Daemon,
     wanted: Proof,
@@ -93,6 +94,7 @@ pub(super) fn steps(plan: &Plan, daemon: &Daemon, wanted: Option<Proof>) -> Vec<
     vec![
         leftovers,
         Box::new(scale_up::ScaleUp::new(&trial, voters.collect())),
+        Box::new(agent_path::AgentPath::new(&trial)),
         Box::new(scale_down::ScaleDown::new(&trial)),
         Box::new(clean::Clean::new(&trial)),
         Box::new(proven::Proven::new(&trial)),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Trial, clean, record, scale_down};
+use super::{Trial, agent_path, clean, record, scale_down};
 use crate::failure::Result;
 use crate::generate::NAMESPACE;
 use crate::pipeline::{Finding, Hands, Step, StepId};
@@ -35,7 +35,9 @@ impl Step for Proven {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![self.trial.id(scale_down::NAME), self.trial.id(clean::NAME)]
+        [agent_path::NAME, scale_down::NAME, clean::NAME]
+            .map(|name| self.trial.id(name))
+            .into()
     }
 
     fn hint(&self) -> String {

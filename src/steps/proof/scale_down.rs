@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Trial, pods, scale_up};
+use super::{Trial, agent_path, pods, scale_up};
 use crate::failure::Result;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::world::World;
@@ -36,6 +36,11 @@ impl Step for ScaleDown {
 
     fn needs(&self) -> Vec<StepId> {
         vec![self.trial.id(scale_up::NAME)]
+    }
+
+    /// It takes away what that looks at.
+    fn after(&self) -> Vec<StepId> {
+        vec![self.trial.id(agent_path::NAME)]
     }
 
     fn patience(&self) -> Duration {

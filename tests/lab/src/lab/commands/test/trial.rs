@@ -59,7 +59,19 @@ impl Trial {
     pub(super) fn up(fleet: &str, name: &str, also: &[&str]) -> Result<Self> {
         // An earlier test that was killed may have left its fleet.
         let _ = lab(&["down", "--fleet", name], b"");
-        Self::start(fleet, name, also, false)
+        Self::start(fleet, name, also, false, &[])
+    }
+
+    /// The same with one of the possibilities that Slicer's documentation leaves open (`KEY=VALUE`).
+    pub(super) fn up_as(fleet: &str, name: &str, variant: &str) -> Result<Self> {
+        let _ = lab(&["down", "--fleet", name], b"");
+        Self::start(fleet, name, &[], false, &["--variant", variant])
+    }
+
+    /// Breaks or mends something: the words of `lab fault`.
+    pub(super) fn fault(&self, words: &[&str]) -> Result<()> {
+        let words = [&["fault", "--fleet", &self.name], words].concat();
+        lab(&words, b"")?.expect(0).map(drop)
     }
 
     /// Starts a fleet under its own name that stays up, or goes on with the one that is up.
@@ -73,18 +85,23 @@ impl Trial {
                 stays: true,
             })
         } else {
-            Self::start(fleet, fleet, &[], true)
+            Self::start(fleet, fleet, &[], true, &[])
         }
     }
 
-    fn start(fleet: &str, name: &str, also: &[&str], stays: bool) -> Result<Self> {
+    fn start(
+        fleet: &str,
+        name: &str,
+        also: &[&str],
+        stays: bool,
+        options: &[&str],
+    ) -> Result<Self> {
         let trial = Self {
             name: name.to_owned(),
             stays,
         };
-        lab(&["up", "--fleet", fleet, "--name", name], b"")?
-            .expect(0)
-            .context("lab up")?;
+        let words = [&["up", "--fleet", fleet, "--name", name], options].concat();
+        lab(&words, b"")?.expect(0).context("lab up")?;
         let program = std::fs::read(product()?)?;
         for machine in ["workstation"].iter().chain(also) {
             trial.put(machine, "/usr/local/bin/slicer-k3s", "0755", &program)?;
@@ -185,6 +202,22 @@ sudo-password-file = "~/sudo-ryzen"
 ssh = "pi@192.168.1.13"
 "#,
     files: &[("sudo-ryzen", "correct horse\n")],
+};
+
+/// The same fleet with a server on each of its hosts.
+pub(super) const CLUSTER_SPREAD: Cluster = Cluster {
+    text: r#"name = "home"
+[control-plane]
+hosts = ["n100", "ryzen", "pi5"]
+[hosts.n100]
+ssh = "alex@192.168.1.11"
+[hosts.ryzen]
+ssh = "alex@192.168.1.12"
+sudo-password-file = "~/sudo-ryzen"
+[hosts.pi5]
+ssh = "pi@192.168.1.13"
+"#,
+    files: CLUSTER_OF_THREE.files,
 };
 
 impl Cluster {

@@ -6,6 +6,7 @@ mod generated;
 mod init_bare;
 mod init_local;
 mod init_one;
+mod init_spread;
 mod init_three;
 mod kills;
 mod manual;
@@ -48,6 +49,11 @@ pub(super) fn checks() -> Vec<Check> {
             name: "manual",
             long: true,
             run: manual::run,
+        },
+        Check {
+            name: "init-spread",
+            long: true,
+            run: init_spread::run,
         },
         Check {
             name: "kills",

@@ -1,0 +1,124 @@
+//! Every server reaches the new agent's kubelet in its VM: without that way logs, exec and metrics of its pods fail, and
+//! pods of two hosts do not hear of each other, though the Node is Ready.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{Trial, scale_up};
+use crate::failure::{Code, Failure, Result};
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::steps::way;
+use crate::world::World;
+
+pub(super) const NAME: &str = "agent-path";
+
+/// Where a kubelet listens.
+const KUBELET: u16 = 10250;
+
+pub(super) struct AgentPath {
+    trial: Arc<Trial>,
+}
+
+impl AgentPath {
+    pub(super) fn new(trial: &Arc<Trial>) -> Self {
+        Self {
+            trial: Arc::clone(trial),
+        }
+    }
+}
+
+#[async_trait]
+impl Step for AgentPath {
+    fn id(&self) -> StepId {
+        self.trial.id(NAME)
+    }
+
+    fn title(&self) -> String {
+        format!(
+            "Reach the VMs of {} from the servers",
+            self.trial.daemon.group
+        )
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        vec![self.trial.id(scale_up::NAME)]
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs(20)
+    }
+
+    fn hint(&self) -> String {
+        format!(
+            "routes and firewalls of {} and the servers' hosts; then: slicer-k3s prove {}",
+            self.trial.daemon.host, self.trial.daemon.group
+        )
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        if self.trial.stands(&world.kubernetes().await?).await? {
+            return Ok(Finding::Done("proven before".into()));
+        }
+        let used = self.trial.progress().nodes.clone();
+        if used.is_empty() {
+            return Ok(Finding::differs("it was not proven yet"));
+        }
+        let daemon = &self.trial.daemon;
+        let vms = world.slicer(daemon).await?.vms(&daemon.group).await?;
+        for vm in vms
+            .iter()
+            .filter(|vm| used.iter().any(|(_, name)| *name == vm.hostname))
+        {
+            let Ok(address) = vm.address().parse() else {
+                return Ok(Finding::Unknown(format!(
+                    "{} has no address yet",
+                    vm.hostname
+                )));
+            };
+            for server in world.plan.servers_here() {
+                if !way::open(world, server, address, KUBELET).await? {
+                    let what =
+                        format!("{} does not reach {} ({address})", server.name, vm.hostname);
+                    let why = way::broken(world, server, address, &daemon.host).await;
+                    return Err(Failure::new(Code::Route, what).because(why));
+                }
+            }
+        }
+        Ok(Finding::done())
+    }
+
+    /// The way is made by other steps; what is left is time.
+    async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::{Fake, world};
+
+    #[tokio::test]
+    async fn one_server_without_a_way_to_the_new_vm_is_named() {
+        let host = Fake::new()
+            .says("auth/token", "secret")
+            .says("GET /", r#"[{"hostname":"a-1","ip":"192.168.138.2/24"}]"#);
+        let (good, bad) = (Fake::new(), Fake::new().answers("/dev/tcp", 124, ""));
+        let trial = super::super::trial(true);
+        trial.progress().nodes = vec![("a-1-ff".into(), "a-1".into())];
+        let step = AgentPath::new(&trial);
+        let of = |third| {
+            world(&[
+                ("ryzen", &host),
+                ("k3s-cp-1", &good),
+                ("k3s-cp-2", &good),
+                ("k3s-cp-3", third),
+            ])
+        };
+        assert_eq!(step.check(&of(&good)).await.unwrap(), Finding::done());
+        let failure = step.check(&of(&bad)).await.unwrap_err().to_string();
+        assert!(failure.contains("k3s-cp-3 does not reach a-1"), "{failure}");
+    }
+}

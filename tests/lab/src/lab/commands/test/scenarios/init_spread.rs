@@ -1,0 +1,136 @@
+//! One server on each of three hosts: any one host may go. Nothing is lost while it is off, it comes back, and a change that
+//! restarts every server takes down one at a time. Where hosts let VMs' own addresses through, everything goes by routes alone.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::super::trial::{CLUSTER_SPREAD, Trial};
+use super::{INIT, changes_nothing, healthy, items};
+use crate::place::Place;
+use crate::say;
+
+/// The proof is another scenario's; with routes the workstation sees each server by itself.
+const SKIP: &str = "--skip-proof --workstation-route";
+
+/// Whether anything changes is what counts here.
+const UNHURRIED: f64 = 60.0;
+
+/// How long a pod may take while a host is off: the API's other servers, the scheduler's and the controllers' new leaders.
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// Runs it, with Slicer's masquerading as it is by default, and as little of it as there may be.
+pub(super) fn run(_: &Place) -> Result<()> {
+    for masquerade in ["public-only", "all"] {
+        say::line(format_args!("  masquerade={masquerade}"));
+        once(masquerade).with_context(|| format!("masquerade={masquerade}"))?;
+    }
+    Ok(())
+}
+
+fn once(masquerade: &str) -> Result<()> {
+    let variant = format!("masquerade={masquerade}");
+    let trial = Trial::up_as("three", "test-spread", &variant)?;
+    CLUSTER_SPREAD.write(&trial)?;
+    let init = format!("{INIT} {SKIP}");
+    let done = trial.me(&init)?.expect(0)?;
+    say::line(format_args!("  init: {:.0} s", done.took.as_secs_f64()));
+    healthy(&trial)?;
+    changes_nothing(&trial, ("workstation", "me"), &init, UNHURRIED)?;
+    one_host_goes(&trial, &init)?;
+    changes_nothing(&trial, ("workstation", "me"), &init, UNHURRIED)?;
+    one_at_a_time(&trial, &init)
+}
+
+/// Pulls the cable of the host whose server every joiner was told to join.
+fn one_host_goes(trial: &Trial, init: &str) -> Result<()> {
+    let routes = "cat /etc/slicer-k3s/routes.d/* | sort";
+    let before = trial.root("ryzen", routes)?.expect(0)?.stdout;
+    trial.fault(&["link-down", "n100"])?;
+    let begin = Instant::now();
+    let pod = "slicer-k3s kubectl run lonely --image=docker.io/library/busybox:latest --restart=Never --command -- true; \
+               slicer-k3s kubectl wait --for=jsonpath='{.status.phase}'=Succeeded pod/lonely --timeout=20s";
+    while trial.me(pod)?.status != 0 {
+        if begin.elapsed() > PATIENCE {
+            bail!(
+                "no pod ran within {} s after a host was lost",
+                PATIENCE.as_secs()
+            );
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    say::line(format_args!(
+        "  a pod ran {:.0} s after a host was lost",
+        begin.elapsed().as_secs_f64()
+    ));
+    // A run meanwhile goes on with the others, keeps their routes to it, and names it last.
+    let without = trial.me(init)?.expect(1)?;
+    let text = without.text();
+    let named = text
+        .rfind("error[")
+        .map(|at| &text[at..])
+        .unwrap_or_default();
+    if !named.contains("n100") {
+        bail!("the host that is off is not named last:\n{text}");
+    }
+    if trial.root("ryzen", routes)?.expect(0)?.stdout != before {
+        bail!("routes to a host that was off were taken away");
+    }
+    trial.fault(&["clear", "n100"])?;
+    trial
+        .me("slicer-k3s kubectl delete pod lonely --now")?
+        .expect(0)?;
+    let begin = Instant::now();
+    while let Err(why) = healthy(trial) {
+        if begin.elapsed() > PATIENCE {
+            return Err(why.context("the host came back, its server did not"));
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    say::line(format_args!(
+        "  three Ready voters {:.0} s after it came back",
+        begin.elapsed().as_secs_f64()
+    ));
+    Ok(())
+}
+
+/// A name more in the certificates restarts k3s everywhere; at no moment are two down.
+fn one_at_a_time(trial: &Trial, init: &str) -> Result<()> {
+    let toml = "sed -i '/^\\[control-plane\\]/i [k3s]\\ntls-san = [\"k3s.lab\"]' cluster.toml";
+    trial.me(toml)?.expect(0)?;
+    let servers: Vec<String> = items(trial, "nodes")?
+        .iter()
+        .filter_map(|node| {
+            Some(
+                node["status"]["addresses"][0]["address"]
+                    .as_str()?
+                    .to_owned(),
+            )
+        })
+        .collect();
+    // A line a moment: how many servers answer.
+    let watch = format!(
+        "while sleep 0.3; do n=0; for at in {}; do \
+         [ \"$(curl -sk -m 2 -o /dev/null -w '%{{http_code}}' https://$at:6443/ping)\" = 200 ] && n=$((n+1)); done; echo $n; done",
+        servers.join(" ")
+    );
+    let script =
+        format!("({watch}) >watch.log & watch=$!; {init}; code=$?; kill $watch; exit $code");
+    let done = trial.me(&script)?.expect(0)?;
+    let log = trial.me("cat watch.log")?.expect(0)?.stdout;
+    let least = log
+        .lines()
+        .filter_map(|line| line.parse::<u32>().ok())
+        .min();
+    let down = log.lines().filter(|line| *line == "2").count();
+    say::line(format_args!(
+        "  three restarts: {:.0} s, one server down {down} of {} times looked",
+        done.took.as_secs_f64(),
+        log.lines().count()
+    ));
+    match least {
+        Some(2) => healthy(trial),
+        Some(3) => bail!("no server was ever seen restarting"),
+        _ => bail!("two servers were down at once:\n{log}"),
+    }
+}
