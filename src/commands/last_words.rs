@@ -54,21 +54,28 @@ pub(super) fn after_init(plan: &Plan, home: &Home, ended: &[Ended]) -> String {
     } else {
         format!("  {}    for your own kubectl\n", routes.join("; "))
     };
+    let (workers, prove) = if groups.is_empty() {
+        (String::new(), "")
+    } else {
+        (
+            format!("  workers     {}\n", groups.join(", ")),
+            "  slicer-k3s prove                         watch it scale again\n",
+        )
+    };
     format!(
         "\n{cluster} is up.\n\
          \x20 servers     {servers}\n\
-         \x20 workers     {groups}\n\
+{workers}\
          \x20 k3s         {version}\n\
          \x20 kubeconfig  {kubeconfig}\n\
          \x20 state       {state} (keep a copy: it holds the join tokens)\n\
          Next:\n\
          \x20 slicer-k3s kubectl get nodes             no route and no kubectl needed\n\
 {route}\
-         \x20 slicer-k3s prove                         watch it scale again\n\
+{prove}\
          \x20 another host: add it to cluster.toml and run slicer-k3s init again",
         cluster = plan.cluster,
         servers = servers.join(", "),
-        groups = groups.join(", "),
         version = plan.k3s.version,
         kubeconfig = home.kubeconfig().display(),
         state = home.state_file().display(),

@@ -306,7 +306,14 @@ impl Draft<'_> {
             Some(digest) => format!("{image}, pinned to {digest}"),
             None => format!("{image}, by its tag: the registry did not tell its digest"),
         };
-        self.reason("autoscaler", why);
+        // Without workers there is nothing to scale.
+        if self
+            .daemons
+            .iter()
+            .any(|daemon| daemon.role == Role::Workers)
+        {
+            self.reason("autoscaler", why);
+        }
         digest
     }
 

@@ -29,11 +29,9 @@ impl KubeconfigSaved {
         }
     }
 
-    /// What the file should hold now; `None` until k3s has written its own.
-    async fn wanted(&self, world: &World) -> Result<Option<String>> {
-        let (Some(first), Some(server)) =
-            (world.plan.servers.first(), world.plan.servers_here().next())
-        else {
+    /// What the file may hold now: any server's address will do, the first's best; `None` until k3s has written its own.
+    async fn wanted(&self, world: &World) -> Result<Option<Vec<String>>> {
+        let Some(server) = world.plan.servers_here().next() else {
             return Err(Failure::new(
                 Code::PlanConflict,
                 "no host of a server is there",
@@ -43,8 +41,14 @@ impl KubeconfigSaved {
             return Ok(None);
         };
         let theirs = kubeconfig::parse(&text, &format!("{KUBECONFIG} on {}", server.name))?;
-        let ours = kubeconfig::rename(theirs, &world.plan.cluster, &api_url(first))?;
-        yaml::write(&ours).map(Some)
+        let forms = world.plan.servers.iter().map(|at| {
+            yaml::write(&kubeconfig::rename(
+                theirs.clone(),
+                &world.plan.cluster,
+                &api_url(at),
+            )?)
+        });
+        forms.collect::<Result<_>>().map(Some)
     }
 }
 
@@ -77,16 +81,18 @@ impl Step for KubeconfigSaved {
         let here = fs_err::read_to_string(&self.path).ok();
         Ok(match here {
             None => Finding::differs(format!("{} does not exist", self.path.display())),
-            Some(here) if here != wanted => Finding::differs("the server's own has changed"),
+            Some(here) if !wanted.contains(&here) => {
+                Finding::differs("the server's own has changed")
+            }
             Some(_) if !private(&self.path) => Finding::differs("others may read it"),
             Some(_) => Finding::Done(self.path.display().to_string()),
         })
     }
 
     async fn apply(&self, world: &World, _: &Hands) -> Result<()> {
-        match self.wanted(world).await? {
-            Some(wanted) => files::write_private(&self.path, wanted.as_bytes()),
-            None => Err(Failure::new(
+        match self.wanted(world).await?.as_deref() {
+            Some([wanted, ..]) => files::write_private(&self.path, wanted.as_bytes()),
+            _ => Err(Failure::new(
                 Code::Kubernetes,
                 format!("{KUBECONFIG} does not exist on the first server"),
             )
@@ -125,6 +131,12 @@ mod tests {
             Finding::Differs(_)
         ));
         step.apply(&here, &hands()).await.unwrap();
+        assert!(matches!(step.check(&here).await.unwrap(), Finding::Done(_)));
+        // A run while the first server's host was off wrote another's.
+        let text = fs_err::read_to_string(&step.path).unwrap();
+        let other = text.replace("192.168.137.2:", "192.168.137.3:");
+        assert_ne!(text, other);
+        fs_err::write(&step.path, other).unwrap();
         assert!(matches!(step.check(&here).await.unwrap(), Finding::Done(_)));
         let renewed = Fake::new().says(KUBECONFIG, &k3s("REVG"));
         let renewed = world(&[("k3s-cp-1", &renewed)]);

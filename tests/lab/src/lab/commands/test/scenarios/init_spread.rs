@@ -96,7 +96,7 @@ fn one_host_goes(trial: &Trial, init: &str) -> Result<()> {
 
 /// A name more in the certificates restarts k3s everywhere; at no moment are two down.
 fn one_at_a_time(trial: &Trial, init: &str) -> Result<()> {
-    let toml = "sed -i '/^\\[control-plane\\]/i [k3s]\\ntls-san = [\"k3s.lab\"]' cluster.toml";
+    let toml = "sed -i 's/^hosts = .*/&\\ntls-san = [\"k3s.lab\"]/' cluster.toml";
     trial.me(toml)?.expect(0)?;
     let servers: Vec<String> = items(trial, "nodes")?
         .iter()
