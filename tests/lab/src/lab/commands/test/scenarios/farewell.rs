@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use super::super::trial::Trial;
 
 /// Prints what is left of a cluster on a host; nothing where nothing is.
-const LEFT: &str = "ls -d /etc/systemd/system/slicer-* /etc/systemd/system/*/slicer-* /var/lib/slicer-k3s /etc/slicer-k3s \
+pub(super) const LEFT: &str = "ls -d /etc/systemd/system/slicer-* /etc/systemd/system/*/slicer-* /var/lib/slicer-k3s /etc/slicer-k3s \
     /usr/local/lib/slicer-k3s /lab/data/vms/*/leader.pid /var/log/slicer/* 2>/dev/null | grep -v slicer-lab; \
     ip -br link | grep '^br'; ip route | grep 192.168.13; systemctl --no-legend list-units --all 'slicer-k3s*'; true";
 

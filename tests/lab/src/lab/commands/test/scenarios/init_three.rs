@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use super::super::trial::{CLUSTER_OF_THREE, Trial};
-use super::{INIT, RERUN_OF_THREE, changes_nothing, healthy};
+use super::{INIT, RERUN_OF_THREE, STATUS, changes_nothing, healthy, quick_look};
 use crate::place::Place;
 
 /// Runs it.
@@ -20,6 +20,19 @@ pub(super) fn run(_: &Place) -> Result<()> {
     trial.me(INIT)?.expect(0)?;
     healthy(&trial)?;
     changes_nothing(&trial, ("workstation", "me"), INIT, RERUN_OF_THREE)?;
+
+    quick_look(&trial, STATUS)?;
+    let stop = "systemctl stop slicer-k3s-agent-1";
+    trial.root("ryzen", stop)?.expect(0)?;
+    let told = trial.me("slicer-k3s status")?.expect(4)?;
+    if !told
+        .stdout
+        .contains("slicer-k3s-agent-1.service is not running")
+    {
+        bail!("a daemon that was stopped is not told:\n{}", told.stdout);
+    }
+    let start = "systemctl start slicer-k3s-agent-1";
+    trial.root("ryzen", start)?.expect(0)?;
 
     // A lost route comes back without us.
     let route = trial.root(
