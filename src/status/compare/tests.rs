@@ -72,6 +72,9 @@ fn healthy() -> Seen {
     }
 }
 
+const PAGE: &str = include_str!("../../../docs/status.md");
+const STEPS: &str = include_str!("../../../docs/troubleshooting.md");
+
 fn told(seen: &Seen) -> Vec<(String, String)> {
     let status = compare(&plan(), seen);
     let text = render(&status);
@@ -79,6 +82,11 @@ fn told(seen: &Seen) -> Vec<(String, String)> {
         text.lines().all(|line| line.chars().count() <= 80),
         "{text}"
     );
+    for drift in &status.drift {
+        let row = PAGE.contains(&format!("\n| `{}` |", drift.kind));
+        let heading = STEPS.contains(&format!("\n## {}\n", drift.kind));
+        assert!(row || heading, "{} is on no page", drift.kind);
+    }
     status
         .drift
         .into_iter()
@@ -104,6 +112,12 @@ fn the_document_keeps_its_fields() {
     let why = Finding::differs("no route to 192.168.138.0/24 via 192.168.1.12");
     seen.steps.push(step("routes", "n100", Ok(why)));
     let document = serde_json::to_string_pretty(&compare(&plan(), &seen)).unwrap();
+    for field in document
+        .split('"')
+        .filter(|part| document.contains(&format!("\"{part}\": ")))
+    {
+        assert!(PAGE.contains(&format!("`{field}`")), "{field}");
+    }
     insta::assert_snapshot!(document);
 }
 

@@ -175,7 +175,7 @@ fn one(trial: &Trial, drift: &Drift) -> Result<()> {
             .expect(0)
             .map(drop)?,
         Make::Fault(words) => trial.fault(words)?,
-    };
+    }
     // What is young may be on its way: a clock that is ahead stands for the minutes of waiting.
     let waits = ["vm-without-node", "pods-pending"].contains(&drift.kind);
     if waits {
@@ -205,7 +205,7 @@ fn one(trial: &Trial, drift: &Drift) -> Result<()> {
         if code == 0 {
             return Ok(());
         }
-        if begin.elapsed() > Duration::from_secs(60) {
+        if begin.elapsed() > Duration::from_mins(1) {
             let told: Vec<String> = found.iter().map(shown).collect();
             bail!("still after its mend:\n{}", told.join("\n"));
         }
