@@ -1,5 +1,6 @@
 //! The autoscaler's cloud-config lies in the cluster, with the groups that are fit for it and no others.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -86,6 +87,50 @@ fn without_secrets(file: &str) -> String {
     })
 }
 
+/// The sections of a file, each with its lines, by their heading.
+fn sections(file: &str) -> BTreeMap<&str, Vec<&str>> {
+    let (mut sections, mut heading) = (BTreeMap::<_, Vec<_>>::new(), "");
+    for line in file.lines().map(str::trim) {
+        if line.starts_with('[') {
+            heading = line.trim_matches(['[', ']']);
+            sections.entry(heading).or_default();
+        } else if !line.is_empty() {
+            sections.entry(heading).or_default().push(line);
+        }
+    }
+    sections
+}
+
+/// Which sections are not as they should be, and in which keys; no value, for some are secret.
+fn why(current: &str, wanted: &str) -> String {
+    let (current, wanted) = (sections(current), sections(wanted));
+    let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
+    let mut told = Vec::new();
+    for (heading, lines) in &wanted {
+        let Some(now) = current.get(heading) else {
+            told.push(format!("{heading} is missing"));
+            continue;
+        };
+        let keys: BTreeSet<String> = lines
+            .iter()
+            .filter(|line| !now.contains(line))
+            .map(|line| key(line))
+            .collect();
+        if !keys.is_empty() {
+            let keys: Vec<String> = keys.into_iter().collect();
+            told.push(format!("{heading} has another {}", keys.join(", ")));
+        }
+    }
+    let more = current
+        .keys()
+        .filter(|heading| !wanted.contains_key(*heading));
+    told.extend(more.map(|heading| format!("{heading} is one too many")));
+    if told.is_empty() {
+        return "the autoscaler's cloud-config was written by somebody else".into();
+    }
+    format!("the autoscaler's cloud-config: {}", told.join("; "))
+}
+
 /// The file as the cluster has it.
 pub(super) async fn current(kubernetes: &Kubernetes) -> Result<Option<Vec<u8>>> {
     let secret = kubernetes
@@ -129,10 +174,11 @@ impl Step for CloudConfig {
         let Some(current) = current(&kubernetes).await? else {
             return Ok(Finding::differs("the cluster has none"));
         };
-        Ok(if current == self.wanted(world).await?.as_bytes() {
+        let wanted = self.wanted(world).await?;
+        Ok(if current == wanted.as_bytes() {
             Finding::done()
         } else {
-            Finding::differs("its groups or tokens are not the current ones")
+            Finding::differs(why(&String::from_utf8_lossy(&current), &wanted))
         })
     }
 
@@ -163,6 +209,19 @@ mod tests {
         assert!(shown.contains("min-size = 1") && shown.contains("k3s-token=(not shown)"));
         assert!(!shown.contains("s3cret"));
         assert!(!without_secrets("# s3cret-size=1\n").contains("s3cret"));
+    }
+
+    #[test]
+    fn what_differs_is_named_without_values() {
+        let wanted = "[global]\nk3s-token=\"K10x\"\n\n[nodegroup \"a\"]\nslicer-token=\"t1\"\nmax-size=\"4\"\n\n[nodegroup \"b\"]\n";
+        let current = "[global]\nk3s-token=\"K10x\"\n[nodegroup \"a\"]\nslicer-token=\"t0\"\nmax-size=\"4\"\n[nodegroup \"c\"]\n";
+        assert_eq!(
+            why(current, wanted),
+            "the autoscaler's cloud-config: nodegroup \"a\" has another slicer-token; nodegroup \"b\" is missing; \
+             nodegroup \"c\" is one too many"
+        );
+        assert!(why(&format!("{wanted}; note\n"), wanted).contains("somebody else"));
+        assert!(why("", wanted).contains("global is missing"));
     }
 
     #[tokio::test]
