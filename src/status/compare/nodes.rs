@@ -185,7 +185,11 @@ fn ready(plan: &Plan, seen: &Seen, node: &Node, drift: &mut Vec<Drift>) {
             .iter()
             .any(|(name, ready)| *name == node.name && ready.is_err());
         if !unready_api {
-            let mend = format!("slicer-k3s kubectl describe node {}", node.name);
+            // Why it is not, its own service tells; of a Node that is nobody's VM only Kubernetes can.
+            let mend = match &node.vm {
+                Some(vm) if node.role != "foreign" => format!("slicer-k3s logs {vm}"),
+                _ => format!("slicer-k3s kubectl describe node {}", node.name),
+            };
             add(
                 drift,
                 "node-not-ready",
