@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Demo,
     /// Check everything this project promises.
     Test(Test),
+    /// Measure the product against the same work by hand and against the least that it can take.
+    Bench(Bench),
     /// Show what is up.
     Status,
     /// A root shell on a machine (default: the workstation, as its user).
@@ -69,6 +71,23 @@ pub(crate) struct Test {
     /// Only the checks of these names, or whose name contains this.
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
+}
+
+/// Options of `bench`.
+#[derive(clap::Args)]
+pub(crate) struct Bench {
+    /// Rounds; each runs every part once.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) rounds: usize,
+    /// Only these parts: product, floor, manual, init, one, add-host, enrol.
+    #[arg(long, value_name = "PART")]
+    pub(crate) only: Vec<String>,
+    /// Add to what earlier runs measured.
+    #[arg(long)]
+    pub(crate) append: bool,
+    /// The round to begin with, where a benchmark is run in pieces: it decides when learners are promoted.
+    #[arg(long, value_name = "ROUND", default_value_t = 0)]
+    pub(crate) first: usize,
 }
 
 /// Options of `down`.

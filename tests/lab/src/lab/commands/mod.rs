@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod bench;
 mod demo;
 mod down;
 mod fault;
@@ -34,6 +35,10 @@ pub(crate) fn dispatch(cli: Cli) -> Result<ExitCode> {
         for_machines("slicer-k3s", "slicer-k3s", false)?;
         Programs::build(&place, true)?;
     }
+    if let Command::Bench(_) = &cli.command {
+        bench::build()?;
+        Programs::build(&place, true)?;
+    }
     if let Command::Up(options) = &cli.command {
         let programs = up::build(options, &place)?;
         become_root(&place)?;
@@ -44,6 +49,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Down(options) => down::run(&options),
         Command::Demo => demo::run(&place),
         Command::Test(options) => test::run(&options, &place),
+        Command::Bench(options) => bench::run(&options),
         Command::Status => status::run(),
         Command::Shell(options) => run::shell(&options),
         Command::Run(options) => run::run(&options),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::{Context, Result};
 
 /// Every key with its values; the first is the default.
-const CHOICES: [(&str, &[&str]); 19] = [
+const CHOICES: [(&str, &[&str]); 20] = [
     ("arch", &["x86_64", "amd64"]),
     ("create-status", &["201", "200"]),
     ("delete-status", &["200", "204"]),
@@ -20,6 +20,7 @@ const CHOICES: [(&str, &[&str]); 19] = [
     ("node-fields", &["present", "absent"]),
     ("node-stats", &["object", "array"]),
     ("poweroff", &["hangs", "stops"]),
+    ("promote-phase", &["15s", "3s", "6s", "9s", "12s"]),
     ("secret-time", &["mod_time", "modified_at"]),
     ("secrets-dir", &["auto", "manual"]),
     ("token", &["once", "per-start"]),

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,20 +17,21 @@ const LIMIT: Duration = Duration::from_mins(15);
 pub(crate) struct Trial {
     name: String,
     stays: bool,
+    up: Duration,
 }
 
 /// What a command left behind.
 #[derive(Debug)]
-pub(super) struct Done {
-    pub(super) status: i32,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
-    pub(super) took: Duration,
+pub(crate) struct Done {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) took: Duration,
 }
 
 impl Done {
     /// The exit code must be `status`; otherwise what was said is the error.
-    pub(super) fn expect(self, status: i32) -> Result<Self> {
+    pub(crate) fn expect(self, status: i32) -> Result<Self> {
         if self.status == status {
             return Ok(self);
         }
@@ -83,6 +84,7 @@ impl Trial {
             Ok(Self {
                 name: fleet.to_owned(),
                 stays: true,
+                up: Duration::ZERO,
             })
         } else {
             Self::start(fleet, fleet, &[], true, &[])
@@ -96,13 +98,27 @@ impl Trial {
         stays: bool,
         options: &[&str],
     ) -> Result<Self> {
-        let trial = Self {
+        let up = [&["up", "--fleet", fleet, "--name", name], options].concat();
+        Self::with(name, &up, stays, &product()?, also)
+    }
+
+    /// A fleet for a measurement: the product as it is released, and when etcd's learners are first promoted.
+    pub(crate) fn measured(fleet: &str, phase: &str, program: &Path) -> Result<Self> {
+        let name = format!("bench-{fleet}");
+        let _ = lab(&["down", "--fleet", &name], b"");
+        let phase = format!("promote-phase={phase}");
+        let up = ["up", "--fleet", fleet, "--name", &name, "--variant", &phase];
+        Self::with(&name, &up, false, program, &[])
+    }
+
+    fn with(name: &str, up: &[&str], stays: bool, program: &Path, also: &[&str]) -> Result<Self> {
+        let mut trial = Self {
             name: name.to_owned(),
             stays,
+            up: Duration::ZERO,
         };
-        let words = [&["up", "--fleet", fleet, "--name", name], options].concat();
-        lab(&words, b"")?.expect(0).context("lab up")?;
-        let program = std::fs::read(product()?)?;
+        trial.up = lab(up, b"")?.expect(0).context("lab up")?.took;
+        let program = std::fs::read(program)?;
         for machine in ["workstation"].iter().chain(also) {
             trial.put(machine, "/usr/local/bin/slicer-k3s", "0755", &program)?;
         }
@@ -110,7 +126,7 @@ impl Trial {
     }
 
     /// Runs a script as root on a machine.
-    pub(super) fn root(&self, machine: &str, script: &str) -> Result<Done> {
+    pub(crate) fn root(&self, machine: &str, script: &str) -> Result<Done> {
         lab(
             &[
                 "run", "--fleet", &self.name, machine, "--", "sh", "-c", script,
@@ -130,12 +146,12 @@ impl Trial {
     }
 
     /// Runs a script as the person at the workstation.
-    pub(super) fn me(&self, script: &str) -> Result<Done> {
+    pub(crate) fn me(&self, script: &str) -> Result<Done> {
         self.as_user("workstation", "me", script)
     }
 
     /// Writes a file on a machine.
-    pub(super) fn put(&self, machine: &str, path: &str, mode: &str, content: &[u8]) -> Result<()> {
+    pub(crate) fn put(&self, machine: &str, path: &str, mode: &str, content: &[u8]) -> Result<()> {
         let script = "umask 077; cat >\"$1\" && chmod \"$2\" \"$1\"";
         lab(
             &[
@@ -148,7 +164,7 @@ impl Trial {
     }
 
     /// Writes a file that belongs to the person at the workstation.
-    pub(super) fn put_mine(&self, name: &str, mode: &str, content: &str) -> Result<()> {
+    pub(crate) fn put_mine(&self, name: &str, mode: &str, content: &str) -> Result<()> {
         let path = format!("/home/me/{name}");
         self.put("workstation", &path, mode, content.as_bytes())?;
         self.root("workstation", &format!("chown me:me {path}"))?
@@ -165,6 +181,11 @@ impl Trial {
         Ok(machines
             .flat_map(|machine| crate::machine::virtual_machines(fleet, machine))
             .collect())
+    }
+
+    /// How long the fleet took to come up.
+    pub(crate) fn up_seconds(&self) -> f64 {
+        self.up.as_secs_f64()
     }
 
     /// The fleet's name.

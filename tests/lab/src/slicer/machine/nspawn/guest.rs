@@ -98,6 +98,11 @@ pub(crate) fn prepare(root: &Path, launch: &Launch, variant: &Variant) -> Result
         variant.get("no-userdata").unwrap_or("ran")
     );
     put(root, "etc/slicer/variant", &mode, 0o644)?;
+    if let Some(phase) = variant.get("promote-phase") {
+        // Read by k3s's unit, however k3s comes here: a benchmark repeats its luck.
+        let line = format!("K3S_LAB_PROMOTE_PHASE={phase}\n");
+        put(root, "etc/default/k3s", &line, 0o644)?;
+    }
     let wants = root.join("etc/systemd/system/multi-user.target.wants");
     fs::create_dir_all(&wants)?;
     for (name, text) in UNITS {

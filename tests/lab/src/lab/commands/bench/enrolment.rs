@@ -1,0 +1,168 @@
+//! Hosts more: how long it takes, how long nobody scales, and who else was touched.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::Work;
+use super::figures::Samples;
+use super::rounds::{INIT, up};
+use super::watch::{Seen, Watch};
+use crate::commands::test::Trial;
+use crate::exec::{command, output};
+
+/// Flags of the command that is measured.
+const FLAGS: &str = "--yes --accept-new-host-keys --skip-proof";
+
+/// The last second or so of the old pod is not a gap.
+const AUTOSCALER: &str = "cluster-autosca";
+
+/// What nobody else's run may touch: files by hash, units by start. What the others must learn, their routes to the new
+/// VMs, is no bystander.
+const PRINTS: &str = "find /etc /usr/local /var/lib/slicer-k3s -xdev -type f ! -path '/etc/slicer-k3s/routes.d/*' -exec sha256sum {} + 2>/dev/null
+for u in $(systemctl list-units --plain --no-legend --type=service 'slicer-*' 'k3s*' | cut -d' ' -f1); do
+echo \"$(systemctl show -p ExecMainStartTimestampMonotonic --value $u) $u\"; done";
+
+fn cluster(trial: &Trial, more: &str) -> Result<()> {
+    trial.put_mine("sudo-ryzen", "0600", "correct horse\n")?;
+    let text = format!(
+        "name = \"home\"\n[control-plane]\nhosts = [\"n100\"]\n[hosts.n100]\nssh = \"alex@192.168.1.11\"\n{more}"
+    );
+    trial.put_mine("cluster.toml", "0644", &text)?;
+    trial.me(INIT)?.expect(0).map(drop)
+}
+
+/// One host to a running cluster with an autoscaler.
+pub(super) fn add_host(work: &Work, phase: &str, samples: &mut Samples) -> Result<()> {
+    let trial = up(work, "three", phase, samples)?;
+    cluster(&trial, "[hosts.pi5]\nssh = \"pi@192.168.1.13\"\n")?;
+    let others = ["n100", "pi5", "k3s-cp-1", "k3s-cp-2", "k3s-cp-3"];
+    let before = prints(&trial, &others)?;
+    let watch = Watch::start(AUTOSCALER);
+    let done = trial
+        .me(&format!(
+            "slicer-k3s add-host ryzen --ssh alex@192.168.1.12 --sudo-password-file '~/sudo-ryzen' --timings {FLAGS}"
+        ))?
+        .expect(0);
+    let seen = watch.stop()?;
+    let done = done?;
+    crate::say::line(done.stderr.trim_end());
+    samples.add("add_host_seconds", done.took.as_secs_f64());
+    let touched = touched(&before, &prints(&trial, &others)?);
+    for thing in &touched {
+        crate::say::line(format_args!("    touched: {thing}"));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a handful")]
+    samples.add("add_host_bystanders", touched.len() as f64);
+    samples.add("autoscaler_gap_seconds", gap(&trial, &seen)?);
+    Ok(())
+}
+
+/// Five hosts at once against one.
+pub(super) fn enrol(work: &Work, phase: &str, samples: &mut Samples) -> Result<()> {
+    let five = [
+        ("ryzen", "alex@192.168.1.12"),
+        ("pi5", "pi@192.168.1.13"),
+        ("elite", "alex@192.168.1.14"),
+        ("thinkcentre", "alex@192.168.1.15"),
+        ("minisforum", "alex@192.168.1.16"),
+    ];
+    for (figure, hosts) in [
+        ("enrol_one_seconds", &five[..1]),
+        ("enrol_five_seconds", &five[..]),
+    ] {
+        let trial = up(work, "six", phase, samples)?;
+        cluster(&trial, "")?;
+        let names: Vec<String> = hosts
+            .iter()
+            .map(|(name, target)| format!("{name}={target}"))
+            .collect();
+        let done = trial
+            .me(&format!(
+                "slicer-k3s add-host {} --sudo-password-file '~/sudo-ryzen' --timings {FLAGS}",
+                names.join(" ")
+            ))?
+            .expect(0)?;
+        crate::say::line(done.stderr.trim_end());
+        samples.add(figure, done.took.as_secs_f64());
+    }
+    Ok(())
+}
+
+/// Machine and thing with its state.
+type Prints = BTreeMap<String, BTreeSet<String>>;
+
+fn prints(trial: &Trial, machines: &[&str]) -> Result<Prints> {
+    let mut found = Prints::new();
+    for machine in machines {
+        let done = trial.root(machine, PRINTS)?;
+        let lines: BTreeSet<String> = done.stdout.lines().map(str::to_owned).collect();
+        if lines.len() < 10 {
+            bail!("{machine} tells of {} things only", lines.len());
+        }
+        found.insert((*machine).to_owned(), lines);
+    }
+    Ok(found)
+}
+
+/// What is there now and was not, or not so.
+fn touched(before: &Prints, after: &Prints) -> BTreeSet<String> {
+    let name = |line: &str| {
+        let thing = line.split_once(' ').map_or(line, |(_, thing)| thing);
+        thing.trim().to_owned()
+    };
+    after
+        .iter()
+        .flat_map(|(machine, lines)| {
+            let empty = BTreeSet::new();
+            let old = before.get(machine).unwrap_or(&empty);
+            let changed: Vec<String> = lines
+                .symmetric_difference(old)
+                .map(|line| format!("{machine}: {}", name(line)))
+                .collect();
+            changed
+        })
+        .collect()
+}
+
+/// From the old autoscaler's end to the new one's first round over all groups.
+fn gap(trial: &Trial, seen: &BTreeMap<u32, Seen>) -> Result<f64> {
+    let log = trial
+        .me("slicer-k3s kubectl logs --timestamps -n kube-system deployment/slicer-cluster-autoscaler")?
+        .expect(0)?;
+    let first = log
+        .stdout
+        .lines()
+        .find(|line| line.to_lowercase().contains("main loop"))
+        .and_then(|line| line.split_whitespace().next())
+        .context("the autoscaler's log tells of no round")?;
+    let told = output(&mut command("date", &["-d", first, "+%s.%N"]))?;
+    let began = UNIX_EPOCH + Duration::from_secs_f64(told.trim().parse()?);
+    // The newest process is the one that runs; the one before it is the old leader.
+    let mut ends: Vec<SystemTime> = seen.values().map(|process| process.last).collect();
+    ends.sort();
+    ends.pop();
+    let old = ends.pop().context("no autoscaler ended")?;
+    Ok(began.duration_since(old).unwrap_or_default().as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_file_and_a_restarted_unit_are_told_once() {
+        let prints = |lines: &[&str]| {
+            Prints::from([(
+                "n100".to_owned(),
+                lines.iter().map(|line| (*line).to_owned()).collect(),
+            )])
+        };
+        let before = prints(&["abc  /etc/x", "12 k3s.service", "7 slicer-k3s-cp.service"]);
+        let after = prints(&["abd  /etc/x", "12 k3s.service", "9 slicer-k3s-cp.service"]);
+        let told: Vec<String> = touched(&before, &after).into_iter().collect();
+        assert_eq!(told, ["n100: /etc/x", "n100: slicer-k3s-cp.service"]);
+        assert!(touched(&before, &before).is_empty());
+    }
+}

@@ -1,0 +1,144 @@
+//! From bare hosts to a running autoscaler, three ways, and the product's second run.
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use super::Work;
+use super::figures::Samples;
+use super::watch::Watch;
+use crate::commands::test::{CLUSTER_OF_THREE, Trial};
+
+const FLOOR: &[u8] = include_bytes!("../../../../floor.sh");
+const MANUAL: &[u8] = include_bytes!("../../../../manual.sh");
+
+/// What the k3s stand-in is.
+const VERSION: &str = "v1.34.4+k3s1";
+
+/// The command that is measured.
+pub(super) const INIT: &str = "slicer-k3s init --yes --accept-new-host-keys --skip-proof --timings";
+
+/// The password of the one host whose sudo asks.
+const PASSWORDS: &str = "alex@192.168.1.12 correct horse\n";
+
+/// Runs with nothing to do after each `init`.
+const RERUNS: u32 = 3;
+
+/// A fleet with the product and a promotion phase.
+pub(super) fn up(work: &Work, fleet: &str, phase: &str, samples: &mut Samples) -> Result<Trial> {
+    let trial = Trial::measured(fleet, phase, &work.program)?;
+    if fleet == "three" {
+        samples.add("lab_up_seconds", trial.up_seconds());
+    }
+    Ok(trial)
+}
+
+/// The last line of a script is its figures.
+fn figures(stdout: &str) -> Result<Value> {
+    let last = stdout.lines().last().unwrap_or_default();
+    serde_json::from_str(last).with_context(|| format!("no figures: {last}"))
+}
+
+fn seconds(figures: &Value, name: &str) -> Result<f64> {
+    let value = figures[name].as_f64();
+    value.with_context(|| format!("{name} is missing: {figures}"))
+}
+
+/// The least that it can take.
+pub(super) fn floor(work: &Work, phase: &str, samples: &mut Samples) -> Result<()> {
+    let trial = up(work, "three", phase, samples)?;
+    CLUSTER_OF_THREE.write(&trial)?;
+    trial.put("workstation", "/usr/local/bin/floor.sh", "0755", FLOOR)?;
+    trial.put_mine("sudo-passwords", "0600", PASSWORDS)?;
+    let prepare = format!(
+        "printf '[k3s]\\nversion = \"{VERSION}\"\\n' >>cluster.toml; slicer-k3s generate --out files >&2; umask 077; \
+         jq -r .secrets.ssh_private_key ~/.local/state/slicer-k3s/home/state.json >key"
+    );
+    trial.me(&prepare)?.expect(0)?;
+    let run = format!(
+        "FILES=~/files KEY=~/key VERSION={VERSION} SUDO_PASSWORDS=~/sudo-passwords WORKERS='ryzen pi5' \
+         HOSTS='n100 alex@192.168.1.11\nryzen alex@192.168.1.12\npi5 pi@192.168.1.13' floor.sh"
+    );
+    let done = trial.me(&run)?.expect(0)?;
+    crate::say::line(done.stderr.trim_end());
+    let told = figures(&done.stdout)?;
+    samples.add("floor_seconds", seconds(&told, "all_seconds")?);
+    samples.add(
+        "floor_autoscaler_seconds",
+        seconds(&told, "autoscaler_running_seconds")?,
+    );
+    Ok(())
+}
+
+/// By hand, without the time to think.
+pub(super) fn manual(work: &Work, phase: &str, samples: &mut Samples) -> Result<()> {
+    let trial = up(work, "three", phase, samples)?;
+    trial.put("workstation", "/usr/local/bin/manual.sh", "0755", MANUAL)?;
+    trial.put_mine("sudo-passwords", "0600", PASSWORDS)?;
+    let done = trial
+        .me("SKIP_TEST=1 SUDO_PASSWORDS=~/sudo-passwords manual.sh")?
+        .expect(0)?;
+    let told = figures(&done.stdout)?;
+    samples.add(
+        "manual_seconds",
+        seconds(&told, "autoscaler_running_seconds")?,
+    );
+    Ok(())
+}
+
+/// The product; then again with nothing to do; then its proof.
+pub(super) fn init(work: &Work, phase: &str, samples: &mut Samples) -> Result<()> {
+    let trial = up(work, "three", phase, samples)?;
+    CLUSTER_OF_THREE.write(&trial)?;
+    let watch = Watch::start("slicer-k3s");
+    let done = trial.me(INIT)?.expect(0);
+    let seen = watch.stop()?;
+    let done = done?;
+    crate::say::line(done.stderr.trim_end());
+    samples.add("init_seconds", done.took.as_secs_f64());
+    let peak = seen.values().map(|process| process.peak_kib).max();
+    #[expect(clippy::cast_precision_loss, reason = "no process has 2^52 KiB")]
+    samples.add("peak_rss_mib", peak.unwrap_or(0) as f64 / 1024.0);
+    for _ in 0..RERUNS {
+        let done = trial.me(&format!("{INIT} --output ndjson"))?.expect(0)?;
+        samples.add("rerun_seconds", done.took.as_secs_f64());
+        samples.add("rerun_changes", changes(&done.stdout)?);
+    }
+    let proof = trial.me("slicer-k3s prove")?.expect(0)?;
+    samples.add("proof_seconds", proof.took.as_secs_f64());
+    Ok(())
+}
+
+/// The product with one host for everything.
+pub(super) fn one(work: &Work, phase: &str, samples: &mut Samples) -> Result<()> {
+    let trial = up(work, "one", phase, samples)?;
+    let cluster = "name = \"home\"\n[control-plane]\nhosts = [\"n100\"]\n[hosts.n100]\nssh = \"alex@192.168.1.11\"\n";
+    trial.put_mine("cluster.toml", "0644", cluster)?;
+    let done = trial.me(INIT)?.expect(0)?;
+    crate::say::line(done.stderr.trim_end());
+    samples.add("init_one_seconds", done.took.as_secs_f64());
+    Ok(())
+}
+
+/// How many steps a run changed, by its own events.
+fn changes(events: &str) -> Result<f64> {
+    let ended = events
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .find(|event| event["type"] == "run-ended");
+    match ended.and_then(|event| event["changed"].as_f64()) {
+        Some(changed) => Ok(changed),
+        None => bail!("the run did not tell how it ended"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_does_not_tell_its_end_counts_for_nothing() {
+        let events = "{\"type\":\"run-started\"}\n{\"type\":\"run-ended\",\"changed\":2}\n";
+        assert!((changes(events).unwrap() - 2.0).abs() < 1e-9);
+        assert!(changes("{\"type\":\"run-started\"}\n").is_err());
+    }
+}
