@@ -30,7 +30,7 @@ mapfile -t servers < <(cd "$FILES/servers" && printf '%s\n' * | sort)
 first=${servers[0]}
 address() { sed -n 's/^node-ip: "\(.*\)"/\1/p' "$FILES/servers/$1/etc/rancher/k3s/config.yaml"; }
 reach() { sed -n "s/^$1 //p" <<< "$HOSTS"; }
-quiet=(-o LogLevel=ERROR -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=2)
+quiet=(-o LogLevel=ERROR -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=20)
 # One connection a machine, kept open.
 host() { ssh "${quiet[@]}" -o ControlMaster=auto -o ControlPath="$work/%C.ssh" -o ControlPersist=60 "$@"; }
 vm() {

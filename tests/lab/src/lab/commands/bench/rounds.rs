@@ -49,8 +49,10 @@ pub(super) fn floor(work: &Work, phase: &str, samples: &mut Samples) -> Result<(
     CLUSTER_OF_THREE.write(&trial)?;
     trial.put("workstation", "/usr/local/bin/floor.sh", "0755", FLOOR)?;
     trial.put_mine("sudo-passwords", "0600", PASSWORDS)?;
+    // Where the licence is, is one of the answers that `init` has to find.
     let prepare = format!(
-        "printf '[k3s]\\nversion = \"{VERSION}\"\\n' >>cluster.toml; slicer-k3s generate --out files >&2; umask 077; \
+        "sed -i 's|^ssh = \"\\(.*\\)@.*|&\\nlicence-file = \"/home/\\1/.slicer/LICENSE\"|' cluster.toml; \
+         printf '[k3s]\\nversion = \"{VERSION}\"\\n' >>cluster.toml; slicer-k3s generate --out files >&2; umask 077; \
          jq -r .secrets.ssh_private_key ~/.local/state/slicer-k3s/home/state.json >key"
     );
     trial.me(&prepare)?.expect(0)?;

@@ -52,6 +52,11 @@ pub(super) fn checks() -> Vec<Check> {
             run: unit_tests,
         },
         Check {
+            name: "fuzz",
+            long: true,
+            run: fuzz,
+        },
+        Check {
             name: "go-vet",
             long: false,
             run: go_vet,
@@ -93,6 +98,19 @@ fn clippy(_: &Place) -> Result<()> {
 
 fn unit_tests(_: &Place) -> Result<()> {
     visible(&mut cargo(&["test", "--quiet", "--workspace"]))
+}
+
+/// More than a million hostile inputs, shared by nine targets; the unit tests try a few hundred of each.
+fn fuzz(_: &Place) -> Result<()> {
+    let mut test = cargo(&[
+        "test",
+        "--quiet",
+        "--package",
+        "slicer-k3s",
+        "--lib",
+        "fuzz_",
+    ]);
+    visible(test.env("SLICER_K3S_FUZZ", "120000"))
 }
 
 fn kubernetes() -> PathBuf {
