@@ -35,7 +35,7 @@ quiet=(-o LogLevel=ERROR -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/
 host() { ssh "${quiet[@]}" -o ControlMaster=auto -o ControlPath="$work/%C.ssh" -o ControlPersist=60 "$@"; }
 vm() {
     local through
-    through="ssh ${quiet[*]} -o ControlPath=$work/%C.ssh -W %h:%p $(reach "$control_plane")"
+    through="ssh ${quiet[*]} -o ControlPath=$work/%%C.ssh -W %h:%p $(reach "$control_plane")"
     ssh "${quiet[@]}" -i "$KEY" -o ControlMaster=auto -o "ControlPath=$work/%C.ssh" -o ControlPersist=60 -o "ProxyCommand=$through" \
         "ubuntu@$(address "$1")" "$2"
 }
