@@ -154,6 +154,19 @@ pub enum Event {
         /// Seconds it took.
         seconds: f64,
     },
+    /// Something ended the command, before its steps or in one of them; after everything else.
+    Failed {
+        /// Contract version: where the command did not come to its steps, this is the first line.
+        version: u32,
+        /// The error's stable code (`slicer-k3s explain CODE`).
+        code: &'static str,
+        /// What failed, on which machine.
+        what: String,
+        /// Why.
+        cause: Option<String>,
+        /// The next command or edit.
+        hint: Option<String>,
+    },
     /// A sentence for people that belongs to no step.
     Note {
         /// The sentence.

@@ -159,6 +159,13 @@ impl Failure {
         self
     }
 
+    /// Adds the next command or edit where none is given yet.
+    #[must_use]
+    pub fn or_hint(mut self, hint: impl FnOnce() -> String) -> Self {
+        self.hint = self.hint.or_else(|| Some(hint()));
+        self
+    }
+
     /// Marks this occurrence as one that waiting cannot cure.
     #[must_use]
     pub fn lasting(mut self) -> Self {

@@ -141,13 +141,26 @@ pub async fn one(host: &config::Host, policy: &KeyPolicy) -> Result<Machine> {
             .await?
         }
     };
-    let sudo = sudo::find(
-        &host.name,
-        remote.as_ref(),
-        host.sudo_password_file.as_deref(),
-    )
-    .await?;
+    let (sudo, tunnels) = tokio::join!(
+        sudo::find(
+            &host.name,
+            remote.as_ref(),
+            host.sudo_password_file.as_deref(),
+        ),
+        tunnels(remote.as_ref())
+    );
+    let sudo = sudo?;
+    tunnels?;
     Ok(Machine::new(&host.name, remote, sudo))
+}
+
+/// Whether the machine lets us reach its ports: Slicer's API and the VMs are behind them, and to be told so after half a
+/// run helps nobody. Nobody listens on the port that is asked for; what counts is who says no.
+async fn tunnels(remote: &dyn Remote) -> Result<()> {
+    match remote.forward("127.0.0.1", 1).await {
+        Err(failure) if failure.code == Code::SshForward => Err(failure),
+        _ => Ok(()),
+    }
 }
 
 /// Looks at one host.

@@ -14,9 +14,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return report::crash(&error),
     };
+    let output = cli.global.output;
     let code = match runtime.block_on(commands::run(cli)) {
         Ok(code) => ExitCode::from(code),
-        Err(failures) => report::failures(&failures),
+        Err(failures) => report::failures(&failures, output),
     };
     // Threads that sit in a blocking read of stdin must not hold the process up.
     runtime.shutdown_background();

@@ -74,7 +74,8 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     let world = World::new(plan, state.secrets.clone(), fleet.machines);
     if turn.is_some() {
         // Before anything is changed anywhere.
-        let refused = steps::slicer_refusals(&world.plan, &wanted);
+        let mut refused = steps::slicer_refusals(&world.plan, &wanted);
+        refused.extend(steps::licence_refusals(&world.plan));
         if !refused.is_empty() {
             return Err(refused);
         }
@@ -118,10 +119,11 @@ async fn k3s_version(config: &Config, state: &State, fleet: &Fleet) -> Result<St
     if let Some(version) = &state.decisions.k3s_version {
         return Ok(version.clone());
     }
-    let mut last = Failure::new(Code::SshUnreachable, "no host of the control plane answers")
-        .hint("switch it on, or check its address in cluster.toml");
+    let mut last = Failure::new(Code::SshUnreachable, "no host of the control plane answers");
     for host in &config.control_plane.hosts {
         let Some(machine) = fleet.machines.get(host) else {
+            let absent = fleet.absent.iter().find(|(name, _)| name == host);
+            last = absent.map_or(last, |(_, failure)| failure.clone());
             continue;
         };
         let output = machine

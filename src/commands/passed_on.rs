@@ -1,5 +1,6 @@
 //! Commands whose exit code is that of what they run: their own failures have one that no such thing has.
 
+use crate::cli::Output;
 use crate::failure::Failure;
 use crate::report;
 use crate::stop::{self, Requests};
@@ -15,7 +16,8 @@ pub(super) fn code(status: i32) -> u8 {
 /// The code that was passed on; failures are told and have ours.
 pub(super) fn or_ours(result: Result<u8, Vec<Failure>>) -> u8 {
     result.unwrap_or_else(|failures| {
-        report::failures(&failures);
+        // What is run owns stdout: there is no event stream.
+        report::failures(&failures, Output::Human);
         OURS
     })
 }

@@ -41,7 +41,9 @@ const OWN_AUTOSCALER_ARGS: [(&str, &str); 6] = [
 
 /// Adds what does not agree.
 pub(super) fn check(config: &Config, values: &Values, problems: &mut Problems<'_>) {
-    servers(config, values, problems);
+    if !config.hosts.is_empty() {
+        servers(config, values, problems);
+    }
     workers(config, values, problems);
     networks(config, values, problems);
     twice(config, values, problems);
@@ -135,19 +137,13 @@ fn workers(config: &Config, values: &Values, problems: &mut Problems<'_>) {
 
 /// Everything that must not overlap, with its path.
 fn networks(config: &Config, values: &Values, problems: &mut Problems<'_>) {
-    let mut seen: Vec<(String, Ipv4Net)> = vec![
-        ("k3s.cluster-cidr".to_owned(), config.k3s.cluster_cidr),
-        ("k3s.service-cidr".to_owned(), config.k3s.service_cidr),
+    let mut seen: Vec<(String, Ipv4Net)> = Vec::new();
+    let k3s = [
+        ("k3s.cluster-cidr", config.k3s.cluster_cidr),
+        ("k3s.service-cidr", config.k3s.service_cidr),
     ];
-    if overlap(seen[0].1, seen[1].1) {
-        problems.add(
-            values.place("k3s.service-cidr"),
-            format!(
-                "`k3s.service-cidr` overlaps `k3s.cluster-cidr` ({})",
-                seen[0].1
-            ),
-        );
-    }
+    let k3s = k3s.into_iter().filter(|(path, _)| !values.is_wrong(path));
+    let k3s = k3s.map(|(path, net)| (path.to_owned(), net));
     let groups = config
         .control_plane
         .cidr
@@ -156,7 +152,7 @@ fn networks(config: &Config, values: &Values, problems: &mut Problems<'_>) {
         let cidr = host.workers.as_ref()?.cidr?;
         Some((format!("hosts.{}.workers.cidr", host.name), cidr))
     });
-    for (path, cidr) in groups.into_iter().chain(workers) {
+    for (path, cidr) in k3s.chain(groups).chain(workers) {
         if let Some((other, net)) = seen.iter().find(|(_, net)| overlap(*net, cidr)) {
             problems.add(
                 values.place(&path),

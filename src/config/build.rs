@@ -9,12 +9,12 @@ use super::problem::{Place, Problems};
 use super::walk::{Value, Values};
 use super::{Autoscaler, Config, ControlPlane, Host, K3s, Ssh, Workers, keys};
 
-/// The configuration, as far as it can be told: `None` where something indispensable is missing.
-pub(super) fn config(values: &Values, text: &str, problems: &mut Problems<'_>) -> Option<Config> {
+/// The configuration, as far as it can be told. A value that is wrong counts as not given, so that what contradicts
+/// another is told in the same breath: only a file without problems makes a configuration to go by.
+pub(super) fn config(values: &Values, problems: &mut Problems<'_>) -> Option<Config> {
     let start = Place { line: 1, column: 1 };
-    let complete = problems.is_empty();
     if !values.has("name") {
-        if text.trim().is_empty() {
+        if values.places.is_empty() && problems.is_empty() {
             problems.add_with_hint(
                 start,
                 "is empty",
@@ -41,19 +41,15 @@ pub(super) fn config(values: &Values, text: &str, problems: &mut Problems<'_>) -
             );
         }
     }
-    let control_plane = control_plane(values, problems);
-    // Contradictions between wrong values are noise: the single values come first.
-    if !complete || !problems.is_empty() {
-        return None;
-    }
-    let control_plane = control_plane?;
+    let hosts = servers_hosts(values, problems);
+    let control_plane = control_plane(values, hosts)?;
     let hosts = values
         .hosts
         .iter()
         .map(|name| host(values, name, &control_plane))
         .collect::<Option<Vec<_>>>()?;
     Some(Config {
-        name: values.text("name")?,
+        name: values.text("name").unwrap_or_default(),
         ssh_keys: values.texts("ssh-keys")?,
         control_plane,
         hosts,
@@ -77,9 +73,11 @@ pub(super) fn config(values: &Values, text: &str, problems: &mut Problems<'_>) -
     })
 }
 
-fn control_plane(values: &Values, problems: &mut Problems<'_>) -> Option<ControlPlane> {
+/// The hosts that run servers; where the file leaves that open, its first one.
+fn servers_hosts(values: &Values, problems: &mut Problems<'_>) -> Vec<String> {
     let place = values.place("control-plane");
-    let hosts = match (
+    let first = || values.hosts.iter().take(1).cloned().collect();
+    match (
         values.texts("control-plane.hosts"),
         values.text("control-plane.host"),
     ) {
@@ -88,26 +86,29 @@ fn control_plane(values: &Values, problems: &mut Problems<'_>) -> Option<Control
                 values.place("control-plane.host"),
                 "`host` and `hosts` are both given: one of them is enough",
             );
-            return None;
+            first()
         }
         (Some(hosts), None) => hosts,
         (None, Some(host)) => vec![host],
         (None, None) if values.hosts.len() == 1 => values.hosts.clone(),
         // A list that was wrong has been complained about already.
         (None, None) if values.has("control-plane.hosts") || values.has("control-plane.host") => {
-            return None;
+            first()
         }
-        (None, None) if values.hosts.is_empty() => return None,
+        (None, None) if values.hosts.is_empty() => Vec::new(),
         (None, None) => {
-            let first = values.hosts.first().map_or("n100", String::as_str);
+            let name = values.hosts.first().map_or("n100", String::as_str);
             problems.add_with_hint(
                 place,
                 "which host runs the servers?",
-                format!("[control-plane] with a line `host = \"{first}\"`"),
+                format!("[control-plane] with a line `host = \"{name}\"`"),
             );
-            return None;
+            first()
         }
-    };
+    }
+}
+
+fn control_plane(values: &Values, hosts: Vec<String>) -> Option<ControlPlane> {
     let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
     let servers = values
         .number("control-plane.servers")
@@ -129,7 +130,8 @@ fn control_plane(values: &Values, problems: &mut Problems<'_>) -> Option<Control
 fn host(values: &Values, name: &str, control_plane: &ControlPlane) -> Option<Host> {
     let path = |key: &str| format!("hosts.{name}.{key}");
     let text = |key: &str| values.text(&path(key));
-    let ssh = Ssh::of(&text("ssh")?);
+    // Where the file does not say it rightly: an address that is nobody else's.
+    let ssh = text("ssh").map_or_else(|| Ssh::Target(format!("[{name}]")), |ssh| Ssh::of(&ssh));
     let section = values.places.contains_key(&path("workers"));
     let wanted = values.flag(&path("workers")).unwrap_or(
         section || values.hosts.len() == 1 || !control_plane.hosts.iter().any(|host| host == name),
@@ -172,6 +174,11 @@ impl Values {
     /// Whether the file says anything at this path, right or wrong.
     pub(super) fn has(&self, path: &str) -> bool {
         self.places.contains_key(path)
+    }
+
+    /// Whether the file says something at this key that is not right.
+    pub(super) fn is_wrong(&self, path: &str) -> bool {
+        self.has(path) && !self.said.contains_key(path)
     }
 
     /// Where a path, or the nearest section around it, was written.

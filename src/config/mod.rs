@@ -237,8 +237,11 @@ const LONGEST: u64 = 1024 * 1024;
 pub fn parse(text: &str, file: &str) -> Result<Config, Vec<Problem>> {
     let mut problems = Problems::new(file);
     let values = walk::read(text, &mut problems);
-    let config = build::config(&values, text, &mut problems);
-    if let Some(config) = &config {
+    let config = build::config(&values, &mut problems);
+    // What the parser's recovery makes of a text that is not TOML contradicts only itself.
+    if let Some(config) = &config
+        && values.is_toml
+    {
         agree::check(config, &values, &mut problems);
     }
     match config {

@@ -125,6 +125,34 @@ server-args = { token = "x" }
     "#);
 }
 
+/// Whoever mends one kind of mistake must not be told of the next kind only then.
+#[test]
+fn contradictions_are_told_along_with_wrong_values() {
+    assert_snapshot!(told(r#"
+name = "home"
+[control-plane]
+hosts = ["a", "x"]
+servers = 2
+ram-gb = "4"
+[hosts.a]
+ssh = 5
+workers = { min = 3, max = 2, cidr = "10.42.0.0/24" }
+[hosts.b]
+ssh = "you@10.0.0.1"
+workers = { cidr = "10.43.0.0/24" }
+[k3s]
+cluster-cidr = "10.42.0.0/8"
+"#), @r#"
+    cluster.toml:4:9: there is no [hosts.x] (known hosts: a, b)
+    cluster.toml:5:11: `control-plane.servers` must be 1, 3 or 5, not 2 (an even number of servers survives no more losses than one fewer)
+    cluster.toml:6:10: `control-plane.ram-gb` must be a whole number, not a text
+    cluster.toml:8:7: `hosts.a.ssh` must be a text in quotes, not a whole number
+    cluster.toml:9:19: `hosts.a.workers.min` is more than `max`
+    cluster.toml:12:20: `hosts.b.workers.cidr` overlaps `k3s.service-cidr` (10.43.0.0/16)
+    cluster.toml:14:16: `k3s.cluster-cidr` has bits beyond its prefix ("10.0.0.0/8")
+    "#);
+}
+
 #[test]
 fn broken_toml_is_told_once_a_line_and_the_rest_is_still_checked() {
     assert_snapshot!(told("name = \n[hosts.a]\nssh = \"a\nport = 99999\nprot = 1\n"), @r#"

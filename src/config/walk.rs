@@ -28,6 +28,8 @@ pub(super) enum Value {
 /// What the file says, by path, with where it says so.
 #[derive(Default)]
 pub(super) struct Values {
+    /// Whether the text could be read to its end.
+    pub(super) is_toml: bool,
     pub(super) said: BTreeMap<String, (Value, Place)>,
     /// Where each table or key was written.
     pub(super) places: BTreeMap<String, Place>,
@@ -48,7 +50,10 @@ pub(super) fn read(text: &str, problems: &mut Problems<'_>) -> Values {
         text,
         problems,
         broken,
-        values: Values::default(),
+        values: Values {
+            is_toml: errors.is_empty(),
+            ..Values::default()
+        },
     };
     walk.section(table.get_ref(), "", "");
     walk.values

@@ -117,6 +117,13 @@ const TROUBLES: [(&str, &str, &str, bool); 17] = [
     ),
 ];
 
+impl Trouble {
+    /// What to do, with the names of the server and of the first one's address in their places.
+    pub fn hint_for(&self, server: &str, first: &str) -> String {
+        self.hint.replace("NAME", server).replace("FIRST", first)
+    }
+}
+
 /// The trouble that the newest matching line tells of.
 pub fn classify(journal: &str) -> Option<Trouble> {
     journal.lines().rev().find_map(|line| {

@@ -185,7 +185,8 @@ fn unready(output: &Output) -> String {
         .collect();
     match failed.as_slice() {
         [] => output.last_words().to_owned(),
-        some => format!("not ready yet: {}", some.join(", ")),
+        [first] => format!("not ready yet: {first}"),
+        [first, others @ ..] => format!("not ready yet: {first} and {} more", others.len()),
     }
 }
 

@@ -11,7 +11,7 @@ use super::hands::Hands;
 use super::step::{Finding, Step, StepId};
 use super::tell;
 use crate::event::{Event, Events, Outcome};
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Failure, Result};
 use crate::world::World;
 
 /// Whether a run may change anything.
@@ -117,7 +117,10 @@ async fn one(step: &dyn Step, mode: Mode, world: &World, events: &Events, mut sp
     span.took = started.elapsed();
     let (outcome, note, failure) = match result {
         Ok((outcome, note)) => (outcome, note, None),
-        Err(failure) => (Outcome::Failed, failure.to_string(), Some(failure)),
+        Err(failure) => {
+            let failure = failure.or_hint(|| step.hint());
+            (Outcome::Failed, failure.to_string(), Some(failure))
+        }
     };
     // A difference that cannot be had is no failure of a look: what and why are told all the same.
     let diff = match outcome {
@@ -186,14 +189,106 @@ async fn hold(
             Err(failure) => (failure.to_string(), Some(failure)),
         };
         if started.elapsed() >= patience {
-            let code = failure.map_or(Code::Command, |failure| failure.code);
-            return Err(
-                Failure::new(code, format!("{} did not succeed", step.title()))
-                    .because(format!("after {} s: {why}", patience.as_secs()))
-                    .hint(step.hint()),
-            );
+            return Err(given_up(step, world, &why, failure).await);
         }
         events.send(tell::waiting(step, &why, started.elapsed(), patience));
         tokio::time::sleep(step.pace()).await;
+    }
+}
+
+/// What is said when patience is over: the last reason, and what the machine has to say.
+async fn given_up(step: &dyn Step, world: &World, why: &str, failure: Option<Failure>) -> Failure {
+    let mut cause = format!("after {} s: {why}", step.patience().as_secs());
+    if let Some(words) = step.last_words(world).await {
+        cause = format!("{cause}; its last words: {words}");
+    }
+    let (code, hint) = match failure {
+        Some(failure) => (failure.code, failure.hint),
+        None => (step.code(), None),
+    };
+    Failure::new(code, format!("{} did not succeed", step.title()))
+        .because(cause)
+        .hint(hint.unwrap_or_else(|| step.hint()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::event::Events;
+    use crate::failure::Code;
+    use crate::steps::testing::world;
+
+    /// Never true, and its machine has something to say about it.
+    struct Never(Option<Failure>);
+
+    #[async_trait]
+    impl Step for Never {
+        fn id(&self) -> StepId {
+            StepId::new("never", "x")
+        }
+        fn title(&self) -> String {
+            "Boot x".into()
+        }
+        fn patience(&self) -> Duration {
+            Duration::from_secs(30)
+        }
+        fn code(&self) -> Code {
+            Code::Vm
+        }
+        fn hint(&self) -> String {
+            "look at its console".into()
+        }
+        async fn last_words(&self, _: &World) -> Option<String> {
+            Some("no root file system".into())
+        }
+        async fn check(&self, _: &World) -> Result<Finding> {
+            match &self.0 {
+                Some(failure) => Err(failure.clone()),
+                None => Ok(Finding::Unknown("no agent".into())),
+            }
+        }
+        async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    async fn failure(never: Option<Failure>) -> Failure {
+        let (events, _listening) = Events::channel(|_| ());
+        let steps: Vec<Box<dyn Step>> = vec![Box::new(Never(never))];
+        let ended = run(&steps, Mode::Apply, &world(&[]), &events).await;
+        ended[0].failure.clone().unwrap()
+    }
+
+    /// Whoever waited until the end is told of what kind it is, what the machine says and where to look.
+    #[tokio::test(start_paused = true)]
+    async fn patience_ends_in_the_steps_code_and_the_machines_words() {
+        let failure = failure(None).await;
+        assert_eq!(failure.code, Code::Vm);
+        assert_eq!(
+            failure.to_string(),
+            "Boot x did not succeed: after 30 s: no agent; its last words: no root file system"
+        );
+        assert_eq!(failure.hint.as_deref(), Some("look at its console"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failures_own_hint_goes_before_the_steps_and_none_is_without() {
+        let hinted = Failure::new(Code::SlicerToken, "refused").hint("compare the tokens");
+        let found = failure(Some(hinted)).await;
+        assert_eq!(
+            (found.code, found.hint.as_deref()),
+            (Code::SlicerToken, Some("compare the tokens"))
+        );
+        let bare = Failure::new(Code::HostKeyChanged, "another machine");
+        let found = failure(Some(bare)).await;
+        assert_eq!(found.hint.as_deref(), Some("look at its console"));
+        assert_eq!(
+            found.what, "another machine",
+            "a lasting one is not waited for"
+        );
     }
 }

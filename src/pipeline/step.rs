@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::hands::Hands;
-use crate::failure::Result;
+use crate::failure::{Code, Result};
 use crate::world::World;
 
 /// What looking at a step showed.
@@ -80,13 +80,21 @@ pub trait Step: Send + Sync {
     fn pace(&self) -> Duration {
         Duration::from_millis(500)
     }
-    /// The next thing to try when patience is over.
+    /// What kind of failure it is when patience is over.
+    fn code(&self) -> Code {
+        Code::Command
+    }
+    /// The next thing to try when it failed.
     fn hint(&self) -> String;
     /// Looks; changes nothing.
     async fn check(&self, world: &World) -> Result<Finding>;
     /// What applying would change, as a unified diff for people; empty where there is nothing to show.
     async fn diff(&self, _: &World) -> Result<String> {
         Ok(String::new())
+    }
+    /// The machine's own last words, asked for when patience is over: a log's last line, say.
+    async fn last_words(&self, _: &World) -> Option<String> {
+        None
     }
     /// Makes it so; need not wait: the engine checks again until patience is over.
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()>;

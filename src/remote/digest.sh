@@ -12,6 +12,8 @@ ask() {
 }
 field() { sed -n "s/^[Ww][Ww][Ww]-[Aa]uthenticate:.*[ ,]$1=\"\([^\"]*\)\".*/\1/p" | head -n 1; }
 answer=$(ask '')
+# Nothing at all: curl has said why.
+[ -n "$answer" ] || exit 1
 realm=$(echo "$answer" | field realm)
 if [ -n "$realm" ]; then
     service=$(echo "$answer" | field service)

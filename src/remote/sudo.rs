@@ -104,9 +104,16 @@ async fn find_in(
     let sudo = Sudo::Password(password);
     match right(remote, &sudo).await? {
         None => Ok(sudo),
-        Some(words) => Err(failure("sudo refuses the password")
-            .because(words)
-            .hint(hint)),
+        Some(words) => {
+            Err(failure("sudo refuses the password")
+                .because(words)
+                .hint(match password_file {
+                    Some(path) => {
+                        format!("correct it in {path} (sudo-password-file under [hosts.{name}])")
+                    }
+                    None => format!("correct it in {VARIABLE}"),
+                }))
+        }
     }
 }
 

@@ -8,14 +8,26 @@ use crate::event::{Asked, Event, Outcome};
 /// Seconds between two lines about the same waiting step.
 const REPEAT_SECONDS: f64 = 10.0;
 
-/// One line a step, and a line now and then while one waits.
+/// What is over sooner is no wait that anybody wants to read of.
+const FIRST_SECONDS: f64 = 1.0;
+
+/// One line a step; where it waits, one that tells how long it may, and another now and then.
 #[derive(Default)]
 pub(super) struct Lines {
+    titles: HashMap<String, String>,
     last_told: HashMap<String, f64>,
 }
 
 impl Report for Lines {
     fn event(&mut self, event: &Event) {
+        if let Some(text) = self.text(event) {
+            say(&text);
+        }
+    }
+}
+
+impl Lines {
+    fn text(&mut self, event: &Event) -> Option<String> {
         match event {
             Event::StepWaiting {
                 step,
@@ -23,20 +35,24 @@ impl Report for Lines {
                 elapsed_seconds,
                 patience_seconds,
             } => {
-                let last = self.last_told.entry(step.clone()).or_default();
-                if *elapsed_seconds - *last >= REPEAT_SECONDS {
-                    *last = *elapsed_seconds;
-                    say(&format!(
-                        "  .. {} ({elapsed_seconds:.0} of {patience_seconds:.0} s): {}",
-                        escape(step),
-                        escape(reason)
-                    ));
+                let last = self.last_told.get(step);
+                let next = last.map_or(FIRST_SECONDS, |last| last + REPEAT_SECONDS);
+                if *elapsed_seconds < next {
+                    return None;
                 }
+                let time = match last {
+                    None => format!("up to {patience_seconds:.0} s"),
+                    Some(_) => format!("{elapsed_seconds:.0} of {patience_seconds:.0} s"),
+                };
+                self.last_told.insert(step.clone(), *elapsed_seconds);
+                let title = escape(self.titles.get(step).unwrap_or(step));
+                Some(format!("  .. {title} ({time}): {}", escape(reason)))
             }
             other => {
-                if let Some(line) = line(other) {
-                    say(&line);
+                if let Event::StepStarted { step, title, .. } = other {
+                    self.titles.insert(step.clone(), title.clone());
                 }
+                line(other)
             }
         }
     }
@@ -57,7 +73,9 @@ pub(super) fn line(event: &Event) -> Option<String> {
             ..
         }
         | Event::StepStarted { .. }
-        | Event::StepWaiting { .. } => None,
+        | Event::StepWaiting { .. }
+        // Told by whoever ends the command, with its cause and hint.
+        | Event::Failed { .. } => None,
         Event::StepEnded {
             title,
             outcome,
@@ -165,5 +183,40 @@ pub(super) fn mark(outcome: Outcome) -> char {
         Outcome::Would => '~',
         Outcome::Failed => 'x',
         Outcome::Skipped => '-',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without a terminal, too, a wait begins with how long it may take, and is not told at every look.
+    #[test]
+    fn a_wait_tells_its_limit_first_and_then_now_and_again() {
+        let mut lines = Lines::default();
+        lines.text(&Event::StepStarted {
+            step: "vm-up/a".into(),
+            title: "Boot a".into(),
+            at_seconds: 0.0,
+        });
+        let told: Vec<String> = [0.2, 0.6, 1.1, 2.0, 10.9, 11.2, 12.0, 21.5]
+            .into_iter()
+            .filter_map(|elapsed_seconds| {
+                lines.text(&Event::StepWaiting {
+                    step: "vm-up/a".into(),
+                    reason: "no\u{1b}[2J agent".into(),
+                    elapsed_seconds,
+                    patience_seconds: 600.0,
+                })
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "  .. Boot a (up to 600 s): no\\u{1b}[2J agent",
+                "  .. Boot a (11 of 600 s): no\\u{1b}[2J agent",
+                "  .. Boot a (22 of 600 s): no\\u{1b}[2J agent",
+            ]
+        );
     }
 }

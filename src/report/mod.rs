@@ -64,8 +64,11 @@ pub fn failure(failure: &Failure) {
 }
 
 /// Tells failures, each as code, what, cause, hint; the exit code is the first one's.
-pub fn failures(failures: &[Failure]) -> ExitCode {
+pub fn failures(failures: &[Failure], output: Output) -> ExitCode {
     for failure in failures {
+        if output == Output::Ndjson {
+            ndjson::Ndjson.event(&failed(failure));
+        }
         self::failure(failure);
     }
     if let Some(more) = more(failures) {
@@ -79,6 +82,16 @@ pub fn failures(failures: &[Failure]) -> ExitCode {
             .first()
             .map_or(1, |failure| failure.code.exit_code()),
     )
+}
+
+fn failed(failure: &Failure) -> Event {
+    Event::Failed {
+        version: crate::event::VERSION,
+        code: failure.code.name(),
+        what: failure.what.clone(),
+        cause: failure.cause.clone(),
+        hint: failure.hint.clone(),
+    }
 }
 
 /// Where to read on, unless everything is said: mistakes in a file come with their lines, a stop is nobody's riddle.

@@ -2,10 +2,11 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::CLUSTER;
 use crate::failure::{Code, Failure, Result};
@@ -42,9 +43,14 @@ const DEATHS: [(&str, &str); 7] = [
     ("index out of range", "its cloud-config holds no group"),
 ];
 
+/// Kubernetes tries again ever more slowly: an image that could not be pulled for so long will not be in time.
+const PULLING: Duration = Duration::from_mins(1);
+
 pub(super) struct AutoscalerRunning {
     needs: Vec<StepId>,
     alive: Mutex<Option<(String, Instant)>>,
+    /// Since when its image has been seen not to be pulled.
+    unpulled: Mutex<Option<Instant>>,
     applied: AtomicBool,
 }
 
@@ -60,8 +66,36 @@ impl AutoscalerRunning {
         Self {
             needs,
             alive: Mutex::new(None),
+            unpulled: Mutex::new(None),
             applied: AtomicBool::new(false),
         }
+    }
+
+    /// A failure where the image could not be pulled for long.
+    fn unpulled(&self, pod: &Value) -> Option<Failure> {
+        let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
+        let mut since = self.unpulled.lock().unwrap_or_else(PoisonError::into_inner);
+        let reason = waiting["reason"].as_str().unwrap_or_default();
+        if !reason.contains("ImagePull") || !self.applied.load(Ordering::Relaxed) {
+            *since = None;
+            return None;
+        }
+        if since.get_or_insert_with(Instant::now).elapsed() < PULLING {
+            return None;
+        }
+        let node = pod["spec"]["nodeName"].as_str().unwrap_or("its node");
+        Some(
+            Failure::new(
+                Code::Autoscaler,
+                format!("{node} cannot pull the autoscaler's image"),
+            )
+            .because(waiting["message"].as_str().unwrap_or(reason))
+            .hint(format!(
+                "check the registry and `[autoscaler] image` in cluster.toml; slicer-k3s kubectl describe pod -n {NAMESPACE} {}",
+                pod["metadata"]["name"].as_str().unwrap_or_default()
+            ))
+            .lasting(),
+        )
     }
 
     /// How long this pod has been seen alive.
@@ -152,6 +186,10 @@ impl Step for AutoscalerRunning {
         Duration::from_millis(400)
     }
 
+    fn code(&self) -> Code {
+        Code::Autoscaler
+    }
+
     fn hint(&self) -> String {
         format!("slicer-k3s kubectl logs -n {NAMESPACE} deployment/{AUTOSCALER} --tail=50")
     }
@@ -191,6 +229,9 @@ impl Step for AutoscalerRunning {
         let runs = container["state"].get("running").is_some() && container["ready"] == true;
         let log = kubernetes.logs(NAMESPACE, &selector, 400).await?;
         if !runs {
+            if let Some(failure) = self.unpulled(pod) {
+                return Err(failure);
+            }
             let why = match death(&log) {
                 Some((cause, line)) => format!("{cause} ({line})"),
                 None => waiting(pod),
@@ -311,5 +352,19 @@ mod tests {
         let failure = step.check(&world).await.unwrap_err();
         assert!(failure.is_lasting());
         assert!(failure.to_string().contains("cannot read its cloud-config"));
+    }
+
+    /// A registry that does not answer is told after a minute, not after five.
+    #[tokio::test(start_paused = true)]
+    async fn an_image_that_cannot_be_pulled_ends_the_wait() {
+        let step = AutoscalerRunning::new(&plan());
+        step.applied.store(true, Ordering::Relaxed);
+        let pod = serde_json::json!({"spec": {"nodeName": "k3s-cp-1"}, "status": {"containerStatuses": [
+            {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "ghcr.io: connection reset"}}}]}});
+        assert!(step.unpulled(&pod).is_none());
+        tokio::time::advance(PULLING).await;
+        let failure = step.unpulled(&pod).unwrap();
+        assert!(failure.is_lasting());
+        assert!(failure.what.contains("k3s-cp-1") && failure.to_string().contains("ghcr.io"));
     }
 }

@@ -57,6 +57,10 @@ impl Step for Chart {
         vec![super::cloud_config::id()]
     }
 
+    fn code(&self) -> Code {
+        Code::Autoscaler
+    }
+
     fn hint(&self) -> String {
         format!("slicer-k3s kubectl describe helmchart -n {NAMESPACE} {AUTOSCALER}")
     }

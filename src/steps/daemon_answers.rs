@@ -1,16 +1,22 @@
 //! A daemon's API answers with its token, refuses without, and is the one of our group.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
-use crate::failure::Result;
+use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Daemon;
 use crate::world::World;
 
+/// A daemon that has just started may write a new token; one that still refuses the file's after this long will go on.
+const SETTLED: Duration = Duration::from_secs(5);
+
 pub(super) struct DaemonAnswers {
     daemon: Daemon,
+    refused: Mutex<Option<Instant>>,
 }
 
 pub(super) fn id(group: &str) -> StepId {
@@ -21,6 +27,22 @@ impl DaemonAnswers {
     pub(super) fn new(daemon: &Daemon) -> Self {
         Self {
             daemon: daemon.clone(),
+            refused: Mutex::new(None),
+        }
+    }
+
+    /// A token that is refused again and again is a lasting failure.
+    fn judged(&self, failure: Failure) -> Failure {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if failure.code != Code::SlicerToken {
+            *refused = None;
+            return failure;
+        }
+        let since = refused.get_or_insert_with(Instant::now);
+        if since.elapsed() < SETTLED {
+            failure
+        } else {
+            failure.lasting()
         }
     }
 }
@@ -47,13 +69,20 @@ impl Step for DaemonAnswers {
         Duration::from_millis(250)
     }
 
+    fn code(&self) -> Code {
+        Code::SlicerApi
+    }
+
     fn hint(&self) -> String {
         self.daemon.look_at_journal()
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
         let slicer = world.slicer(&self.daemon).await?;
-        let groups = slicer.groups().await?;
+        let groups = slicer
+            .groups()
+            .await
+            .map_err(|failure| self.judged(failure))?;
         if !groups.iter().any(|group| group.name == self.daemon.group) {
             let names: Vec<_> = groups.iter().map(|group| group.name.as_str()).collect();
             return Ok(Finding::differs(format!(
@@ -71,5 +100,22 @@ impl Step for DaemonAnswers {
     /// Nothing but time makes a daemon answer.
     async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The whole patience is for daemons that are starting, not for a token that nobody accepts.
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_stays_refused_ends_the_wait() {
+        let step = DaemonAnswers::new(&crate::steps::testing::plan().daemons[0]);
+        let judged = |code| step.judged(Failure::new(code, "x")).is_lasting();
+        assert!(!judged(Code::SlicerToken));
+        tokio::time::advance(SETTLED).await;
+        assert!(judged(Code::SlicerToken));
+        assert!(!judged(Code::SlicerApi));
+        assert!(!judged(Code::SlicerToken));
     }
 }

@@ -100,6 +100,10 @@ impl Step for DaemonRunning {
         Duration::from_millis(300)
     }
 
+    fn code(&self) -> Code {
+        Code::SlicerApi
+    }
+
     fn hint(&self) -> String {
         self.daemon.look_at_journal()
     }
@@ -133,6 +137,19 @@ impl Step for DaemonRunning {
             )
             .because(words)
             .hint("put the licence key at ~/.slicer/LICENSE on that host, or set licence-file in cluster.toml"));
+        }
+        // Each time five seconds later: whatever it waited for at boot would be there.
+        if self.applied.load(Ordering::Relaxed) && unit.restarts >= 4 {
+            return Err(Failure::new(
+                Code::SlicerApi,
+                format!(
+                    "{name} does not stay up on {}: it ended {} times",
+                    self.daemon.host, unit.restarts
+                ),
+            )
+            .because(words)
+            .hint(self.hint())
+            .lasting());
         }
         Ok(Finding::differs(format!("{name} keeps failing: {words}")))
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::failure::Result;
+use crate::failure::{Code, Result};
 use crate::kubernetes::condition;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
@@ -43,6 +43,10 @@ impl Step for EtcdVoter {
     fn patience(&self) -> Duration {
         // The leader promotes one learner at a time, on a ticker of 15 s.
         Duration::from_mins(3)
+    }
+
+    fn code(&self) -> Code {
+        Code::K3sStart
     }
 
     fn hint(&self) -> String {

@@ -75,6 +75,10 @@ impl Step for GroupReachable {
         Duration::from_mins(1)
     }
 
+    fn code(&self) -> Code {
+        Code::Route
+    }
+
     fn hint(&self) -> String {
         let url = self.daemon.url();
         format!(

@@ -74,6 +74,10 @@ impl Step for K3sInstalled {
         vec![super::k3s_config::id(&self.server.name)]
     }
 
+    fn code(&self) -> Code {
+        Code::K3sInstall
+    }
+
     fn hint(&self) -> String {
         format!("on {}: curl -sI https://get.k3s.io", self.server.name)
     }

@@ -17,6 +17,9 @@ use crate::plan::{Plan, Server};
 use crate::remote::{Look, Machine, Script};
 use crate::world::World;
 
+/// So many ends for reasons that we do not know, five seconds apart, are no hiccup of a start.
+const LOOP: u32 = 8;
+
 pub(super) struct K3sStarted {
     server: Server,
     first: Option<String>,
@@ -61,6 +64,12 @@ impl K3sStarted {
         Ok(!runs_with(machine, UNIT, &wanted).await?)
     }
 
+    fn hint_of(&self, world: &World, trouble: Trouble) -> String {
+        let first = world.plan.servers.first();
+        let first = first.map_or_else(String::new, |first| first.address.to_string());
+        trouble.hint_for(&self.server.name, &first)
+    }
+
     /// What the journal tells of a k3s that ends again and again.
     async fn trouble(&self, machine: &Machine) -> Result<(Option<Trouble>, String)> {
         let look = Look::Journal {
@@ -100,6 +109,10 @@ impl Step for K3sStarted {
         Duration::from_millis(300)
     }
 
+    fn code(&self) -> Code {
+        Code::K3sStart
+    }
+
     fn hint(&self) -> String {
         format!("on {}: sudo journalctl -u k3s -n 50", self.server.name)
     }
@@ -134,16 +147,33 @@ impl Step for K3sStarted {
                     format!("k3s does not start on {}", self.server.name),
                 )
                 .because(format!("{} ({words})", trouble.cause))
-                .hint(trouble.hint)
+                .hint(self.hint_of(world, trouble))
                 .lasting())
             }
             Some(trouble) => Ok(Finding::Unknown(format!(
                 "{}; {}",
-                trouble.cause, trouble.hint
+                trouble.cause,
+                self.hint_of(world, trouble)
             ))),
+            None if unit.restarts >= LOOP && self.applied.load(Ordering::Relaxed) => {
+                Err(Failure::new(
+                    Code::K3sStart,
+                    format!("k3s does not stay up on {}", self.server.name),
+                )
+                .because(format!(
+                    "it ended {} times; its last words: {words}",
+                    unit.restarts
+                ))
+                .hint(self.hint())
+                .lasting())
+            }
             None => Ok(Finding::Unknown(format!(
-                "it restarted {} times: {words}",
-                unit.restarts
+                "it ended {} and starts again: {words}",
+                if unit.restarts == 1 {
+                    "once".to_owned()
+                } else {
+                    format!("{} times", unit.restarts)
+                }
             ))),
         }
     }

@@ -3,6 +3,7 @@
 mod autoscaler_running;
 mod chart;
 mod cloud_config;
+mod console;
 mod daemon_answers;
 mod daemon_config;
 mod daemon_running;
@@ -39,7 +40,7 @@ mod workstation_route;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::failure::{Failure, Result};
+use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Step, StepId};
 use crate::plan::{Host, Plan, Role};
 use crate::world::World;
@@ -96,6 +97,20 @@ pub fn slicer_refusals(plan: &Plan, options: &Options) -> Vec<Failure> {
     let (install, accepted) = (options.install_slicer, options.accept_slicer_licence);
     without_slicer(plan)
         .filter_map(|host| slicer_installed::permitted(&host.name, install, accepted).err())
+        .collect()
+}
+
+/// Hosts on which no daemon could start, because there is no licence for it.
+pub fn licence_refusals(plan: &Plan) -> Vec<Failure> {
+    plan.hosts
+        .iter()
+        .filter(|host| host.licence_file.is_none())
+        .map(|host| {
+            let name = &host.name;
+            Failure::new(Code::SlicerLicence, format!("no Slicer licence on {name}"))
+                .because("no user there has one at ~/.slicer/LICENSE")
+                .hint(format!("on {name}: slicer activate; or name the file with `licence-file` under [hosts.{name}]"))
+        })
         .collect()
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::failure::Result;
+use crate::failure::{Code, Result};
 use crate::kubernetes::condition;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
@@ -46,6 +46,10 @@ impl Step for NodeReady {
 
     fn pace(&self) -> Duration {
         Duration::from_millis(400)
+    }
+
+    fn code(&self) -> Code {
+        Code::K3sStart
     }
 
     fn hint(&self) -> String {

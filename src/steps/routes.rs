@@ -69,6 +69,10 @@ impl Step for Routes {
         Duration::from_secs(30)
     }
 
+    fn code(&self) -> Code {
+        Code::Route
+    }
+
     fn hint(&self) -> String {
         format!("on {}: sudo journalctl -u {ROUTES_UNIT} -n 20", self.host)
     }

@@ -51,6 +51,10 @@ impl Step for VmReachable {
         Duration::from_millis(250)
     }
 
+    fn code(&self) -> Code {
+        Code::SshUnreachable
+    }
+
     fn hint(&self) -> String {
         format!(
             "on {}: sudo slicer vm shell {}",

@@ -1,8 +1,10 @@
 //! A server's VM is there, at its planned address, with an agent that answers.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
@@ -10,8 +12,14 @@ use crate::plan::Server;
 use crate::slicer::{Slicer, Vm};
 use crate::world::World;
 
+/// A VM that runs and whose agent is silent for so long hangs in its boot; what takes longer is the pull of the image,
+/// before it runs.
+const BOOT: Duration = Duration::from_mins(3);
+
 pub(super) struct VmUp {
     server: Server,
+    /// Since when it has been seen to run.
+    runs: Mutex<Option<Instant>>,
 }
 
 pub(super) fn id(server: &str) -> StepId {
@@ -22,6 +30,7 @@ impl VmUp {
     pub(super) fn new(server: &Server) -> Self {
         Self {
             server: server.clone(),
+            runs: Mutex::new(None),
         }
     }
 
@@ -39,6 +48,29 @@ impl VmUp {
     async fn vm(&self, slicer: &Slicer) -> Result<Option<Vm>> {
         let vms = slicer.vms(&self.server.group).await?;
         Ok(vms.into_iter().find(|vm| vm.hostname == self.server.name))
+    }
+
+    /// For how long it has been seen to run.
+    fn runs_for(&self) -> Duration {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.get_or_insert_with(Instant::now).elapsed()
+    }
+
+    /// A VM that does not come up, with its console's last line.
+    async fn silent(&self, world: &World) -> Failure {
+        let words = self.last_words(world).await;
+        let words = words.unwrap_or_else(|| "its console shows nothing".into());
+        let (vm, host) = (&self.server.name, &self.server.host);
+        Failure::new(Code::Vm, format!("{vm} on {host} does not come up"))
+            .because(format!(
+                "it runs, and its agent has not answered for {} s; its console's last line: {words}",
+                BOOT.as_secs()
+            ))
+            .hint(format!(
+                "{}; to make it anew: sudo slicer vm delete {vm}, then run again",
+                self.hint()
+            ))
+            .lasting()
     }
 }
 
@@ -65,6 +97,10 @@ impl Step for VmUp {
         Duration::from_millis(250)
     }
 
+    fn code(&self) -> Code {
+        Code::Vm
+    }
+
     fn hint(&self) -> String {
         format!(
             "on {}: sudo tail -n 40 /var/log/slicer/{}.txt",
@@ -85,15 +121,23 @@ impl Step for VmUp {
             )));
         }
         if !vm.runs() {
+            *self.runs.lock().unwrap_or_else(PoisonError::into_inner) = None;
             let status = vm.status.as_deref().unwrap_or("unknown");
             return Ok(Finding::differs(format!("its status is {status}")));
         }
         let health = slicer.health(&self.server.name).await?;
-        Ok(if health.agent_answers() {
-            Finding::done()
-        } else {
-            Finding::Unknown("its agent does not answer yet".into())
-        })
+        if health.agent_answers() {
+            return Ok(Finding::done());
+        }
+        if self.runs_for() >= BOOT {
+            return Err(self.silent(world).await);
+        }
+        Ok(Finding::Unknown("its agent does not answer yet".into()))
+    }
+
+    async fn last_words(&self, world: &World) -> Option<String> {
+        let daemon = world.plan.daemon(&self.server.group)?;
+        super::console::last_line(world, daemon, &self.server.name).await
     }
 
     /// The daemon boots what its YAML counts when it starts. A VM that ended since then is ours to bring back: starting

@@ -22,7 +22,7 @@ pub(super) async fn tunnel(
         Ok(Err(russh::Error::ChannelOpenFailure(why))) => Err(match why {
             ChannelOpenFailure::AdministrativelyProhibited => {
                 Failure::new(Code::SshForward, format!("{name}'s SSH server forbids tunnels"))
-                    .because(format!("it refused one to {host}:{port}"))
+                    .because(format!("asked for one to {host}:{port}, it says: administratively prohibited"))
                     .hint("in its /etc/ssh/sshd_config: AllowTcpForwarding yes (and no PermitOpen), then reload ssh")
             }
             ChannelOpenFailure::ConnectFailed => unreachable.because("nothing answers there"),

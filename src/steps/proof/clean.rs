@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{Trial, orphans, pods, scale_down, scale_up};
-use crate::failure::Result;
+use crate::failure::{Code, Result};
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::world::World;
@@ -67,6 +67,10 @@ impl Step for Clean {
 
     fn patience(&self) -> Duration {
         Duration::from_mins(1)
+    }
+
+    fn code(&self) -> Code {
+        Code::Proof
     }
 
     fn hint(&self) -> String {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use super::{Trial, orphans, pods, record};
-use crate::failure::Result;
+use crate::failure::{Code, Result};
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::remote::Look;
@@ -107,6 +107,10 @@ impl Step for Leftovers {
     fn patience(&self) -> Duration {
         // The autoscaler's own waits, as after any proof; those of `apply` come before.
         JOIN + Duration::from_mins(5)
+    }
+
+    fn code(&self) -> Code {
+        Code::Proof
     }
 
     fn hint(&self) -> String {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{Trial, agent_path, pods, scale_up};
-use crate::failure::Result;
+use crate::failure::{Code, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::world::World;
 
@@ -46,6 +46,10 @@ impl Step for ScaleDown {
     fn patience(&self) -> Duration {
         // 30 s after the last addition, 30 s unneeded, loops of 10 s, and the VM's end.
         Duration::from_mins(5)
+    }
+
+    fn code(&self) -> Code {
+        Code::Proof
     }
 
     fn hint(&self) -> String {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::super::console;
 use super::{Trial, leftovers, pods, record};
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
@@ -49,6 +50,10 @@ impl Step for ScaleUp {
 
     fn pace(&self) -> Duration {
         Duration::from_millis(500)
+    }
+
+    fn code(&self) -> Code {
+        Code::Proof
     }
 
     fn hint(&self) -> String {
@@ -100,6 +105,14 @@ impl Step for ScaleUp {
         let note = names.join(", ");
         self.trial.progress().nodes = used;
         Ok(Finding::Done(note))
+    }
+
+    async fn last_words(&self, world: &World) -> Option<String> {
+        let before = self.trial.progress().vms_before.clone();
+        let vms = super::vms(world, &self.trial.daemon).await.ok()?;
+        let vm = vms.difference(&before).next()?;
+        let line = console::last_line(world, &self.trial.daemon, vm).await?;
+        Some(format!("{vm}: {line}"))
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {

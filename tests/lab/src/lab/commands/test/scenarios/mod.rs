@@ -1,6 +1,7 @@
 //! The product on fleets, as a person would run it. One scenario a file.
 
 mod destroy;
+mod errors;
 mod farewell;
 mod first_contact;
 mod generated;
@@ -28,6 +29,11 @@ const INIT: &str = "slicer-k3s init --yes --accept-new-host-keys";
 pub(super) fn checks() -> Vec<Check> {
     vec![
         Check {
+            name: "errors-quick",
+            long: false,
+            run: errors::quick::run,
+        },
+        Check {
             name: "init-bare",
             long: false,
             run: init_bare::run,
@@ -46,6 +52,11 @@ pub(super) fn checks() -> Vec<Check> {
             name: "init-three",
             long: false,
             run: init_three::run,
+        },
+        Check {
+            name: "errors",
+            long: true,
+            run: errors::long::run,
         },
         Check {
             name: "manual",

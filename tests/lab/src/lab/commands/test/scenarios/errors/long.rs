@@ -1,0 +1,262 @@
+//! What breaks on the way to a cluster and after it: each row is mended before the next, which therefore shows that
+//! what had failed succeeds; the last run finds everything whole.
+
+use anyhow::{Context as _, Result, bail};
+
+use super::super::super::trial::Trial;
+use super::super::items;
+use super::{Breaking, Row, Spoil};
+use crate::place::Place;
+
+const GOOD: &str = r#"name = "home"
+[control-plane]
+hosts = ["n100"]
+[hosts.n100]
+ssh = "alex@192.168.1.11"
+[hosts.ryzen]
+ssh = "alex@192.168.1.12"
+sudo-password-file = "~/sudo-ryzen"
+[hosts.pi5]
+ssh = "pi@192.168.1.13"
+"#;
+
+const INIT: &str = "slicer-k3s init --yes --skip-proof --accept-new-host-keys </dev/null";
+
+/// Both VMs with one key, by hands that do not need SSH.
+const ONE_KEY: &str = r#"
+rm -f /tmp/key /tmp/key.pub; ssh-keygen -q -t ed25519 -N '' -f /tmp/key
+for vm in k3s-cp-1 k3s-cp-2; do
+    into="nsenter --target $(cat /lab/data/vms/$vm/leader.pid) --all"
+    $into sh -c 'cat >/etc/ssh/ssh_host_ed25519_key' </tmp/key
+    $into sh -c 'cat >/etc/ssh/ssh_host_ed25519_key.pub' </tmp/key.pub
+    $into systemctl restart ssh
+done"#;
+
+const KEY_OF_ITS_OWN: &str = r#"
+into="nsenter --target $(cat /lab/data/vms/k3s-cp-2/leader.pid) --all"
+$into sh -c 'cd /etc/ssh && rm ssh_host_ed25519_key* && ssh-keygen -q -t ed25519 -N "" -f ssh_host_ed25519_key && systemctl restart ssh'"#;
+
+const fn row(
+    name: &'static str,
+    spoils: &'static [Spoil],
+    code: &'static str,
+    says: &'static [&'static str],
+    within: f64,
+) -> Row {
+    Row {
+        name,
+        spoils,
+        command: INIT,
+        exit: 1,
+        code,
+        says,
+        within,
+    }
+}
+
+/// Before there is a cluster, in the order in which `init` comes by.
+const ON_THE_WAY: &[Row] = &[
+    row(
+        "an expired licence",
+        &[Spoil::On(
+            "n100",
+            "cp /home/alex/.slicer/LICENSE /tmp/LICENSE && echo 'expires: 2020-01-01' >/home/alex/.slicer/LICENSE",
+            "cp /tmp/LICENSE /home/alex/.slicer/LICENSE",
+        )],
+        "slicer-licence",
+        &["n100", "token is expired (2020-01-01)", "~/.slicer/LICENSE"],
+        60.0,
+    ),
+    row(
+        "Slicer's API refuses every token",
+        &[Spoil::Fault(&["api", "n100", "401", "--group", "k3s-cp"])],
+        "slicer-token",
+        &["k3s-cp on n100", "401", "restart slicer-k3s-cp.service"],
+        40.0,
+    ),
+    row(
+        "Slicer's API fails",
+        &[Spoil::Fault(&["api", "n100", "500", "--group", "k3s-cp"])],
+        "slicer-api",
+        &["k3s-cp", "500", "journalctl -u slicer-k3s-cp"],
+        100.0,
+    ),
+    row(
+        "Slicer's API hangs",
+        &[Spoil::Fault(&["api", "n100", "hang", "--group", "k3s-cp"])],
+        "slicer-api",
+        &["k3s-cp", "no answer", "journalctl -u slicer-k3s-cp"],
+        120.0,
+    ),
+    Row {
+        exit: 130,
+        command: "timeout --foreground -s INT 4 slicer-k3s init --yes --skip-proof --accept-new-host-keys </dev/null",
+        ..row(
+            "Ctrl-C",
+            &[Spoil::Fault(&["name", "get.k3s.io", "slow"])],
+            "interrupted",
+            &[
+                "stopped by Ctrl-C",
+                "in progress: ",
+                "run the same command again",
+            ],
+            20.0,
+        )
+    },
+    row(
+        "two VMs with one host key",
+        &[Spoil::On("n100", ONE_KEY, KEY_OF_ITS_OWN)],
+        "host-key-changed",
+        &["have the same SSH host key", "ssh-keygen -A in k3s-cp-"],
+        90.0,
+    ),
+    row(
+        "get.k3s.io cannot be reached",
+        &[Spoil::Fault(&["name", "get.k3s.io", "unreachable"])],
+        "k3s-install",
+        &["k3s-cp-1", "get.k3s.io", "curl -sI https://get.k3s.io"],
+        90.0,
+    ),
+    row(
+        "get.k3s.io is cut off",
+        &[Spoil::Fault(&["name", "get.k3s.io", "truncate"])],
+        "k3s-install",
+        &["k3s-cp-1", "curl"],
+        90.0,
+    ),
+    row(
+        "k3s cannot be downloaded",
+        &[Spoil::Fault(&["name", "github.com", "unreachable"])],
+        "k3s-install",
+        &["k3s-cp-1", "Download failed"],
+        90.0,
+    ),
+    row(
+        "k3s arrives cut off",
+        &[Spoil::Fault(&["name", "github.com", "truncate"])],
+        "k3s-install",
+        &["k3s-cp-1", "Download"],
+        90.0,
+    ),
+    row(
+        "k3s arrives damaged",
+        &[Spoil::Fault(&["name", "github.com", "badsum"])],
+        "k3s-install",
+        &["k3s-cp-1", "sha256"],
+        90.0,
+    ),
+    row(
+        "a full disk on one server",
+        &[Spoil::Fault(&["disk-full", "k3s-cp-2"])],
+        "k3s-install",
+        &["k3s-cp-2", "No space left on device", "df -h"],
+        180.0,
+    ),
+    row(
+        "k3s ends again and again; the chart's repository cannot be reached",
+        &[
+            Spoil::On(
+                "k3s-cp-2",
+                "mkdir -p /etc/systemd/system/k3s.service.d && printf '[Service]\\nExecStartPre=/bin/false\\n' >/etc/systemd/system/k3s.service.d/no.conf && systemctl daemon-reload",
+                "rm -r /etc/systemd/system/k3s.service.d && systemctl daemon-reload",
+            ),
+            Spoil::Fault(&["name", "kubernetes.github.io", "unreachable"]),
+        ],
+        "k3s-start",
+        &[
+            "k3s-cp-2",
+            "it ended ",
+            "journalctl -u k3s",
+            "error[autoscaler]",
+            "kubernetes.github.io",
+        ],
+        330.0,
+    ),
+    row(
+        "the autoscaler's image cannot be pulled",
+        &[Spoil::Fault(&["name", "ghcr.io", "unreachable"])],
+        "autoscaler",
+        &["ghcr.io", "kubectl"],
+        200.0,
+    ),
+];
+
+/// With a cluster.
+const AFTERWARDS: &[Row] = &[
+    Row {
+        exit: 2,
+        ..row(
+            "another network for a group that runs",
+            &[Spoil::Edit(&[(
+                "ssh = \"pi@192.168.1.13\"",
+                "ssh = \"pi@192.168.1.13\"\nworkers = { cidr = \"10.99.0.0/24\" }",
+            )])],
+            "plan-conflict",
+            &[
+                "cidr of group k3s-agent-2 on pi5",
+                "set `cidr` back",
+                "[hosts.pi5.workers]",
+            ],
+            20.0,
+        )
+    },
+    row(
+        "a machine that is off",
+        &[Spoil::Fault(&["link-down", "pi5"])],
+        "ssh-unreachable",
+        &["pi5", "192.168.1.13", "is it switched on"],
+        90.0,
+    ),
+];
+
+/// Runs it.
+pub(in super::super) fn run(_: &Place) -> Result<()> {
+    let trial = Trial::up("three", "test-err", &[])?;
+    trial.put_mine("sudo-ryzen", "0600", "correct horse\n")?;
+    let mut breaking = Breaking::new(&trial, GOOD);
+    let mut failed = Vec::new();
+    for row in ON_THE_WAY {
+        if let Err(error) = breaking.row(row) {
+            failed.push(format!("{error:#}"));
+        }
+        half_written(&trial).with_context(|| format!("after: {}", row.name))?;
+    }
+    trial.me(INIT)?.expect(0).context("with every cause gone")?;
+    for row in AFTERWARDS {
+        if let Err(error) = breaking.row(row) {
+            failed.push(format!("{error:#}"));
+        }
+    }
+    trial.me(INIT)?.expect(0).context("at the end")?;
+    let last = trial.me(INIT)?.expect(0)?;
+    if !last.text().contains("Nothing to change") {
+        bail!("the last run changed something:\n{}", last.text());
+    }
+    let ready = super::super::nodes(&items(&trial, "nodes")?);
+    if ready.len() != 3 || ready.values().any(|(ready, voter)| !ready || !voter) {
+        bail!("not three Ready voters: {ready:?}");
+    }
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        bail!(
+            "{} of the ways to break:\n\n{}",
+            failed.len(),
+            failed.join("\n\n")
+        )
+    }
+}
+
+/// No file is there by half, on hosts or on servers.
+fn half_written(trial: &Trial) -> Result<()> {
+    let mut machines = vec!["n100".to_owned(), "ryzen".to_owned(), "pi5".to_owned()];
+    machines.extend(trial.vms()?);
+    let search = "find /etc /usr/local/bin /var/lib/slicer-k3s -xdev -name '.slicer-k3s.*' -o -path /usr/local/bin/k3s -size -1M 2>/dev/null";
+    for machine in machines {
+        let found = trial.root(&machine, search)?.stdout;
+        if !found.trim().is_empty() {
+            bail!("half written on {machine}: {found}");
+        }
+    }
+    Ok(())
+}
