@@ -185,7 +185,9 @@ impl Step for DaemonRunning {
         let start = Script::new(
             "set -e; systemctl daemon-reload; systemctl -q enable {}; systemctl reset-failed {} 2>/dev/null || true; systemctl {} --no-block {}",
             &[&name, &name, verb, &name],
-        );
+        )
+        // A busy machine takes its time to read all its units again.
+        .limit(Duration::from_secs(90));
         host.must(hands, "starting the daemon", &start).await?;
         self.applied.store(true, Ordering::Relaxed);
         match turn {

@@ -132,7 +132,8 @@ impl Step for Routes {
         let start = Script::new(
             "set -e; systemctl daemon-reload; systemctl -q enable {}; systemctl restart {}",
             &[ROUTES_UNIT, ROUTES_UNIT],
-        );
+        )
+        .limit(Duration::from_secs(90));
         host.must(hands, "starting the routes unit", &start)
             .await
             .map(drop)
