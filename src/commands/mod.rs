@@ -12,6 +12,8 @@ mod first_contact;
 mod folder;
 mod form;
 mod generate;
+#[cfg(test)]
+mod hints;
 mod init;
 mod kubectl;
 mod last_words;
