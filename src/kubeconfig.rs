@@ -48,6 +48,8 @@ pub fn rename(mut config: Value, name: &str, server: &str) -> Result<Value> {
             .get_mut(list)
             .and_then(Value::as_array_mut)
             .and_then(|entries| entries.first_mut())
+            // Whoever wrote it: what is no mapping cannot be written into.
+            .filter(|entry| entry.get(inner).is_some_and(Value::is_object))
             .ok_or_else(broken)?;
         entry["name"] = json!(name);
         match list {
@@ -199,6 +201,40 @@ pub fn users_file() -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn entries_that_are_no_mappings_are_refused_in_words() {
+        for entry in ["x", "{name: default}", "{cluster: 7}"] {
+            let config = parse(&format!("clusters: [{entry}]"), "it").unwrap();
+            assert!(rename(config, "home", "https://x").is_err(), "{entry}");
+        }
+    }
+
+    #[test]
+    fn fuzz_kubeconfig() {
+        const SAMPLES: &[&str] = &[
+            "apiVersion: v1\nkind: Config\nclusters:\n- name: default\n  cluster:\n    server: https://127.0.0.1:6443\nusers:\n- name: default\n  user:\n    client-key-data: QUJD\ncontexts:\n- name: default\n  context: {cluster: default, user: default}\ncurrent-context: default\n",
+            "{\"apiVersion\": \"v1\", \"clusters\": [], \"users\": [{\"name\": \"x\"}], \"contexts\": null}",
+            "a: &a [1, 2]\nb: *a\nc: {<<: *a}\n? x\n: |\n  y\n",
+        ];
+        crate::fuzz::fuzz("kubeconfig", SAMPLES, |text| {
+            let told = |failure: crate::failure::Failure| {
+                vec![crate::escape::escape(&failure.to_string())]
+            };
+            let config = match parse(text, "kubeconfig") {
+                Ok(config) => config,
+                Err(failure) => return told(failure),
+            };
+            match rename(config.clone(), "home", "https://192.168.137.2:6443") {
+                Ok(ours) => {
+                    let merged = merge(config, &ours);
+                    forget(merged, &ours);
+                    Vec::new()
+                }
+                Err(failure) => told(failure),
+            }
+        });
+    }
 
     fn ours() -> Value {
         let k3s = "apiVersion: v1\nkind: Config\nclusters:\n- name: default\n  cluster:\n    server: https://127.0.0.1:6443\n    certificate-authority-data: ZGVmYXVsdA==\nusers:\n- name: default\n  user:\n    client-key-data: QUJD\ncontexts:\n- name: default\n  context:\n    cluster: default\n    user: default\n    namespace: default\ncurrent-context: default\n";

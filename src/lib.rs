@@ -12,6 +12,8 @@ pub mod explanations;
 pub mod failure;
 pub mod files;
 pub mod fleet;
+#[cfg(test)]
+mod fuzz;
 pub mod generate;
 pub mod k3s;
 pub mod kubeconfig;

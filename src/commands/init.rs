@@ -34,18 +34,20 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         None => State::create(&config.name).map_err(one)?,
     };
     let fleet = fleet::connect_others(&config, global, known).await?;
-    let (facts, turn) = tokio::join!(fleet::survey(&fleet), async {
-        match here {
-            Some(here) => Turn::take(here, &fleet, &config, "init").await.map(Some),
-            None => Ok(None),
-        }
-    });
-    let turn = turn.map_err(one)?;
-    let facts = facts?;
-    let (version, digest) = tokio::join!(
+    // All at once: what the Internet says depends on nothing that is seen here.
+    let (facts, turn, version, digest) = tokio::join!(
+        fleet::survey(&fleet),
+        async {
+            match here {
+                Some(here) => Turn::take(here, &fleet, &config, "init").await.map(Some),
+                None => Ok(None),
+            }
+        },
         k3s_version(&config, &state, &fleet),
         image_digest(&config, &state, &fleet)
     );
+    let turn = turn.map_err(one)?;
+    let facts = facts?;
     let version = version.map_err(one)?;
     if let Some((image, digest)) = digest {
         state.decisions.image_digests.insert(image, digest);

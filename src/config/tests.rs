@@ -2,6 +2,35 @@ use insta::assert_snapshot;
 
 use super::*;
 
+#[test]
+fn fuzz_cluster_toml() {
+    const SAMPLES: &[&str] = &[
+        TWO,
+        "name='x'\nssh-keys=['ssh-ed25519 AAAA me']\n[control-plane]\nhosts=['a','b','c']\ncpu=2\nram-gb=4\ncidr='192.168.137.0/24'\ntaint=true\ntls-san=['k3s.lan','10.0.0.9']\n[hosts.a]\nssh='local'\n[hosts.b]\nssh='me@b'\nport=2222\njump='j@k:22,l'\nhost-key='SHA256:abc'\nlan-address='192.168.1.9'\nworkers={min=1,max=4,group='g',tap-prefix='t'}\n[hosts.c]\nssh='c'\nworkers=false\n",
+        "name='x'\n[control-plane]\nhost='a'\nservers=3\n[hosts.a]\nssh='a'\n[k3s]\nversion='v1.34.4+k3s1'\ncluster-cidr='10.42.0.0/16'\ndisable=['traefik']\n[k3s.server-args]\nkubelet-arg=['a=b']\n[autoscaler]\nexpander='random'\n[autoscaler.args]\nv=4\n[autoscaler.values.resources]\nlimits={cpu='1'}\n",
+    ];
+    crate::fuzz::fuzz("cluster_toml", SAMPLES, |text| {
+        match parse(text, "cluster.toml") {
+            // What is accepted can be planned, or is refused in words.
+            Ok(config) => match crate::plan::assumed(&config) {
+                Ok((_, words)) => vec![crate::escape::escape(&words)],
+                Err(failures) => shown(failures),
+            },
+            Err(problems) => {
+                assert!(!problems.is_empty(), "refused without a word");
+                shown(problems.into_iter().map(Into::into).collect())
+            }
+        }
+    });
+}
+
+fn shown(failures: Vec<crate::failure::Failure>) -> Vec<String> {
+    failures
+        .iter()
+        .map(|failure| crate::escape::escape(&failure.to_string()))
+        .collect()
+}
+
 const TWO: &str = r#"
 name = "home"
 [control-plane]

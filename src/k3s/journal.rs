@@ -142,6 +142,34 @@ pub fn classify(journal: &str) -> Option<Trouble> {
 mod tests {
     use super::*;
 
+    /// What k3s prints: its journal, its certificates, the redirect of a channel.
+    #[test]
+    fn fuzz_k3s() {
+        const SAMPLES: &[&str] = &[
+            "level=fatal msg=\"starting kubernetes: preparing server: failed to validate token\"\nx: critical configuration value mismatch\n",
+            "-----BEGIN CERTIFICATE-----\nYWJj\n-----END CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\nWFla\n-----END CERTIFICATE-----\n",
+            "https://github.com/k3s-io/k3s/releases/tag/v1.34.4%2Bk3s1",
+        ];
+        crate::fuzz::fuzz("k3s", SAMPLES, |text| {
+            let mut shown: Vec<String> = classify(text)
+                .iter()
+                .map(|trouble| trouble.cause.to_owned())
+                .collect();
+            shown.extend(
+                crate::k3s::version_of(text)
+                    .as_deref()
+                    .map(crate::escape::escape),
+            );
+            let token = crate::k3s::agent_token(text, &crate::secret::Secret::new("pw"));
+            shown.extend(
+                token
+                    .err()
+                    .map(|failure| crate::escape::escape(&failure.to_string())),
+            );
+            shown
+        });
+    }
+
     /// Real journal lines, and whether waiting may help.
     #[test]
     fn journal_lines_are_understood() {

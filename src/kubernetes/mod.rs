@@ -135,14 +135,33 @@ impl Kubernetes {
         self.must(hands, "rollout restart", &script).await
     }
 
-    /// The last lines that pods with these labels logged; empty where there are none.
-    pub async fn logs(&self, namespace: &str, selector: &str, lines: u32) -> Result<String> {
-        let look = Look::PodLogs {
-            namespace: namespace.to_owned(),
-            selector: selector.to_owned(),
-            lines,
+    /// The last lines that a pod logged; empty where it has not begun.
+    pub async fn log(&self, namespace: &str, pod: &str, lines: u32) -> Result<String> {
+        let path = path::log(namespace, pod, lines);
+        let look = Look::Kubernetes {
+            words: vec![format!("--raw={path}")],
+            path: Some(path),
         };
-        Ok(self.server.look(&look).await?.stdout)
+        let output = self.server.look(&look).await?;
+        // The API tells that there is none yet as an object of its own.
+        let refusal = serde_json::from_str::<Value>(&output.stdout);
+        if !output.ok() || refusal.is_ok_and(|answer| answer["kind"] == "Status") {
+            return Ok(String::new());
+        }
+        Ok(output.stdout)
+    }
+
+    /// The same of all pods with these labels.
+    pub async fn logs(&self, namespace: &str, selector: &str, lines: u32) -> Result<String> {
+        let mut all = String::new();
+        for pod in self
+            .list(&["pods", "-n", namespace, "-l", selector])
+            .await?
+        {
+            let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+            all += &self.log(namespace, name, lines).await?;
+        }
+        Ok(all)
     }
 
     async fn must(&self, hands: &Hands, verb: &str, script: &Script) -> Result<()> {

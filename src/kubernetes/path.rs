@@ -50,6 +50,15 @@ pub(super) fn path(words: &[&str]) -> Option<String> {
     Some(path)
 }
 
+/// The path of a pod's last log lines.
+pub(super) fn log(namespace: &str, pod: &str, lines: u32) -> String {
+    format!(
+        "/api/v1/namespaces/{}/pods/{}/log?tailLines={lines}",
+        escape(namespace),
+        escape(pod)
+    )
+}
+
 /// Percent-encodes what is not plain.
 fn escape(part: &str) -> String {
     use std::fmt::Write as _;

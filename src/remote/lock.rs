@@ -132,6 +132,29 @@ impl Hold {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What machines print for us to read: who holds the lock, what a batch of looks found.
+    #[test]
+    fn fuzz_holder() {
+        const SAMPLES: &[&str] = &[
+            "1200\n1100\nmark\nme@workstation\ninit\n",
+            "ours\n",
+            "5\n99999999999999999999\n\n\n\n",
+        ];
+        crate::fuzz::fuzz("holder", SAMPLES, |text| {
+            let holder = read_holder(text.lines());
+            holder
+                .iter()
+                .map(|holder| {
+                    crate::escape::escape(&format!(
+                        "{} {} {}",
+                        holder.who, holder.command, holder.seconds
+                    ))
+                })
+                .collect()
+        });
+    }
+
     use crate::remote::{Local, Remote as _};
 
     fn holder(mark: &str) -> Holder {

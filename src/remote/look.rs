@@ -70,15 +70,6 @@ pub enum Look {
         /// The password; travels by stdin.
         password: Secret,
     },
-    /// Logs of a pod selected by label: namespace, selector, lines.
-    PodLogs {
-        /// Namespace.
-        namespace: String,
-        /// Label selector.
-        selector: String,
-        /// How many lines.
-        lines: u32,
-    },
 }
 
 impl Look {
@@ -90,8 +81,7 @@ impl Look {
             | Self::Http(_)
             | Self::Tcp { .. }
             | Self::Channel(_)
-            | Self::Version(_)
-            | Self::PodLogs { .. } => false,
+            | Self::Version(_) => false,
             Self::Kubernetes { path, .. } => path.is_some(),
             _ => true,
         }
@@ -169,14 +159,6 @@ impl Look {
             )
             .stdin(curl_option("user", &format!("{user}:{}", password.expose()))),
             Self::Version(program) => Script::new("{} --version 2>/dev/null", &[program]),
-            Self::PodLogs {
-                namespace,
-                selector,
-                lines,
-            } => Script::new(
-                "k3s kubectl logs -n {} -l {} --tail {} --all-containers --ignore-errors",
-                &[namespace, selector, &lines.to_string()],
-            ),
         }
     }
 }

@@ -148,6 +148,30 @@ fn render(failure: &Failure) -> String {
 mod tests {
     use super::*;
 
+    /// Whatever a machine said, as it is shown: as a failure, as lines, as events.
+    #[test]
+    fn fuzz_terminal() {
+        const SAMPLES: &[&str] = &[
+            "Job for k3s.service failed because the control process exited with error code.\n",
+            "\u{1b}]0;title\u{7}\u{1b}[2J\u{202e}gnp.exe\u{200b}\r\n\u{9b}31mred\u{0}",
+            "sudo: a password is required\ttab\u{85}next line\u{2028}separator",
+        ];
+        console::set_colors_enabled_stderr(false);
+        crate::fuzz::fuzz("terminal", SAMPLES, |text| {
+            let failure = Failure::new(Code::Vm, text).because(text).hint(text);
+            let event = Event::Note {
+                text: text.to_owned(),
+            };
+            let json = serde_json::to_string(&event).unwrap();
+            vec![
+                render(&failure),
+                lines::line(&event).unwrap_or_default(),
+                harmless_json(&json),
+                escape(text),
+            ]
+        });
+    }
+
     #[test]
     fn a_failure_shows_code_what_cause_and_hint_and_no_raw_bytes() {
         console::set_colors_enabled_stderr(false);

@@ -112,6 +112,58 @@ fn decode(text: String, encoding: Option<&str>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::escape::escape;
+    use crate::slicer::types::{Group, Health, List, Logs, SecretEntry, Vm, error_text};
+
+    /// Replies of the API, whichever question they are taken for.
+    #[test]
+    fn fuzz_replies() {
+        const SAMPLES: &[&str] = &[
+            r#"[{"hostname":"k3s-cp-1","ip":"192.168.137.2/24","status":"Running","created_at":"2026-01-01T00:00:00Z","tags":[]}]"#,
+            r#"[{"name":"k3s-token","mod_time":"2026-01-01T00:00:00Z","size":98},{"name":"x","modified_at":7}]"#,
+            r#"{"hostname":"k3s-cp-1","agent_uptime":12.5,"userdata_ran":true,"agent_version":"1"}"#,
+            r#"{"error":"VM k3s-cp-9 not found","code":404}"#,
+            "null",
+            "{\"type\":\"started\",\"pid\":7}\n{\"type\":\"stdout\",\"data\":\"aGk=\",\"encoding\":\"base64\"}\n{\"type\":\"exit\",\"exit_code\":3}\n",
+            "{\"stdout\":\"ssh-ed25519 AAAA root@x\\nssh-rsa BBBB\\n\",\"stderr\":\"oops\",\"exit_code\":0}",
+        ];
+        crate::fuzz::fuzz("replies", SAMPLES, |text| {
+            let mut shown = vec![escape(&error_text(text.as_bytes()))];
+            if let Ok(vms) = serde_json::from_str::<List<Vm>>(text) {
+                shown.extend(
+                    vms.into_vec().iter().map(|vm| {
+                        escape(&format!("{} {} {}", vm.hostname, vm.address(), vm.runs()))
+                    }),
+                );
+            }
+            if let Ok(entries) = serde_json::from_str::<List<SecretEntry>>(text) {
+                shown.extend(
+                    entries
+                        .into_vec()
+                        .iter()
+                        .map(|entry| escape(&entry.stamp())),
+                );
+            }
+            if let Ok(groups) = serde_json::from_str::<List<Group>>(text) {
+                shown.extend(groups.into_vec().iter().map(|group| escape(&group.name)));
+            }
+            if let Ok(health) = serde_json::from_str::<Health>(text) {
+                shown.push(health.agent_answers().to_string());
+            }
+            if let Ok(logs) = serde_json::from_str::<Logs>(text) {
+                shown.push(escape(&logs.content));
+            }
+            if let Some(done) = read(text.as_bytes()) {
+                shown.push(escape(done.last_words()));
+                shown.extend(
+                    crate::slicer::host_key_lines(&done.stdout)
+                        .iter()
+                        .map(|key| escape(key)),
+                );
+            }
+            shown
+        });
+    }
 
     /// Agents of three generations say the same thing in three ways.
     #[test]

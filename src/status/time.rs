@@ -35,6 +35,21 @@ mod tests {
     use super::unix;
 
     #[test]
+    fn fuzz_time() {
+        const SAMPLES: &[&str] = &[
+            "2024-02-29T12:30:15.123456789Z",
+            "2023-11-14T17:13:20-05:00",
+            "9999-12-31T23:59:60+99:99",
+        ];
+        crate::fuzz::fuzz("time", SAMPLES, |text| {
+            unix(text)
+                .map(|time| time.to_string())
+                .into_iter()
+                .collect()
+        });
+    }
+
+    #[test]
     fn times_are_read_with_fractions_and_zones() {
         assert_eq!(unix("1970-01-01T00:00:00Z"), Some(0));
         assert_eq!(unix("2024-02-29T12:30:15.123456789Z"), Some(1_709_209_815));

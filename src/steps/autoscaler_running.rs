@@ -227,7 +227,8 @@ impl Step for AutoscalerRunning {
         let container = &pod["status"]["containerStatuses"][0];
         let restarts = container["restartCount"].as_u64().unwrap_or(0);
         let runs = container["state"].get("running").is_some() && container["ready"] == true;
-        let log = kubernetes.logs(NAMESPACE, &selector, 400).await?;
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        let log = kubernetes.log(NAMESPACE, name, 400).await?;
         if !runs {
             if let Some(failure) = self.unpulled(pod) {
                 return Err(failure);
@@ -314,8 +315,8 @@ mod tests {
         Fake::new()
             .says("get secret", r#"{"data":{"cloud-config":"YWJj"}}"#)
             .says("get deployment", &format!(r#"{{"spec":{{"selector":{{"matchLabels":{{"a":"b"}}}},"template":{{"metadata":{{{annotations}}}}}}}}}"#))
-            .says("get pods", &format!(r#"{{"items":[{{"metadata":{{"uid":"u",{annotations}}},"status":{{"containerStatuses":[{{"ready":{running},"restartCount":3,"state":{state}}}]}}}}]}}"#))
-            .says("kubectl logs", log)
+            .says("get pods", &format!(r#"{{"items":[{{"metadata":{{"name":"ca-1","uid":"u",{annotations}}},"status":{{"containerStatuses":[{{"ready":{running},"restartCount":3,"state":{state}}}]}}}}]}}"#))
+            .says("/log?", log)
     }
 
     async fn check(fake: &Fake) -> Result<Finding> {

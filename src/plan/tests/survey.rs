@@ -8,6 +8,28 @@ use proptest::prelude::*;
 
 use super::*;
 
+#[test]
+fn fuzz_survey() {
+    const SAMPLES: &[&str] = &[
+        "== arch\n x86_64\n== model\n Box\n== os\n \"Debian 12\"\n== cores\n 8\n== memory\n 33000000 kB\n== disk\n /dev/sda1 500000000 100000000 400000000 20% /\n== kvm\n yes\n== systemd\n yes\n== forwarding\n 1\n== addresses\n [{\"ifname\":\"eth0\",\"addr_info\":[{\"local\":\"192.168.1.11\",\"prefixlen\":24}]}]\n== routes\n [{\"dst\":\"default\",\"dev\":\"eth0\"},{\"dst\":\"10.9.0.0/16\",\"gateway\":\"192.168.1.2\",\"dev\":\"eth0\"}]\n== interfaces\n eth0\n== ports\n 0016\n 1F90\n== identity\n id\n boot\n== clock\n 1700000000\n== slicer\n Client: 0.1.71\n installed\n== licences\n /home/alex/.slicer/LICENSE\n== ssh\n 192.168.1.10 50000 192.168.1.11 22\n== end\n",
+        "== arch\n aarch64\n== cores\n 4\n== memory\n 16000000 kB\n== addresses\n [{\"addr_info\":[{\"local\":\"192.168.1.13\",\"prefixlen\":24}]}]\n== mark home\n {\"cluster\":\"home\"}\n== daemon /etc/systemd/system/slicer-x.service\n /root/x.yaml\n config:\n   host_groups:\n   - name: x\n     network: {gateway: 192.168.139.1/24, tap_prefix: t}\n   api: {port: 8082}\n== end\n",
+    ];
+    crate::fuzz::fuzz("survey", SAMPLES, |text| {
+        match HostFacts::parse("pi5", text) {
+            Ok(facts) => {
+                let mut shown = vec![facts.hostname, facts.model, facts.os, facts.identity];
+                shown.extend(facts.slicer);
+                shown.extend(facts.interfaces);
+                shown
+                    .iter()
+                    .map(|text| crate::escape::escape(text))
+                    .collect()
+            }
+            Err(failure) => vec![crate::escape::escape(&failure.to_string())],
+        }
+    });
+}
+
 fn program(dir: &Path, name: &str, text: &str) {
     let path = dir.join(name);
     fs_err::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();

@@ -260,6 +260,33 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fuzz_known_hosts() {
+        const SAMPLES: &[&str] = &[
+            "n100,192.168.1.11 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGk= me@here\n@revoked * ssh-rsa AAAA\n",
+            "|1|F1E1KeoE/eEWhi10WpGv4OdiO6Y=|3988QV0VE8wmZL7suNrYQLITLCg= ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGk=\n",
+            "@cert-authority *.lan,!bad.lan ssh-ed25519 AAAA\n[n100]:2222,10.0.*.?? ecdsa-sha2-nistp256 AAAA\n# x\n",
+        ];
+        crate::fuzz::fuzz("known_hosts", SAMPLES, |text| {
+            let mut known = KnownHosts::default();
+            known.add(Path::new("known_hosts"), text);
+            // A name as hostile as the file: patterns and names meet.
+            let names = names("n100", 2222, text.split_whitespace().next());
+            let mut shown: Vec<String> = known
+                .kinds(&names)
+                .into_iter()
+                .map(crate::escape::escape)
+                .collect();
+            if let Verdict::Changed(known) | Verdict::Revoked(known) =
+                known.verdict(&names, b"\0\0\0\x0b")
+            {
+                shown.push(known.fingerprint);
+            }
+            shown
+        });
+    }
+
     use proptest::prelude::*;
 
     // Two keys that differ in their last bytes; only their wire form matters here.
