@@ -19,7 +19,7 @@ pub fn escape(text: &str) -> String {
         match c {
             '\n' => shown.push_str(" | "),
             '\t' => shown.push(' '),
-            c if c.is_control() || is_direction(c) => shown.extend(c.escape_default()),
+            c if is_raw(c) => shown.extend(c.escape_default()),
             c => shown.push(c),
         }
     }
@@ -31,13 +31,18 @@ pub fn harmless_json(line: &str) -> String {
     let line = redact(line);
     let mut shown = String::with_capacity(line.len());
     for c in line.chars() {
-        if c.is_control() || is_direction(c) {
+        if is_raw(c) {
             let _ = write!(shown, "\\u{:04x}", u32::from(c));
         } else {
             shown.push(c);
         }
     }
     shown
+}
+
+/// What a terminal must not be given.
+pub(crate) fn is_raw(c: char) -> bool {
+    c.is_control() || is_direction(c)
 }
 
 /// Bidirectional controls and invisible separators, which can make a line read as another.
@@ -54,14 +59,14 @@ mod tests {
         /// Whatever a machine says, no control character reaches the terminal.
         #[test]
         fn nothing_raw_gets_through(text in any::<String>()) {
-            prop_assert!(!escape(&text).chars().any(|c| c.is_control() || is_direction(c)));
+            prop_assert!(!escape(&text).chars().any(is_raw));
         }
 
         /// The same for JSON, which stays the document it was.
         #[test]
         fn documents_are_harmless_and_mean_the_same(text in any::<String>()) {
             let line = harmless_json(&serde_json::to_string(&text).unwrap());
-            prop_assert!(!line.chars().any(|c| c.is_control() || is_direction(c)));
+            prop_assert!(!line.chars().any(is_raw));
             prop_assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
         }
     }

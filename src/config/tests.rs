@@ -14,17 +14,18 @@ fn fuzz_cluster_toml() {
             // What is accepted can be planned, or is refused in words.
             Ok(config) => match crate::plan::assumed(&config) {
                 Ok((_, words)) => vec![crate::escape::escape(&words)],
-                Err(failures) => shown(failures),
+                Err(failures) => shown(&failures),
             },
             Err(problems) => {
                 assert!(!problems.is_empty(), "refused without a word");
-                shown(problems.into_iter().map(Into::into).collect())
+                let failures: Vec<_> = problems.into_iter().map(Into::into).collect();
+                shown(&failures)
             }
         }
     });
 }
 
-fn shown(failures: Vec<crate::failure::Failure>) -> Vec<String> {
+fn shown(failures: &[crate::failure::Failure]) -> Vec<String> {
     failures
         .iter()
         .map(|failure| crate::escape::escape(&failure.to_string()))
