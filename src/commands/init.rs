@@ -137,7 +137,7 @@ async fn k3s_version(config: &Config, state: &State, fleet: &Fleet) -> Result<St
                 last = Failure::new(
                     Code::K3sInstall,
                     format!(
-                        "{host} cannot resolve the k3s channel {}",
+                        "{host} cannot ask update.k3s.io for the k3s channel {}",
                         config.k3s.channel
                     ),
                 )
