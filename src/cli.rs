@@ -89,6 +89,8 @@ pub enum Command {
     Explain(Explain),
     /// Replace a join token everywhere, and see that the old one is refused
     RotateToken(RotateToken),
+    /// Rebuild a lost cluster.toml and the cluster's state from its hosts
+    Import(Import),
     /// Remove the cluster from its hosts, and nothing of anybody else's
     Destroy(Destroy),
     /// Print a shell's completion script
@@ -405,10 +407,44 @@ pub struct Destroy {
 #[derive(Clone, Debug, Args)]
 pub struct RotateToken {
     /// The servers' token, which makes admins and opens snapshots, instead of the agents'
-    #[arg(long)]
+    #[arg(long, conflicts_with = "slicer")]
     pub server: bool,
+
+    /// Slicer's API token of this host instead: its daemons restart, which ends their workers and reboots their servers
+    #[arg(long, value_name = "HOST")]
+    pub slicer: Option<String>,
+
+    /// Allow the restart of daemons that have VMs
+    #[arg(long, requires = "slicer")]
+    pub allow_outage: bool,
 
     /// Do not prove at the end that a new worker joins
     #[arg(long)]
     pub skip_proof: bool,
+}
+
+/// Rebuild a lost cluster.toml and the cluster's state from its hosts.
+///
+/// For a cluster that slicer-k3s made, here or elsewhere. Reads marks, tokens and settings on its machines and changes one
+/// thing there: a new SSH key is let into its servers, for the old one is lost. Without hosts it goes by cluster.toml.
+#[derive(Clone, Debug, Args)]
+pub struct Import {
+    /// All hosts of the cluster; where no name is given, it is the one that the host was enrolled by
+    #[arg(value_name = "[NAME=]USER@ADDRESS")]
+    pub targets: Vec<String>,
+    /// The cluster's name, where the hosts belong to several
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// A file holding the password that sudo asks for on a host; once for each
+    #[arg(long = "sudo-password-file", value_name = "NAME=FILE")]
+    pub sudo_password_files: Vec<String>,
+
+    /// Replace a cluster.toml and a state that are here; both are kept as `*.before-import`
+    #[arg(long)]
+    pub force: bool,
+
+    /// Do without hosts that belong to the cluster and were not named, or do not answer
+    #[arg(long)]
+    pub partial: bool,
 }

@@ -15,6 +15,7 @@ pub mod fleet;
 #[cfg(test)]
 mod fuzz;
 pub mod generate;
+pub mod import;
 pub mod k3s;
 pub mod kubeconfig;
 pub mod kubernetes;

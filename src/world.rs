@@ -62,30 +62,7 @@ impl World {
 
     /// A daemon's API, with the token as the host has it now (a restarted daemon may have written a new one).
     pub async fn slicer(&self, daemon: &Daemon) -> Result<Slicer> {
-        let host = self.host(&daemon.host)?;
-        for path in TOKEN_PATHS {
-            let Some(text) = host.read(path).await? else {
-                continue;
-            };
-            if !text.trim().is_empty() {
-                return Ok(Slicer {
-                    host: Arc::clone(host),
-                    group: daemon.group.clone(),
-                    address: daemon.local_api(),
-                    token: Secret::new(text.trim()),
-                });
-            }
-        }
-        Err(Failure::new(
-            Code::SlicerToken,
-            format!("no Slicer API token on {}", daemon.host),
-        )
-        .because(format!("{} does not exist yet", TOKEN_PATHS[0]))
-        .hint(format!(
-            "on {}: sudo journalctl -u {}",
-            daemon.host,
-            daemon.unit()
-        )))
+        slicer_on(self.host(&daemon.host)?, daemon).await
     }
 
     /// A server's machine, reached through its host with host keys read through Slicer's API.
@@ -140,4 +117,31 @@ impl World {
         }
         Err(last)
     }
+}
+
+/// A daemon's API on its host, with the token as that has it now.
+pub async fn slicer_on(host: &Arc<Machine>, daemon: &Daemon) -> Result<Slicer> {
+    for path in TOKEN_PATHS {
+        let Some(text) = host.read(path).await? else {
+            continue;
+        };
+        if !text.trim().is_empty() {
+            return Ok(Slicer {
+                host: Arc::clone(host),
+                group: daemon.group.clone(),
+                address: daemon.local_api(),
+                token: Secret::new(text.trim()),
+            });
+        }
+    }
+    Err(Failure::new(
+        Code::SlicerToken,
+        format!("no Slicer API token on {}", daemon.host),
+    )
+    .because(format!("{} does not exist yet", TOKEN_PATHS[0]))
+    .hint(format!(
+        "on {}: sudo journalctl -u {}",
+        daemon.host,
+        daemon.unit()
+    )))
 }

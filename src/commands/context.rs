@@ -150,7 +150,7 @@ pub(crate) fn known(home: &Home, cluster: &str) -> Result<(State, Plan), Vec<Fai
                 Code::Config,
                 format!("no cluster called {cluster} was made from here"),
             )
-            .hint("slicer-k3s init makes it"),
+            .hint("slicer-k3s init makes it; slicer-k3s import takes over one that another workstation made"),
         )),
     }
 }

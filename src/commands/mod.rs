@@ -14,6 +14,7 @@ mod form;
 mod generate;
 #[cfg(test)]
 mod hints;
+mod import;
 mod init;
 mod kubectl;
 mod last_words;
@@ -52,6 +53,7 @@ pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
             Command::Logs(options) => logs::run(&global, &options).await,
             Command::Generate(options) => generate::run(&global, &options),
             Command::Destroy(options) => destroy::run(&global, options).await,
+            Command::Import(options) => import::run(&global, &options).await,
             Command::Status(options) => status::run(&global, &options).await,
             Command::RotateToken(options) => rotate_token::run(&global, options).await,
             Command::Token(options) => token::run(&global, &options),

@@ -8,6 +8,7 @@ use super::one;
 use crate::cli::{Global, RotateToken};
 use crate::failure::{Code, Failure, Result};
 use crate::report::say;
+use crate::secret::Secret;
 use crate::state::State;
 use crate::steps::{self, Options, Proof};
 
@@ -19,28 +20,36 @@ pub(super) async fn run(global: &Global, options: RotateToken) -> Result<u8, Vec
     let mut state = State::open(&home)
         .map_err(one)?
         .ok_or_else(|| one(Failure::new(Code::LocalFile, "the cluster's state is gone")))?;
-    let kind = if options.server { "server" } else { "agent" };
+    let (kind, new) = if let Some(host) = &options.slicer {
+        let new = !state.secrets.retired.slicer.contains_key(host);
+        if new {
+            let old = slicer_token(&context, host).await.map_err(one)?;
+            state.secrets.retired.slicer.insert(host.clone(), old);
+        }
+        (format!("Slicer token of {host}"), new)
+    } else {
+        let kind = if options.server { "server" } else { "agent" };
+        let new = state.secrets.renew(options.server).map_err(one)?;
+        (format!("{kind} token"), new)
+    };
     // Recorded before it is used; an unfinished rotation is finished rather than followed by another.
-    if state.secrets.renew(options.server).map_err(one)? {
+    if new {
         state.save(&home).map_err(one)?;
         say(&format!(
-            "The new {kind} token is recorded; the servers are restarted in turn."
+            "A new {kind} is taken into use; what must restart does so in turn."
         ));
     } else {
         say(&format!(
-            "A rotation of the {kind} token was begun before: it is finished now."
+            "A rotation of the {kind} was begun before: it is finished now."
         ));
     }
     context.world.secrets = state.secrets.clone();
 
     let plan = &context.world.plan;
     let all = Options {
-        install_slicer: false,
-        accept_slicer_licence: false,
-        allow_outage: true,
-        workstation_route: false,
-        kubeconfig: context.home.kubeconfig(),
-        proof: None,
+        // Servers that restart in turn are no outage; daemons that do are.
+        allow_outage: options.slicer.is_none() || options.allow_outage,
+        ..Options::modest(context.home.kubeconfig())
     };
     let steps = steps::rotation::rotate(plan, &all, &state.secrets.retired);
     let act = Act {
@@ -73,4 +82,16 @@ pub(super) async fn run(global: &Global, options: RotateToken) -> Result<u8, Vec
     };
     act.run(&steps, &context.world).await?;
     Ok(0)
+}
+
+/// The token that the host's daemons have now.
+async fn slicer_token(context: &Context, host: &str) -> Result<Secret> {
+    let daemon = context.world.plan.daemons_of(host).next().ok_or_else(|| {
+        Failure::new(
+            Code::Config,
+            format!("no daemon of the cluster runs on {host}"),
+        )
+        .hint("slicer-k3s status lists its hosts")
+    })?;
+    Ok(context.world.slicer(daemon).await?.token)
 }

@@ -49,7 +49,7 @@ struct Config<'a> {
 }
 
 /// The keys that are ours: `extra` may not contradict them.
-const OURS: [&str; 12] = [
+pub const OURS: [&str; 12] = [
     "cluster-init",
     "server",
     "token",

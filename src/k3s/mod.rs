@@ -5,7 +5,7 @@ mod journal;
 mod token;
 mod version;
 
-pub use config::{CONFIG_PATH, DROP_IN_PATH, config, drop_in};
+pub use config::{CONFIG_PATH, DROP_IN_PATH, OURS, config, drop_in};
 pub use journal::{Trouble, classify};
 pub use token::agent_token;
 pub use version::version_of;

@@ -23,6 +23,9 @@ pub fn decide(
         .filter_map(|host| facts.iter().find(|facts| facts.name == host.name).cloned())
         .collect();
     let facts = ordered.as_slice();
+    if let Some(failure) = fit::strangers(config, decisions, facts) {
+        return Err(vec![failure]);
+    }
     let mut draft = Draft {
         config,
         decisions,

@@ -16,7 +16,6 @@ pub(super) fn check(config: &Config, decisions: &Decisions, facts: &[HostFacts])
         machine(host, &mut failures);
         room(config, decisions, host, &mut failures);
         pods(config, host, &mut failures);
-        strangers(config, decisions, host, &mut failures);
         failures.extend(enrolled_otherwise(config, host));
     }
     for (n, host) in facts.iter().enumerate() {
@@ -172,30 +171,44 @@ fn enrolled_otherwise(config: &Config, host: &HostFacts) -> Option<Failure> {
     )
 }
 
-/// Daemons of this cluster's name that this workstation knows nothing of.
-fn strangers(
+/// Hosts of a cluster of this name that this workstation knows nothing of. Nothing else needs to be said then: all that is
+/// taken on them is taken by the cluster itself.
+pub(super) fn strangers(
     config: &Config,
     decisions: &Decisions,
-    host: &HostFacts,
-    failures: &mut Vec<Failure>,
-) {
-    let unknown = host
-        .daemons
+    facts: &[HostFacts],
+) -> Option<Failure> {
+    let unknown = |host: &&HostFacts| {
+        let ours = host.daemons.iter();
+        let mut groups = ours
+            .filter(|daemon| daemon.cluster() == Some(config.name.as_str()))
+            .flat_map(|daemon| &daemon.groups);
+        groups.any(|group| !decisions.groups.contains_key(group))
+    };
+    let hosts: Vec<&str> = facts
         .iter()
-        .filter(|daemon| daemon.cluster() == Some(config.name.as_str()))
-        .flat_map(|daemon| &daemon.groups)
-        .find(|group| !decisions.groups.contains_key(*group));
-    if let Some(group) = unknown {
-        failures.push(
-            Failure::new(
-                Code::PlanConflict,
-                format!(
-                    "{} runs group {group} of a cluster called {} that this workstation has no record of",
-                    host.name, config.name
-                ),
-            )
-            .because("its tokens and decisions lie in the state directory of the workstation that made it")
-            .hint("run slicer-k3s there, or give this cluster another `name` in cluster.toml"),
-        );
+        .filter(unknown)
+        .map(|host| host.name.as_str())
+        .collect();
+    if hosts.is_empty() {
+        return None;
     }
+    let known = if decisions.groups.is_empty() {
+        "has no record of"
+    } else {
+        "has another record of"
+    };
+    Some(
+        Failure::new(
+            Code::PlanConflict,
+            format!(
+                "{} run{} a cluster called {} already, which this workstation {known}",
+                hosts.join(", "),
+                if hosts.len() == 1 { "s" } else { "" },
+                config.name
+            ),
+        )
+        .because("its tokens and decisions lie in the state directory of the workstation that made it")
+        .hint("slicer-k3s import gets them from the hosts; for another cluster, change `name` in cluster.toml"),
+    )
 }

@@ -5,6 +5,7 @@
 mod attach;
 mod exec;
 mod http;
+mod server;
 mod types;
 mod worker;
 
@@ -23,6 +24,7 @@ use crate::remote::Machine;
 use crate::secret::Secret;
 use http::Request;
 
+pub use server::ServerFacts;
 pub use types::{Group, Health, Logs, SecretEntry, Vm};
 pub use worker::Held;
 

@@ -1,5 +1,7 @@
 //! A cluster's tokens and its own SSH key.
 
+use std::collections::BTreeMap;
+
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
 use russh::keys::ssh_key::{LineEnding, PrivateKey};
 
@@ -32,12 +34,15 @@ pub struct Retired {
     /// The agent token before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<Secret>,
+    /// Slicer's API tokens before, by host.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub slicer: BTreeMap<String, Secret>,
 }
 
 impl Retired {
     /// Whether no rotation is under way.
     pub fn is_empty(&self) -> bool {
-        self.server.is_none() && self.agent.is_none()
+        self.server.is_none() && self.agent.is_none() && self.slicer.is_empty()
     }
 }
 
@@ -55,6 +60,18 @@ impl Secrets {
             ssh_public_key,
             retired: Retired::default(),
         })
+    }
+
+    /// The public half of the private key. After an import it is not the one that was given to the VMs at their first boot.
+    pub fn own_public_key(&self) -> Result<String> {
+        let broken = |error: String| {
+            Failure::new(Code::LocalFile, "the cluster's SSH key is damaged").because(error)
+        };
+        russh::keys::decode_secret_key(self.ssh_private_key.expose(), None)
+            .map_err(|error| broken(error.to_string()))?
+            .public_key()
+            .to_openssh()
+            .map_err(|error| broken(error.to_string()))
     }
 
     /// Makes a new server or agent token and retires the one before; `false` where one is retired already.
@@ -104,6 +121,7 @@ mod tests {
         assert!(a.ssh_public_key.ends_with(" slicer-k3s-a"));
         let key = russh::keys::decode_secret_key(a.ssh_private_key.expose(), None).unwrap();
         assert_eq!(key.public_key().to_openssh().unwrap(), a.ssh_public_key);
+        assert_eq!(a.own_public_key().unwrap(), a.ssh_public_key);
     }
 
     /// A killed rotation must go on with the token that may already be in use.

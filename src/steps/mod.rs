@@ -27,6 +27,7 @@ pub mod removal;
 pub mod rotation;
 mod routes;
 mod seen;
+mod server_key;
 mod slicer_installed;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -150,6 +151,7 @@ pub fn init(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
     let script = Arc::new(k3s_installed::OneScript::default());
     for server in plan.servers_here() {
         steps.push(Box::new(vm_up::VmUp::new(server)));
+        steps.push(Box::new(server_key::ServerKey::new(server)));
         steps.push(Box::new(vm_reachable::VmReachable::new(server, &seen)));
         if let Some(path) = vm_path::VmPath::new(plan, server) {
             steps.push(Box::new(path));
@@ -326,6 +328,7 @@ mod tests {
         let retired = crate::state::Retired {
             server: Some(crate::secret::Secret::new("x")),
             agent: Some(crate::secret::Secret::new("y")),
+            slicer: [("n100".to_owned(), crate::secret::Secret::new("z"))].into(),
         };
         let rotated = rotation::rotate(&plan, &options(), &retired);
         for step in init(&plan, &options()).iter().chain(&gone).chain(&rotated) {

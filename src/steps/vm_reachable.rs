@@ -40,7 +40,7 @@ impl Step for VmReachable {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![super::vm_up::id(&self.server.name)]
+        vec![super::server_key::id(&self.server.name)]
     }
 
     fn patience(&self) -> Duration {

@@ -310,7 +310,7 @@ async fn which_hosts(
 }
 
 /// Writes a new file; one that came into being meanwhile stays.
-fn write(path: &Path, text: &str) -> Result<()> {
+pub(super) fn write(path: &Path, text: &str) -> Result<()> {
     let directory = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())

@@ -1,7 +1,9 @@
 //! A new join token taken into use everywhere: on the servers in turn, on every daemon, on the workers that still hold the
-//! old one. The steps are `init`'s own, which go by the secrets as they are recorded; what is special is the order, and
-//! that the old token is refused in the end.
+//! old one; or a new Slicer token of a host. The steps are `init`'s own, which go by the secrets as they are recorded; what
+//! is special is the order, and that the old token is refused in the end. That servers restart one at a time is `quorum`'s.
 
+mod daemon_token;
+mod host_token;
 mod old_refused;
 mod server_token;
 mod servers_whole;
@@ -38,23 +40,21 @@ pub fn rotate(plan: &Plan, options: &Options, retired: &Retired) -> Vec<Box<dyn 
             .iter()
             .map(|server| k3s_config::id(&server.name)),
     );
+    let (renewed, answer) = slicer(plan, options, retired, &turns);
+    steps.extend(renewed);
     let mut used: Vec<StepId> = Vec::new();
     for server in &plan.servers {
         let started = k3s_started::K3sStarted::new(plan, server, options, &turns);
         steps.push(Box::new(Ordered::new(started, &before)));
         steps.push(Box::new(node_ready::NodeReady::new(server)));
         steps.push(Box::new(etcd_voter::EtcdVoter::new(server)));
-        // The next one only when this one votes again: two at once may be a quorum.
-        before.push(etcd_voter::id(&server.name));
         used.push(k3s_started::id(&server.name));
     }
     for daemon in plan.workers() {
-        steps.push(Box::new(k3s_token_secret::K3sTokenSecret::new(
-            plan, daemon, &seen,
-        )));
-        steps.push(Box::new(group_reachable::GroupReachable::new(
-            plan, daemon, &seen,
-        )));
+        let secret = k3s_token_secret::K3sTokenSecret::new(plan, daemon, &seen);
+        steps.push(Box::new(Ordered::new(secret, &answer)));
+        let reachable = group_reachable::GroupReachable::new(plan, daemon, &seen);
+        steps.push(Box::new(Ordered::new(reachable, &answer)));
         if retired.agent.is_some() {
             let mut needs = used.clone();
             needs.push(k3s_token_secret::id(&daemon.group));
@@ -73,37 +73,72 @@ pub fn rotate(plan: &Plan, options: &Options, retired: &Retired) -> Vec<Box<dyn 
     steps
 }
 
+/// Slicer's new tokens of hosts, and what must hold before their daemons are asked for anything.
+fn slicer(
+    plan: &Plan,
+    options: &Options,
+    retired: &Retired,
+    turns: &quorum::Turns,
+) -> (Vec<Box<dyn Step>>, Vec<StepId>) {
+    let (mut steps, mut answer): (Vec<Box<dyn Step>>, Vec<StepId>) = Default::default();
+    for host in retired.slicer.keys() {
+        let Some(first) = plan.daemons_of(host).next() else {
+            continue;
+        };
+        let token = host_token::HostToken::new(first);
+        steps.push(Box::new(Ordered::new(token, &[servers_whole::id()])));
+        for daemon in plan.daemons_of(host) {
+            steps.push(Box::new(daemon_token::DaemonToken::new(
+                daemon, options, turns,
+            )));
+            answer.push(daemon_token::id(&daemon.group));
+        }
+    }
+    (steps, answer)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::steps::testing::plan;
 
-    /// Two servers down at once are a lost quorum.
-    #[test]
-    fn each_server_restarts_only_when_the_one_before_votes_again() {
+    fn rotated(retired: &Retired) -> Vec<Box<dyn Step>> {
         let options = Options {
-            install_slicer: false,
-            accept_slicer_licence: false,
             allow_outage: true,
-            workstation_route: false,
-            kubeconfig: "kubeconfig".into(),
-            proof: None,
+            ..Options::modest("kubeconfig".into())
         };
-        let retired = Retired {
+        rotate(&plan(), &options, retired)
+    }
+
+    fn needs(steps: &[Box<dyn Step>], id: &StepId) -> Vec<StepId> {
+        steps.iter().find(|step| step.id() == *id).unwrap().needs()
+    }
+
+    /// A server that is down already must come back before another one goes.
+    #[test]
+    fn nothing_is_touched_before_every_server_votes() {
+        let steps = rotated(&Retired {
             agent: Some(crate::secret::Secret::new("old")),
-            server: None,
-        };
-        let steps = rotate(&plan(), &options, &retired);
-        let needs = |id: StepId| {
-            let step = steps.iter().find(|step| step.id() == id).unwrap();
-            step.needs()
-        };
-        let third = needs(k3s_started::id("k3s-cp-3"));
-        for before in ["k3s-cp-1", "k3s-cp-2"] {
-            assert!(third.contains(&etcd_voter::id(before)));
+            ..Retired::default()
+        });
+        for id in [k3s_started::id("k3s-cp-1"), k3s_config::id("k3s-cp-1")] {
+            assert!(needs(&steps, &id).contains(&servers_whole::id()));
         }
-        assert!(needs(k3s_started::id("k3s-cp-1")).contains(&servers_whole::id()));
-        assert!(needs(k3s_config::id("k3s-cp-1")).contains(&servers_whole::id()));
         assert!(steps.iter().all(|step| step.id() != server_token::id()));
+    }
+
+    /// The autoscaler is told of a token only when the daemons take it.
+    #[test]
+    fn a_hosts_new_host_token_is_in_use_before_anybody_is_told() {
+        let steps = rotated(&Retired {
+            slicer: [("n100".to_owned(), crate::secret::Secret::new("old"))].into(),
+            ..Retired::default()
+        });
+        let secret = needs(&steps, &k3s_token_secret::id("k3s-agents-2"));
+        for group in ["k3s-cp", "k3s-agents-2"] {
+            assert!(secret.contains(&daemon_token::id(group)));
+        }
+        let ids: Vec<StepId> = steps.iter().map(|step| step.id()).collect();
+        assert!(!ids.contains(&daemon_token::id("k3s-agents-1")));
     }
 }

@@ -5,6 +5,7 @@ mod errors;
 mod farewell;
 mod first_contact;
 mod generated;
+mod import;
 mod init_bare;
 mod init_local;
 mod init_one;
@@ -12,6 +13,7 @@ mod init_spread;
 mod init_three;
 mod kills;
 mod manual;
+mod rotate;
 mod status;
 
 use std::collections::BTreeMap;
@@ -77,6 +79,16 @@ pub(super) fn checks() -> Vec<Check> {
             name: "status",
             long: true,
             run: status::run,
+        },
+        Check {
+            name: "import",
+            long: true,
+            run: import::run,
+        },
+        Check {
+            name: "rotate",
+            long: true,
+            run: rotate::run,
         },
         Check {
             name: "kills",

@@ -1,0 +1,343 @@
+//! `slicer-k3s import`: cluster.toml and state of a cluster that is there, from its hosts.
+
+mod targets;
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::act::Act;
+use super::context::Home;
+use super::turn::Turn;
+use super::{first_contact, one};
+use crate::cli::{Global, Import};
+use crate::config::{self, Config};
+use crate::failure::{Code, Failure, Result};
+use crate::fleet::Fleet;
+use crate::import::{self, Findings, Found, Mark};
+use crate::plan::{self, FoundDaemon, HostFacts, Plan, Role};
+use crate::remote::Machine;
+use crate::report::{escape, say};
+use crate::slicer::ServerFacts;
+use crate::state::{Lock, State};
+use crate::world::{World, slicer_on};
+use crate::{files, steps};
+
+/// Runs it.
+pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Failure>> {
+    let started = Instant::now();
+    let path = &global.config;
+    let reached = targets::reach(global, options).await?;
+    let cluster = cluster(options, &reached).map_err(one)?;
+    let home = Home::of(&cluster).map_err(one)?;
+    spare(&home, options).map_err(one)?;
+    let here = Lock::take(home.path(), "import").map_err(one)?;
+    crate::log::begin(&home.logs(), "import");
+    let (findings, machines) = look(cluster, &reached, options).await?;
+    let facts: Vec<HostFacts> = findings
+        .hosts
+        .iter()
+        .map(|host| host.facts.clone())
+        .collect();
+    let state = findings.state().map_err(one)?;
+
+    let decide = |config: &Config| {
+        let version = state.decisions.k3s_version.as_deref().unwrap_or_default();
+        let absent = &reached.absent;
+        plan::decide(config, &state.decisions, &facts, absent, version)
+    };
+    let (text, config) = if let Some(config) = &reached.config {
+        (None, config.clone())
+    } else {
+        let text = rebuild(&findings, decide)?;
+        let config = parsed(&text, path)?;
+        (Some(text), config)
+    };
+    let plan = decide(&config)?;
+    let decisions = plan.decisions(&state.decisions);
+    let state = State { decisions, ..state };
+    if let Some(text) = &text {
+        write(path, text, options.force).map_err(one)?;
+        say(&format!(
+            "{} is written:\n",
+            escape(&path.display().to_string())
+        ));
+        for line in text.lines() {
+            say(&format!("    {}", escape(line)));
+        }
+        say("");
+    }
+    let fleet = Fleet {
+        machines,
+        absent: Vec::new(),
+    };
+    let turn = Turn::take(here, &fleet, &config, "import").await;
+    let turn = turn.map_err(one)?;
+    keep(&home, &state, &plan, options.force).map_err(one)?;
+    let wanted = steps::Options::modest(home.kubeconfig());
+    let names = ["server-key", "vm-reachable", "kubeconfig-saved"];
+    let steps = steps::only(&plan, &wanted, &names);
+    let world = World::new(plan, state.secrets, fleet.machines);
+    let act = Act {
+        global,
+        command: "import",
+        started,
+        turn: Some(&turn),
+        absent: fleet.absent,
+        likely_done: false,
+    };
+    act.run(&steps, &world).await?;
+    say(&last_words(&world.plan, &home));
+    Ok(0)
+}
+
+/// The one cluster that is meant.
+fn cluster(options: &Import, reached: &targets::Reached) -> Result<String> {
+    if let Some(name) = &options.name {
+        return Ok(name.clone());
+    }
+    if let Some(config) = &reached.config {
+        return Ok(config.name.clone());
+    }
+    let hosts = reached.hosts.iter();
+    let names: BTreeSet<&str> = hosts
+        .flat_map(|host| &host.facts.marks)
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let mut several = names.iter();
+    match (several.next(), several.next()) {
+        (Some(only), None) => Ok((*only).to_owned()),
+        (None, _) => Err(Failure::new(
+            Code::PlanConflict,
+            "none of these machines belongs to a cluster of slicer-k3s",
+        )
+        .because("there is no mark in /etc/slicer-k3s on any of them")
+        .hint("name the hosts of the cluster, or make one: slicer-k3s init")),
+        _ => {
+            let names: Vec<String> = names.iter().map(|name| escape(name)).collect();
+            Err(Failure::new(
+                Code::Config,
+                format!(
+                    "these hosts belong to several clusters: {}",
+                    names.join(", ")
+                ),
+            )
+            .hint("say which with --name"))
+        }
+    }
+}
+
+/// A state that is here is worth more than what can be rebuilt.
+fn spare(home: &Home, options: &Import) -> Result<()> {
+    let file = home.state_file();
+    if options.force || !file.exists() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Code::LocalFile,
+        format!("{} is here already", file.display()),
+    )
+    .because("it may hold what no host can tell")
+    .hint("slicer-k3s init --dry-run goes by it; slicer-k3s import --force replaces it, and keeps a copy"))
+}
+
+/// Everything that the machines tell.
+async fn look(
+    cluster: String,
+    reached: &targets::Reached,
+    options: &Import,
+) -> Result<(Findings, HashMap<String, Arc<Machine>>), Vec<Failure>> {
+    let (mut hosts, mut failures) = (Vec::new(), Vec::new());
+    let mut machines: HashMap<String, Arc<Machine>> = HashMap::new();
+    for host in &reached.hosts {
+        match found(&cluster, host).await {
+            Ok(found) => {
+                let machine = Arc::clone(&host.machine);
+                if machines.insert(found.mark.host.clone(), machine).is_some() {
+                    failures.push(
+                        Failure::new(
+                            Code::Config,
+                            format!(
+                                "{} is {}, which was named already",
+                                host.ssh, found.mark.host
+                            ),
+                        )
+                        .hint("name every host once"),
+                    );
+                }
+                hosts.push(found);
+            }
+            Err(failure) => failures.push(failure),
+        }
+    }
+    let mut findings = Findings {
+        cluster,
+        hosts,
+        servers: Vec::new(),
+    };
+    let missing = findings.missing();
+    if failures.is_empty() && !missing.is_empty() && !options.partial {
+        let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        failures.push(
+            Failure::new(
+                Code::PlanConflict,
+                format!(
+                    "{} belongs to {}, too",
+                    missing.join(", "),
+                    findings.cluster
+                ),
+            )
+            .because("the routes of the hosts that were named say so")
+            .hint("name it as well; where it is gone for good, add --partial"),
+        );
+    }
+    if !failures.is_empty() {
+        return Err(failures);
+    }
+    findings.servers = servers(&findings, &machines).await.map_err(one)?;
+    findings.put_in_order();
+    Ok((findings, machines))
+}
+
+/// One host with all that lies on it.
+async fn found(cluster: &str, host: &targets::Host) -> Result<Found> {
+    let Some(text) = host.facts.mark(cluster) else {
+        return Err(Failure::new(
+            Code::PlanConflict,
+            format!("{} does not belong to {}", host.ssh, escape(cluster)),
+        )
+        .because("it carries no mark of it")
+        .hint(format!("leave {} out", host.ssh)));
+    };
+    let mark = Mark::read(&host.ssh, cluster, text)?;
+    if host.name.as_ref().is_some_and(|name| *name != mark.host) {
+        return Err(Failure::new(
+            Code::Config,
+            format!("{} was enrolled under the name {}", host.ssh, mark.host),
+        )
+        .hint(format!("{}={}", mark.host, host.ssh)));
+    }
+    let routes = format!("/etc/slicer-k3s/routes.d/{cluster}");
+    let routes = host.machine.read(&routes).await?.unwrap_or_default();
+    let mut keys = Vec::new();
+    for daemon in &mark.daemons {
+        if daemon.role == Role::ControlPlane {
+            let group = &daemon.group;
+            let file = format!("{}/{cluster}/{group}/{group}.yaml", FoundDaemon::ROOT);
+            let yaml = host.machine.read(&file).await?.unwrap_or_default();
+            let yaml: Value = serde_saphyr::from_str(&yaml).unwrap_or_default();
+            let listed = yaml["config"]["ssh_keys"].as_array();
+            let listed = listed.into_iter().flatten().filter_map(Value::as_str);
+            keys.extend(listed.map(str::to_owned));
+        }
+    }
+    let mut facts = host.facts.clone();
+    facts.name.clone_from(&mark.host);
+    Ok(Found {
+        ssh: host.ssh.clone(),
+        sudo_password_file: host.sudo_password_file.clone(),
+        facts,
+        mark,
+        routes,
+        keys,
+    })
+}
+
+/// What the servers were told; one that is down is done without as long as another tells.
+async fn servers(
+    findings: &Findings,
+    machines: &HashMap<String, Arc<Machine>>,
+) -> Result<Vec<(String, ServerFacts)>> {
+    let mut told = Vec::new();
+    let mut last = Failure::new(Code::PlanConflict, "none of these hosts runs a server")
+        .hint("name the hosts of the control plane, too");
+    for server in findings.marked_servers() {
+        let daemon = findings
+            .daemons()
+            .find(|daemon| daemon.group == server.group);
+        let (Some(daemon), Some(machine)) = (daemon, machines.get(&server.host)) else {
+            continue;
+        };
+        let asked = async {
+            slicer_on(machine, daemon)
+                .await?
+                .server_facts(&server.name)
+                .await
+        };
+        match asked.await {
+            Ok(facts) => told.push((server.name.clone(), facts)),
+            Err(failure) => last = failure,
+        }
+    }
+    if told.is_empty() { Err(last) } else { Ok(told) }
+}
+
+/// The file's text. What the autoscaler was given beyond our values is seen when there is a plan to compare with.
+fn rebuild(
+    findings: &Findings,
+    decide: impl Fn(&Config) -> Result<Plan, Vec<Failure>>,
+) -> Result<String, Vec<Failure>> {
+    let first = import::text(findings, &Default::default()).map_err(one)?;
+    let Some(known) = findings.autoscaler() else {
+        return Ok(first);
+    };
+    let plan = decide(&parsed(&first, Path::new("cluster.toml"))?)?;
+    import::text(findings, &known.extras(&plan)).map_err(one)
+}
+
+fn parsed(text: &str, path: &Path) -> Result<Config, Vec<Failure>> {
+    config::parse(text, &path.display().to_string())
+        .map_err(|problems| problems.into_iter().map(Failure::from).collect())
+}
+
+/// Writes cluster.toml; one that says something else stays unless it was given up.
+fn write(path: &Path, text: &str, force: bool) -> Result<()> {
+    match fs_err::read_to_string(path) {
+        Err(_) => first_contact::write(path, text),
+        Ok(there) if there == text => Ok(()),
+        Ok(there) if force => {
+            files::write_private(&beside(path), there.as_bytes())?;
+            files::replace(path, text.as_bytes())
+        }
+        Ok(_) => Err(Failure::new(
+            Code::LocalFile,
+            format!("{} is here already", path.display()),
+        )
+        .because("what the hosts tell differs from it")
+        .hint("slicer-k3s import without hosts goes by it; --force replaces it, and keeps a copy")),
+    }
+}
+
+fn keep(home: &Home, state: &State, plan: &Plan, force: bool) -> Result<()> {
+    let file = home.state_file();
+    if force && let Ok(old) = fs_err::read(&file) {
+        files::write_private(&beside(&file), &old)?;
+    }
+    state.save(home.path())?;
+    home.keep_plan(plan)
+}
+
+fn beside(path: &Path) -> std::path::PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".before-import");
+    name.into()
+}
+
+fn last_words(plan: &Plan, home: &Home) -> String {
+    let hosts: Vec<&str> = plan.hosts.iter().map(|host| host.name.as_str()).collect();
+    format!(
+        "\n{} is known here again: {} servers, {} groups of workers on {}\n\
+         \x20 tokens and decisions: {}\n\
+         Next:\n\
+         \x20 slicer-k3s status                what is there\n\
+         \x20 slicer-k3s init --dry-run        what differs from cluster.toml, if anything",
+        plan.cluster,
+        plan.servers.len(),
+        plan.workers().count(),
+        hosts.join(", "),
+        home.state_file().display(),
+    )
+}

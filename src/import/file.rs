@@ -1,0 +1,198 @@
+//! A cluster.toml that says what was found: what is a default, or lies in the decisions, is left out.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use super::{Findings, Found, servers};
+use crate::config::{self, Config};
+use crate::failure::{Code, Failure, Result};
+use crate::plan::{Daemon, Role};
+
+/// The file's text; `extras` are the autoscaler's flags and values beyond ours.
+pub fn text(
+    findings: &Findings,
+    extras: &(Map<String, Value>, Map<String, Value>),
+) -> Result<String> {
+    let defaults = config::parse("name='x'\n[hosts.x]\nssh='local'\n", "defaults")
+        .map_err(|_| Failure::new(Code::Config, "the defaults are no configuration"))?;
+    let mut file = File {
+        text:
+            "# Written by slicer-k3s import; it is yours to edit. All keys: docs/configuration.md\n"
+                .to_owned(),
+        section: None,
+    };
+    file.key("name", &json!(findings.cluster));
+    let comment = format!(" slicer-k3s-{}", findings.cluster);
+    let keys: BTreeSet<&String> = findings.hosts.iter().flat_map(|host| &host.keys).collect();
+    let keys: Vec<&&String> = keys.iter().filter(|key| !key.ends_with(&comment)).collect();
+    file.unless(&json!([]), "ssh-keys", &json!(keys));
+    control_plane(&mut file, findings, &defaults)?;
+    for host in &findings.hosts {
+        one_host(&mut file, host, findings);
+    }
+    k3s(&mut file, findings, &defaults);
+    if let Some(known) = findings.autoscaler() {
+        let usual = &defaults.autoscaler;
+        file.section("autoscaler");
+        file.unless(
+            &json!(usual.chart_version),
+            "chart-version",
+            &json!(known.version),
+        );
+        file.unless(&json!(usual.chart_repo), "chart-repo", &json!(known.repo));
+        file.unless(&json!(usual.image), "image", &json!(known.image));
+        file.unless(&json!(usual.tag), "tag", &json!(known.tag));
+        file.unless(&json!(usual.expander), "expander", &json!(known.expander));
+        file.unless(&json!({}), "args", &json!(extras.0));
+        file.unless(&json!({}), "values", &json!(extras.1));
+    }
+    Ok(file.text)
+}
+
+/// The disk of an agent where nothing is said of it, GB.
+const USUAL_STORAGE: u32 = 25;
+
+struct File {
+    text: String,
+    /// The section that begins with the next key, if one comes.
+    section: Option<String>,
+}
+
+impl File {
+    fn section(&mut self, name: &str) {
+        self.section = Some(name.to_owned());
+    }
+
+    fn key(&mut self, key: &str, value: &Value) {
+        // Nothing in TOML stands for null.
+        if let Ok(value) = toml::Value::try_from(value) {
+            if let Some(section) = self.section.take() {
+                let _ = writeln!(self.text, "\n[{section}]");
+            }
+            let _ = writeln!(self.text, "{key} = {value}");
+        }
+    }
+
+    fn unless(&mut self, default: &Value, key: &str, value: &Value) {
+        if value != default {
+            self.key(key, value);
+        }
+    }
+}
+
+fn control_plane(file: &mut File, findings: &Findings, defaults: &Config) -> Result<()> {
+    let mut daemons: Vec<&Daemon> = findings
+        .daemons()
+        .filter(|daemon| daemon.role == Role::ControlPlane)
+        .collect();
+    // Spread groups are named after the place of their host in the list.
+    daemons.sort_by_key(|daemon| &daemon.group);
+    let [first, rest @ ..] = daemons.as_slice() else {
+        return Err(
+            Failure::new(Code::PlanConflict, "none of these hosts runs a server")
+                .hint("name the hosts of the control plane, too"),
+        );
+    };
+    let usual = &defaults.control_plane;
+    let hosts: Vec<&str> = daemons.iter().map(|daemon| daemon.host.as_str()).collect();
+    file.section("control-plane");
+    file.key("hosts", &json!(hosts));
+    let mut group = first.group.as_str();
+    if rest.is_empty() {
+        file.key("servers", &json!(first.count));
+    } else {
+        group = group.strip_suffix("-a").unwrap_or(group);
+    }
+    file.unless(&json!(usual.group), "group", &json!(group));
+    file.unless(&json!(usual.cpu), "cpu", &json!(first.cpu));
+    file.unless(&json!(usual.ram_gb), "ram-gb", &json!(first.ram_gb));
+    file.unless(
+        &json!(usual.storage_gb),
+        "storage-gb",
+        &json!(first.storage_gb),
+    );
+    let config = some_config(findings);
+    let addresses: BTreeSet<String> = findings
+        .marked_servers()
+        .map(|server| server.address.to_string())
+        .collect();
+    let names = config["tls-san"].as_array().into_iter().flatten();
+    let names: Vec<&Value> = names
+        .filter(|name| name.as_str().is_none_or(|name| !addresses.contains(name)))
+        .collect();
+    file.unless(&json!([]), "tls-san", &json!(names));
+    if config["node-taint"].is_array() {
+        file.key("taint", &json!(true));
+    }
+    Ok(())
+}
+
+fn some_config(findings: &Findings) -> Value {
+    let mut configs = findings
+        .servers
+        .iter()
+        .map(|(_, facts)| servers::config(facts));
+    configs.find(Value::is_object).unwrap_or_default()
+}
+
+fn one_host(file: &mut File, host: &Found, findings: &Findings) {
+    file.section(&format!("hosts.{}", host.facts.name));
+    file.key("ssh", &json!(host.ssh));
+    if let Some(path) = &host.sudo_password_file {
+        file.key("sudo-password-file", &json!(path));
+    }
+    let ours = host.facts.daemons.iter();
+    let licence = ours
+        .filter(|daemon| daemon.cluster() == Some(&findings.cluster))
+        .find_map(|daemon| daemon.licence_file.as_ref())
+        .map(|path| path.trim_matches('"'));
+    if licence.is_some() && licence != host.facts.licence_file.as_deref() {
+        file.key("licence-file", &json!(licence));
+    }
+    let mut daemons = host.mark.daemons.iter();
+    let workers = daemons.find(|daemon| daemon.role == Role::Workers);
+    let value = workers.map_or(json!(false), |daemon| {
+        let mut value = json!({"cpu": daemon.cpu, "ram-gb": daemon.ram_gb, "max": daemon.max});
+        if daemon.storage_gb != USUAL_STORAGE {
+            value["storage-gb"] = json!(daemon.storage_gb);
+        }
+        if daemon.min > 0 {
+            value["min"] = json!(daemon.min);
+        }
+        value
+    });
+    // Where servers run, none are the default.
+    if workers.is_some() || host.mark.servers.is_empty() || findings.hosts.len() == 1 {
+        file.key("workers", &value);
+    }
+}
+
+fn k3s(file: &mut File, findings: &Findings, defaults: &Config) {
+    let usual = &defaults.k3s;
+    let Some(mark) = findings.hosts.first().map(|host| &host.mark) else {
+        return;
+    };
+    let config = some_config(findings);
+    file.section("k3s");
+    file.unless(
+        &json!(usual.cluster_cidr),
+        "cluster-cidr",
+        &json!(mark.cluster_cidr),
+    );
+    file.unless(
+        &json!(usual.service_cidr),
+        "service-cidr",
+        &json!(mark.service_cidr),
+    );
+    if config["disable"].is_array() {
+        file.key("disable", &config["disable"]);
+    }
+    let entries = config.as_object().into_iter().flatten();
+    let more: Map<String, Value> = entries
+        .filter(|(key, _)| !crate::k3s::OURS.contains(&key.as_str()))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    file.unless(&json!({}), "server-args", &json!(more));
+}

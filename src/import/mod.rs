@@ -1,0 +1,163 @@
+//! A cluster that slicer-k3s made, rebuilt from what lies on its hosts and servers: cluster.toml, decisions, secrets. Pure:
+//! what was found → what was lost.
+
+mod autoscaler;
+mod file;
+mod mark;
+mod servers;
+
+use std::net::Ipv4Addr;
+
+use crate::failure::{Code, Failure, Result};
+use crate::plan::{Daemon, Decisions, Group, HostFacts, Server};
+use crate::slicer::ServerFacts;
+use crate::state::State;
+
+pub use autoscaler::Autoscaler;
+pub use file::text;
+pub use mark::Mark;
+
+/// A host with its mark.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// How it is reached.
+    pub ssh: String,
+    /// The local file with sudo's password, where one is needed.
+    pub sudo_password_file: Option<String>,
+    /// What was seen of it; its name is the mark's.
+    pub facts: HostFacts,
+    /// What it was enrolled as.
+    pub mark: Mark,
+    /// Its table of routes: `CIDR VIA` lines.
+    pub routes: String,
+    /// The SSH keys in its servers' YAML.
+    pub keys: Vec<String>,
+}
+
+/// The whole of what was found.
+pub struct Findings {
+    /// The cluster's name.
+    pub cluster: String,
+    /// Its hosts.
+    pub hosts: Vec<Found>,
+    /// What its servers were told, by name.
+    pub servers: Vec<(String, ServerFacts)>,
+}
+
+impl Findings {
+    /// Its daemons.
+    pub fn daemons(&self) -> impl Iterator<Item = &Daemon> {
+        self.hosts.iter().flat_map(|host| &host.mark.daemons)
+    }
+
+    /// Its servers, by the marks alone: which one came first is not known yet.
+    pub fn marked_servers(&self) -> impl Iterator<Item = &Server> {
+        self.hosts.iter().flat_map(|host| &host.mark.servers)
+    }
+
+    /// The hosts as the autoscaler's groups are ordered, so that the same cloud-config is made of them; those without a
+    /// group by the names of their others.
+    pub fn put_in_order(&mut self) {
+        let order = self.autoscaler().map(|known| known.groups);
+        let order = order.unwrap_or_default();
+        self.hosts.sort_by_key(|host| {
+            let groups = || host.mark.daemons.iter().map(|daemon| &daemon.group);
+            let place = groups().find_map(|group| order.iter().position(|known| known == group));
+            (place, groups().min().cloned())
+        });
+    }
+
+    /// The address by which the others reach a host, as their routes say.
+    fn lan_address(&self, host: &Found) -> Option<Ipv4Addr> {
+        let others = self.hosts.iter();
+        let mut routes = others.flat_map(|other| routes(&other.routes));
+        routes.find_map(|(cidr, via)| {
+            let mut daemons = host.mark.daemons.iter();
+            daemons
+                .any(|daemon| daemon.cidr.trunc() == cidr)
+                .then_some(via)
+        })
+    }
+
+    /// Addresses of hosts that belong to it, as the routes of these say, and were not named.
+    pub fn missing(&self) -> Vec<Ipv4Addr> {
+        let mut missing: Vec<Ipv4Addr> = self
+            .hosts
+            .iter()
+            .flat_map(|host| routes(&host.routes))
+            .filter(|(cidr, _)| !self.daemons().any(|daemon| daemon.cidr.trunc() == *cidr))
+            .map(|(_, via)| via)
+            .collect();
+        missing.sort();
+        missing.dedup();
+        missing
+    }
+
+    /// What the autoscaler was deployed with, where it was.
+    pub fn autoscaler(&self) -> Option<Autoscaler> {
+        let mut servers = self.servers.iter();
+        servers.find_map(|(_, facts)| Autoscaler::read(&facts.chart, facts.cloud_config.expose()))
+    }
+
+    /// The state that was lost: with the same tokens and decisions, and a new key for the servers.
+    pub fn state(&self) -> Result<State> {
+        let known = servers::read(self)?;
+        let mut state = State::create(&self.cluster)?;
+        state.secrets.server_token = known.server_token;
+        state.secrets.agent_token = known.agent_token;
+        state.secrets.retired = known.retired;
+        let comment = format!(" slicer-k3s-{}", self.cluster);
+        let mut keys = self.hosts.iter().flat_map(|host| &host.keys);
+        let given = keys.find(|key| key.ends_with(&comment)).ok_or_else(|| {
+            Failure::new(
+                Code::PlanConflict,
+                "no host tells which key the servers were made with",
+            )
+            .because("the control plane's YAML is not where slicer-k3s puts it")
+        })?;
+        state.secrets.ssh_public_key.clone_from(given);
+        state.decisions = self.decisions(known.servers);
+        Ok(state)
+    }
+
+    fn decisions(&self, servers: Vec<Server>) -> Decisions {
+        let first = self.hosts.first().map(|host| &host.mark);
+        let groups = self.daemons().map(|daemon| {
+            let group = Group {
+                host: daemon.host.clone(),
+                role: daemon.role,
+                cidr: daemon.cidr,
+                api_port: daemon.api_port,
+                tap_prefix: daemon.tap_prefix.clone(),
+                image: daemon.image.clone(),
+            };
+            (daemon.group.clone(), group)
+        });
+        let addresses = self
+            .hosts
+            .iter()
+            .filter_map(|host| Some((host.facts.name.clone(), self.lan_address(host)?)));
+        Decisions {
+            k3s_version: first.map(|mark| mark.k3s_version.clone()),
+            k3s_networks: first.map(|mark| (mark.cluster_cidr, mark.service_cidr)),
+            groups: groups.collect(),
+            servers,
+            lan_addresses: addresses.collect(),
+            image_digests: self
+                .autoscaler()
+                .and_then(|known| known.digest())
+                .into_iter()
+                .collect(),
+        }
+    }
+}
+
+fn routes(table: &str) -> impl Iterator<Item = (ipnet::Ipv4Net, Ipv4Addr)> {
+    table.lines().take(1000).filter_map(|line| {
+        let (cidr, via) = line.split_once(' ')?;
+        Some((cidr.parse().ok()?, via.trim().parse().ok()?))
+    })
+}
+
+#[cfg(test)]
+mod tests;

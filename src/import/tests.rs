@@ -1,0 +1,191 @@
+//! A plan goes onto machines and comes back.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::config;
+use crate::generate;
+use crate::k3s;
+use crate::plan::Plan;
+use crate::secret::Secret;
+use crate::state::Secrets;
+use crate::steps::testing::plan;
+
+/// The plan's cluster as its machines show it.
+fn findings(plan: &Plan, secrets: &Secrets) -> Findings {
+    let usual = config::parse("name='x'\n[hosts.x]\nssh='local'", "x").unwrap();
+    let (assumed, _) = crate::plan::assumed(&usual).unwrap();
+    let hosts = plan.hosts.iter().map(|host| {
+        let mut facts = assumed[0].clone();
+        facts.name.clone_from(&host.name);
+        facts.identity.clone_from(&host.name);
+        facts.licence_file.clone_from(&host.licence_file);
+        facts.addresses = vec![(
+            "eth0".into(),
+            format!("{}/24", host.lan_address).parse().unwrap(),
+        )];
+        facts.ssh_address = Some(host.lan_address);
+        let mark = generate::host_mark(plan, &host.name);
+        let mut keys = vec![secrets.ssh_public_key.clone()];
+        keys.extend(plan.ssh_keys.clone());
+        Found {
+            ssh: format!("alex@{}", host.lan_address),
+            sudo_password_file: None,
+            facts,
+            mark: Mark::read("x", &plan.cluster, &mark.content).unwrap(),
+            routes: generate::route_table(&generate::routes(plan, &host.name)),
+            keys,
+        }
+    });
+    let chart = generate::helm_chart(plan, "abc").unwrap().to_string();
+    let servers = plan.servers.iter().map(|server| {
+        let facts = ServerFacts {
+            config: Secret::new(k3s::config(plan, server, secrets).unwrap()),
+            chart: chart.clone(),
+            cloud_config: Secret::new(
+                "[nodegroup \"k3s-agents-1\"]\n[nodegroup \"k3s-agents-2\"]\n",
+            ),
+        };
+        (server.name.clone(), facts)
+    });
+    Findings {
+        cluster: plan.cluster.clone(),
+        hosts: hosts.collect(),
+        servers: servers.collect(),
+    }
+}
+
+fn unusual() -> (Plan, Secrets) {
+    let mut plan = plan();
+    let secrets = Secrets::generate("home").unwrap();
+    plan.ssh_keys = vec![Secrets::generate("alex").unwrap().ssh_public_key];
+    plan.daemons[0].cpu = 3;
+    plan.daemons[0].max = 0;
+    plan.daemons[1].min = 1;
+    plan.k3s
+        .extra
+        .insert("kubelet-arg".into(), json!(["max-pods=200"]));
+    plan.k3s.taint = true;
+    plan.autoscaler.expander = "least-waste".into();
+    plan.autoscaler.digest = Some("sha256:ab".into());
+    plan.autoscaler.args.insert("v".into(), json!(2));
+    plan.autoscaler
+        .values
+        .insert("priorityClassName".into(), json!("x"));
+    (plan, secrets)
+}
+
+fn rebuilt(findings: &Findings) -> (String, State, Plan) {
+    let state = findings.state().unwrap();
+    let facts: Vec<HostFacts> = findings
+        .hosts
+        .iter()
+        .map(|host| host.facts.clone())
+        .collect();
+    let decide = |text: &str| {
+        let config = config::parse(text, "cluster.toml").unwrap();
+        crate::plan::decide(&config, &state.decisions, &facts, &[], "").unwrap()
+    };
+    let first = text(findings, &Default::default()).unwrap();
+    let extras = findings.autoscaler().unwrap().extras(&decide(&first));
+    let full = text(findings, &extras).unwrap();
+    let plan = decide(&full);
+    (full, state, plan)
+}
+
+/// Whatever was decided and said: the next run must find nothing to change.
+#[test]
+fn what_was_lost_comes_back_whole() {
+    let (before, secrets) = unusual();
+    let mut findings = findings(&before, &secrets);
+    findings.put_in_order();
+    let (text, state, mut after) = rebuilt(&findings);
+    assert_eq!(state.secrets.server_token, secrets.server_token);
+    assert_eq!(state.secrets.agent_token, secrets.agent_token);
+    assert_eq!(state.secrets.ssh_public_key, secrets.ssh_public_key);
+    assert_ne!(
+        state.secrets.own_public_key().unwrap(),
+        secrets.ssh_public_key
+    );
+    assert_eq!(state.decisions, before.decisions(&Decisions::default()));
+    for daemon in &mut after.daemons {
+        let old = before.daemon(&daemon.group).unwrap();
+        assert_eq!(daemon, old, "{text}");
+    }
+    assert_eq!(after.servers, before.servers);
+    assert_eq!(after.k3s, before.k3s, "{text}");
+    assert_eq!(after.autoscaler, before.autoscaler, "{text}");
+    assert_eq!(after.ssh_keys, before.ssh_keys);
+    assert_eq!(
+        generate::values(&after, "abc"),
+        generate::values(&before, "abc")
+    );
+}
+
+#[test]
+fn the_file_says_what_is_not_the_default_and_no_more() {
+    let secrets = Secrets::generate("home").unwrap();
+    let mut plan = plan();
+    plan.ssh_keys.clear();
+    let mut findings = findings(&plan, &secrets);
+    findings.put_in_order();
+    let (text, ..) = rebuilt(&findings);
+    for line in [
+        "hosts = [\"n100\"]",
+        "servers = 3",
+        "ssh = \"alex@192.168.1.12\"",
+        "disable = [\"traefik\", \"servicelb\"]",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    for word in ["autoscaler", "cidr", "ssh-keys", "tap", "storage", "args"] {
+        assert!(!text.contains(word), "{word} is in\n{text}");
+    }
+    let order = |host: &str| text.find(&format!("[hosts.{host}]")).unwrap();
+    assert!(
+        order("ryzen") < order("n100"),
+        "the autoscaler's order is lost"
+    );
+}
+
+/// A host that was forgotten would lose its group and its routes at the next `init`.
+#[test]
+fn a_host_that_was_not_named_is_missed() {
+    let mut findings = findings(&plan(), &Secrets::generate("home").unwrap());
+    assert!(findings.missing().is_empty());
+    findings.hosts.truncate(1);
+    assert_eq!(findings.missing(), [Ipv4Addr::new(192, 168, 1, 12)]);
+}
+
+/// A rotation that was not finished when the state was lost can be finished afterwards.
+#[test]
+fn the_token_that_some_servers_still_have_is_kept_as_retired() {
+    let mut secrets = Secrets::generate("home").unwrap();
+    let mut findings = findings(&plan(), &secrets);
+    let old = secrets.agent_token.clone();
+    secrets.renew(false).unwrap();
+    let config = k3s::config(&plan(), &plan().servers[0], &secrets).unwrap();
+    findings.servers[0].1.config = Secret::new(config);
+    let state = findings.state().unwrap();
+    assert_eq!(state.secrets.agent_token, secrets.agent_token);
+    assert_eq!(state.secrets.retired.agent, Some(old));
+}
+
+#[test]
+fn a_mark_that_does_not_agree_with_itself_is_refused() {
+    let mark = generate::host_mark(&plan(), "n100").content;
+    assert!(Mark::read("x", "home", &mark).is_ok());
+    let mut other: Value = serde_json::from_str(&mark).unwrap();
+    other["servers"][0]["host"] = json!("pi");
+    for text in [
+        mark.replace("\"version\": 1", "\"version\": 2"),
+        mark.replace("\"group\": \"k3s-cp\"", "\"group\": \"../x\""),
+        other.to_string(),
+        "{}".to_owned(),
+    ] {
+        assert_eq!(
+            Mark::read("x", "home", &text).unwrap_err().code,
+            Code::PlanConflict
+        );
+    }
+}

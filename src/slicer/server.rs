@@ -1,0 +1,110 @@
+//! A server VM through Slicer's agent: what its k3s was told, and who may log in. No key of ours is needed for it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{Slicer, exec};
+use crate::failure::{Code, Failure, Result};
+use crate::pipeline::Hands;
+use crate::remote::{Output, Script};
+use crate::secret::Secret;
+
+/// What a server's k3s was told, as it lies on the server; empty texts where there is nothing.
+#[derive(Clone, Debug)]
+pub struct ServerFacts {
+    /// k3s's config.yaml, tokens included.
+    pub config: Secret,
+    /// The autoscaler's HelmChart object, as JSON.
+    pub chart: String,
+    /// The autoscaler's cloud-config, tokens included.
+    pub cloud_config: Secret,
+}
+
+/// Each part's lines begin with a blank, so that none can pass for a heading. The API is asked without kubectl, which takes
+/// ten times as long to start.
+const LOOK: &str = r#"p() { echo "== $1"; sed 's/^/ /'; echo; }
+t=/var/lib/rancher/k3s/server/tls
+k() { curl -sf -m 8 --cacert $t/server-ca.crt --cert $t/client-admin.crt --key $t/client-admin.key \
+    "https://127.0.0.1:6443$1/namespaces/kube-system/$2"; }
+cat /etc/rancher/k3s/config.yaml 2>/dev/null | p config
+k /apis/helm.cattle.io/v1 helmcharts/slicer-cluster-autoscaler | p chart
+k /api/v1 secrets/cluster-autoscaler-cloud-config | p cloud-config"#;
+
+const KEYS: &str = "/home/ubuntu/.ssh/authorized_keys";
+
+impl Slicer {
+    /// What a server's k3s was told.
+    pub async fn server_facts(&self, vm: &str) -> Result<ServerFacts> {
+        let done = exec::run(self, vm, LOOK).await?;
+        let part = |label: &str| part(&done.stdout, label);
+        Ok(ServerFacts {
+            config: Secret::new(part("config")),
+            chart: part("chart"),
+            cloud_config: Secret::new(decoded(&part("cloud-config"))),
+        })
+    }
+
+    /// Whether a server lets the owner of this key in.
+    pub async fn lets_in(&self, vm: &str, key: &str) -> Result<bool> {
+        let look = Script::new("grep -qF -- {} {}", &[key, KEYS]);
+        Ok(exec::run(self, vm, look.text()).await?.ok())
+    }
+
+    /// Lets the owner of this key into a server.
+    pub async fn let_in(&self, _: &Hands, vm: &str, key: &str) -> Result<()> {
+        let add = Script::new(
+            "set -e; f={}; d=$(dirname \"$f\"); [ -d \"$d\" ] || install -d -m 0700 -o ubuntu -g ubuntu \"$d\"; \
+             [ -f \"$f\" ] || install -m 0600 -o ubuntu -g ubuntu /dev/null \"$f\"; printf '\\n%s\\n' {} >>\"$f\"",
+            &[KEYS, key],
+        );
+        let done: Output = exec::run(self, vm, add.text()).await?;
+        if done.ok() {
+            return Ok(());
+        }
+        Err(
+            Failure::new(Code::Vm, format!("{vm} does not take the cluster's key"))
+                .because(done.last_words()),
+        )
+    }
+}
+
+/// The file in the secret's JSON; empty where there is none.
+fn decoded(secret: &str) -> String {
+    let secret: serde_json::Value = serde_json::from_str(secret).unwrap_or_default();
+    let data = secret["data"]["cloud-config"].as_str().unwrap_or_default();
+    let file = STANDARD.decode(data).unwrap_or_default();
+    String::from_utf8_lossy(&file).into_owned()
+}
+
+fn part(text: &str, label: &str) -> String {
+    let heading = format!("== {label}");
+    let lines = text.lines().skip_while(|line| *line != heading).skip(1);
+    let mut part = lines
+        .map_while(|line| match line.strip_prefix(' ') {
+            Some(line) => Some(line),
+            None if line.is_empty() => Some(""),
+            None => None,
+        })
+        .collect::<Vec<_>>()
+        .join("\n");
+    part.truncate(part.trim_end().len());
+    part
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_of_a_file_passes_for_a_heading() {
+        let text = "== config\n token: a\n == chart\n\n== chart\n {}\n\n== cloud-config\n\n";
+        assert_eq!(part(text, "config"), "token: a\n== chart");
+        assert_eq!(part(text, "chart"), "{}");
+        assert_eq!(part(text, "cloud-config"), "");
+        assert_eq!(decoded(""), "");
+        assert_eq!(
+            decoded(r#"{"data":{"cloud-config":"W2dsb2JhbF0="}}"#),
+            "[global]"
+        );
+    }
+}
