@@ -1,12 +1,17 @@
 //! Which forms of report a command knows; the others are refused by name.
 
-use crate::cli::{Command, Output};
+use crate::cli::{Command, Output, Routes, RoutesAction};
 use crate::failure::{Code, Failure, Result};
 
 /// Commands that tell give a document, some print what they were asked for, and all others act and so tell events.
 fn known(command: &Command) -> &'static [Output] {
     match command {
         Command::Status(_) => &[Output::Human, Output::Json],
+        Command::Routes(Routes { action }) => match action {
+            None | Some(RoutesAction::Show) => &[Output::Human, Output::Json],
+            Some(RoutesAction::Apply) => &[Output::Human, Output::Ndjson],
+            Some(RoutesAction::Print { .. }) => &[Output::Human],
+        },
         Command::Kubectl(_)
         | Command::Exec(_)
         | Command::Shell(_)

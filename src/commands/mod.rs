@@ -22,6 +22,7 @@ mod logs;
 mod passed_on;
 mod prove;
 mod rotate_token;
+mod routes;
 mod shell;
 mod status;
 mod token;
@@ -56,6 +57,7 @@ pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
             Command::Import(options) => import::run(&global, &options).await,
             Command::Status(options) => status::run(&global, &options).await,
             Command::RotateToken(options) => rotate_token::run(&global, options).await,
+            Command::Routes(options) => routes::run(&global, &options).await,
             Command::Token(options) => token::run(&global, &options),
             Command::Explain(options) => explain::run(&options),
             Command::Completions { shell } => {

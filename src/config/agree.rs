@@ -5,29 +5,11 @@ use std::hash::Hash;
 
 use ipnet::Ipv4Net;
 
+use super::own::SERVER_ARGS;
 use super::problem::Problems;
 use super::walk::Values;
 use super::{Config, Ssh, keys};
 use crate::suggest;
-
-/// Keys of k3s's config.yaml that the plan decides, with where the user sets them instead.
-const OWN_SERVER_ARGS: [(&str, &str); 15] = [
-    ("token", "made by slicer-k3s"),
-    ("token-file", "made by slicer-k3s"),
-    ("agent-token", "made by slicer-k3s"),
-    ("agent-token-file", "made by slicer-k3s"),
-    ("server", "decided by the plan"),
-    ("cluster-init", "decided by the plan"),
-    ("node-name", "decided by the plan"),
-    ("node-ip", "decided by the plan"),
-    ("data-dir", "must stay where k3s puts it"),
-    ("datastore-endpoint", "etcd on the servers is the datastore"),
-    ("secrets-encryption", "always on"),
-    ("tls-san", "written as control-plane.tls-san"),
-    ("disable", "written as k3s.disable"),
-    ("cluster-cidr", "written as k3s.cluster-cidr"),
-    ("service-cidr", "written as k3s.service-cidr"),
-];
 
 /// Flags of the autoscaler that the plan decides.
 const OWN_AUTOSCALER_ARGS: [(&str, &str); 6] = [
@@ -38,6 +20,9 @@ const OWN_AUTOSCALER_ARGS: [(&str, &str); 6] = [
     ("kubeconfig", "the autoscaler runs in the cluster"),
     ("expander", "written as autoscaler.expander"),
 ];
+
+/// What k3s's registries.yaml holds.
+const REGISTRIES: [&str; 2] = ["mirrors", "configs"];
 
 /// Adds what does not agree.
 pub(super) fn check(config: &Config, values: &Values, problems: &mut Problems<'_>) {
@@ -274,9 +259,18 @@ fn owned(config: &Config, values: &Values, problems: &mut Problems<'_>) {
             format!("`{section}.{key}` cannot be set here: {why}"),
         );
     };
-    for (key, why) in OWN_SERVER_ARGS {
+    for (key, why) in SERVER_ARGS {
         if config.k3s.server_args.contains_key(key) {
             complain("k3s.server-args", key, why);
+        }
+    }
+    for key in config.k3s.registries.keys() {
+        if !REGISTRIES.contains(&key.as_str()) {
+            complain(
+                "k3s.registries",
+                key,
+                "registries.yaml has `mirrors` and `configs`",
+            );
         }
     }
     for (key, why) in OWN_AUTOSCALER_ARGS {

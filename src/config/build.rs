@@ -59,6 +59,10 @@ pub(super) fn config(values: &Values, problems: &mut Problems<'_>) -> Option<Con
             cluster_cidr: values.network("k3s.cluster-cidr")?,
             service_cidr: values.network("k3s.service-cidr")?,
             disable: values.texts("k3s.disable")?,
+            registries: values.free("k3s.registries"),
+            http_proxy: values.text("k3s.http-proxy"),
+            https_proxy: values.text("k3s.https-proxy"),
+            no_proxy: values.texts("k3s.no-proxy")?,
             server_args: values.free("k3s.server-args"),
         },
         autoscaler: Autoscaler {

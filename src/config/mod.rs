@@ -6,6 +6,7 @@ mod edit;
 mod format;
 mod fresh;
 pub mod keys;
+pub mod own;
 mod problem;
 #[cfg(test)]
 mod reference;
@@ -194,6 +195,14 @@ pub struct K3s {
     pub service_cidr: Ipv4Net,
     /// Components to leave out.
     pub disable: Vec<String>,
+    /// registries.yaml of every server.
+    pub registries: Map<String, Value>,
+    /// Proxy for plain HTTP.
+    pub http_proxy: Option<String>,
+    /// Proxy for HTTPS.
+    pub https_proxy: Option<String>,
+    /// What needs no proxy, besides the cluster's own.
+    pub no_proxy: Vec<String>,
     /// More keys of config.yaml.
     pub server_args: Map<String, Value>,
 }

@@ -115,17 +115,30 @@ pub fn host_files(plan: &Plan, host: &str, cluster_key: &str) -> Result<Vec<File
     Ok(files)
 }
 
-/// A server's k3s configuration, and the unit's drop-in that tells which one the process has read.
+/// A server's k3s configuration, the unit's drop-in that tells which one the process has read, and what the user asks for
+/// besides.
 pub fn server_files(plan: &Plan, server: &Server, secrets: &Secrets) -> Result<Vec<File>> {
-    let content = k3s::config(plan, server, secrets)?;
-    let drop_in = File::open(k3s::DROP_IN_PATH, "0644", k3s::drop_in(&content));
-    let config = File {
-        path: k3s::CONFIG_PATH.to_owned(),
+    let all = k3s::configuration(plan, server, secrets)?;
+    let private = |path: &str, content: String| File {
+        path: path.to_owned(),
         mode: "0600",
         content,
         secret: true,
     };
-    Ok(vec![config, drop_in])
+    let config = k3s::config(plan, server, secrets)?;
+    let mut files = vec![
+        private(k3s::CONFIG_PATH, config),
+        File::open(k3s::DROP_IN_PATH, "0644", k3s::drop_in(&all)),
+    ];
+    // Both may hold a password.
+    let more = [
+        (k3s::REGISTRIES_PATH, k3s::registries(plan)?),
+        (k3s::ENVIRONMENT_PATH, k3s::environment(plan)),
+    ];
+    for (path, content) in more {
+        files.extend(content.map(|content| private(path, content)));
+    }
+    Ok(files)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod host_yaml;
 mod routes;
 mod tree;
 mod unit;
+mod ways;
 
 pub use cloud_config::{NodeGroup, cloud_config};
 pub use file::{
@@ -22,6 +23,7 @@ pub use routes::{
 };
 pub use tree::{Tree, tree};
 pub use unit::unit;
+pub use ways::{Way, Who, ways};
 
 use crate::failure::{Code, Failure, Result};
 

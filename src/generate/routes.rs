@@ -5,8 +5,10 @@ use std::net::Ipv4Addr;
 
 use askama::Template;
 use ipnet::Ipv4Net;
+use serde::Serialize;
 
 use super::render;
+use super::ways::{Who, ways};
 use crate::failure::Result;
 use crate::plan::Plan;
 
@@ -17,7 +19,7 @@ pub const ROUTES_UNIT: &str = "slicer-routes.service";
 pub const ROUTES_SCRIPT: &str = "/usr/local/lib/slicer-k3s/keep-routes";
 
 /// One route: a group's network through the host that runs it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Route {
     /// The VMs' network.
     pub cidr: Ipv4Net,
@@ -28,24 +30,8 @@ pub struct Route {
 /// Every route that `host` needs: to each network of each other host, one that is off included, never to its own, which is
 /// directly connected.
 pub fn routes(plan: &Plan, host: &str) -> Vec<Route> {
-    let here = plan
-        .daemons
-        .iter()
-        .filter(|daemon| daemon.host != host)
-        .filter_map(|daemon| Some((daemon.cidr, plan.host(&daemon.host)?.lan_address)));
-    let away = plan
-        .away
-        .iter()
-        .flat_map(|away| away.cidrs.iter().map(|cidr| (*cidr, away.lan_address)));
-    let mut routes: Vec<Route> = here
-        .chain(away)
-        .map(|(cidr, via)| Route {
-            cidr: cidr.trunc(),
-            via,
-        })
-        .collect();
-    routes.sort();
-    routes
+    let ways = ways(plan, &Who::Host(host.to_owned()));
+    ways.into_iter().map(|way| way.route).collect()
 }
 
 /// The file of one cluster's routes: `CIDR VIA` lines.

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::{Findings, Found, servers};
+use crate::config::own::SERVER_ARGS;
 use crate::config::{self, Config};
 use crate::failure::{Code, Failure, Result};
 use crate::plan::{Daemon, Role};
@@ -191,7 +192,7 @@ fn k3s(file: &mut File, findings: &Findings, defaults: &Config) {
     }
     let entries = config.as_object().into_iter().flatten();
     let more: Map<String, Value> = entries
-        .filter(|(key, _)| !crate::k3s::OURS.contains(&key.as_str()))
+        .filter(|(key, _)| !SERVER_ARGS.iter().any(|(ours, _)| ours == key))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
     file.unless(&json!({}), "server-args", &json!(more));

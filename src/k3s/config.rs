@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::config::own::SERVER_ARGS;
 use crate::failure::{Code, Failure, Result};
 use crate::plan::{Plan, Server};
 use crate::secret::sha256;
@@ -48,29 +49,14 @@ struct Config<'a> {
     extra: &'a Map<String, Value>,
 }
 
-/// The keys that are ours: `extra` may not contradict them.
-pub const OURS: [&str; 12] = [
-    "cluster-init",
-    "server",
-    "token",
-    "agent-token",
-    "node-ip",
-    "tls-san",
-    "write-kubeconfig-mode",
-    "secrets-encryption",
-    "cluster-cidr",
-    "service-cidr",
-    "disable",
-    "node-taint",
-];
-
 /// The file of one server. Only the first may start a cluster: two that do are two clusters.
 pub fn config(plan: &Plan, server: &Server, secrets: &Secrets) -> Result<String> {
     let k3s = &plan.k3s;
-    if let Some(key) = OURS.iter().find(|key| k3s.extra.contains_key(**key)) {
+    let mut ours = SERVER_ARGS.iter().map(|(key, _)| key);
+    if let Some(key) = ours.find(|key| k3s.extra.contains_key(**key)) {
         return Err(Failure::new(
             Code::Config,
-            format!("k3s.extra sets {key}, which slicer-k3s decides itself"),
+            format!("k3s.server-args sets {key}, which slicer-k3s decides itself"),
         )
         .hint("remove it from cluster.toml"));
     }

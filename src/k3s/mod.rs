@@ -2,11 +2,15 @@
 
 mod config;
 mod journal;
+mod surroundings;
 mod token;
 mod version;
 
-pub use config::{CONFIG_PATH, DROP_IN_PATH, OURS, config, drop_in};
+pub use config::{CONFIG_PATH, DROP_IN_PATH, config, drop_in};
 pub use journal::{Trouble, classify};
+pub use surroundings::{
+    ENVIRONMENT_PATH, MARK, REGISTRIES_PATH, configuration, environment, registries,
+};
 pub use token::agent_token;
 pub use version::version_of;
 

@@ -4,7 +4,7 @@ use super::decisions::Decisions;
 use super::facts::HostFacts;
 use super::groups::{self, Draft};
 use super::pool::Pool;
-use super::{Autoscaler, Daemon, Host, K3s, Plan, Role, Server, capacity, clashes, fit, lan};
+use super::{Autoscaler, Daemon, Host, Plan, Role, Server, capacity, clashes, fit, lan};
 use crate::config::Config;
 use crate::failure::{Code, Failure};
 
@@ -243,60 +243,6 @@ impl Draft<'_> {
                     .hint("lower `max`, or choose a wider `cidr` in cluster.toml"),
                 );
             }
-        }
-    }
-
-    fn k3s(&mut self, resolved: &str) -> K3s {
-        let wanted = &self.config.k3s;
-        let version = self.decisions.k3s_version.clone();
-        if let (Some(decided), Some(configured)) = (&version, &wanted.version)
-            && decided != configured
-        {
-            self.failures.push(
-                Failure::new(
-                    Code::PlanConflict,
-                    format!("the servers run k3s {decided}, cluster.toml asks for {configured}"),
-                )
-                .because("init does not change the version of a running cluster")
-                .hint(format!(
-                    "set `version = \"{decided}\"` in [k3s] of cluster.toml, or leave it out"
-                )),
-            );
-        }
-        let networks = (wanted.cluster_cidr, wanted.service_cidr);
-        if let Some(decided) = self
-            .decisions
-            .k3s_networks
-            .filter(|decided| *decided != networks)
-        {
-            self.failures.push(
-                Failure::new(
-                    Code::PlanConflict,
-                    "k3s's networks cannot be changed any more",
-                )
-                .because(format!("the cluster has {} and {}", decided.0, decided.1))
-                .hint(
-                    "put them back as `cluster-cidr` and `service-cidr` in [k3s] of cluster.toml",
-                ),
-            );
-        }
-        let why = match (&version, &wanted.version) {
-            (Some(_), _) => "as before".to_owned(),
-            (None, Some(_)) => "as cluster.toml says".to_owned(),
-            (None, None) => format!("what the {} channel says now", wanted.channel),
-        };
-        let version = version
-            .or_else(|| wanted.version.clone())
-            .unwrap_or_else(|| resolved.to_owned());
-        self.reason("k3s", format!("{version}: {why}"));
-        K3s {
-            version,
-            cluster_cidr: wanted.cluster_cidr,
-            service_cidr: wanted.service_cidr,
-            disable: wanted.disable.clone(),
-            tls_san: self.config.control_plane.tls_san.clone(),
-            taint: self.config.control_plane.taint,
-            extra: wanted.server_args.clone(),
         }
     }
 

@@ -9,6 +9,7 @@ mod facts;
 mod fit;
 mod found;
 mod groups;
+mod k3s;
 mod lan;
 mod pool;
 mod render;
@@ -154,6 +155,12 @@ pub struct K3s {
     pub tls_san: Vec<String>,
     /// Whether servers refuse ordinary pods.
     pub taint: bool,
+    /// registries.yaml; none where it is empty.
+    #[serde(default)]
+    pub registries: serde_json::Map<String, serde_json::Value>,
+    /// Variables of its environment: proxies.
+    #[serde(default)]
+    pub environment: std::collections::BTreeMap<String, String>,
     /// More keys of k3s's config.yaml.
     pub extra: serde_json::Map<String, serde_json::Value>,
 }

@@ -48,12 +48,26 @@ impl Sudo {
     }
 }
 
+/// The variable of one machine: `pi-5` has `SLICER_K3S_SUDO_PASSWORD_PI_5`.
+fn own_variable(name: &str) -> String {
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_uppercase()
+        } else {
+            '_'
+        }
+    };
+    format!("{VARIABLE}_{}", name.chars().map(plain).collect::<String>())
+}
+
 /// How to become root on the machine called `name`; `password_file` is what cluster.toml names.
 pub async fn find(name: &str, remote: &dyn Remote, password_file: Option<&str>) -> Result<Sudo> {
     let around = Surroundings::of_process();
-    let variable = std::env::var(VARIABLE)
-        .ok()
-        .filter(|value| !value.is_empty());
+    // A machine's own variable goes before the one of all.
+    let variable = [own_variable(name), VARIABLE.to_owned()]
+        .iter()
+        .filter_map(|variable| std::env::var(variable).ok())
+        .find(|value| !value.is_empty());
     find_in(name, remote, password_file, variable, &around).await
 }
 

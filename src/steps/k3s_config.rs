@@ -6,9 +6,10 @@ use super::difference;
 use super::file::File;
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
+use crate::k3s::{ENVIRONMENT_PATH, MARK, REGISTRIES_PATH};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
-use crate::remote::Machine;
+use crate::remote::{Machine, Script};
 use crate::world::World;
 
 /// Where k3s keeps the token that its data is encrypted with.
@@ -31,6 +32,20 @@ impl K3sConfig {
 
     fn files(&self, world: &World) -> Result<Vec<File>> {
         generate::server_files(&world.plan, &self.server, &world.secrets)
+    }
+
+    /// A file of ours that cluster.toml no longer asks for.
+    async fn leftover(&self, world: &World, machine: &Machine) -> Result<Option<&'static str>> {
+        let files = self.files(world)?;
+        for path in [REGISTRIES_PATH, ENVIRONMENT_PATH] {
+            if files.iter().all(|file| file.path != path)
+                && let Some(text) = machine.read(path).await?
+                && text.starts_with(MARK)
+            {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
     }
 
     /// k3s cannot read its own data with another token, so that is refused before anything is written.
@@ -79,6 +94,9 @@ impl Step for K3sConfig {
                 return Ok(Finding::Differs(why));
             }
         }
+        if let Some(path) = self.leftover(world, machine).await? {
+            return Ok(Finding::differs(format!("{path} is no longer asked for")));
+        }
         Ok(Finding::done())
     }
 
@@ -91,6 +109,12 @@ impl Step for K3sConfig {
         self.same_cluster(world, machine).await?;
         for file in self.files(world)? {
             file.write(machine, hands).await?;
+        }
+        while let Some(path) = self.leftover(world, machine).await? {
+            let remove = Script::new("rm -f -- {}", &[path]);
+            machine
+                .must(hands, "removing what is no longer asked for", &remove)
+                .await?;
         }
         Ok(())
     }
@@ -116,6 +140,21 @@ mod tests {
         );
         assert!(step().apply(&world, &hands()).await.is_err());
         assert!(!fake.was_told("mv -f"));
+    }
+
+    /// What somebody else wrote there stays.
+    #[tokio::test]
+    async fn only_our_own_file_is_removed_once_it_is_no_longer_asked_for() {
+        for (text, ours) in [
+            ("# Written by slicer-k3s.\nmirrors: {}\n", true),
+            ("mirrors: {}\n", false),
+        ] {
+            let fake = Fake::new().says_first(REGISTRIES_PATH, text);
+            let world = world(&[("k3s-cp-1", &fake)]);
+            let machine = world.server(&world.plan.servers[0]).await.unwrap();
+            let found = step().leftover(&world, machine).await.unwrap();
+            assert_eq!(found, ours.then_some(REGISTRIES_PATH), "{text}");
+        }
     }
 
     /// Tokens travel by stdin: a command line is seen by everybody on the machine.

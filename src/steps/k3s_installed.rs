@@ -47,8 +47,9 @@ impl K3sInstalled {
 }
 
 /// Saved and looked at before it runs: `curl | sh` succeeds when curl fails. Name resolution may need a few seconds
-/// after a VM's first boot, hence the retries.
+/// after a VM's first boot, hence the retries. Through the proxy that k3s itself will use, where there is one.
 const DOWNLOAD: &str = "set -e
+if grep -q '^# Written by slicer-k3s' /etc/default/k3s 2>/dev/null; then set -a; . /etc/default/k3s; set +a; fi
 install -d -m 0700 /var/lib/slicer-k3s; cd /var/lib/slicer-k3s
 curl -sSfL --retry 8 --retry-delay 1 --retry-all-errors --connect-timeout 10 -o install.new https://get.k3s.io
 if [ \"$(head -n 1 install.new)\" != '#!/bin/sh' ]; then echo 'get.k3s.io sent no script' >&2; exit 1; fi
@@ -57,7 +58,8 @@ sha256sum install.sh";
 
 /// The start is skipped because the script waits for it without a limit; the unit's words stay constant because
 /// everything else is in config.yaml.
-const INSTALL: &str = "INSTALL_K3S_VERSION={} INSTALL_K3S_SKIP_START=true INSTALL_K3S_EXEC=server \
+const INSTALL: &str = "if grep -q '^# Written by slicer-k3s' /etc/default/k3s 2>/dev/null; then set -a; . /etc/default/k3s; set +a; fi
+INSTALL_K3S_VERSION={} INSTALL_K3S_SKIP_START=true INSTALL_K3S_EXEC=server \
      sh /var/lib/slicer-k3s/install.sh </dev/null";
 
 #[async_trait]

@@ -60,7 +60,7 @@ impl K3sStarted {
 
     /// Whether the running process has read another configuration than it should have.
     async fn outdated(&self, world: &World, machine: &Machine) -> Result<bool> {
-        let wanted = k3s::config(&world.plan, &self.server, &world.secrets)?;
+        let wanted = k3s::configuration(&world.plan, &self.server, &world.secrets)?;
         Ok(!runs_with(machine, UNIT, &wanted).await?)
     }
 
@@ -213,7 +213,7 @@ impl Step for K3sStarted {
         self.applied.store(true, Ordering::Relaxed);
         match turn {
             Some(turn) => {
-                let wanted = k3s::config(&world.plan, &self.server, &world.secrets)?;
+                let wanted = k3s::configuration(&world.plan, &self.server, &world.secrets)?;
                 turn.end(world, machine, UNIT, &wanted).await
             }
             None => Ok(()),

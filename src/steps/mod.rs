@@ -233,6 +233,14 @@ fn learns(plan: &Plan) -> Vec<StepId> {
     routes.chain(groups).chain(autoscaler).collect()
 }
 
+/// The routes alone.
+pub fn routes(plan: &Plan) -> Vec<Box<dyn Step>> {
+    let hosts = plan.hosts.iter();
+    hosts
+        .map(|host| Box::new(routes::Routes::new(host)) as Box<dyn Step>)
+        .collect()
+}
+
 /// The proof of scaling alone, of the named groups or of all.
 pub fn prove(plan: &Plan, groups: &[String], proof: Proof) -> Vec<Box<dyn Step>> {
     plan.workers()

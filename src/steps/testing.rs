@@ -236,6 +236,8 @@ pub(crate) fn plan() -> Plan {
             disable: vec!["traefik".into(), "servicelb".into()],
             tls_san: vec!["k3s.example".into()],
             taint: false,
+            registries: serde_json::Map::new(),
+            environment: std::collections::BTreeMap::new(),
             extra: serde_json::Map::new(),
         },
         autoscaler: Autoscaler {

@@ -1,0 +1,206 @@
+//! `slicer-k3s routes [show|apply|print]`: who needs which route, and why.
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::act::Act;
+use super::context::{self, Context, Home};
+use super::one;
+use crate::cli::{Global, Output, Routes, RoutesAction, System};
+use crate::failure::{Code, Failure, Result};
+use crate::generate::{Way, Who, ways};
+use crate::plan::Plan;
+use crate::{report, steps, suggest};
+
+/// The version of the document of `--output json`.
+const VERSION: u32 = 1;
+
+/// Runs it.
+pub(super) async fn run(global: &Global, options: &Routes) -> Result<u8, Vec<Failure>> {
+    if let Some(RoutesAction::Apply) = options.action {
+        return apply(global).await;
+    }
+    let config = context::load(global)?;
+    let home = Home::of(&config.name).map_err(one)?;
+    let (_, plan) = context::known(&home, &config.name)?;
+    let text = match &options.action {
+        Some(RoutesAction::Print { machine, os }) => {
+            let who = who(&plan, machine).map_err(one)?;
+            commands(&plan, &who, os.unwrap_or(system(&who)))
+        }
+        _ if global.output == Output::Json => document(&plan),
+        _ => table(&plan),
+    };
+    report::data(&text);
+    Ok(0)
+}
+
+async fn apply(global: &Global) -> Result<u8, Vec<Failure>> {
+    let started = Instant::now();
+    let (context, turn) = Context::acting(global, "routes").await?;
+    let steps = steps::routes(&context.world.plan);
+    let act = Act {
+        global,
+        command: "routes",
+        started,
+        turn: Some(&turn),
+        absent: Vec::new(),
+        likely_done: true,
+    };
+    act.run(&steps, &context.world).await?;
+    Ok(0)
+}
+
+/// Everybody who can have routes, by the name that `--for` knows.
+fn everybody(plan: &Plan) -> Vec<(String, Who)> {
+    let hosts = plan.hosts.iter().map(|host| host.name.clone());
+    let hosts = hosts.chain(plan.away.iter().map(|away| away.host.clone()));
+    let others = [("workstation", Who::Workstation), ("router", Who::Router)];
+    let others = others.map(|(name, who)| (name.to_owned(), who));
+    hosts
+        .map(|name| (name.clone(), Who::Host(name)))
+        .chain(others)
+        .collect()
+}
+
+fn who(plan: &Plan, name: &str) -> Result<Who> {
+    let mut all = everybody(plan);
+    if let Some(found) = all.iter().position(|(known, _)| known == name) {
+        return Ok(all.swap_remove(found).1);
+    }
+    let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+    let failure = Failure::new(Code::Config, format!("no machine is called {name}"));
+    Err(failure.hint(match suggest::nearest(name, &names) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("known: {}", names.join(", ")),
+    }))
+}
+
+fn system(who: &Who) -> System {
+    match who {
+        Who::Workstation if cfg!(target_os = "macos") => System::Macos,
+        _ => System::Linux,
+    }
+}
+
+/// One line a route, in columns.
+fn table(plan: &Plan) -> String {
+    let mut rows = vec![["FOR", "TO", "VIA", "WHOSE", "WHY"].map(str::to_owned)];
+    for (name, who) in everybody(plan) {
+        for way in ways(plan, &who) {
+            rows.push([
+                name.clone(),
+                way.route.cidr.to_string(),
+                way.route.via.to_string(),
+                whose(&way),
+                way.why.to_owned(),
+            ]);
+        }
+    }
+    let widths: Vec<usize> = (0..4)
+        .map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0))
+        .collect();
+    let mut text = String::new();
+    for row in rows {
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(text, "{cell:<width$}  ");
+        }
+        let _ = writeln!(text, "{}", row[4]);
+    }
+    text.push_str(
+        "\nHosts keep theirs by themselves. The workstation's and the router's are your choice: slicer-k3s routes print\n",
+    );
+    text
+}
+
+fn whose(way: &Way) -> String {
+    match &way.group {
+        Some(group) => format!("{group} on {}", way.host),
+        None => way.host.clone(),
+    }
+}
+
+fn document(plan: &Plan) -> String {
+    let machines: Vec<_> = everybody(plan)
+        .into_iter()
+        .map(|(name, who)| json!({"for": name, "routes": ways(plan, &who)}))
+        .collect();
+    let document = json!({"version": VERSION, "cluster": plan.cluster, "machines": machines});
+    format!("{document:#}\n")
+}
+
+/// What to type there.
+fn commands(plan: &Plan, who: &Who, system: System) -> String {
+    let mut text = match (who, system) {
+        (Who::Router, _) => {
+            "# Static routes for the router's own page: network, netmask, gateway\n".to_owned()
+        }
+        (Who::Host(_), _) => {
+            "# slicer-k3s keeps these on the host by itself (slicer-routes.service)\n".to_owned()
+        }
+        (Who::Workstation, System::Linux) => {
+            "# Until the next reboot; slicer-k3s init --workstation-route sets them, too\n"
+                .to_owned()
+        }
+        (Who::Workstation, System::Macos) => "# Until the next reboot\n".to_owned(),
+    };
+    for way in ways(plan, who) {
+        let (cidr, via) = (way.route.cidr, way.route.via);
+        let _ = match (who, system) {
+            (Who::Router, _) => write!(text, "{}  {}  {via}", cidr.network(), cidr.netmask()),
+            (_, System::Linux) => write!(text, "sudo ip route replace {cidr} via {via}"),
+            (_, System::Macos) => write!(text, "sudo route -n add -net {cidr} {via}"),
+        };
+        let _ = writeln!(text, "  # {}: {}", whose(&way), way.why);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::plan;
+
+    #[test]
+    fn every_machine_gets_the_commands_of_its_own_system() {
+        let plan = plan();
+        let said = |name: &str, system| commands(&plan, &who(&plan, name).unwrap(), system);
+        let ryzen = said("ryzen", System::Linux);
+        assert!(ryzen.contains("sudo ip route replace 192.168.137.0/24 via 192.168.1.11"));
+        assert!(!ryzen.contains("192.168.138.0/24"), "its own: {ryzen}");
+        let mac = said("workstation", System::Macos);
+        assert!(mac.contains("sudo route -n add -net 192.168.137.0/24 192.168.1.11"));
+        assert!(!mac.contains("192.168.138."), "agents need none: {mac}");
+        let router = said("router", System::Linux);
+        assert!(router.contains("192.168.138.0  255.255.255.0  192.168.1.12"));
+        assert!(
+            who(&plan, "ryzne")
+                .unwrap_err()
+                .hint
+                .unwrap()
+                .contains("ryzen")
+        );
+    }
+
+    #[test]
+    fn the_table_names_everybody_with_a_reason() {
+        let table = table(&plan());
+        for part in [
+            "n100 ",
+            "ryzen ",
+            "workstation ",
+            "router ",
+            "the API, and pods",
+        ] {
+            assert!(table.contains(part), "no {part:?} in\n{table}");
+        }
+        let document: serde_json::Value = serde_json::from_str(&document(&plan())).unwrap();
+        assert_eq!(document["version"], 1);
+        assert_eq!(
+            document["machines"][0]["routes"][0]["cidr"],
+            "192.168.138.0/24"
+        );
+    }
+}

@@ -1,0 +1,88 @@
+//! What a server's k3s reads besides its config.yaml, where the user asks for it: registries.yaml and its environment.
+
+use std::fmt::Write as _;
+
+use super::config;
+use crate::failure::Result;
+use crate::plan::{Plan, Server};
+use crate::state::Secrets;
+use crate::yaml;
+
+/// Where k3s reads its mirrors and registries' credentials.
+pub const REGISTRIES_PATH: &str = "/etc/rancher/k3s/registries.yaml";
+
+/// Where its unit reads variables; k3s's installer leaves this one alone.
+pub const ENVIRONMENT_PATH: &str = "/etc/default/k3s";
+
+/// How both begin: what lies there without it is somebody else's.
+pub const MARK: &str = "# Written by slicer-k3s.\n";
+
+/// registries.yaml, where it has anything to say.
+pub fn registries(plan: &Plan) -> Result<Option<String>> {
+    if plan.k3s.registries.is_empty() {
+        return Ok(None);
+    }
+    yaml::write(&plan.k3s.registries).map(|text| Some(format!("{MARK}{text}")))
+}
+
+/// The environment, where there is any; systemd and shells read it alike.
+pub fn environment(plan: &Plan) -> Option<String> {
+    let variables = &plan.k3s.environment;
+    let mut text = MARK.to_owned();
+    for (name, value) in variables {
+        let _ = writeln!(text, "{name}={}", crate::remote::quote(value));
+    }
+    (!variables.is_empty()).then_some(text)
+}
+
+/// All that a server's process reads at its start: another one needs a restart.
+pub fn configuration(plan: &Plan, server: &Server, secrets: &Secrets) -> Result<String> {
+    let more = [registries(plan)?, environment(plan)];
+    let mut all = config(plan, server, secrets)?;
+    all.extend(more.into_iter().flatten());
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::{plan, secrets};
+
+    #[test]
+    fn what_nobody_asked_for_changes_nothing() {
+        let plan = plan();
+        let server = &plan.servers[0];
+        assert_eq!(registries(&plan).unwrap(), None);
+        assert_eq!(environment(&plan), None);
+        assert_eq!(
+            configuration(&plan, server, &secrets()).unwrap(),
+            config(&plan, server, &secrets()).unwrap()
+        );
+    }
+
+    #[test]
+    fn a_mirror_and_a_proxy_are_written_as_k3s_reads_them() {
+        let mut plan = plan();
+        let mirrors = serde_json::json!({"docker.io": {"endpoint": ["https://mirror.lan"]}});
+        plan.k3s.registries.insert("mirrors".into(), mirrors);
+        let proxy = "http://me:a'b@10.0.0.1:3128";
+        plan.k3s
+            .environment
+            .insert("HTTPS_PROXY".into(), proxy.into());
+        insta::assert_snapshot!(registries(&plan).unwrap().unwrap(), @r"
+        # Written by slicer-k3s.
+        mirrors:
+          docker.io:
+            endpoint:
+            - https://mirror.lan
+        ");
+        let text = environment(&plan).unwrap();
+        let script = format!("{text}printf %s \"$HTTPS_PROXY\"");
+        let shell = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .output();
+        assert_eq!(String::from_utf8(shell.unwrap().stdout).unwrap(), proxy);
+        let restarts = configuration(&plan, &plan.servers[0], &secrets()).unwrap();
+        assert!(restarts.contains("mirror.lan") && restarts.contains("3128"));
+    }
+}
