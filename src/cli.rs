@@ -75,6 +75,8 @@ pub enum Command {
     Init(Init),
     /// Enrol more hosts as workers: looks, proposes, edits cluster.toml in place
     AddHost(Box<AddHost>),
+    /// Take a host's workers away: drains, removes, edits cluster.toml in place
+    RemoveHost(RemoveHost),
     /// Prove again that groups scale up and down
     Prove(Prove),
     /// Write every file of the cluster into a directory, without touching a machine
@@ -285,6 +287,40 @@ pub struct AddHost {
     /// Prefix of its VMs' tap interfaces
     #[arg(long, help_heading = SAID)]
     pub tap_prefix: Option<String>,
+}
+
+/// Take a host's workers away: drains, removes, edits cluster.toml in place.
+///
+/// Tells the autoscaler first, drains the host's nodes, then removes them with their VMs, daemon and routes, here and on
+/// all other hosts, and takes the host out of cluster.toml. Killed or failed, the same command goes on from there.
+#[derive(Clone, Debug, Args)]
+pub struct RemoveHost {
+    /// Its name in cluster.toml
+    pub name: String,
+
+    /// Do not ask before changing anything
+    #[arg(long, short)]
+    pub yes: bool,
+
+    /// Delete pods that a PodDisruptionBudget protects or that nobody makes again
+    #[arg(long)]
+    pub force: bool,
+
+    /// The machine is dead: nothing is done on it, and the agents' join token, which it holds, is replaced
+    #[arg(long, conflicts_with = "force")]
+    pub gone: bool,
+
+    /// Take only the agents of a host that also runs servers; the host stays
+    #[arg(long, conflicts_with = "gone")]
+    pub agents: bool,
+
+    /// With --gone: leave the join token as it is
+    #[arg(long, requires = "gone")]
+    pub keep_token: bool,
+
+    /// How long the drain may take, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub drain_limit: u64,
 }
 
 /// The heading of flags that end up in cluster.toml.

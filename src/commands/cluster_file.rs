@@ -51,6 +51,18 @@ impl<'a> ClusterFile<'a> {
         Ok(())
     }
 
+    /// Without this host, or only without its agents.
+    pub(super) fn withdraw(&mut self, host: &str, agents: bool) -> Result<(), Vec<Failure>> {
+        let file = self.path.display().to_string();
+        let change = if agents {
+            config::dismiss_agents
+        } else {
+            config::withdraw
+        };
+        (self.new, self.after) = change(&self.text, &file, &self.before, host)?;
+        Ok(())
+    }
+
     /// Whether anything is to be written.
     pub(super) fn is_changed(&self) -> bool {
         self.new != self.text

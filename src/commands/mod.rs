@@ -21,6 +21,7 @@ mod last_words;
 mod logs;
 mod passed_on;
 mod prove;
+mod remove_host;
 mod rotate_token;
 mod routes;
 mod shell;
@@ -47,6 +48,7 @@ pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
         match command {
             Command::Init(options) => init::run(&global, options).await,
             Command::AddHost(options) => add_host::run(&global, &options).await,
+            Command::RemoveHost(options) => remove_host::run(&global, &options).await,
             Command::Prove(options) => prove::run(&global, options).await,
             Command::Kubectl(options) => return kubectl::run(&global, options).await,
             Command::Exec(options) => exec::run(&global, &options).await,

@@ -41,7 +41,7 @@ pub fn enrol(
     before: &Config,
     new: &[NewHost],
 ) -> Result<(String, Config), Vec<Failure>> {
-    edit(text, file, before, |hosts| {
+    edit(text, file, before, None, |hosts| {
         for host in new {
             add(hosts, host);
         }
@@ -55,15 +55,32 @@ pub fn withdraw(
     before: &Config,
     name: &str,
 ) -> Result<(String, Config), Vec<Failure>> {
-    edit(text, file, before, |hosts| {
+    edit(text, file, before, None, |hosts| {
         hosts.remove(name);
     })
 }
 
+/// The file with a host that runs no agents any more, and what it says then.
+pub fn dismiss_agents(
+    text: &str,
+    file: &str,
+    before: &Config,
+    name: &str,
+) -> Result<(String, Config), Vec<Failure>> {
+    edit(text, file, before, Some(name), |hosts| {
+        let host = hosts.get_mut(name).and_then(Item::as_table_like_mut);
+        if let Some(host) = host {
+            host.insert("workers", Item::Value(false.into()));
+        }
+    })
+}
+
+/// `other` is the host that is to mean something else afterwards.
 fn edit(
     text: &str,
     file: &str,
     before: &Config,
+    other: Option<&str>,
     change: impl FnOnce(&mut dyn TableLike),
 ) -> Result<(String, Config), Vec<Failure>> {
     let refused = || {
@@ -78,10 +95,10 @@ fn edit(
     change(hosts.ok_or_else(refused)?);
     say_control_plane(&mut document, before);
     let mut config = read(&document, file)?;
-    if say_workers(&mut document, before, &config) {
+    if say_workers(&mut document, before, &config, other) {
         config = read(&document, file)?;
     }
-    if same_otherwise(before, &config) {
+    if same_otherwise(before, &config, other) {
         Ok((document.to_string(), config))
     } else {
         Err(refused())
@@ -143,9 +160,18 @@ fn say_control_plane(document: &mut DocumentMut, before: &Config) {
 }
 
 /// The same of agents: an only host runs some unasked, a server's host beside others does not. True where it had to be said.
-fn say_workers(document: &mut DocumentMut, before: &Config, after: &Config) -> bool {
+fn say_workers(
+    document: &mut DocumentMut,
+    before: &Config,
+    after: &Config,
+    other: Option<&str>,
+) -> bool {
     let mut said = false;
-    for host in &before.hosts {
+    for host in before
+        .hosts
+        .iter()
+        .filter(|host| other != Some(&*host.name))
+    {
         let runs = host.workers.is_some();
         let differs = after
             .host(&host.name)
@@ -162,11 +188,12 @@ fn say_workers(document: &mut DocumentMut, before: &Config, after: &Config) -> b
     said
 }
 
-/// Whether nothing but the list of hosts has another meaning.
-fn same_otherwise(before: &Config, after: &Config) -> bool {
+/// Whether nothing but the list of hosts, and `other` of them, has another meaning.
+fn same_otherwise(before: &Config, after: &Config, other: Option<&str>) -> bool {
     let bystanders = before
         .hosts
         .iter()
+        .filter(|host| other != Some(&*host.name))
         .all(|host| after.host(&host.name).is_none_or(|after| after == host));
     let mut rest = after.clone();
     rest.hosts.clone_from(&before.hosts);
@@ -243,6 +270,18 @@ channel = "stable"
         let before = parse(two, "cluster.toml").unwrap();
         let (text, after) = withdraw(two, "cluster.toml", &before, "pi5").unwrap();
         assert!(text.contains("hosts.n100.workers = false"), "{text}");
+        assert!(after.host("n100").unwrap().workers.is_none());
+    }
+
+    #[test]
+    fn agents_leave_a_host_that_stays() {
+        let text = "name = \"home\"\n[hosts.n100] # mine\nssh = \"alex@10.0.0.1\"\n";
+        let before = parse(text, "cluster.toml").unwrap();
+        let (text, after) = dismiss_agents(text, "cluster.toml", &before, "n100").unwrap();
+        assert!(
+            text.contains("# mine") && text.contains("workers = false"),
+            "{text}"
+        );
         assert!(after.host("n100").unwrap().workers.is_none());
     }
 

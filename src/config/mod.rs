@@ -20,7 +20,7 @@ use std::path::Path;
 use ipnet::Ipv4Net;
 use serde_json::{Map, Value};
 
-pub use edit::{NewHost, Setting, enrol, withdraw};
+pub use edit::{NewHost, Setting, dismiss_agents, enrol, withdraw};
 pub use format::Complaint;
 pub(crate) use format::is_plain_path;
 pub use fresh::{Fresh, FreshHost};

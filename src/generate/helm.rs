@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::failure::Result;
 use crate::plan::Plan;
+use crate::secret::sha256;
 use crate::yaml;
 
 /// Name of the HelmChart, the release, the Deployment and its service account.
@@ -20,8 +21,26 @@ pub const CLOUD_CONFIG_SECRET: &str = "cluster-autoscaler-cloud-config";
 /// The pod annotation with the cloud-config's hash: the provider reads its file once, so a new hash must make a new pod.
 pub const CONFIG_ANNOTATION: &str = "slicer-k3s.dev/cloud-config";
 
+/// The Deployment's annotation with the hash of what the chart was installed with. It tells whether Helm is done with a
+/// change, and rolls nothing: only what the pod itself is told makes a new pod.
+pub const VALUES_ANNOTATION: &str = "slicer-k3s.dev/values";
+
+/// The hash that the Deployment must carry once Helm has installed the chart as it is to be.
+pub fn values_hash(plan: &Plan, config_hash: &str) -> String {
+    let version = &plan.autoscaler.chart_version;
+    let told = format!("{version} {}", told(plan, config_hash));
+    sha256(told.as_bytes())
+}
+
 /// The chart's values.
 pub fn values(plan: &Plan, config_hash: &str) -> Value {
+    let mut values = told(plan, config_hash);
+    values["deployment"]["annotations"][VALUES_ANNOTATION] = json!(values_hash(plan, config_hash));
+    values
+}
+
+/// All of them but the hash over them.
+fn told(plan: &Plan, config_hash: &str) -> Value {
     let autoscaler = &plan.autoscaler;
     let mut arguments = json!({
         "cloud-config": "/etc/slicer/cloud-config",

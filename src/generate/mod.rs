@@ -14,8 +14,8 @@ pub use file::{
     File, daemon_config, daemon_unit, forwarding, host_files, host_mark, host_routes, server_files,
 };
 pub use helm::{
-    AUTOSCALER, CLOUD_CONFIG_SECRET, CONFIG_ANNOTATION, NAMESPACE, cloud_config_secret, helm_chart,
-    values,
+    AUTOSCALER, CLOUD_CONFIG_SECRET, CONFIG_ANNOTATION, NAMESPACE, VALUES_ANNOTATION,
+    cloud_config_secret, helm_chart, values, values_hash,
 };
 pub use host_yaml::host_yaml;
 pub use routes::{

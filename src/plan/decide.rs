@@ -4,7 +4,7 @@ use super::decisions::Decisions;
 use super::facts::HostFacts;
 use super::groups::{self, Draft};
 use super::pool::Pool;
-use super::{Autoscaler, Daemon, Host, Plan, Role, Server, capacity, clashes, fit, lan};
+use super::{Autoscaler, Daemon, Host, Plan, Role, Server, capacity, clashes, fit, lan, left};
 use crate::config::Config;
 use crate::failure::{Code, Failure};
 
@@ -45,6 +45,7 @@ pub fn decide(
     let servers = draft.servers();
     draft.failures.extend(clashes::check(&draft.daemons, facts));
     draft.addresses(servers.len());
+    draft.failures.extend(left::behind(config, decisions));
     let k3s = draft.k3s(k3s_version);
     let digest = draft.autoscaler_digest();
     draft.remarks(facts, &servers);
@@ -294,20 +295,6 @@ impl Draft<'_> {
                     &host.name,
                     format!("left alone: group {}", strangers.join(", ")),
                 );
-            }
-        }
-        for (name, group) in &self.decisions.groups {
-            let wanted = match (group.role, self.config.host(&group.host)) {
-                (_, None) => false,
-                (Role::Workers, Some(host)) => host.workers.is_some(),
-                (Role::ControlPlane, Some(_)) => true,
-            };
-            if !wanted {
-                let why = format!(
-                    "no longer in cluster.toml; take it away with: slicer-k3s remove-host {}",
-                    group.host
-                );
-                self.reasons.push((format!("group {name}"), why));
             }
         }
     }

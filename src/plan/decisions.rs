@@ -1,10 +1,12 @@
 //! What was decided once and is kept: another run, or a host more, never moves what exists.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
+
+use crate::failure::{Code, Failure};
 
 use super::{Autoscaler, Plan, Role, Server};
 
@@ -24,6 +26,51 @@ pub struct Decisions {
     pub lan_addresses: BTreeMap<String, Ipv4Addr>,
     /// Digests of images that were resolved once, by reference.
     pub image_digests: BTreeMap<String, String>,
+    /// Hosts that died and were removed: what was decided of them is kept, for they may come back with their daemons.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub gone: BTreeSet<String>,
+}
+
+impl Decisions {
+    /// What was decided, without a host; of one that is gone all is kept but that it is there.
+    #[must_use]
+    pub fn without(&self, host: &str, gone: bool) -> Self {
+        let mut rest = self.clone();
+        if gone {
+            rest.gone.insert(host.to_owned());
+        } else {
+            rest.groups.retain(|_, group| group.host != host);
+            rest.lan_addresses.remove(host);
+            rest.gone.remove(host);
+        }
+        rest
+    }
+
+    /// What was decided, without the agents of a host.
+    #[must_use]
+    pub fn without_agents(&self, host: &str) -> Self {
+        let mut rest = self.clone();
+        rest.groups
+            .retain(|_, group| group.host != host || group.role == Role::ControlPlane);
+        rest
+    }
+
+    /// A host that cluster.toml lost while it still runs a group.
+    pub fn left_behind(&self, host: &str) -> Failure {
+        let groups = self.groups.iter().filter(|(_, group)| group.host == host);
+        let groups: Vec<&str> = groups.map(|(name, _)| name.as_str()).collect();
+        Failure::new(
+            Code::PlanConflict,
+            format!("{host} is no longer in cluster.toml, but was not removed"),
+        )
+        .because(format!(
+            "it runs {}, with Nodes in the cluster",
+            groups.join(", ")
+        ))
+        .hint(format!(
+            "put [hosts.{host}] back, then slicer-k3s remove-host {host}, with --gone where it is dead"
+        ))
+    }
 }
 
 /// What was decided of one group.
@@ -69,10 +116,32 @@ impl Plan {
             );
         }
         for host in &self.hosts {
+            decisions.gone.remove(&host.name);
             decisions
                 .lan_addresses
                 .insert(host.name.clone(), host.lan_address);
         }
         decisions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::plan;
+
+    #[test]
+    fn what_left_is_free_and_what_is_gone_may_come_back() {
+        let plan = plan();
+        let all = plan.decisions(&Decisions::default());
+        let left = all.without("ryzen", false);
+        assert!(!left.groups.contains_key("k3s-agents-1") && left.groups.len() == 2);
+        assert!(!left.lan_addresses.contains_key("ryzen"));
+        let gone = all.without("ryzen", true);
+        assert_eq!((&gone.groups, gone.gone.len()), (&all.groups, 1));
+        assert_eq!(plan.decisions(&gone), all);
+        let agents = all.without_agents("n100");
+        assert_eq!(agents.groups.len(), 2);
+        assert!(agents.groups.contains_key("k3s-cp"));
     }
 }

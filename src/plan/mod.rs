@@ -11,6 +11,7 @@ mod found;
 mod groups;
 mod k3s;
 mod lan;
+mod left;
 mod pool;
 mod render;
 mod survey;

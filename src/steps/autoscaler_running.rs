@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::CLUSTER;
 use crate::failure::{Code, Failure, Result};
-use crate::generate::{AUTOSCALER, CONFIG_ANNOTATION, NAMESPACE};
+use crate::generate::{self, AUTOSCALER, CONFIG_ANNOTATION, NAMESPACE, VALUES_ANNOTATION};
 use crate::kubernetes::{Kubernetes, condition};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Plan;
@@ -156,6 +156,14 @@ fn selector(deployment: &Value) -> String {
         .join(",")
 }
 
+/// Whether pods of an older form are still there, or the change has not even been seen yet.
+fn rolls(deployment: &Value) -> bool {
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    let status = &deployment["status"];
+    number(&deployment["metadata"]["generation"]) > number(&status["observedGeneration"])
+        || number(&status["replicas"]) > number(&status["updatedReplicas"])
+}
+
 /// The death that a log tells of, with its line.
 fn death(log: &str) -> Option<(&'static str, &str)> {
     log.lines().rev().find_map(|line| {
@@ -212,6 +220,16 @@ impl Step for AutoscalerRunning {
                     "it still has the previous cloud-config".into(),
                 )),
             };
+        }
+        let hash = generate::values_hash(&world.plan, wanted.as_deref().unwrap_or_default());
+        if deployment["metadata"]["annotations"][VALUES_ANNOTATION] != hash.as_str() {
+            return match chart_state(&kubernetes).await? {
+                Finding::Unknown(why) if !why.contains("Deployment") => Ok(Finding::Unknown(why)),
+                _ => Ok(Finding::Unknown("it still has the previous values".into())),
+            };
+        }
+        if rolls(&deployment) {
+            return Ok(Finding::Unknown("its pod is being replaced".into()));
         }
         let selector = selector(&deployment);
         let pods = kubernetes
@@ -312,9 +330,11 @@ mod tests {
             r#"{"waiting":{"reason":"CrashLoopBackOff"}}"#
         };
         let annotations = format!(r#""annotations":{{"{CONFIG_ANNOTATION}":"{hash}"}}"#);
+        let values = generate::values_hash(&plan(), &crate::secret::sha256(b"abc"));
+        let installed = format!(r#""annotations":{{"{VALUES_ANNOTATION}":"{values}"}}"#);
         Fake::new()
             .says("get secret", r#"{"data":{"cloud-config":"YWJj"}}"#)
-            .says("get deployment", &format!(r#"{{"spec":{{"selector":{{"matchLabels":{{"a":"b"}}}},"template":{{"metadata":{{{annotations}}}}}}}}}"#))
+            .says("get deployment", &format!(r#"{{"metadata":{{{installed}}},"spec":{{"selector":{{"matchLabels":{{"a":"b"}}}},"template":{{"metadata":{{{annotations}}}}}}}}}"#))
             .says("get pods", &format!(r#"{{"items":[{{"metadata":{{"name":"ca-1","uid":"u",{annotations}}},"status":{{"containerStatuses":[{{"ready":{running},"restartCount":3,"state":{state}}}]}}}}]}}"#))
             .says("/log?", log)
     }
@@ -336,6 +356,17 @@ mod tests {
         assert!(matches!(check(&young).await.unwrap(), Finding::Unknown(_)));
         let old = cluster("other", true, "Starting main loop\n");
         assert!(matches!(check(&old).await.unwrap(), Finding::Unknown(_)));
+    }
+
+    /// After a change of flags alone the old pod still runs, with the right cloud-config.
+    #[test]
+    fn a_pod_of_an_older_form_does_not_count() {
+        let deployment = |seen: u32, updated: u32| {
+            serde_json::json!({"metadata": {"generation": 2}, "status": {
+                "observedGeneration": seen, "replicas": 1, "updatedReplicas": updated}})
+        };
+        assert!(rolls(&deployment(1, 1)) && rolls(&deployment(2, 0)));
+        assert!(!rolls(&deployment(2, 1)));
     }
 
     #[tokio::test]

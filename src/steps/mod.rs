@@ -219,10 +219,21 @@ pub fn add_hosts(plan: &Plan, options: &Options, hosts: &[String]) -> Vec<Box<dy
     steps
 }
 
-/// The steps of those who must learn of a change of hosts: routes everywhere, and the autoscaler, which is told of the
-/// groups that are seen to be fit.
+/// The steps of [`init`] by which the autoscaler is told of the groups that are seen to be fit.
+fn told(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
+    let ids = autoscaler_learns(plan);
+    let mut steps = init(plan, options);
+    steps.retain(|step| ids.contains(&step.id()));
+    steps
+}
+
+/// The steps of those who must learn of a host more: routes everywhere, and the autoscaler.
 fn learns(plan: &Plan) -> Vec<StepId> {
     let routes = plan.hosts.iter().map(|host| routes::id(&host.name));
+    routes.chain(autoscaler_learns(plan)).collect()
+}
+
+fn autoscaler_learns(plan: &Plan) -> Vec<StepId> {
     let groups = plan.workers().flat_map(|daemon| {
         [
             k3s_token_secret::id(&daemon.group),
@@ -230,7 +241,7 @@ fn learns(plan: &Plan) -> Vec<StepId> {
         ]
     });
     let autoscaler = [cloud_config::id(), chart::id(), autoscaler_running::id()];
-    routes.chain(groups).chain(autoscaler).collect()
+    groups.chain(autoscaler).collect()
 }
 
 /// The routes alone.
@@ -250,12 +261,12 @@ pub fn prove(plan: &Plan, groups: &[String], proof: Proof) -> Vec<Box<dyn Step>>
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::HashSet;
 
     use super::*;
 
-    fn options() -> Options {
+    pub(crate) fn options() -> Options {
         Options {
             install_slicer: false,
             accept_slicer_licence: false,

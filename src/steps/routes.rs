@@ -30,8 +30,8 @@ impl Routes {
     }
 }
 
-/// The first route that the kernel does not have; a route of another gateway is as good as none.
-async fn missing(machine: &Machine, routes: Vec<Route>) -> Result<Option<Route>> {
+/// Which of these routes the kernel has, by the same gateway.
+pub(super) async fn present(machine: &Machine, routes: &[Route]) -> Result<Vec<Route>> {
     let output = machine.look(&Look::Routes).await?;
     let table: Vec<Value> = serde_json::from_str(&output.stdout).map_err(|error| {
         Failure::new(
@@ -40,11 +40,51 @@ async fn missing(machine: &Machine, routes: Vec<Route>) -> Result<Option<Route>>
         )
         .because(error)
     })?;
-    Ok(routes.into_iter().find(|route| {
-        !table.iter().any(|entry| {
+    let has = |route: &&Route| {
+        table.iter().any(|entry| {
             entry["dst"] == route.cidr.to_string() && entry["gateway"] == route.via.to_string()
         })
-    }))
+    };
+    Ok(routes.iter().filter(has).copied().collect())
+}
+
+/// The first route that the kernel does not have; a route of another gateway is as good as none.
+async fn missing(machine: &Machine, routes: &[Route]) -> Result<Option<Route>> {
+    let there = present(machine, routes).await?;
+    Ok(routes.iter().find(|route| !there.contains(route)).copied())
+}
+
+/// Takes routes out of the kernel that the table, written before, holds no more. The keeper begins anew first: what it
+/// has read already it would put back.
+pub(super) async fn withdraw(machine: &Machine, hands: &Hands, routes: &[Route]) -> Result<()> {
+    if routes.is_empty() {
+        return Ok(());
+    }
+    let script = Script::new(
+        "set -e; systemctl try-restart {}
+while read -r cidr via; do ip -4 route delete \"$cidr\" via \"$via\" 2>/dev/null || true; done",
+        &[ROUTES_UNIT],
+    )
+    .stdin(generate::route_table(routes));
+    machine
+        .must(hands, "withdrawing routes", &script)
+        .await
+        .map(drop)
+}
+
+/// What a table says that the wanted one does not.
+fn stale(table: &str, wanted: &[Route]) -> Vec<Route> {
+    table
+        .lines()
+        .filter_map(|line| {
+            let (cidr, via) = line.split_once(' ')?;
+            Some(Route {
+                cidr: cidr.parse().ok()?,
+                via: via.trim().parse().ok()?,
+            })
+        })
+        .filter(|route| !wanted.contains(route))
+        .collect()
 }
 
 #[async_trait]
@@ -90,7 +130,7 @@ impl Step for Routes {
             return Ok(Finding::differs(format!("{ROUTES_UNIT} does not run")));
         }
         let count = routes.len();
-        Ok(match missing(host, routes).await? {
+        Ok(match missing(host, &routes).await? {
             Some(route) => {
                 Finding::differs(format!("no route to {} via {}", route.cidr, route.via))
             }
@@ -113,15 +153,21 @@ impl Step for Routes {
         host.must(hands, "keeping the hand-made routes unit", &keep)
             .await?;
         let unit = Unit::look(host, ROUTES_UNIT).await?;
+        let wanted = generate::routes(&world.plan, &self.host);
+        let mut old = Vec::new();
         let mut anew = !(unit.runs() && unit.enabled());
         for file in &files {
             let table = file.path.starts_with("/etc/slicer-k3s/routes.d/");
+            if table && let Some(text) = host.read(&file.path).await? {
+                old = stale(&text, &wanted);
+            }
             anew |= !table && file.differs(host).await?.is_some();
             file.write(host, hands).await?;
         }
+        withdraw(host, hands, &old).await?;
         if !anew {
             // The keeper reads its table again within seconds; what is new need not wait for it.
-            let table = generate::route_table(&generate::routes(&world.plan, &self.host));
+            let table = generate::route_table(&wanted);
             let now = Script::new(
                 "while read -r cidr via; do ip -4 route replace \"$cidr\" via \"$via\" || exit 1; done",
                 &[],
@@ -145,6 +191,18 @@ mod tests {
     use super::*;
     use crate::steps::testing::{Fake, machine, plan};
 
+    /// A host that was off while another left comes back with the other's route.
+    #[test]
+    fn what_the_table_no_longer_says_is_stale() {
+        let wanted = generate::routes(&plan(), "n100");
+        let table = "192.168.138.0/24 192.168.1.12\n192.168.140.0/24 192.168.1.13\nnonsense\n";
+        let stale = stale(table, &wanted);
+        assert_eq!(
+            generate::route_table(&stale),
+            "192.168.140.0/24 192.168.1.13\n"
+        );
+    }
+
     #[tokio::test]
     async fn a_route_through_another_gateway_is_missing() {
         let wanted = generate::routes(&plan(), "n100");
@@ -161,7 +219,7 @@ mod tests {
             ("[]", false),
         ] {
             let host = machine("n100", Fake::new().says("route show", table));
-            let missing = missing(&host, wanted.clone()).await.unwrap();
+            let missing = missing(&host, &wanted).await.unwrap();
             assert_eq!(missing.is_none(), found, "{table}");
         }
     }

@@ -4,15 +4,21 @@
 mod autoscaler_gone;
 mod daemon_gone;
 mod mark_gone;
+mod nodes_drained;
+mod nodes_gone;
 mod routes_gone;
+mod routes_withdrawn;
 mod snapshot_kept;
 
 use std::path::PathBuf;
 
+use super::Options;
+use crate::generate::Route;
 use crate::pipeline::{Step, StepId};
 use crate::plan::{Decisions, FoundDaemon, Plan};
 
 pub use daemon_gone::Remains;
+pub use nodes_drained::Drain;
 
 /// Everything of a cluster gone from the hosts that are connected; `snapshot` is where etcd's last one is to be kept.
 pub fn destroy(
@@ -37,9 +43,65 @@ pub fn destroy(
             here.push(step.id());
             steps.push(Box::new(step));
         }
-        steps.push(Box::new(routes_gone::RoutesGone::new(host, &here)));
+        steps.push(Box::new(routes_gone::RoutesGone::new(host).after(&here)));
         here.push(routes_gone::id(host));
         steps.push(Box::new(mark_gone::MarkGone::new(host, &here)));
+    }
+    steps
+}
+
+/// A host that is to leave its cluster.
+pub struct Leaving<'a> {
+    /// Its name.
+    pub host: &'a str,
+    /// Its daemons.
+    pub remains: &'a [Remains],
+    /// The routes to its VMs.
+    pub routes: &'a [Route],
+    /// Whether the host itself stays, and only these daemons go.
+    pub stays: bool,
+    /// How to drain its nodes; `None` where the machine is gone for good.
+    pub drain: Option<Drain>,
+}
+
+/// A host gone from its cluster, which from now on is as `plan` says: the autoscaler is told first, routes go when no
+/// Node is left that is reached over them, and the machine's mark goes last.
+pub fn leave(plan: &Plan, options: &Options, leaving: &Leaving<'_>) -> Vec<Box<dyn Step>> {
+    let mut steps = super::told(plan, options);
+    let told = if plan.workers().next().is_some() {
+        super::autoscaler_running::id()
+    } else {
+        // It does not run without a group.
+        steps.push(Box::new(autoscaler_gone::AutoscalerGone::new(&[])));
+        autoscaler_gone::id()
+    };
+    let mut gone = vec![told.clone()];
+    for daemon in leaving.remains {
+        let group = &daemon.group;
+        let last = match leaving.drain {
+            None => told.clone(),
+            Some(drain) => {
+                steps.push(Box::new(nodes_drained::NodesDrained::new(
+                    group, drain, &told,
+                )));
+                let step = daemon_gone::DaemonGone::new(&plan.cluster, daemon)
+                    .needs(&[nodes_drained::id(group)]);
+                steps.push(Box::new(step));
+                daemon_gone::id(group)
+            }
+        };
+        steps.push(Box::new(nodes_gone::NodesGone::new(group, &[last])));
+        gone.push(nodes_gone::id(group));
+    }
+    for host in &plan.hosts {
+        let step = routes_withdrawn::RoutesWithdrawn::new(&host.name, leaving.routes, &gone);
+        steps.push(Box::new(step));
+    }
+    if leaving.drain.is_some() && !leaving.stays {
+        let step = routes_gone::RoutesGone::new(leaving.host).needs(&gone);
+        steps.push(Box::new(step));
+        gone.push(routes_gone::id(leaving.host));
+        steps.push(Box::new(mark_gone::MarkGone::new(leaving.host, &gone)));
     }
     steps
 }
@@ -106,6 +168,63 @@ mod tests {
         let remains = remains_on("home", &decided(), "ryzen", &found);
         let groups: Vec<_> = remains.iter().map(|daemon| &*daemon.group).collect();
         assert_eq!(groups, ["k3s-agents-1", "k3s-old"]);
+    }
+
+    fn left(drain: Option<Drain>) -> Vec<Box<dyn Step>> {
+        let mut plan = plan();
+        let remains = remains_on("home", &decided(), "ryzen", &[]);
+        plan.hosts.retain(|host| host.name != "ryzen");
+        plan.daemons.retain(|daemon| daemon.host != "ryzen");
+        let options = crate::steps::tests::options();
+        let leaving = Leaving {
+            host: "ryzen",
+            remains: &remains,
+            routes: &[],
+            stays: false,
+            drain,
+        };
+        leave(&plan, &options, &leaving)
+    }
+
+    fn needs(steps: &[Box<dyn Step>], id: &str) -> Vec<String> {
+        let step = steps.iter().find(|step| step.id().to_string() == id);
+        let needs = step.unwrap().needs();
+        needs.iter().map(ToString::to_string).collect()
+    }
+
+    /// The autoscaler would make new agents of what is drained.
+    #[test]
+    fn a_host_leaves_in_order_and_its_mark_goes_last() {
+        let steps = left(Some(Drain {
+            limit: std::time::Duration::from_secs(9),
+            force: false,
+        }));
+        let order = [
+            ("nodes-drained/k3s-agents-1", "autoscaler-running/cluster"),
+            ("daemon-gone/k3s-agents-1", "nodes-drained/k3s-agents-1"),
+            ("nodes-gone/k3s-agents-1", "daemon-gone/k3s-agents-1"),
+            ("routes-withdrawn/n100", "nodes-gone/k3s-agents-1"),
+            ("routes-gone/ryzen", "nodes-gone/k3s-agents-1"),
+            ("mark-gone/ryzen", "routes-gone/ryzen"),
+        ];
+        for (step, need) in order {
+            assert!(needs(&steps, step).contains(&need.to_owned()), "{step}");
+        }
+        // The other hosts' tables shrink only at the end.
+        let names: Vec<_> = steps.iter().map(|step| step.id().name).collect();
+        assert!(!names.contains(&"scale-up") && !names.contains(&"routes"));
+        assert!(steps.iter().all(|step| {
+            let destroys = ["drained", "gone", "withdrawn"];
+            !destroys.iter().any(|word| step.id().name.contains(word)) || step.after().is_empty()
+        }));
+    }
+
+    #[test]
+    fn a_dead_machine_is_not_asked_for_anything() {
+        let steps = left(None);
+        assert!(steps.iter().all(|step| step.id().subject != "ryzen"));
+        let needs = needs(&steps, "nodes-gone/k3s-agents-1");
+        assert_eq!(needs, ["autoscaler-running/cluster"]);
     }
 
     /// A snapshot that cannot be taken keeps everything; an autoscaler that cannot be stopped keeps nothing.

@@ -4,6 +4,7 @@ mod destroy;
 mod errors;
 mod farewell;
 mod first_contact;
+mod fleet_changes;
 mod generated;
 mod import;
 mod init_bare;
@@ -89,6 +90,11 @@ pub(super) fn checks() -> Vec<Check> {
             name: "rotate",
             long: true,
             run: rotate::run,
+        },
+        Check {
+            name: "fleet-changes",
+            long: true,
+            run: fleet_changes::run,
         },
         Check {
             name: "kills",

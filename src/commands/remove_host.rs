@@ -1,0 +1,310 @@
+//! `slicer-k3s remove-host NAME`: a host's workers gone, without a trace in the cluster.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use super::act::Act;
+use super::cluster_file::ClusterFile;
+use super::context::{self, Home};
+use super::init::consent;
+use super::one;
+use super::rotate_token::{Rotation, Token};
+use super::turn::Turn;
+use crate::cli::{Global, RemoveHost};
+use crate::config::Config;
+use crate::failure::{Code, Failure, Result};
+use crate::fleet::{self, Fleet};
+use crate::generate::Route;
+use crate::plan::{self, Decisions, Plan};
+use crate::report::{escape, say};
+use crate::state::Lock;
+use crate::steps;
+use crate::steps::removal::{self, Drain, Leaving, Remains};
+use crate::world::World;
+
+const COMMAND: &str = "remove-host";
+
+/// Runs it.
+pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec<Failure>> {
+    let started = Instant::now();
+    let before = context::load(global)?;
+    let home = Home::of(&before.name).map_err(one)?;
+    context::known(&home, &before.name)?;
+    let here = Lock::take(home.path()).map_err(one)?;
+    crate::log::begin(&home.logs(), COMMAND);
+    let name = options.name.as_str();
+    let mut file = ClusterFile::read(&global.config)?;
+    let (mut state, last) = context::known(&home, &before.name)?;
+    may_leave(&file.before, &state.decisions, options).map_err(one)?;
+    file.withdraw(name, options.agents)?;
+    let mut fleet = fleet::connect(&file.before, global).await?;
+    answers(&mut fleet, options).map_err(one)?;
+    let (facts, turn) = tokio::join!(
+        fleet::survey(&fleet),
+        Turn::take(here, &fleet, &file.before, COMMAND)
+    );
+    let turn = turn.map_err(one)?;
+    let (there, facts): (Vec<_>, Vec<_>) = facts?
+        .into_iter()
+        .partition(|facts| facts.name == name && !options.agents);
+    let found = there.iter().flat_map(|facts| facts.daemons.clone());
+    let found: Vec<_> = found.collect();
+    let decisions = if options.agents {
+        state.decisions.without_agents(name)
+    } else {
+        state.decisions.without(name, options.gone)
+    };
+    let mut remains = removal::remains_on(&before.name, &state.decisions, name, &found);
+    if options.agents {
+        remains.retain(|daemon| !decisions.groups.contains_key(&daemon.group));
+    }
+    let groups: Vec<&str> = remains.iter().map(|daemon| &*daemon.group).collect();
+    let routes = routes_to(&state.decisions, &last, &groups);
+    let absent: Vec<(String, String)> = fleet
+        .absent
+        .iter()
+        .map(|(name, failure)| (name.clone(), failure.to_string()))
+        .collect();
+    let version = decisions.k3s_version.clone().unwrap_or_default();
+    let plan = plan::decide(&file.after, &decisions, &facts, &absent, &version)?;
+
+    let mut world = World::new(plan, state.secrets.clone(), fleet.machines);
+    say(&prospect(&world, &remains, options).await);
+    say(&file.diff());
+    consent(options.yes).map_err(one)?;
+    let leaving = Leaving {
+        host: name,
+        remains: &remains,
+        routes: &routes,
+        stays: options.agents,
+        drain: (!options.gone).then_some(Drain {
+            limit: Duration::from_secs(options.drain_limit),
+            force: options.force,
+        }),
+    };
+    let modest = steps::Options::modest(home.kubeconfig());
+    let act = Act {
+        global,
+        command: COMMAND,
+        started,
+        turn: Some(&turn),
+        // They are told below: what is done stays done without them.
+        absent: Vec::new(),
+        likely_done: false,
+    };
+    act.run(&removal::leave(&world.plan, &modest, &leaving), &world)
+        .await?;
+    if options.gone && !options.keep_token {
+        let rotation = Rotation {
+            global,
+            command: COMMAND,
+            started: Instant::now(),
+            turn: &turn,
+            home: &home,
+            allow_outage: true,
+            token: Token::Agent,
+        };
+        rotation.run(&mut state, &mut world).await?;
+    }
+    state.decisions = world.plan.decisions(&decisions);
+    state.save(home.path()).map_err(one)?;
+    home.keep_plan(&world.plan).map_err(one)?;
+    // The file last: as long as it names the host, the same command goes on.
+    file.write().map_err(one)?;
+    drop(turn);
+    say(&stays(options));
+    if fleet.absent.is_empty() {
+        return Ok(0);
+    }
+    Err(fleet
+        .absent
+        .into_iter()
+        .map(|(_, failure)| failure)
+        .collect())
+}
+
+/// Whether it is a host at all, and one that can be spared.
+fn may_leave(config: &Config, decisions: &Decisions, options: &RemoveHost) -> Result<()> {
+    let name = options.name.as_str();
+    if config.host(name).is_none() {
+        if decisions.groups.values().any(|group| group.host == name) {
+            return Err(decisions.left_behind(name));
+        }
+        let hosts: Vec<&str> = config.hosts.iter().map(|host| &*host.name).collect();
+        return Err(Failure::new(
+            Code::Config,
+            format!("no host of {} is called {name}", config.name),
+        )
+        .hint(format!("hosts: {}", hosts.join(", "))));
+    }
+    let serves = config.control_plane.hosts.iter().any(|host| host == name);
+    if options.agents && !serves {
+        return Err(
+            Failure::new(Code::Config, format!("{name} runs nothing but agents"))
+                .hint(format!("slicer-k3s remove-host {name}")),
+        );
+    }
+    if serves && !options.agents {
+        return Err(Failure::new(
+            Code::PlanConflict,
+            format!("{name} runs servers and cannot be removed"),
+        )
+        .because("a server does not move: its etcd member and its network are its host's")
+        .hint(format!(
+            "slicer-k3s remove-host {name} --agents takes its agents away; slicer-k3s destroy removes the whole cluster"
+        )));
+    }
+    Ok(())
+}
+
+/// A host that is off is not removed by half, unless it is gone for good.
+fn answers(fleet: &mut Fleet, options: &RemoveHost) -> Result<()> {
+    let name = &options.name;
+    let position = fleet.absent.iter().position(|(host, _)| host == name);
+    match (position, options.gone) {
+        (None, false) => Ok(()),
+        (Some(position), true) => {
+            fleet.absent.remove(position);
+            Ok(())
+        }
+        (None, true) => Err(
+            Failure::new(Code::Config, format!("{name} answers: it is not gone"))
+                .hint(format!("slicer-k3s remove-host {name}")),
+        ),
+        (Some(position), false) => {
+            let (_, failure) = fleet.absent.swap_remove(position);
+            Err(
+                Failure::new(failure.code, format!("{name} cannot be reached"))
+                    .because(failure.to_string())
+                    .hint(format!(
+                        "switch it on; or, where it is dead, slicer-k3s remove-host {name} --gone"
+                    )),
+            )
+        }
+    }
+}
+
+/// The routes that the other hosts have to the VMs of these groups.
+fn routes_to(decisions: &Decisions, last: &Plan, groups: &[&str]) -> Vec<Route> {
+    let decided = decisions.groups.iter();
+    decided
+        .filter(|(name, _)| groups.contains(&name.as_str()))
+        .filter_map(|(_, group)| {
+            let planned = last.host(&group.host).map(|host| host.lan_address);
+            let via = decisions.lan_addresses.get(&group.host).copied();
+            Some(Route {
+                cidr: group.cidr.trunc(),
+                via: via.or(planned)?,
+            })
+        })
+        .collect()
+}
+
+/// What would go.
+async fn prospect(world: &World, remains: &[Remains], options: &RemoveHost) -> String {
+    let name = &options.name;
+    let groups: Vec<&str> = remains.iter().map(|daemon| &*daemon.group).collect();
+    let what = if options.agents {
+        format!("the agents of {name}")
+    } else {
+        name.clone()
+    };
+    let mut text = format!("This takes {what} out of {}:\n", world.plan.cluster);
+    let nodes = tokio::time::timeout(Duration::from_secs(20), nodes(world, &groups)).await;
+    match nodes {
+        Ok(Ok(nodes)) if nodes.is_empty() => text.push_str("  it has no nodes now\n"),
+        Ok(Ok(nodes)) => {
+            let _ = writeln!(text, "  nodes: {}", escape(&nodes.join(", ")));
+        }
+        _ => text.push_str("  its nodes are not known: no server answers\n"),
+    }
+    if options.gone {
+        let _ = writeln!(
+            text,
+            "  nothing is done on {name} itself; pods there are made anew elsewhere"
+        );
+        text.push_str(if options.keep_token {
+            "  the agents' join token, which its disks hold, stays as it is\n"
+        } else {
+            "  the agents' join token, which its disks hold, is replaced: servers restart one by one\n"
+        });
+    } else {
+        let groups = if groups.is_empty() {
+            "no group".to_owned()
+        } else {
+            format!("group {}", groups.join(", "))
+        };
+        let rest = if options.agents { "" } else { ", routes, mark" };
+        let _ = writeln!(text, "  on {name}: {groups} with VMs and disks{rest}");
+        let how = if options.force {
+            "pods are deleted, also those that a PodDisruptionBudget protects"
+        } else {
+            "pods are evicted as PodDisruptionBudgets allow; --force does not mind them"
+        };
+        let _ = writeln!(text, "  {how}, for at most {} s", options.drain_limit);
+    }
+    if world.plan.workers().next().is_none() {
+        text.push_str("  no other host runs agents: the autoscaler is removed, too\n");
+    }
+    text
+}
+
+async fn nodes(world: &World, groups: &[&str]) -> Result<Vec<String>> {
+    let kubernetes = world.kubernetes().await?;
+    let nodes = kubernetes
+        .list(&["nodes", "-l", "slicer/hostgroup"])
+        .await?;
+    let ours = nodes.iter().filter(|node| {
+        let group = node["metadata"]["labels"]["slicer/hostgroup"].as_str();
+        group.is_some_and(|group| groups.contains(&group))
+    });
+    Ok(ours
+        .filter_map(|node| node["metadata"]["name"].as_str().map(str::to_owned))
+        .collect())
+}
+
+/// What is left, so that nobody has to look for it.
+fn stays(options: &RemoveHost) -> String {
+    let name = &options.name;
+    if options.agents {
+        return format!(
+            "\nThe agents of {name} are out of the cluster; its servers were not touched.\n\
+             `workers = true` in [hosts.{name}] and slicer-k3s init bring agents back."
+        );
+    }
+    if options.gone {
+        let token = if options.keep_token {
+            "which was kept: whoever has it can join agents"
+        } else {
+            "which is refused from now on"
+        };
+        return format!(
+            "\n{name} is out of the cluster. Its disks, where they still exist, hold a join token, {token}.\n\
+             Should {name} come back, its daemon starts by itself, and this takes it in again with the names it had:\n\
+             \x20 slicer-k3s add-host {name} --ssh USER@ADDRESS"
+        );
+    }
+    format!(
+        "\n{name} is out of the cluster. What stays on it:\n\
+         \x20 Slicer itself with its licence, API token and images\n\
+         \x20 IPv4 forwarding (/etc/sysctl.d/90-slicer-k3s.conf)\n\
+         \x20 what was backed up as *.before-slicer*\n\
+         slicer-k3s add-host {name} --ssh USER@ADDRESS takes it in again."
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::plan;
+
+    #[test]
+    fn others_lose_exactly_the_routes_to_it() {
+        let plan = plan();
+        let all = plan.decisions(&Decisions::default());
+        let routes = routes_to(&all, &plan, &["k3s-agents-1"]);
+        assert_eq!(routes.len(), 1);
+        assert_eq!(routes[0].cidr.to_string(), "192.168.138.0/24");
+        assert_eq!(routes[0].via.to_string(), "192.168.1.12");
+    }
+}

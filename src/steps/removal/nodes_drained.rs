@@ -1,0 +1,281 @@
+//! A group's Nodes take no new pods and run none that could run elsewhere. kubectl's own drain does it, with evictions that
+//! respect PodDisruptionBudgets; it runs as a unit of a server, which tries on while we tell what it waits for.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::failure::{Code, Failure, Result};
+use crate::kubernetes::Kubernetes;
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::remote::{Look, Script};
+use crate::steps::unit::Unit;
+use crate::world::World;
+
+/// How to drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// How long evictions may take.
+    pub limit: Duration,
+    /// Delete what a PodDisruptionBudget protects, and pods that nobody makes again.
+    pub force: bool,
+}
+
+pub(super) struct NodesDrained {
+    group: String,
+    drain: Drain,
+    needs: Vec<StepId>,
+    started: AtomicBool,
+}
+
+pub(super) fn id(group: &str) -> StepId {
+    StepId::new("nodes-drained", group)
+}
+
+/// The label that every Node of a group has.
+pub(super) fn selector(group: &str) -> String {
+    format!("slicer/hostgroup={group}")
+}
+
+impl NodesDrained {
+    /// Once the autoscaler was told: it would make new agents for the pods that are evicted.
+    pub(super) fn new(group: &str, drain: Drain, told: &StepId) -> Self {
+        Self {
+            group: group.to_owned(),
+            drain,
+            needs: vec![told.clone()],
+            started: AtomicBool::new(false),
+        }
+    }
+
+    fn unit(&self) -> String {
+        format!("slicer-k3s-drain-{}.service", self.group)
+    }
+
+    /// Why the drain does not get on, in kubectl's words.
+    async fn blocked(&self, kubernetes: &Kubernetes) -> Result<String> {
+        let unit = self.unit();
+        let look = Look::Journal {
+            unit: unit.clone(),
+            lines: 60,
+        };
+        let journal = kubernetes.server.look(&look).await?;
+        Ok(cause(&journal.stdout, &unit).to_owned())
+    }
+}
+
+/// The line of a drain's journal that tells how it stands: kubectl's last refusal after the last success, else its last
+/// word; never systemd's, which names the unit and no cause.
+fn cause<'j>(journal: &'j str, unit: &str) -> &'j str {
+    let name = unit.trim_end_matches(".service");
+    let mut said = journal
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.contains(name));
+    let Some(last) = said.next_back() else {
+        return "it has not said anything";
+    };
+    if last.ends_with(" drained") {
+        return last;
+    }
+    std::iter::once(last)
+        .chain(said.rev())
+        .find(|line| line.contains("annot evict") || line.contains("annot delete"))
+        .unwrap_or(last)
+}
+
+/// `namespace/name` of pods that a drain still has to move from these Nodes.
+fn movable(pods: &[Value], nodes: &[&str]) -> Vec<String> {
+    let stays = |pod: &Value| {
+        let owners = pod["metadata"]["ownerReferences"].as_array();
+        let daemon = owners.is_some_and(|all| all.iter().any(|owner| owner["kind"] == "DaemonSet"));
+        let mirror = &pod["metadata"]["annotations"]["kubernetes.io/config.mirror"];
+        let over = matches!(
+            pod["status"]["phase"].as_str(),
+            Some("Succeeded" | "Failed")
+        );
+        daemon || !mirror.is_null() || over
+    };
+    pods.iter()
+        .filter(|pod| {
+            let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
+            nodes.contains(&node) && !stays(pod)
+        })
+        .map(|pod| {
+            let part = |key: &str| pod["metadata"][key].as_str().unwrap_or("?").to_owned();
+            format!("{}/{}", part("namespace"), part("name"))
+        })
+        .collect()
+}
+
+/// A unit of an earlier, killed run would drain in its way: ours takes its place.
+const DRAIN: &str = "set -e; u={}; f={}; systemctl stop \"$u\" 2>/dev/null || true; systemctl reset-failed \"$u\" 2>/dev/null || true
+systemd-run --quiet --collect --unit \"$u\" /usr/local/bin/k3s kubectl drain -l {} --ignore-daemonsets --delete-emptydir-data --timeout {} $f";
+
+#[async_trait]
+impl Step for NodesDrained {
+    fn id(&self) -> StepId {
+        id(&self.group)
+    }
+
+    fn title(&self) -> String {
+        format!("Drain the nodes of {}", self.group)
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        self.needs.clone()
+    }
+
+    fn patience(&self) -> Duration {
+        // What was evicted still has its grace period.
+        self.drain.limit + Duration::from_secs(35)
+    }
+
+    fn hint(&self) -> String {
+        "slicer-k3s kubectl get poddisruptionbudget -A; mend it and run again, or with --force, which deletes these pods; \
+         to keep the host, slicer-k3s init, then slicer-k3s kubectl uncordon its nodes"
+            .into()
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let kubernetes = world.kubernetes().await?;
+        let selector = selector(&self.group);
+        let nodes = kubernetes.list(&["nodes", "-l", &selector]).await?;
+        let names: Vec<&str> = nodes
+            .iter()
+            .filter_map(|node| node["metadata"]["name"].as_str())
+            .collect();
+        if names.is_empty() {
+            return Ok(Finding::Done("no nodes".into()));
+        }
+        let open = nodes
+            .iter()
+            .filter(|node| node["spec"]["unschedulable"] != true);
+        let open = open.count();
+        let pods = movable(&kubernetes.list(&["pods"]).await?, &names);
+        if pods.is_empty() && open == 0 {
+            return Ok(Finding::Done(format!("{} nodes", names.len())));
+        }
+        let unit = Unit::look(&kubernetes.server, &self.unit()).await?;
+        let what = match pods.first() {
+            Some(pod) => format!("{} pods are left, {pod} one of them", pods.len()),
+            None => format!("{open} nodes still take pods"),
+        };
+        if unit.runs() {
+            let words = self.blocked(&kubernetes).await?;
+            return Ok(Finding::Unknown(format!("{what}: {words}")));
+        }
+        if !self.started.load(Ordering::Relaxed) {
+            return Ok(Finding::Differs(what));
+        }
+        let words = self.blocked(&kubernetes).await?;
+        if words.ends_with(" drained") {
+            return Ok(Finding::Unknown(what));
+        }
+        Err(Failure::new(
+            Code::Kubernetes,
+            format!("{} cannot be drained", self.group),
+        )
+        .because(format!("{what}: {words}"))
+        .hint(self.hint())
+        .lasting())
+    }
+
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let kubernetes = world.kubernetes().await?;
+        let (unit, selector) = (self.unit(), selector(&self.group));
+        let limit = format!("{}s", self.drain.limit.as_secs());
+        let force = if self.drain.force {
+            "--force --disable-eviction"
+        } else {
+            ""
+        };
+        let script = Script::new(DRAIN, &[&unit, force, &selector, &limit]);
+        self.started.store(true, Ordering::Relaxed);
+        kubernetes
+            .server
+            .must(hands, "starting the drain", &script)
+            .await
+            .map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::testing::hands;
+    use crate::steps::testing::{Fake, world};
+
+    fn step(force: bool) -> NodesDrained {
+        let limit = Duration::from_secs(300);
+        let drain = Drain { limit, force };
+        NodesDrained::new("k3s-agents-1", drain, &StepId::new("told", "x"))
+    }
+
+    fn cluster(unit: &str) -> Fake {
+        let pod = |name: &str, more: &str| {
+            format!(
+                r#"{{"metadata":{{"name":"{name}","namespace":"default"{more}}},"spec":{{"nodeName":"n"}},"status":{{"phase":"Running"}}}}"#
+            )
+        };
+        let daemon = pod("log", r#","ownerReferences":[{"kind":"DaemonSet"}]"#);
+        let pods = format!(r#"{{"items":[{},{daemon}]}}"#, pod("web", ""));
+        Fake::new()
+            .says(
+                "/nodes",
+                r#"{"items":[{"metadata":{"name":"n"},"spec":{"unschedulable":true}}]}"#,
+            )
+            .says("/pods", &pods)
+            .says("ActiveState", unit)
+            .says(
+                "journalctl",
+                "Cannot evict pod as it would violate the pod's disruption budget.\n",
+            )
+    }
+
+    #[tokio::test]
+    async fn what_holds_a_drain_up_is_told_and_ends_the_wait_when_it_gave_up() {
+        let running = cluster("ActiveState=active\nSubState=running\n");
+        let found = step(false)
+            .check(&world(&[("k3s-cp-1", &running)]))
+            .await
+            .unwrap();
+        assert!(
+            matches!(&found, Finding::Unknown(why) if why.contains("1 pods are left, default/web") && why.contains("disruption budget")),
+            "{found:?}"
+        );
+        let over = cluster("ActiveState=inactive\n");
+        let world = world(&[("k3s-cp-1", &over)]);
+        let step = step(false);
+        assert!(matches!(
+            step.check(&world).await.unwrap(),
+            Finding::Differs(_)
+        ));
+        step.apply(&world, &hands()).await.unwrap();
+        assert!(!over.was_told("--disable-eviction"));
+        assert!(step.check(&world).await.unwrap_err().is_lasting());
+    }
+
+    /// systemd has the last word in the journal, and it is no cause.
+    #[test]
+    fn the_cause_is_kubectls_not_systemds() {
+        let unit = "slicer-k3s-drain-a.service";
+        let refused = "error when evicting pods/\"web\" -n \"default\" (will retry after 5s): Cannot evict pod as it would violate the pod's disruption budget.";
+        let journal = format!(
+            "{refused}\nevicting pod default/web\nThere are pending nodes to be drained:\n a-1\n{unit}: Main process exited, code=exited\n{unit}: Failed with result 'exit-code'.\n"
+        );
+        assert_eq!(cause(&journal, unit), refused);
+        let done = format!("{journal}node/a-1 drained\n{unit}: Deactivated successfully.\n");
+        assert_eq!(cause(&done, unit), "node/a-1 drained");
+    }
+
+    #[tokio::test]
+    async fn force_deletes_what_a_budget_protects() {
+        let fake = cluster("");
+        let world = world(&[("k3s-cp-1", &fake)]);
+        step(true).apply(&world, &hands()).await.unwrap();
+        assert!(fake.was_told("--force --disable-eviction"));
+    }
+}

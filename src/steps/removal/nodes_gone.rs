@@ -1,0 +1,65 @@
+//! A group has no Nodes: one that outlives its VM is a ghost, which a new VM of the same name would be mistaken for.
+
+use async_trait::async_trait;
+
+use super::nodes_drained::selector;
+use crate::failure::Result;
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::world::World;
+
+pub(super) struct NodesGone {
+    group: String,
+    needs: Vec<StepId>,
+}
+
+pub(super) fn id(group: &str) -> StepId {
+    StepId::new("nodes-gone", group)
+}
+
+impl NodesGone {
+    /// Once its VMs are gone, or nobody can tell any more.
+    pub(super) fn new(group: &str, needs: &[StepId]) -> Self {
+        Self {
+            group: group.to_owned(),
+            needs: needs.to_vec(),
+        }
+    }
+}
+
+#[async_trait]
+impl Step for NodesGone {
+    fn id(&self) -> StepId {
+        id(&self.group)
+    }
+
+    fn title(&self) -> String {
+        format!("Remove the Nodes of {}", self.group)
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        self.needs.clone()
+    }
+
+    fn hint(&self) -> String {
+        format!("slicer-k3s kubectl get nodes -l {}", selector(&self.group))
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let kubernetes = world.kubernetes().await?;
+        let selector = selector(&self.group);
+        let nodes = kubernetes.list(&["nodes", "-l", &selector]).await?;
+        Ok(match nodes.first() {
+            Some(node) => {
+                let name = node["metadata"]["name"].as_str().unwrap_or_default();
+                Finding::differs(format!("Node {name} is there"))
+            }
+            None => Finding::done(),
+        })
+    }
+
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let selector = selector(&self.group);
+        let kubernetes = world.kubernetes().await?;
+        kubernetes.delete(hands, &["nodes", "-l", &selector]).await
+    }
+}
