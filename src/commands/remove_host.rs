@@ -30,7 +30,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     let before = context::load(global)?;
     let home = Home::of(&before.name).map_err(one)?;
     context::known(&home, &before.name)?;
-    let here = Lock::take(home.path()).map_err(one)?;
+    let here = Lock::take(home.path(), COMMAND).map_err(one)?;
     crate::log::begin(&home.logs(), COMMAND);
     let name = options.name.as_str();
     let mut file = ClusterFile::read(&global.config)?;
