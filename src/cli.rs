@@ -294,6 +294,10 @@ pub struct AddHost {
 /// Tells the autoscaler first, drains the host's nodes, then removes them with their VMs, daemon and routes, here and on
 /// all other hosts, and takes the host out of cluster.toml. Killed or failed, the same command goes on from there.
 #[derive(Clone, Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a word of the person's own"
+)]
 pub struct RemoveHost {
     /// Its name in cluster.toml
     pub name: String,
@@ -302,7 +306,7 @@ pub struct RemoveHost {
     #[arg(long, short)]
     pub yes: bool,
 
-    /// Delete pods that a PodDisruptionBudget protects or that nobody makes again
+    /// Delete pods that a disruption budget protects or that nobody makes again
     #[arg(long)]
     pub force: bool,
 

@@ -48,9 +48,27 @@ fn edits_that_contradict_what_exists_are_told() {
     plan-conflict cidr of group k3s-agent-1 on ryzen is 192.168.138.0/24, cluster.toml asks for 10.5.0.0/24: it was decided when the group was made, and its VMs carry it (set `cidr` back in [hosts.ryzen.workers] of cluster.toml, or leave it out)
     plan-conflict home has 3 servers, cluster.toml asks for 1: their number is decided once: it changes what every server is told (set `servers = 3` in [control-plane] of cluster.toml)
     plan-conflict servers run on n100, which cluster.toml no longer names for them: a server does not move: its etcd member and its network are its host's (put "n100" back into [control-plane] of cluster.toml)
+    plan-conflict pi5 is no longer in cluster.toml, but was not removed: it runs k3s-agent-2, with Nodes in the cluster (put [hosts.pi5] back, then slicer-k3s remove-host pi5, with --gone where it is dead)
     plan-conflict the servers run k3s v1.34.4+k3s1, cluster.toml asks for v1.35.0+k3s1: init does not change the version of a running cluster (set `version = "v1.34.4+k3s1"` in [k3s] of cluster.toml, or leave it out)
     plan-conflict k3s's networks cannot be changed any more: the cluster has 10.42.0.0/16 and 10.43.0.0/16 (put them back as `cluster-cidr` and `service-cidr` in [k3s] of cluster.toml)
     "#);
+}
+
+/// An only host runs agents unasked; the second host written beside it must not take them away silently.
+#[test]
+fn a_second_host_does_not_end_the_agents_of_the_first() {
+    let (_, facts) = three();
+    let only = parsed("name='home'\n[hosts.n100]\nssh='a'");
+    let decisions =
+        plan(&only, &Decisions::default(), &facts[..1]).decisions(&Decisions::default());
+    let two = "name='home'\n[control-plane]\nhost='n100'\n[hosts.n100]\nssh='a'\nWORKERS\n[hosts.ryzen]\nssh='b'";
+    let silent = parsed(&two.replace("WORKERS", ""));
+    assert_snapshot!(refusals(&silent, &decisions, &facts[..2]), @"plan-conflict n100 is to run no agents any more, but has group k3s-agent-1: beside other hosts a host of servers runs agents only where cluster.toml says so (say `workers = true` in [hosts.n100] to keep them; slicer-k3s remove-host n100 --agents takes them away)");
+    plan(
+        &parsed(&two.replace("WORKERS", "workers=true")),
+        &decisions,
+        &facts[..2],
+    );
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! A group's Nodes take no new pods and run none that could run elsewhere. kubectl's own drain does it, with evictions that
-//! respect PodDisruptionBudgets; it runs as a unit of a server, which tries on while we tell what it waits for.
+//! respect disruption budgets; it runs as a unit of a server, which tries on while we tell what it waits for.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::world::World;
 pub struct Drain {
     /// How long evictions may take.
     pub limit: Duration,
-    /// Delete what a PodDisruptionBudget protects, and pods that nobody makes again.
+    /// Delete what a disruption budget protects, and pods that nobody makes again.
     pub force: bool,
 }
 
@@ -209,7 +209,7 @@ mod tests {
     use crate::steps::testing::{Fake, world};
 
     fn step(force: bool) -> NodesDrained {
-        let limit = Duration::from_secs(300);
+        let limit = Duration::from_mins(5);
         let drain = Drain { limit, force };
         NodesDrained::new("k3s-agents-1", drain, &StepId::new("told", "x"))
     }
