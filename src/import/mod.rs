@@ -6,6 +6,7 @@ mod file;
 mod mark;
 mod servers;
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use crate::failure::{Code, Failure, Result};
@@ -148,6 +149,8 @@ impl Findings {
                 .and_then(|known| known.digest())
                 .into_iter()
                 .collect(),
+            // Whoever answers is not gone, and of others nobody tells.
+            gone: BTreeSet::new(),
         }
     }
 }
