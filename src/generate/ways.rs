@@ -78,7 +78,7 @@ pub fn ways(plan: &Plan, who: &Who) -> Vec<Way> {
                 via: network.via,
             },
             why: match (who, network.role) {
-                (Who::Workstation, _) => "a kubectl of your own; slicer-k3s needs no route",
+                (Who::Workstation, _) => "a kubectl of your own; `slicer-k3s kubectl` needs none",
                 (Who::Router, _) => "every machine of the LAN that goes through it",
                 (Who::Host(_), Some(Role::ControlPlane)) => "the API, and pods on servers",
                 (Who::Host(_), Some(Role::Workers)) => "Slicer's API there, and pods on agents",

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::generate::{self, CONFIG_ANNOTATION};
+use crate::generate::{self, CONFIG_ANNOTATION, VALUES_ANNOTATION};
 use crate::plan::{self, Plan};
 
 /// The autoscaler as it is deployed.
@@ -61,7 +61,11 @@ impl Autoscaler {
     /// What it was given beyond what `plan` gives it: (flags, values).
     pub fn extras(&self, plan: &Plan) -> (Map<String, Value>, Map<String, Value>) {
         let hash = self.values["podAnnotations"][CONFIG_ANNOTATION].as_str();
-        let ours = generate::values(plan, hash.unwrap_or_default());
+        let mut ours = generate::values(plan, hash.unwrap_or_default());
+        // A hash over all values differs as soon as one does.
+        let over_all =
+            |values: &Value| values["deployment"]["annotations"][VALUES_ANNOTATION].clone();
+        ours["deployment"]["annotations"][VALUES_ANNOTATION] = over_all(&self.values);
         let mut values = beyond(&ours, &self.values);
         let args = match values.remove("extraArgs") {
             Some(Value::Object(args)) => args,
