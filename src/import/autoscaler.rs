@@ -63,9 +63,8 @@ impl Autoscaler {
         let hash = self.values["podAnnotations"][CONFIG_ANNOTATION].as_str();
         let mut ours = generate::values(plan, hash.unwrap_or_default());
         // A hash over all values differs as soon as one does.
-        let over_all =
-            |values: &Value| values["deployment"]["annotations"][VALUES_ANNOTATION].clone();
-        ours["deployment"]["annotations"][VALUES_ANNOTATION] = over_all(&self.values);
+        ours["deployment"]["annotations"][VALUES_ANNOTATION] =
+            self.values["deployment"]["annotations"][VALUES_ANNOTATION].clone();
         let mut values = beyond(&ours, &self.values);
         let args = match values.remove("extraArgs") {
             Some(Value::Object(args)) => args,

@@ -265,6 +265,15 @@ impl Plan {
         self.hosts.iter().find(|host| host.name == name)
     }
 
+    /// The host that a group, a server or a host's own name is about.
+    pub fn host_of<'a>(&'a self, subject: &'a str) -> Option<&'a str> {
+        let group = self.daemon(subject).map(|daemon| daemon.host.as_str());
+        let server = self.servers.iter().find(|server| server.name == subject);
+        group
+            .or(server.map(|server| server.host.as_str()))
+            .or(self.host(subject).map(|host| host.name.as_str()))
+    }
+
     /// The daemon of group `name`.
     pub fn daemon(&self, group: &str) -> Option<&Daemon> {
         self.daemons.iter().find(|daemon| daemon.group == group)

@@ -172,15 +172,6 @@ fn planned(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
     }
 }
 
-/// The host that a step is about, where it is about one.
-pub(super) fn host_of<'p>(plan: &'p Plan, subject: &'p str) -> Option<&'p str> {
-    let group = plan.daemon(subject).map(|daemon| daemon.host.as_str());
-    let server = plan.servers.iter().find(|server| server.name == subject);
-    group
-        .or(server.map(|server| server.host.as_str()))
-        .or(plan.host(subject).map(|host| host.name.as_str()))
-}
-
 /// What steps found, causes only: what follows from a host that is off, a server that is down or a step that does not
 /// hold would bury it.
 fn steps(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
@@ -195,7 +186,7 @@ fn steps(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
     }
     // Steps come after what they build on.
     for step in &seen.steps {
-        let host = host_of(plan, &step.id.subject);
+        let host = plan.host_of(&step.id.subject);
         let follows = host.is_some_and(off)
             || step.builds_on.iter().any(|id| broken.contains(id))
             || (step.id.subject == "cluster" && seen.cluster.is_err());

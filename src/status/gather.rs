@@ -16,8 +16,6 @@ use crate::slicer::Vm;
 use crate::steps;
 use crate::world::World;
 
-use super::compare::host_of;
-
 /// One answer may take so long; what takes longer counts as no answer.
 const LIMIT: Duration = Duration::from_secs(15);
 
@@ -197,7 +195,7 @@ async fn look_at_steps(asked: &Asked<'_>, world: &World) -> Vec<StepSeen> {
     // What is on a host that is off is not asked about: that would take as long as nobody answers.
     let why = |step: &dyn Step| {
         let id = step.id();
-        let host = host_of(&world.plan, &id.subject)?;
+        let host = world.plan.host_of(&id.subject)?;
         let (_, why) = asked.absent.iter().find(|(absent, _)| absent == host)?;
         Some(why.clone())
     };

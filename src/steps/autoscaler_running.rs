@@ -9,9 +9,9 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::CLUSTER;
+use super::chart_state::chart_state;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{self, AUTOSCALER, CONFIG_ANNOTATION, NAMESPACE, VALUES_ANNOTATION};
-use crate::kubernetes::{Kubernetes, condition};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Plan;
 use crate::world::World;
@@ -109,40 +109,6 @@ impl AutoscalerRunning {
             }
         }
     }
-}
-
-/// Why the chart is not installed yet.
-async fn chart_state(kubernetes: &Kubernetes) -> Result<Finding> {
-    let job = format!("helm-install-{AUTOSCALER}");
-    let object = kubernetes.get(&["job", "-n", NAMESPACE, &job]).await?;
-    let Some(object) = object else {
-        return Ok(Finding::Unknown(
-            "k3s has not made the chart's job yet".into(),
-        ));
-    };
-    if condition(&object, "Complete") == Some("True") {
-        return Ok(Finding::Unknown(
-            "the chart is installed, its Deployment not there yet".into(),
-        ));
-    }
-    let log = kubernetes
-        .logs(NAMESPACE, &format!("job-name={job}"), 20)
-        .await?;
-    let words = log.lines().map(str::trim).rfind(|line| !line.is_empty());
-    let words = words
-        .unwrap_or("its pod has not logged anything")
-        .to_owned();
-    if condition(&object, "Failed") == Some("True") {
-        return Err(
-            Failure::new(Code::Autoscaler, "the autoscaler's chart was not installed")
-                .because(words)
-                .hint(format!("slicer-k3s kubectl logs -n {NAMESPACE} job/{job}"))
-                .lasting(),
-        );
-    }
-    Ok(Finding::Unknown(format!(
-        "the chart is being installed: {words}"
-    )))
 }
 
 /// `key=value,…` of a Deployment's selector.

@@ -2,6 +2,7 @@
 
 mod autoscaler_running;
 mod chart;
+mod chart_state;
 mod cloud_config;
 mod console;
 mod daemon_answers;
