@@ -25,17 +25,18 @@ pub const CONFIG_ANNOTATION: &str = "slicer-k3s.dev/cloud-config";
 /// change, and rolls nothing: only what the pod itself is told makes a new pod.
 pub const VALUES_ANNOTATION: &str = "slicer-k3s.dev/values";
 
-/// The hash that the Deployment must carry once Helm has installed the chart as it is to be.
-pub fn values_hash(plan: &Plan, config_hash: &str) -> String {
+/// The hash that the Deployment must carry once Helm has installed the chart as it is to be. The cloud-config's hash
+/// has an annotation of its own and is not in it: it comes from secrets, and `generate` knows none of the daemons'.
+pub fn values_hash(plan: &Plan) -> String {
     let version = &plan.autoscaler.chart_version;
-    let told = format!("{version} {}", told(plan, config_hash));
+    let told = format!("{version} {}", told(plan, ""));
     sha256(told.as_bytes())
 }
 
 /// The chart's values.
 pub fn values(plan: &Plan, config_hash: &str) -> Value {
     let mut values = told(plan, config_hash);
-    values["deployment"]["annotations"][VALUES_ANNOTATION] = json!(values_hash(plan, config_hash));
+    values["deployment"]["annotations"][VALUES_ANNOTATION] = json!(values_hash(plan));
     values
 }
 
@@ -161,6 +162,16 @@ mod tests {
         assert_eq!(values(&plan, "abc")["image"]["tag"], "latest");
         plan.autoscaler.digest = Some("sha256:ab".into());
         assert_eq!(values(&plan, "abc")["image"]["tag"], "latest@sha256:ab");
+    }
+
+    /// `generate` has no daemon's token, and writes the bytes that `init` uses.
+    #[test]
+    fn the_hash_over_the_values_is_the_same_for_any_cloud_config() {
+        let (one, other) = (values(&plan(), "one"), values(&plan(), "other"));
+        assert_eq!(one["deployment"], other["deployment"]);
+        let mut changed = plan();
+        changed.autoscaler.expander = "least-waste".into();
+        assert_ne!(values(&changed, "one")["deployment"], one["deployment"]);
     }
 
     #[test]

@@ -187,7 +187,7 @@ impl Step for AutoscalerRunning {
                 )),
             };
         }
-        let hash = generate::values_hash(&world.plan, wanted.as_deref().unwrap_or_default());
+        let hash = generate::values_hash(&world.plan);
         if deployment["metadata"]["annotations"][VALUES_ANNOTATION] != hash.as_str() {
             return match chart_state(&kubernetes).await? {
                 Finding::Unknown(why) if !why.contains("Deployment") => Ok(Finding::Unknown(why)),
@@ -296,7 +296,7 @@ mod tests {
             r#"{"waiting":{"reason":"CrashLoopBackOff"}}"#
         };
         let annotations = format!(r#""annotations":{{"{CONFIG_ANNOTATION}":"{hash}"}}"#);
-        let values = generate::values_hash(&plan(), &crate::secret::sha256(b"abc"));
+        let values = generate::values_hash(&plan());
         let installed = format!(r#""annotations":{{"{VALUES_ANNOTATION}":"{values}"}}"#);
         Fake::new()
             .says("get secret", r#"{"data":{"cloud-config":"YWJj"}}"#)
