@@ -240,8 +240,7 @@ impl Step for AutoscalerRunning {
             "{}/{restarts}",
             pod["metadata"]["uid"].as_str().unwrap_or_default()
         );
-        let works = log.to_lowercase().contains("main loop");
-        if works || self.age(&uid) >= SETTLED {
+        if has_read(&log) || self.age(&uid) >= SETTLED {
             return Ok(Finding::done());
         }
         Ok(Finding::Unknown("it runs, and reads its groups".into()))
@@ -259,6 +258,15 @@ impl Step for AutoscalerRunning {
         }
         Ok(())
     }
+}
+
+/// Whether its log tells that the provider is built, which takes an answer from every group. The autoscaler says the
+/// first of these lines right after that (`registerSignalHandlers` follows `buildAutoscaler` in its `main.go`), and the
+/// second one scan interval later.
+fn has_read(log: &str) -> bool {
+    ["Registered cleanup signal handler", "Starting main loop"]
+        .iter()
+        .any(|line| log.contains(line))
 }
 
 /// Why a pod does not run, in Kubernetes' words.
@@ -316,7 +324,11 @@ mod tests {
     #[tokio::test]
     async fn a_pod_that_runs_counts_when_it_works_with_the_current_config() {
         let hash = crate::secret::sha256(b"abc");
-        let working = cluster(&hash, true, "static_autoscaler.go: Starting main loop\n");
+        let working = cluster(
+            &hash,
+            true,
+            "main.go:291] Registered cleanup signal handler\n",
+        );
         assert_eq!(check(&working).await.unwrap(), Finding::done());
         let young = cluster(&hash, true, "");
         assert!(matches!(check(&young).await.unwrap(), Finding::Unknown(_)));

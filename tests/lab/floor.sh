@@ -95,7 +95,7 @@ deploy='
     until k3s kubectl apply -f all.yaml >/dev/null 2>&1; do sleep 0.2; done'
 # The end that `init` waits for: the autoscaler works, and every server is a Ready voter.
 # shellcheck disable=SC2016 # expanded on the server
-autoscaler='until k3s kubectl logs -n kube-system deployment/slicer-cluster-autoscaler 2>/dev/null | grep -qi "main loop"; do sleep 0.2; done'
+autoscaler='until k3s kubectl logs -n kube-system deployment/slicer-cluster-autoscaler 2>/dev/null | grep -q "Registered cleanup signal handler"; do sleep 0.2; done'
 # shellcheck disable=SC2016 # expanded on the server
 voters='until [ "$(k3s kubectl get nodes -o jsonpath="{range .items[*]}{.status.conditions[?(@.type==\"Ready\")].status}{.status.conditions[?(@.type==\"EtcdIsVoter\")].status} {end}" 2>/dev/null | grep -o TrueTrue | wc -l)" -ge '"${#servers[@]}"' ]; do sleep 0.3; done'
 

@@ -87,6 +87,8 @@ func run(ctx context.Context, o *options.Options, client kubernetes.Interface, r
 	if err != nil {
 		klog.Fatalf("Failed to create autoscaler: %v", err)
 	}
+	// The original says this once its provider is built, one scan interval before its first loop.
+	klog.V(1).Info("Registered cleanup signal handler")
 	check.Start()
 	for {
 		time.Sleep(o.ScanInterval)

@@ -126,7 +126,7 @@ fn touched(before: &Prints, after: &Prints) -> BTreeSet<String> {
         .collect()
 }
 
-/// From the old autoscaler's end to the new one's first round over all groups.
+/// From the old autoscaler's end to the moment when the new one has read every group.
 fn gap(trial: &Trial, seen: &BTreeMap<u32, Seen>) -> Result<f64> {
     let log = trial
         .me("slicer-k3s kubectl logs --timestamps -n kube-system deployment/slicer-cluster-autoscaler")?
@@ -134,9 +134,9 @@ fn gap(trial: &Trial, seen: &BTreeMap<u32, Seen>) -> Result<f64> {
     let first = log
         .stdout
         .lines()
-        .find(|line| line.to_lowercase().contains("main loop"))
+        .find(|line| line.contains("Registered cleanup signal handler"))
         .and_then(|line| line.split_whitespace().next())
-        .context("the autoscaler's log tells of no round")?;
+        .context("the autoscaler's log does not tell that it has read its groups")?;
     let told = output(&mut command("date", &["-d", first, "+%s.%N"]))?;
     let began = UNIX_EPOCH + Duration::from_secs_f64(told.trim().parse()?);
     // The newest process is the one that runs; the one before it is the old leader.
