@@ -9,9 +9,7 @@ use crate::failure::{Code, Failure};
 pub(super) fn check(daemons: &[Daemon], facts: &[HostFacts]) -> Vec<Failure> {
     let mut failures = Vec::new();
     for (n, daemon) in daemons.iter().enumerate() {
-        for host in facts {
-            failures.extend(with_host(daemon, host));
-        }
+        failures.extend(with_hosts(daemon, facts));
         for other in &daemons[..n] {
             failures.extend(with_daemon(daemon, other));
         }
@@ -19,7 +17,28 @@ pub(super) fn check(daemons: &[Daemon], facts: &[HostFacts]) -> Vec<Failure> {
     failures
 }
 
-fn with_host(daemon: &Daemon, host: &HostFacts) -> Option<Failure> {
+/// One failure, whoever has the network: a LAN's is on every host.
+fn with_hosts(daemon: &Daemon, facts: &[HostFacts]) -> Option<Failure> {
+    let causes: Vec<String> = facts
+        .iter()
+        .filter_map(|host| user_of(daemon, host))
+        .collect();
+    if causes.is_empty() {
+        return None;
+    }
+    let what = format!(
+        "network {} of group {} on {} is in use",
+        daemon.cidr, daemon.group, daemon.host
+    );
+    Some(
+        Failure::new(Code::PlanConflict, what)
+            .because(causes.join("; "))
+            .hint("choose another `cidr` in cluster.toml for a new group; for one that exists, change the other network"),
+    )
+}
+
+/// Who on this host has the daemon's network.
+fn user_of(daemon: &Daemon, host: &HostFacts) -> Option<String> {
     let own = |interface: &str| host.name == daemon.host && interface == daemon.bridge();
     let address = host
         .addresses
@@ -48,18 +67,7 @@ fn with_host(daemon: &Daemon, host: &HostFacts) -> Option<Failure> {
                 found.source, host.name
             )
         });
-    let cause = address.or(foreign).or(route)?;
-    Some(
-        Failure::new(
-            Code::PlanConflict,
-            format!(
-                "network {} of group {} on {} is in use",
-                daemon.cidr, daemon.group, daemon.host
-            ),
-        )
-        .because(cause)
-        .hint("choose another `cidr` in cluster.toml for a new group; for one that exists, change the other network"),
-    )
+    address.or(foreign).or(route)
 }
 
 fn with_daemon(daemon: &Daemon, other: &Daemon) -> Option<Failure> {

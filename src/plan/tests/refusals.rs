@@ -85,6 +85,16 @@ fn choices_that_clash_with_what_is_there_are_told() {
     "#);
 }
 
+/// The LAN's addresses are on every host: one mistake is one error.
+#[test]
+fn a_network_that_all_hosts_are_in_is_told_once() {
+    let (_, facts) = three();
+    let config = parsed(
+        "name='home'\ncontrol-plane.host='n100'\n[hosts.n100]\nssh='a'\n[hosts.ryzen]\nssh='b'\nworkers={cidr='192.168.1.0/24'}\n[hosts.pi5]\nssh='c'",
+    );
+    assert_snapshot!(refusals(&config, &Decisions::default(), &facts), @"plan-conflict network 192.168.1.0/24 of group k3s-agent-1 on ryzen is in use: eth0 of n100 has the address 192.168.1.11/24; eth0 of ryzen has the address 192.168.1.12/24; eth0 of pi5 has the address 192.168.1.13/24 (choose another `cidr` in cluster.toml for a new group; for one that exists, change the other network)");
+}
+
 #[test]
 fn a_cluster_of_the_same_name_made_elsewhere_is_not_overwritten() {
     let config = parsed("name='home'\n[hosts.box]\nssh='local'");

@@ -23,7 +23,7 @@ const PASSWORDS: &str = "alex@192.168.1.12 correct horse\n";
 /// The step that says so.
 const RUNNING: &str = "autoscaler-running/cluster";
 
-/// Runs with nothing to do after each `init`.
+/// Runs with nothing to do after each `init`, and looks at the cluster.
 const RERUNS: u32 = 3;
 
 /// A fleet with the product and a promotion phase.
@@ -108,6 +108,10 @@ pub(super) fn init(work: &Work, phase: &str, samples: &mut Samples) -> Result<()
         let done = trial.me(&format!("{INIT} --output ndjson"))?.expect(0)?;
         samples.add("rerun_seconds", done.took.as_secs_f64());
         samples.add("rerun_changes", changes(&done.stdout)?);
+    }
+    for _ in 0..RERUNS {
+        let done = trial.me("slicer-k3s status")?.expect(0)?;
+        samples.add("status_seconds", done.took.as_secs_f64());
     }
     let proof = trial.me("slicer-k3s prove")?.expect(0)?;
     samples.add("proof_seconds", proof.took.as_secs_f64());

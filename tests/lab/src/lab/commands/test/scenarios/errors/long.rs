@@ -68,6 +68,21 @@ const ON_THE_WAY: &[Row] = &[
         60.0,
     ),
     row(
+        "a VM that never comes up",
+        &[
+            // What the hint says.
+            Spoil::On("n100", "true", "slicer vm delete k3s-cp-3"),
+            Spoil::Fault(&["vm-boot", "n100", "never", "--vm", "k3s-cp-3"]),
+        ],
+        "vm",
+        &[
+            "k3s-cp-3 on n100 does not come up",
+            "its console's last line",
+            "sudo slicer vm delete k3s-cp-3",
+        ],
+        240.0,
+    ),
+    row(
         "Slicer's API refuses every token",
         &[Spoil::Fault(&["api", "n100", "401", "--group", "k3s-cp"])],
         "slicer-token",
@@ -170,6 +185,28 @@ const ON_THE_WAY: &[Row] = &[
             "error[autoscaler]",
             "kubernetes.github.io",
         ],
+        330.0,
+    ),
+    row(
+        "a server whose settings contradict the first one's",
+        &[Spoil::On(
+            "k3s-cp-2",
+            "mkdir -p /etc/rancher/k3s/config.yaml.d && echo 'cluster-cidr: 10.44.0.0/16' >/etc/rancher/k3s/config.yaml.d/99.yaml",
+            "rm -r /etc/rancher/k3s/config.yaml.d",
+        )],
+        "k3s-start",
+        &["k3s-cp-2", "its settings differ from the first server's"],
+        330.0,
+    ),
+    row(
+        "a token that the first server refuses",
+        &[Spoil::On(
+            "k3s-cp-2",
+            "mkdir -p /etc/rancher/k3s/config.yaml.d && echo 'token: wrong' >/etc/rancher/k3s/config.yaml.d/99.yaml",
+            "rm -r /etc/rancher/k3s/config.yaml.d",
+        )],
+        "k3s-start",
+        &["k3s-cp-2", "refuses its token"],
         330.0,
     ),
     row(
