@@ -54,13 +54,27 @@ impl Unit {
     }
 }
 
-/// The last line that a unit logged.
+/// What the program itself said, in a unit's journal: never systemd's lines, which name the unit and no cause.
+pub(super) fn own_words<'j>(
+    journal: &'j str,
+    unit: &'j str,
+) -> impl DoubleEndedIterator<Item = &'j str> {
+    let name = unit.trim_end_matches(".service");
+    journal
+        .lines()
+        .map(str::trim)
+        .filter(move |line| !line.is_empty() && !line.contains(name))
+}
+
+/// The last line that a unit's program logged; systemd's where it logged nothing.
 pub(super) async fn last_words(machine: &Machine, unit: &str) -> Result<String> {
     let look = Look::Journal {
         unit: unit.to_owned(),
         lines: 20,
     };
-    Ok(machine.look(&look).await?.last_words().to_owned())
+    let journal = machine.look(&look).await?;
+    let own = own_words(&journal.stdout, unit).next_back();
+    Ok(own.unwrap_or_else(|| journal.last_words()).to_owned())
 }
 
 /// Whether a unit's running process has read the configuration of this text. Told by its environment, not by times:
@@ -74,6 +88,16 @@ pub(super) async fn runs_with(machine: &Machine, unit: &str, configuration: &str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Between two tries the journal ends with systemd's lines, and the cause stands above them.
+    #[test]
+    fn systemd_is_not_quoted_for_a_cause() {
+        let journal = "Started slicer-k3s-cp.service - Slicer.\nError: token is expired\n\
+                       slicer-k3s-cp.service: Main process exited, code=exited, status=1/FAILURE\n\
+                       slicer-k3s-cp.service: Failed with result 'exit-code'.\n";
+        let said: Vec<&str> = own_words(journal, "slicer-k3s-cp.service").collect();
+        assert_eq!(said, ["Error: token is expired"]);
+    }
 
     #[test]
     fn systemctl_show_is_read() {

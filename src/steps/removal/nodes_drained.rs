@@ -11,7 +11,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::remote::{Look, Script};
-use crate::steps::unit::Unit;
+use crate::steps::unit::{Unit, own_words};
 use crate::world::World;
 
 /// How to drain.
@@ -67,13 +67,9 @@ impl NodesDrained {
 }
 
 /// The line of a drain's journal that tells how it stands: kubectl's last refusal after the last success, else its last
-/// word; never systemd's, which names the unit and no cause.
-fn cause<'j>(journal: &'j str, unit: &str) -> &'j str {
-    let name = unit.trim_end_matches(".service");
-    let mut said = journal
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.contains(name));
+/// word.
+fn cause<'j>(journal: &'j str, unit: &'j str) -> &'j str {
+    let mut said = own_words(journal, unit);
     let Some(last) = said.next_back() else {
         return "it has not said anything";
     };
