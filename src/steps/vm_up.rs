@@ -125,14 +125,16 @@ impl Step for VmUp {
             let status = vm.status.as_deref().unwrap_or("unknown");
             return Ok(Finding::differs(format!("its status is {status}")));
         }
-        let health = slicer.health(&self.server.name).await?;
-        if health.agent_answers() {
-            return Ok(Finding::done());
-        }
+        // An agent that is silent is an error of the API's, too; the API itself has just answered.
+        let why = match slicer.health(&self.server.name).await {
+            Ok(health) if health.agent_answers() => return Ok(Finding::done()),
+            Ok(_) => "its agent does not answer yet".to_owned(),
+            Err(failure) => format!("its agent does not answer yet: {failure}"),
+        };
         if self.runs_for() >= BOOT {
             return Err(self.silent(world).await);
         }
-        Ok(Finding::Unknown("its agent does not answer yet".into()))
+        Ok(Finding::Unknown(why))
     }
 
     async fn last_words(&self, world: &World) -> Option<String> {
@@ -191,5 +193,24 @@ mod tests {
             assert_eq!(host.was_told("POST /"), told.is_some());
             assert!(told.is_none_or(|line| host.was_told(line)));
         }
+    }
+
+    /// The API answers for a VM whose agent hangs with an error: that is the VM's fault, and its time runs.
+    #[tokio::test(start_paused = true)]
+    async fn a_boot_that_hangs_ends_after_its_own_limit() {
+        let vms = r#"[{"hostname":"k3s-cp-1","ip":"192.168.137.2/24","status":"Running"}]"#;
+        let host = Fake::new()
+            .says("auth/token", "t0ken\n")
+            .says("GET /hostgroup/k3s-cp/nodes", vms);
+        let world = world(&[("n100", &host)]);
+        let step = VmUp::new(&plan().servers[0]);
+        assert!(matches!(
+            step.check(&world).await.unwrap(),
+            Finding::Unknown(why) if why.starts_with("its agent does not answer yet: ")
+        ));
+        tokio::time::advance(BOOT).await;
+        let failure = step.check(&world).await.unwrap_err();
+        assert_eq!(failure.code, Code::Vm);
+        assert!(failure.hint.unwrap().contains("slicer vm delete k3s-cp-1"));
     }
 }
