@@ -67,8 +67,11 @@ impl VmUp {
                 BOOT.as_secs()
             ))
             .hint(format!(
-                "{}; to make it anew: sudo slicer vm delete {vm}, then run again",
-                self.hint()
+                // Slicer refuses to delete what its YAML counts (403); what has stopped is relaunched by the next run.
+                "{}; to boot it anew: sudo slicer vm shutdown {vm}, then run again; where that does not stop it: sudo \
+                 systemctl restart slicer-{} (boots all of its servers)",
+                self.hint(),
+                self.server.group
             ))
             .lasting()
     }
@@ -211,6 +214,11 @@ mod tests {
         tokio::time::advance(BOOT).await;
         let failure = step.check(&world).await.unwrap_err();
         assert_eq!(failure.code, Code::Vm);
-        assert!(failure.hint.unwrap().contains("slicer vm delete k3s-cp-1"));
+        assert!(
+            failure
+                .hint
+                .unwrap()
+                .contains("slicer vm shutdown k3s-cp-1")
+        );
     }
 }

@@ -8,6 +8,7 @@ mod fleet_changes;
 mod generated;
 mod import;
 mod init_bare;
+mod init_beside;
 mod init_local;
 mod init_one;
 mod init_spread;
@@ -70,6 +71,11 @@ pub(super) fn checks() -> Vec<Check> {
             name: "init-spread",
             long: true,
             run: init_spread::run,
+        },
+        Check {
+            name: "init-beside",
+            long: true,
+            run: init_beside::run,
         },
         Check {
             name: "destroy",

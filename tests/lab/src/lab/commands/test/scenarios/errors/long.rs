@@ -68,21 +68,6 @@ const ON_THE_WAY: &[Row] = &[
         60.0,
     ),
     row(
-        "a VM that never comes up",
-        &[
-            // What the hint says.
-            Spoil::On("n100", "true", "slicer vm delete k3s-cp-3"),
-            Spoil::Fault(&["vm-boot", "n100", "never", "--vm", "k3s-cp-3"]),
-        ],
-        "vm",
-        &[
-            "k3s-cp-3 on n100 does not come up",
-            "its console's last line",
-            "sudo slicer vm delete k3s-cp-3",
-        ],
-        240.0,
-    ),
-    row(
         "Slicer's API refuses every token",
         &[Spoil::Fault(&["api", "n100", "401", "--group", "k3s-cp"])],
         "slicer-token",
@@ -215,6 +200,25 @@ const ON_THE_WAY: &[Row] = &[
         "autoscaler",
         &["ghcr.io", "kubectl"],
         200.0,
+    ),
+    row(
+        "a VM that never comes up",
+        &[
+            // The hint's second way: Slicer cannot stop this one by itself.
+            Spoil::On(
+                "n100",
+                "slicer vm shutdown k3s-cp-2",
+                "systemctl restart slicer-k3s-cp.service",
+            ),
+            Spoil::Fault(&["vm-boot", "n100", "never", "--vm", "k3s-cp-2"]),
+        ],
+        "vm",
+        &[
+            "k3s-cp-2 on n100 does not come up",
+            "its console's last line",
+            "sudo slicer vm shutdown k3s-cp-2",
+        ],
+        260.0,
     ),
 ];
 
