@@ -1,9 +1,10 @@
 //! Looking at all steps in one round, which changes nothing.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use tokio::sync::watch;
 
 use super::ended::{Ended, Span};
@@ -13,15 +14,23 @@ use crate::event::{Events, Outcome};
 use crate::failure::Result;
 use crate::world::World;
 
-/// Looks at all steps side by side, whether what they need holds or not; what each showed, in the given order. Only what
-/// goes by what others have just seen (`after`) waits for them.
+/// Looks at all steps side by side, whether what they need holds or not; what each showed, in the given order.
 pub async fn look_at_once(steps: &[Box<dyn Step>], world: &World) -> Vec<Result<Finding>> {
+    join_all(looks(steps, world)).await
+}
+
+/// One look at each step. Only what goes by what others have just seen (`after`) waits for them.
+fn looks<'a>(
+    steps: &'a [Box<dyn Step>],
+    world: &'a World,
+) -> impl Iterator<Item = impl Future<Output = Result<Finding>> + 'a> {
     let seen: HashMap<StepId, watch::Sender<bool>> = steps
         .iter()
         .map(|step| (step.id(), watch::channel(false).0))
         .collect();
-    join_all(steps.iter().map(|step| {
-        let seen = &seen;
+    let seen = Arc::new(seen);
+    steps.iter().map(move |step| {
+        let seen = Arc::clone(&seen);
         async move {
             for id in step.after() {
                 if let Some(gate) = seen.get(&id) {
@@ -34,46 +43,94 @@ pub async fn look_at_once(steps: &[Box<dyn Step>], world: &World) -> Vec<Result<
             }
             found
         }
-    }))
-    .await
+    })
 }
 
-/// Looks at all steps at once: how each ended where every fact holds, `None` otherwise.
+/// Looks at all steps at once: how each ended where every fact holds, `None` as soon as one does not.
 ///
-/// The quick way for a run that has nothing to do, where walking from need to need would be all it does.
+/// The quick way for a run that has nothing to do, where walking from need to need would be all it does. Where something
+/// is wrong, looks at what depends on it may take their whole patience, and nobody waits for them.
 pub async fn all_hold(
     steps: &[Box<dyn Step>],
     world: &World,
     events: &Events,
 ) -> Option<Vec<Ended>> {
     let started = Instant::now();
-    let mut notes = HashMap::new();
-    for (step, found) in steps.iter().zip(look_at_once(steps, world).await) {
-        if let Ok(Finding::Done(note)) = found {
-            notes.insert(step.id(), note);
+    let done = looks(steps, world).map(|look| async {
+        match look.await {
+            Ok(Finding::Done(note)) => Some(note),
+            _ => None,
         }
-    }
-    if notes.len() < steps.len() {
-        return None;
-    }
+        .ok_or(())
+    });
+    let notes = try_join_all(done).await.ok()?;
     let span = Span {
         took: started.elapsed(),
         ..Span::default()
     };
-    Some(
-        steps
+    let ended = steps.iter().zip(notes).map(|(step, note)| {
+        events.send(tell::ended(step.as_ref(), Outcome::Kept, &note, &span));
+        Ended {
+            id: step.id(),
+            outcome: Outcome::Kept,
+            failure: None,
+            span: span.clone(),
+        }
+    });
+    Some(ended.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::pipeline::Hands;
+    use crate::steps::testing::world;
+
+    /// A fact that holds or not, or a look that never ends.
+    struct Fact(&'static str, Option<bool>);
+
+    #[async_trait]
+    impl Step for Fact {
+        fn id(&self) -> StepId {
+            StepId::new(self.0, "x")
+        }
+        fn title(&self) -> String {
+            self.0.into()
+        }
+        fn code(&self) -> crate::failure::Code {
+            crate::failure::Code::Vm
+        }
+        fn hint(&self) -> String {
+            String::new()
+        }
+        async fn check(&self, _: &World) -> Result<Finding> {
+            match self.1 {
+                Some(true) => Ok(Finding::done()),
+                Some(false) => Ok(Finding::differs("it does not")),
+                None => std::future::pending().await,
+            }
+        }
+        async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
+            unreachable!()
+        }
+    }
+
+    async fn held(facts: &[(&'static str, Option<bool>)]) -> Option<usize> {
+        let steps: Vec<Box<dyn Step>> = facts
             .iter()
-            .map(|step| {
-                let id = step.id();
-                let note = notes.remove(&id).unwrap_or_default();
-                events.send(tell::ended(step.as_ref(), Outcome::Kept, &note, &span));
-                Ended {
-                    id,
-                    outcome: Outcome::Kept,
-                    failure: None,
-                    span: span.clone(),
-                }
-            })
-            .collect(),
-    )
+            .map(|(name, holds)| Box::new(Fact(name, *holds)) as Box<dyn Step>)
+            .collect();
+        let (events, _listening) = Events::channel(|_| {});
+        let ended = all_hold(&steps, &world(&[]), &events).await?;
+        Some(ended.len())
+    }
+
+    /// An API that hangs kept a run for six minutes after it had told so: every server was asked for through it.
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_hold_ends_the_round() {
+        assert_eq!(held(&[("a", Some(true)), ("b", Some(true))]).await, Some(2));
+        assert_eq!(held(&[("a", None), ("b", Some(false))]).await, None);
+    }
 }
