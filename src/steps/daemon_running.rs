@@ -15,7 +15,7 @@ use crate::generate;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Daemon, Server};
 use crate::remote::{Machine, Script};
-use crate::world::World;
+use crate::world::{TOKEN_PATHS, World};
 
 pub(super) struct DaemonRunning {
     daemon: Daemon,
@@ -182,9 +182,17 @@ impl Step for DaemonRunning {
         };
         file.write(host, hands).await?;
         let verb = if changed { "restart" } else { "start" };
+        // Two daemons that find no token at once each make one, and only the one that wrote last takes what is in the
+        // file: the first of a host starts alone until its token is there.
+        let [first, second, third] = TOKEN_PATHS;
         let start = Script::new(
-            "set -e; systemctl daemon-reload; systemctl -q enable {}; systemctl reset-failed {} 2>/dev/null || true; systemctl {} --no-block {}",
-            &[&name, &name, verb, &name],
+            "set -e; systemctl daemon-reload; systemctl -q enable {}; systemctl reset-failed {} 2>/dev/null || true
+             begin() { systemctl {} --no-block {}; }
+             token() { cat {} {} {} 2>/dev/null | grep -q .; }
+             if token; then begin; exit; fi
+             exec 9>/run/slicer-k3s.lock; flock -w 30 9 || true
+             begin; n=0; until token || [ $n -ge 100 ]; do sleep 0.1; n=$((n+1)); done",
+            &[&name, &name, verb, &name, first, second, third],
         )
         // A busy machine takes its time to read all its units again.
         .limit(Duration::from_secs(90));
@@ -259,5 +267,22 @@ mod tests {
             step.check(&world).await.unwrap_err().code,
             Code::SlicerLicence
         );
+    }
+
+    /// On a host that never ran Slicer both daemons found no token, each made one, and one of the two refused all.
+    #[tokio::test]
+    async fn the_first_daemon_of_a_host_starts_alone_until_there_is_a_token() {
+        let fake = Fake::new().says("ActiveState", "ActiveState=inactive\n");
+        let world = world(&[("n100", &fake)]);
+        step(false).apply(&world, &hands()).await.unwrap();
+        let told = fake.told();
+        let (start, _) = told
+            .iter()
+            .find(|(command, _)| command.contains("enable slicer-k3s-cp.service"))
+            .unwrap();
+        let lock = start.find("flock").unwrap();
+        let begins: Vec<usize> = start.match_indices("begin;").map(|(at, _)| at).collect();
+        assert!(begins[0] < lock && lock < begins[1], "{start}");
+        assert!(start.contains("cat /var/lib/slicer/auth/token"));
     }
 }
