@@ -18,9 +18,9 @@ const FLAGS: &str = "--yes --accept-new-host-keys --skip-proof";
 /// The last second or so of the old pod is not a gap.
 const AUTOSCALER: &str = "cluster-autosca";
 
-/// What nobody else's run may touch: files by hash, units by start. What the others must learn, their routes to the new
+/// What nobody else's run may touch: files by hash (VMs' disks are their own business), units by start. What the others must learn, their routes to the new
 /// VMs, is no bystander.
-const PRINTS: &str = "find /etc /usr/local /var/lib/slicer-k3s -xdev -type f ! -path '/etc/slicer-k3s/routes.d/*' -exec sha256sum {} + 2>/dev/null
+const PRINTS: &str = "find /etc /usr/local /var/lib/slicer-k3s -xdev -type f ! -path '/etc/slicer-k3s/routes.d/*' -size -100M -exec sha256sum {} + 2>/dev/null
 for u in $(systemctl list-units --plain --no-legend --type=service 'slicer-*' 'k3s*' | cut -d' ' -f1); do
 echo \"$(systemctl show -p ExecMainStartTimestampMonotonic --value $u) $u\"; done";
 
