@@ -152,8 +152,8 @@ fn quick_look(trial: &Trial, limit: f64) -> Result<()> {
 /// Seconds that a run with nothing to do may take on one host.
 const RERUN: f64 = 3.0;
 
-/// The same on three hosts: more than the promised 3 s until the looks of a host travel together. With the lab on two
-/// processors it is the machines' own work that is measured (docs/design.md).
+/// The same on three hosts. The promise is 3 s and is measured by `cargo lab bench` with the release build
+/// (docs/performance.md); here a debug build shares two processors with all of the fleet.
 const RERUN_OF_THREE: f64 = 8.0;
 
 /// `kubectl get KIND -o json` through the product; the items.
