@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::failure::Result;
+use crate::failure::{Code, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::world::World;
 
@@ -51,6 +51,10 @@ impl<S: Step> Step for Ordered<S> {
         self.step.pace()
     }
 
+    fn code(&self) -> Code {
+        self.step.code()
+    }
+
     fn hint(&self) -> String {
         self.step.hint()
     }
@@ -59,7 +63,66 @@ impl<S: Step> Step for Ordered<S> {
         self.step.check(world).await
     }
 
+    async fn diff(&self, world: &World) -> Result<String> {
+        self.step.diff(world).await
+    }
+
+    async fn last_words(&self, world: &World) -> Option<String> {
+        self.step.last_words(world).await
+    }
+
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         self.step.apply(world, hands).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::world;
+
+    /// Nothing that it tells of itself is the default's.
+    struct Odd;
+
+    #[async_trait]
+    impl Step for Odd {
+        fn id(&self) -> StepId {
+            StepId::new("odd", "x")
+        }
+        fn title(&self) -> String {
+            "Odd".into()
+        }
+        fn code(&self) -> Code {
+            Code::K3sStart
+        }
+        fn hint(&self) -> String {
+            "look".into()
+        }
+        async fn check(&self, _: &World) -> Result<Finding> {
+            Ok(Finding::done())
+        }
+        async fn diff(&self, _: &World) -> Result<String> {
+            Ok("+a".into())
+        }
+        async fn last_words(&self, _: &World) -> Option<String> {
+            Some("out of memory".into())
+        }
+        async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A rotation's failures were told with a general code and without the machine's last words.
+    #[tokio::test]
+    async fn only_what_it_waits_for_is_another() {
+        let needs = [StepId::new("first", "x")];
+        let step = Ordered::new(Odd, &needs);
+        assert_eq!(
+            (step.needs(), step.code()),
+            (needs.to_vec(), Code::K3sStart)
+        );
+        let world = world(&[]);
+        assert_eq!(step.diff(&world).await.unwrap(), "+a");
+        assert_eq!(step.last_words(&world).await.unwrap(), "out of memory");
     }
 }
