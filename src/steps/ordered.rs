@@ -11,6 +11,7 @@ use crate::world::World;
 pub(super) struct Ordered<S> {
     step: S,
     needs: Vec<StepId>,
+    after: Vec<StepId>,
 }
 
 impl<S: Step> Ordered<S> {
@@ -19,7 +20,14 @@ impl<S: Step> Ordered<S> {
         Self {
             step,
             needs: needs.to_vec(),
+            after: Vec::new(),
         }
+    }
+
+    /// And once `after` have been tried, well or not.
+    pub(super) fn behind(mut self, after: &[StepId]) -> Self {
+        self.after.extend_from_slice(after);
+        self
     }
 }
 
@@ -40,7 +48,9 @@ impl<S: Step> Step for Ordered<S> {
     }
 
     fn after(&self) -> Vec<StepId> {
-        self.step.after()
+        let mut after = self.step.after();
+        after.extend(self.after.iter().cloned());
+        after
     }
 
     fn patience(&self) -> Duration {

@@ -25,8 +25,6 @@ pub(super) struct DaemonGone {
     unit: String,
     directory: String,
     bridge: String,
-    needs: Vec<StepId>,
-    after: Vec<StepId>,
 }
 
 pub(super) fn id(group: &str) -> StepId {
@@ -41,21 +39,7 @@ impl DaemonGone {
             directory: format!("{}/{cluster}/{group}", FoundDaemon::ROOT),
             bridge: format!("br{group}0"),
             daemon: daemon.clone(),
-            needs: Vec::new(),
-            after: Vec::new(),
         }
-    }
-
-    /// What must hold before it.
-    pub(super) fn needs(mut self, needs: &[StepId]) -> Self {
-        self.needs.extend_from_slice(needs);
-        self
-    }
-
-    /// What must have been tried before it.
-    pub(super) fn after(mut self, after: &[StepId]) -> Self {
-        self.after.extend_from_slice(after);
-        self
     }
 
     fn unit_file(&self) -> String {
@@ -91,14 +75,6 @@ impl Step for DaemonGone {
             "Remove {} and its VMs from {}",
             self.daemon.group, self.daemon.host
         )
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
-    }
-
-    fn after(&self) -> Vec<StepId> {
-        self.after.clone()
     }
 
     fn hint(&self) -> String {

@@ -13,6 +13,7 @@ mod snapshot_kept;
 use std::path::PathBuf;
 
 use super::Options;
+use super::ordered::Ordered;
 use crate::generate::Route;
 use crate::pipeline::{Step, StepId};
 use crate::plan::{Decisions, FoundDaemon, Plan};
@@ -37,13 +38,14 @@ pub fn destroy(
     for host in hosts {
         let mut here = Vec::new();
         for daemon in remains.iter().filter(|daemon| daemon.host == *host) {
-            let step = daemon_gone::DaemonGone::new(&plan.cluster, daemon)
-                .needs(&first)
-                .after(&[autoscaler_gone::id()]);
+            let step = daemon_gone::DaemonGone::new(&plan.cluster, daemon);
+            let step = Ordered::new(step, &first).behind(&[autoscaler_gone::id()]);
             here.push(step.id());
             steps.push(Box::new(step));
         }
-        steps.push(Box::new(routes_gone::RoutesGone::new(host).after(&here)));
+        // After the host's daemons were tried: their VMs are shut down over these routes.
+        let routes = routes_gone::RoutesGone::new(host);
+        steps.push(Box::new(Ordered::new(routes, &[]).behind(&here)));
         here.push(routes_gone::id(host));
         steps.push(Box::new(mark_gone::MarkGone::new(host, &here)));
     }
@@ -84,9 +86,9 @@ pub fn leave(plan: &Plan, options: &Options, leaving: &Leaving<'_>) -> Vec<Box<d
                 steps.push(Box::new(nodes_drained::NodesDrained::new(
                     group, drain, &told,
                 )));
-                let step = daemon_gone::DaemonGone::new(&plan.cluster, daemon)
-                    .needs(&[nodes_drained::id(group)]);
-                steps.push(Box::new(step));
+                let step = daemon_gone::DaemonGone::new(&plan.cluster, daemon);
+                let drained = [nodes_drained::id(group)];
+                steps.push(Box::new(Ordered::new(step, &drained)));
                 daemon_gone::id(group)
             }
         };
@@ -98,8 +100,8 @@ pub fn leave(plan: &Plan, options: &Options, leaving: &Leaving<'_>) -> Vec<Box<d
         steps.push(Box::new(step));
     }
     if leaving.drain.is_some() && !leaving.stays {
-        let step = routes_gone::RoutesGone::new(leaving.host).needs(&gone);
-        steps.push(Box::new(step));
+        let step = routes_gone::RoutesGone::new(leaving.host);
+        steps.push(Box::new(Ordered::new(step, &gone)));
         gone.push(routes_gone::id(leaving.host));
         steps.push(Box::new(mark_gone::MarkGone::new(leaving.host, &gone)));
     }

@@ -10,8 +10,6 @@ use crate::world::World;
 
 pub(super) struct RoutesGone {
     host: String,
-    needs: Vec<StepId>,
-    after: Vec<StepId>,
 }
 
 pub(super) fn id(host: &str) -> StepId {
@@ -22,21 +20,7 @@ impl RoutesGone {
     pub(super) fn new(host: &str) -> Self {
         Self {
             host: host.to_owned(),
-            needs: Vec::new(),
-            after: Vec::new(),
         }
-    }
-
-    /// What must hold before it.
-    pub(super) fn needs(mut self, needs: &[StepId]) -> Self {
-        self.needs.extend_from_slice(needs);
-        self
-    }
-
-    /// After the host's daemons were tried: their VMs are shut down over these routes.
-    pub(super) fn after(mut self, after: &[StepId]) -> Self {
-        self.after.extend_from_slice(after);
-        self
     }
 }
 
@@ -71,14 +55,6 @@ impl Step for RoutesGone {
 
     fn title(&self) -> String {
         format!("Withdraw the routes on {}", self.host)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
-    }
-
-    fn after(&self) -> Vec<StepId> {
-        self.after.clone()
     }
 
     fn hint(&self) -> String {
