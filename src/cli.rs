@@ -118,30 +118,10 @@ pub enum Command {
 /// Looks at every host, prints the plan, asks once, and makes each fact of it true. What is true
 /// already is kept: run it again after a failure, a change of cluster.toml or a kill.
 #[derive(Clone, Debug, Args)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a flag of its own on the command line"
-)]
 pub struct Init {
-    /// Do not ask before changing hosts (never accepts a licence or a host key)
-    #[arg(long, short)]
-    pub yes: bool,
-
-    /// Say what would change; change nothing; exit 3 if anything would
-    #[arg(long)]
-    pub dry_run: bool,
-
-    /// Install Slicer where it is missing
-    #[arg(long)]
-    pub install_slicer: bool,
-
-    /// You have read and accept Slicer's licence (EULA); needed by --install-slicer
-    #[arg(long)]
-    pub accept_slicer_licence: bool,
-
-    /// Do not prove scaling at the end
-    #[arg(long)]
-    pub skip_proof: bool,
+    /// What is allowed and what is left out.
+    #[command(flatten)]
+    pub making: Making,
 
     /// Merge the kubeconfig into yours ($KUBECONFIG or ~/.kube/config)
     #[arg(long)]
@@ -170,6 +150,34 @@ pub struct Init {
     /// The cluster's name
     #[arg(long, value_name = "NAME", help_heading = NEW)]
     pub name: Option<String>,
+}
+
+/// How a command goes about making hosts part of a cluster.
+#[derive(Clone, Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of its own on the command line"
+)]
+pub struct Making {
+    /// Do not ask before changing hosts (never accepts a licence or a host key)
+    #[arg(long, short)]
+    pub yes: bool,
+
+    /// Say what would change; change nothing; exit 3 if anything would
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Install Slicer where it is missing
+    #[arg(long)]
+    pub install_slicer: bool,
+
+    /// You have read and accept Slicer's licence (EULA); needed by --install-slicer
+    #[arg(long)]
+    pub accept_slicer_licence: bool,
+
+    /// Do not prove scaling at the end
+    #[arg(long)]
+    pub skip_proof: bool,
 }
 
 /// The heading of flags that only a first run needs.

@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::Making;
+
 /// The heading of flags that end up in cluster.toml.
 const SAID: &str = "Written to cluster.toml, for every host named";
 
@@ -11,10 +13,6 @@ const SAID: &str = "Written to cluster.toml, for every host named";
 /// once, and takes the steps of `init` that touch the new hosts or must learn of them. Killed or failed, the same
 /// command goes on from there. Editing cluster.toml and running `init` does the same.
 #[derive(Clone, Debug, Args)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a flag of its own on the command line"
-)]
 pub struct AddHost {
     /// Its name; with how to reach it where `--ssh` does not say, or several are added
     #[arg(required = true, value_name = "NAME[=USER@ADDRESS]")]
@@ -24,25 +22,9 @@ pub struct AddHost {
     #[arg(long, value_name = "USER@ADDRESS")]
     pub ssh: Option<String>,
 
-    /// Do not ask before changing hosts (never accepts a licence or a host key)
-    #[arg(long, short)]
-    pub yes: bool,
-
-    /// Say what would change; change nothing; exit 3 if anything would
-    #[arg(long)]
-    pub dry_run: bool,
-
-    /// Install Slicer where it is missing
-    #[arg(long)]
-    pub install_slicer: bool,
-
-    /// You have read and accept Slicer's licence (EULA); needed by --install-slicer
-    #[arg(long)]
-    pub accept_slicer_licence: bool,
-
-    /// Do not prove scaling at the end
-    #[arg(long)]
-    pub skip_proof: bool,
+    /// What is allowed and what is left out.
+    #[command(flatten)]
+    pub making: Making,
 
     /// Its SSH port
     #[arg(long, help_heading = SAID)]

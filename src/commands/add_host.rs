@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::act::{self, Act};
 use super::cluster_file::ClusterFile;
 use super::context::{self, Home};
-use super::init::consent;
+use super::init::{asked_for, consent};
 use super::one;
 use super::turn::Turn;
 use crate::cli::{AddHost, Global};
@@ -26,7 +26,7 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     let before = context::load(global)?;
     let home = Home::of(&before.name).map_err(one)?;
     context::known(&home, &before.name)?;
-    let here = if options.dry_run {
+    let here = if options.making.dry_run {
         None
     } else {
         Some(Lock::take(home.path(), "add-host").map_err(one)?)
@@ -61,7 +61,7 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     }
     if turn.is_some() {
         if news {
-            consent(options.yes).map_err(one)?;
+            consent(options.making.yes).map_err(one)?;
         }
         // The file first: killed after it, `init` and this command both know what is wanted.
         file.write().map_err(one)?;
@@ -69,21 +69,7 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
         state.save(home.path()).map_err(one)?;
         home.keep_plan(&plan).map_err(one)?;
     }
-    let steps = steps::add_hosts(
-        &plan,
-        &steps::Options {
-            install_slicer: options.install_slicer,
-            accept_slicer_licence: options.accept_slicer_licence,
-            allow_outage: false,
-            workstation_route: false,
-            kubeconfig: home.kubeconfig(),
-            proof: (!options.skip_proof).then_some(steps::Proof {
-                pods: 1,
-                again: false,
-            }),
-        },
-        &names,
-    );
+    let steps = steps::add_hosts(&plan, &asked_for(&options.making, &home), &names);
     let world = World::new(plan, state.secrets.clone(), fleet.machines);
     let act = Act {
         global,
@@ -95,7 +81,7 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     };
     let ended = act.run(&steps, &world).await?;
     drop(turn);
-    if options.dry_run {
+    if options.making.dry_run {
         return Ok(act::would_change(&ended));
     }
     let changed = ended.iter().any(|step| step.outcome == Outcome::Changed);

@@ -7,7 +7,7 @@ use super::context::Home;
 use super::first_contact;
 use super::turn::Turn;
 use super::{ask, last_words, one};
-use crate::cli::{Global, Init};
+use crate::cli::{Global, Init, Making};
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::plan::{self, Autoscaler, Plan};
@@ -22,7 +22,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     let started = Instant::now();
     let (config, known) = first_contact::config(global, &options).await?;
     let home = Home::of(&config.name).map_err(one)?;
-    let here = if options.dry_run {
+    let here = if options.making.dry_run {
         None
     } else {
         let lock = Lock::take(home.path(), "init").map_err(one)?;
@@ -63,15 +63,9 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         report::say(&plan::render(&plan));
     }
     let wanted = steps::Options {
-        install_slicer: options.install_slicer,
-        accept_slicer_licence: options.accept_slicer_licence,
         allow_outage: options.allow_outage,
         workstation_route: options.workstation_route,
-        kubeconfig: home.kubeconfig(),
-        proof: (!options.skip_proof).then_some(steps::Proof {
-            pods: 1,
-            again: false,
-        }),
+        ..asked_for(&options.making, &home)
     };
     let world = World::new(plan, state.secrets.clone(), fleet.machines);
     if turn.is_some() {
@@ -86,7 +80,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
             report::say(&overwritten);
         }
         if new {
-            consent(options.yes).map_err(one)?;
+            consent(options.making.yes).map_err(one)?;
         }
         state.decisions = world.plan.decisions(&state.decisions);
         state.save(home.path()).map_err(one)?;
@@ -103,7 +97,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     };
     let ended = act.run(&steps, &world).await?;
     drop(turn);
-    if options.dry_run {
+    if options.making.dry_run {
         return Ok(act::would_change(&ended));
     }
     if options.merge {
@@ -174,6 +168,19 @@ async fn image_digest(config: &Config, state: &State, fleet: &Fleet) -> Option<(
         }
     }
     None
+}
+
+/// What the steps that make hosts part of a cluster are asked for by flags.
+pub(super) fn asked_for(making: &Making, home: &Home) -> steps::Options {
+    steps::Options {
+        install_slicer: making.install_slicer,
+        accept_slicer_licence: making.accept_slicer_licence,
+        proof: (!making.skip_proof).then_some(steps::Proof {
+            pods: 1,
+            again: false,
+        }),
+        ..steps::Options::modest(home.kubeconfig())
+    }
 }
 
 /// Asks once on a terminal; without one, only `--yes` will do.
