@@ -123,17 +123,9 @@ impl Findings {
 
     fn decisions(&self, servers: Vec<Server>) -> Decisions {
         let first = self.hosts.first().map(|host| &host.mark);
-        let groups = self.daemons().map(|daemon| {
-            let group = Group {
-                host: daemon.host.clone(),
-                role: daemon.role,
-                cidr: daemon.cidr,
-                api_port: daemon.api_port,
-                tap_prefix: daemon.tap_prefix.clone(),
-                image: daemon.image.clone(),
-            };
-            (daemon.group.clone(), group)
-        });
+        let groups = self
+            .daemons()
+            .map(|daemon| (daemon.group.clone(), Group::from(daemon)));
         let addresses = self
             .hosts
             .iter()

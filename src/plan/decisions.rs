@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::{Code, Failure};
 
-use super::{Autoscaler, Plan, Role, Server};
+use super::{Autoscaler, Daemon, Plan, Role, Server};
 
 /// Every decision that later runs must repeat.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +90,19 @@ pub struct Group {
     pub image: String,
 }
 
+impl From<&Daemon> for Group {
+    fn from(daemon: &Daemon) -> Self {
+        Self {
+            host: daemon.host.clone(),
+            role: daemon.role,
+            cidr: daemon.cidr,
+            api_port: daemon.api_port,
+            tap_prefix: daemon.tap_prefix.clone(),
+            image: daemon.image.clone(),
+        }
+    }
+}
+
 impl Plan {
     /// What must be remembered of this plan; what is remembered of hosts that were off stays.
     #[must_use]
@@ -103,17 +116,9 @@ impl Plan {
             decisions.image_digests.insert(image, digest.clone());
         }
         for daemon in &self.daemons {
-            decisions.groups.insert(
-                daemon.group.clone(),
-                Group {
-                    host: daemon.host.clone(),
-                    role: daemon.role,
-                    cidr: daemon.cidr,
-                    api_port: daemon.api_port,
-                    tap_prefix: daemon.tap_prefix.clone(),
-                    image: daemon.image.clone(),
-                },
-            );
+            decisions
+                .groups
+                .insert(daemon.group.clone(), Group::from(daemon));
         }
         for host in &self.hosts {
             decisions.gone.remove(&host.name);

@@ -13,7 +13,7 @@ use super::unit::{Unit, last_words, runs_with};
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::plan::{Daemon, Server};
+use crate::plan::Daemon;
 use crate::remote::{Machine, Script};
 use crate::world::{TOKEN_PATHS, World};
 
@@ -168,15 +168,8 @@ impl Step for DaemonRunning {
         if changed {
             self.may_restart(world).await?;
         }
-        let servers: Vec<Server> = world
-            .plan
-            .servers
-            .iter()
-            .filter(|server| server.group == self.daemon.group)
-            .cloned()
-            .collect();
-        let turn = if changed && !servers.is_empty() {
-            Some(self.turns.take(world, &servers).await?)
+        let turn = if changed {
+            self.turns.take_for(world, &self.daemon).await?
         } else {
             None
         };

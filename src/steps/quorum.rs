@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use super::unit::runs_with;
 use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::{Kubernetes, condition};
-use crate::plan::Server;
+use crate::plan::{Daemon, Server};
 use crate::remote::Machine;
 use crate::world::World;
 
@@ -60,6 +60,19 @@ impl Turns {
             voted,
             _alone: alone,
         })
+    }
+
+    /// A turn to restart a daemon, where that reboots servers: `None` where none are its.
+    pub(super) async fn take_for(&self, world: &World, daemon: &Daemon) -> Result<Option<Turn>> {
+        let servers = world.plan.servers.iter();
+        let its: Vec<Server> = servers
+            .filter(|server| server.group == daemon.group)
+            .cloned()
+            .collect();
+        if its.is_empty() {
+            return Ok(None);
+        }
+        self.take(world, &its).await.map(Some)
     }
 }
 

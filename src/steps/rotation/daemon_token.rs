@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::host_token;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::plan::{Daemon, Server};
+use crate::plan::Daemon;
 use crate::remote::Script;
 use crate::slicer::Slicer;
 use crate::steps::Options;
@@ -124,17 +124,7 @@ impl Step for DaemonToken {
         self.may_restart(world).await?;
         let host = world.host(&self.daemon.host)?;
         let unit = self.daemon.unit();
-        let servers: Vec<Server> = world
-            .plan
-            .servers
-            .iter()
-            .filter(|server| server.group == self.daemon.group)
-            .cloned()
-            .collect();
-        let turn = match servers.as_slice() {
-            [] => None,
-            servers => Some(self.turns.take(world, servers).await?),
-        };
+        let turn = self.turns.take_for(world, &self.daemon).await?;
         // Waited for: its configuration is the same before and after, so nothing else tells that it has happened.
         let restart =
             Script::new("systemctl restart -- {}", &[&unit]).limit(Duration::from_mins(5));
