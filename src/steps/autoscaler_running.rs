@@ -175,24 +175,17 @@ impl Step for AutoscalerRunning {
             .get(&["deployment", "-n", NAMESPACE, AUTOSCALER])
             .await?;
         let Some(deployment) = deployment else {
-            return chart_state(&kubernetes).await;
+            let why = "the chart is installed, its Deployment not there yet";
+            return chart_state(&kubernetes, why).await;
         };
         let annotation =
             &deployment["spec"]["template"]["metadata"]["annotations"][CONFIG_ANNOTATION];
         if wanted.is_none() || annotation.as_str() != wanted.as_deref() {
-            return match chart_state(&kubernetes).await? {
-                Finding::Unknown(why) if !why.contains("Deployment") => Ok(Finding::Unknown(why)),
-                _ => Ok(Finding::Unknown(
-                    "it still has the previous cloud-config".into(),
-                )),
-            };
+            return chart_state(&kubernetes, "it still has the previous cloud-config").await;
         }
         let hash = generate::values_hash(&world.plan);
         if deployment["metadata"]["annotations"][VALUES_ANNOTATION] != hash.as_str() {
-            return match chart_state(&kubernetes).await? {
-                Finding::Unknown(why) if !why.contains("Deployment") => Ok(Finding::Unknown(why)),
-                _ => Ok(Finding::Unknown("it still has the previous values".into())),
-            };
+            return chart_state(&kubernetes, "it still has the previous values").await;
         }
         if rolls(&deployment) {
             return Ok(Finding::Unknown("its pod is being replaced".into()));
@@ -334,6 +327,31 @@ mod tests {
         assert!(matches!(check(&young).await.unwrap(), Finding::Unknown(_)));
         let old = cluster("other", true, "Starting main loop\n");
         assert!(matches!(check(&old).await.unwrap(), Finding::Unknown(_)));
+    }
+
+    /// Helm's own words hold what they like, "Deployment" among it: they say where the installation stands all the same.
+    #[tokio::test]
+    async fn an_installation_under_way_is_told_by_helms_last_word() {
+        let job = |status: &str| {
+            Fake::new()
+                .says("get secret", r#"{"data":{"cloud-config":"YWJj"}}"#)
+                .says("get deployment", r#"{"metadata":{},"spec":{}}"#)
+                .says("get job", status)
+                .says("get pods", r#"{"items":[{"metadata":{"name":"helm-1"}}]}"#)
+                .says("/log?", "Patch Deployment \"slicer-cluster-autoscaler\"\n")
+        };
+        let under_way = job(r#"{"status":{}}"#);
+        let through = job(r#"{"status":{"conditions":[{"type":"Complete","status":"True"}]}}"#);
+        for (fake, says) in [
+            (under_way, "Patch Deployment"),
+            (through, "previous cloud-config"),
+        ] {
+            let found = check(&fake).await.unwrap();
+            assert!(
+                matches!(&found, Finding::Unknown(why) if why.contains(says)),
+                "{found:?}"
+            );
+        }
     }
 
     /// After a change of flags alone the old pod still runs, with the right cloud-config.

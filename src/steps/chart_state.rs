@@ -5,8 +5,8 @@ use crate::generate::{AUTOSCALER, NAMESPACE};
 use crate::kubernetes::{Kubernetes, condition};
 use crate::pipeline::Finding;
 
-/// Why the chart is not installed yet.
-pub(super) async fn chart_state(kubernetes: &Kubernetes) -> Result<Finding> {
+/// Where its installation stands; `otherwise` once it is through, and what was to follow is not seen yet.
+pub(super) async fn chart_state(kubernetes: &Kubernetes, otherwise: &str) -> Result<Finding> {
     let job = format!("helm-install-{AUTOSCALER}");
     let object = kubernetes.get(&["job", "-n", NAMESPACE, &job]).await?;
     let Some(object) = object else {
@@ -15,9 +15,7 @@ pub(super) async fn chart_state(kubernetes: &Kubernetes) -> Result<Finding> {
         ));
     };
     if condition(&object, "Complete") == Some("True") {
-        return Ok(Finding::Unknown(
-            "the chart is installed, its Deployment not there yet".into(),
-        ));
+        return Ok(Finding::Unknown(otherwise.into()));
     }
     let log = kubernetes
         .logs(NAMESPACE, &format!("job-name={job}"), 20)
