@@ -1,15 +1,15 @@
 //! Hosts more: how long it takes, how long nobody scales, and who else was touched.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::Work;
 use super::figures::Samples;
 use super::rounds::{INIT, up};
 use super::watch::{Seen, Watch};
-use crate::commands::test::Trial;
+use crate::commands::test::{FILES_AND_UNITS, Prints, Trial};
 use crate::exec::{command, output};
 
 /// Flags of the command that is measured.
@@ -17,12 +17,6 @@ const FLAGS: &str = "--yes --accept-new-host-keys --skip-proof";
 
 /// The last second or so of the old pod is not a gap.
 const AUTOSCALER: &str = "cluster-autosca";
-
-/// What nobody else's run may touch: files by hash (VMs' disks are their own business), units by start. What the others must learn, their routes to the new
-/// VMs, is no bystander.
-const PRINTS: &str = "find /etc /usr/local /var/lib/slicer-k3s -xdev -type f ! -path '/etc/slicer-k3s/routes.d/*' -size -100M -exec sha256sum {} + 2>/dev/null
-for u in $(systemctl list-units --plain --no-legend --type=service 'slicer-*' 'k3s*' | cut -d' ' -f1); do
-echo \"$(systemctl show -p ExecMainStartTimestampMonotonic --value $u) $u\"; done";
 
 fn cluster(trial: &Trial, more: &str) -> Result<()> {
     trial.put_mine("sudo-ryzen", "0600", "correct horse\n")?;
@@ -38,7 +32,7 @@ pub(super) fn add_host(work: &Work, phase: &str, samples: &mut Samples) -> Resul
     let trial = up(work, "three", phase, samples)?;
     cluster(&trial, "[hosts.pi5]\nssh = \"pi@192.168.1.13\"\n")?;
     let others = ["n100", "pi5", "k3s-cp-1", "k3s-cp-2", "k3s-cp-3"];
-    let before = prints(&trial, &others)?;
+    let before = Prints::of(&trial, &others, &FILES_AND_UNITS)?;
     let watch = Watch::start(AUTOSCALER);
     let done = trial
         .me(&format!(
@@ -49,7 +43,7 @@ pub(super) fn add_host(work: &Work, phase: &str, samples: &mut Samples) -> Resul
     let done = done?;
     crate::say::line(done.stderr.trim_end());
     samples.add("add_host_seconds", done.took.as_secs_f64());
-    let touched = touched(&before, &prints(&trial, &others)?);
+    let touched = before.touched(&Prints::of(&trial, &others, &FILES_AND_UNITS)?);
     for thing in &touched {
         crate::say::line(format_args!("    touched: {thing}"));
     }
@@ -90,42 +84,6 @@ pub(super) fn enrol(work: &Work, phase: &str, samples: &mut Samples) -> Result<(
     Ok(())
 }
 
-/// Machine and thing with its state.
-type Prints = BTreeMap<String, BTreeSet<String>>;
-
-fn prints(trial: &Trial, machines: &[&str]) -> Result<Prints> {
-    let mut found = Prints::new();
-    for machine in machines {
-        let done = trial.root(machine, PRINTS)?;
-        let lines: BTreeSet<String> = done.stdout.lines().map(str::to_owned).collect();
-        if lines.len() < 10 {
-            bail!("{machine} tells of {} things only", lines.len());
-        }
-        found.insert((*machine).to_owned(), lines);
-    }
-    Ok(found)
-}
-
-/// What is there now and was not, or not so.
-fn touched(before: &Prints, after: &Prints) -> BTreeSet<String> {
-    let name = |line: &str| {
-        let thing = line.split_once(' ').map_or(line, |(_, thing)| thing);
-        thing.trim().to_owned()
-    };
-    after
-        .iter()
-        .flat_map(|(machine, lines)| {
-            let empty = BTreeSet::new();
-            let old = before.get(machine).unwrap_or(&empty);
-            let changed: Vec<String> = lines
-                .symmetric_difference(old)
-                .map(|line| format!("{machine}: {}", name(line)))
-                .collect();
-            changed
-        })
-        .collect()
-}
-
 /// From the old autoscaler's end to the moment when the new one has read every group.
 fn gap(trial: &Trial, seen: &BTreeMap<u32, Seen>) -> Result<f64> {
     let log = trial
@@ -145,24 +103,4 @@ fn gap(trial: &Trial, seen: &BTreeMap<u32, Seen>) -> Result<f64> {
     ends.pop();
     let old = ends.pop().context("no autoscaler ended")?;
     Ok(began.duration_since(old).unwrap_or_default().as_secs_f64())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_changed_file_and_a_restarted_unit_are_told_once() {
-        let prints = |lines: &[&str]| {
-            Prints::from([(
-                "n100".to_owned(),
-                lines.iter().map(|line| (*line).to_owned()).collect(),
-            )])
-        };
-        let before = prints(&["abc  /etc/x", "12 k3s.service", "7 slicer-k3s-cp.service"]);
-        let after = prints(&["abd  /etc/x", "12 k3s.service", "9 slicer-k3s-cp.service"]);
-        let told: Vec<String> = touched(&before, &after).into_iter().collect();
-        assert_eq!(told, ["n100: /etc/x", "n100: slicer-k3s-cp.service"]);
-        assert!(touched(&before, &before).is_empty());
-    }
 }

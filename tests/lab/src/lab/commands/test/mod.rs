@@ -3,9 +3,11 @@
 
 mod canary;
 mod gate;
+mod prints;
 mod scenarios;
 mod trial;
 
+pub(crate) use prints::{FILES_AND_UNITS, Prints};
 pub(crate) use trial::{CLUSTER_OF_THREE, Trial};
 
 use std::collections::BTreeSet;

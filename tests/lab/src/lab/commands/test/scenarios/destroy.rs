@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::super::trial::{CLUSTER_OF_THREE, Done, Trial};
 use super::farewell::LEFT;
-use super::{INIT, quick_look};
+use super::{INIT, UNHURRIED, quick_look};
 use crate::place::Place;
 use crate::say;
 
@@ -37,9 +37,6 @@ const PRECIOUS: &str = r#"slicer-k3s kubectl apply -f - <<'END'
 END"#;
 
 const DESTROY: &str = "slicer-k3s destroy --yes --snapshot";
-
-/// Whether anything drifted is what counts here, not how long it takes to see.
-const UNHURRIED: f64 = 60.0;
 
 /// Runs it.
 pub(super) fn run(_: &Place) -> Result<()> {

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::super::trial::{CLUSTER_OF_THREE, Done, Trial, lab};
+use super::super::prints::{FILES_AND_UNITS, Prints};
+use super::super::trial::{CLUSTER_OF_THREE, Done, Trial};
 use super::{INIT, items};
 use crate::place::Place;
 use crate::say;
@@ -103,14 +104,12 @@ fn refusals(trial: &Trial) -> Result<()> {
 
 /// A host more is enrolled within seconds and nobody else notices; a killed run is finished by the next.
 fn comes(trial: &Trial) -> Result<()> {
-    let before = bystanders(trial)?;
+    let others = ["n100", "ryzen"];
+    let before = Prints::of(trial, &others, &FILES_AND_UNITS)?;
     let done = trial.me(ADD)?.expect(0)?;
     let seconds = done.took.as_secs_f64();
     say::line(format_args!("  add_host_seconds: {seconds:.1}"));
-    let after = bystanders(trial)?;
-    if before != after {
-        bail!("bystanders changed:\n{before}\n---\n{after}");
-    }
+    before.untouched(&Prints::of(trial, &others, &FILES_AND_UNITS)?)?;
     let again = trial.me(ADD)?.expect(0)?;
     if !again.text().contains("Nothing to change") {
         bail!("enrolled twice:\n{}", again.text());
@@ -147,19 +146,14 @@ fn leaves(trial: &Trial) -> Result<()> {
 
 /// A dead machine is taken out without being asked, and comes back under the name it had.
 fn dies(trial: &Trial) -> Result<()> {
-    fault(trial, &["link-down", "pi5"])?;
+    trial.fault(&["link-down", "pi5"])?;
     refused(&trial.me(REMOVE)?, 1, "remove-host pi5 --gone")?;
     trial.me(&format!("{REMOVE} --gone"))?.expect(0)?;
     file_is(trial, FILE)?;
     nothing_left(trial)?;
-    fault(trial, &["clear", "pi5"])?;
+    trial.fault(&["clear", "pi5"])?;
     trial.me(ADD)?.expect(0)?;
     pod_runs(trial)
-}
-
-fn fault(trial: &Trial, words: &[&str]) -> Result<()> {
-    let all = ["fault", "--fleet", trial.name()];
-    lab(&[&all, words].concat(), b"")?.expect(0).map(drop)
 }
 
 fn refused(done: &Done, status: i32, says: &str) -> Result<()> {
@@ -180,18 +174,6 @@ fn file_is(trial: &Trial, text: &str) -> Result<()> {
     } else {
         bail!("cluster.toml is another:\n{file}")
     }
-}
-
-/// Processes and files of the hosts that were there before, but for their route tables.
-fn bystanders(trial: &Trial) -> Result<String> {
-    let look = "systemctl show -p Id,MainPID,ActiveEnterTimestampMonotonic 'slicer-*'; \
-                find /etc/systemd /etc/slicer-k3s /var/lib/slicer-k3s /usr/local/lib/slicer-k3s -maxdepth 4 -type f \
-                -not -name '*.img' -not -path '*/routes.d/*' | sort | xargs sha256sum";
-    let mut all = String::new();
-    for host in ["n100", "ryzen"] {
-        all += &trial.root(host, look)?.expect(0)?.stdout;
-    }
-    Ok(all)
 }
 
 fn pod_runs(trial: &Trial) -> Result<()> {

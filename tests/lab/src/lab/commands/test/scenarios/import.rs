@@ -3,11 +3,8 @@
 use anyhow::{Result, bail};
 
 use super::super::trial::{CLUSTER_OF_THREE, Trial};
-use super::{INIT, changes_nothing, healthy};
+use super::{INIT, UNHURRIED, changes_nothing, healthy};
 use crate::place::Place;
-
-/// Whether anything changes is what counts here, not how long it takes to see.
-const UNHURRIED: f64 = 60.0;
 
 const IMPORT: &str = "slicer-k3s import alex@192.168.1.11 alex@192.168.1.12 pi@192.168.1.13 \
      --sudo-password-file alex@192.168.1.12=~/sudo-ryzen";

@@ -1,12 +1,11 @@
 //! Two clusters side by side from one workstation, partly on one host, each with wishes of its own: neither sees the other,
 //! and the end of one leaves the other as it was.
 
-use std::collections::BTreeSet;
-
 use anyhow::{Context as _, Result, bail};
 
+use super::super::prints::{Look, Prints};
 use super::super::trial::Trial;
-use super::{INIT, changes_nothing};
+use super::{INIT, UNHURRIED, changes_nothing};
 use crate::place::Place;
 use crate::say;
 
@@ -44,8 +43,16 @@ ssh = "alex@192.168.1.11"
 ssh = "pi@192.168.1.13"
 "#;
 
-/// Whether anything changes is what counts here.
-const UNHURRIED: f64 = 60.0;
+/// Both clusters are on these.
+const HOSTS: [&str; 2] = ["n100", "pi5"];
+
+/// The first cluster's files and units on its hosts.
+const OF_THE_FIRST: Look = Look {
+    script: "find /etc/slicer-k3s/home.json /etc/slicer-k3s/routes.d/home /var/lib/slicer-k3s/home -type f ! -name '*.img' -exec sha256sum {} + 2>/dev/null
+for u in $(grep -l /slicer-k3s/home/ /etc/systemd/system/slicer-*.service | xargs -rn1 basename); do
+echo \"$(systemctl show -p MainPID,ActiveEnterTimestampMonotonic --value $u | tr '\\n' ,) $u\"; done",
+    least: 3,
+};
 
 /// Runs it.
 pub(super) fn run(_: &Place) -> Result<()> {
@@ -56,7 +63,7 @@ pub(super) fn run(_: &Place) -> Result<()> {
     let done = trial.me(INIT)?.expect(0)?;
     say::line(format_args!("  home: {:.0} s", done.took.as_secs_f64()));
     granted(&trial).context("wishes")?;
-    let before = prints(&trial)?;
+    let before = Prints::of(&trial, &HOSTS, &OF_THE_FIRST)?;
     let second = format!("{INIT} --config work.toml");
     // A group's name is its bridge's and its unit's on the host: it can be there once.
     let refused = trial.me(&second)?.expect(2)?.text();
@@ -68,7 +75,9 @@ pub(super) fn run(_: &Place) -> Result<()> {
         .expect(0)?;
     let done = trial.me(&second)?.expect(0)?;
     say::line(format_args!("  work: {:.0} s", done.took.as_secs_f64()));
-    unchanged(&before, &prints(&trial)?).context("the second cluster's making")?;
+    before
+        .untouched(&Prints::of(&trial, &HOSTS, &OF_THE_FIRST)?)
+        .context("the second cluster's making")?;
     changes_nothing(&trial, ("workstation", "me"), &second, UNHURRIED)?;
     changes_nothing(&trial, ("workstation", "me"), INIT, UNHURRIED)?;
     for config in ["cluster.toml", "work.toml"] {
@@ -79,7 +88,9 @@ pub(super) fn run(_: &Place) -> Result<()> {
     trial
         .me("slicer-k3s destroy --config work.toml --yes")?
         .expect(0)?;
-    unchanged(&before, &prints(&trial)?).context("the second cluster's end")?;
+    before
+        .untouched(&Prints::of(&trial, &HOSTS, &OF_THE_FIRST)?)
+        .context("the second cluster's end")?;
     trial.me("slicer-k3s status")?.expect(0)?;
     changes_nothing(&trial, ("workstation", "me"), INIT, UNHURRIED)
 }
@@ -114,28 +125,4 @@ fn granted(trial: &Trial) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The first cluster's files and units on its hosts, each with its state.
-fn prints(trial: &Trial) -> Result<BTreeSet<String>> {
-    let look = "find /etc/slicer-k3s/home.json /etc/slicer-k3s/routes.d/home /var/lib/slicer-k3s/home -type f ! -name '*.img' -exec sha256sum {} + 2>/dev/null; \
-                for u in $(grep -l /slicer-k3s/home/ /etc/systemd/system/slicer-*.service | xargs -rn1 basename); do \
-                systemctl show -p Id,MainPID,ActiveEnterTimestampMonotonic $u | tr '\\n' ' '; echo; done";
-    let mut found = BTreeSet::new();
-    for host in ["n100", "pi5"] {
-        let lines = trial.root(host, look)?.expect(0)?.stdout;
-        if lines.lines().count() < 3 {
-            bail!("{host} has too little of the first cluster:\n{lines}");
-        }
-        found.extend(lines.lines().map(|line| format!("{host}: {line}")));
-    }
-    Ok(found)
-}
-
-fn unchanged(before: &BTreeSet<String>, after: &BTreeSet<String>) -> Result<()> {
-    let other: Vec<&String> = before.symmetric_difference(after).collect();
-    if other.is_empty() {
-        return Ok(());
-    }
-    bail!("the first cluster is another: {other:?}")
 }

@@ -6,15 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::super::trial::{CLUSTER_SPREAD, Trial};
-use super::{INIT, changes_nothing, healthy, items};
+use super::{INIT, UNHURRIED, changes_nothing, healthy, items};
 use crate::place::Place;
 use crate::say;
 
 /// The proof is another scenario's; with routes the workstation sees each server by itself.
 const SKIP: &str = "--skip-proof --workstation-route";
-
-/// Whether anything changes is what counts here.
-const UNHURRIED: f64 = 60.0;
 
 /// How long a pod may take while a host is off: the API's other servers, the scheduler's and the controllers' new leaders.
 const PATIENCE: Duration = Duration::from_mins(3);

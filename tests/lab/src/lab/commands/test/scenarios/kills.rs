@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 
 use super::super::trial::{CLUSTER_OF_THREE, Trial};
-use super::{INIT, changes_nothing, healthy};
+use super::{INIT, UNHURRIED, changes_nothing, healthy};
 use crate::place::Place;
 use crate::preconditions::KILLS;
 use crate::say;
@@ -13,9 +13,6 @@ const ROUNDS: u64 = 10;
 
 /// A whole run with its proof takes about this long; a kill that comes too late is a round without one.
 const LATEST: u64 = 115;
-
-/// Whether anything changes is what counts here, not how long it takes to see.
-const UNHURRIED: f64 = 60.0;
 
 /// Runs it.
 pub(super) fn run(_: &Place) -> Result<()> {

@@ -156,6 +156,9 @@ const RERUN: f64 = 3.0;
 /// (docs/performance.md); here a debug build shares two processors with all of the fleet.
 const RERUN_OF_THREE: f64 = 8.0;
 
+/// For scenarios in which whether anything changes is what counts, not how long it takes to see.
+const UNHURRIED: f64 = 60.0;
+
 /// `kubectl get KIND -o json` through the product; the items.
 fn items(trial: &Trial, words: &str) -> Result<Vec<Value>> {
     let done = trial

@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, Result, bail};
 
-use super::super::trial::{CLUSTER_OF_THREE, Trial, lab};
-use super::{INIT, changes_nothing};
+use super::super::trial::{CLUSTER_OF_THREE, Trial};
+use super::{INIT, UNHURRIED, changes_nothing};
 use crate::place::Place;
 
 /// A pod that only a worker may run.
@@ -25,9 +25,6 @@ spec:
           imagePullPolicy: IfNotPresent
           resources: {requests: {cpu: "1", memory: 50Mi}}
 "#;
-
-/// Whether anything changes is what counts here, not how long it takes to see.
-const UNHURRIED: f64 = 60.0;
 
 /// Runs it.
 pub(super) fn run(_: &Place) -> Result<()> {
@@ -72,11 +69,7 @@ fn slicer(trial: &Trial) -> Result<()> {
     if token(trial)? == old {
         bail!("pi5 has the old Slicer token");
     }
-    lab(
-        &["fault", "--fleet", trial.name(), "token", "pi5", "rotated"],
-        b"",
-    )?
-    .expect(0)?;
+    trial.fault(&["token", "pi5", "rotated"])?;
     trial.me(&format!("{INIT} --skip-proof"))?.expect(0)?;
     changes_nothing(trial, ("workstation", "me"), INIT, UNHURRIED)
 }

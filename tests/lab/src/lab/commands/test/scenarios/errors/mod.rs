@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::super::trial::{Done, Trial, lab};
+use super::super::trial::{Done, Trial};
 use crate::place::Place;
 
 /// One way to break.
@@ -109,7 +109,7 @@ impl<'a> Breaking<'a> {
                 self.write(text.as_bytes())
             }
             Spoil::On(machine, script, _) => self.trial.root(machine, script)?.expect(0).map(drop),
-            Spoil::Fault(words) => self.fault(words),
+            Spoil::Fault(words) => self.trial.fault(words),
         }
     }
 
@@ -117,14 +117,8 @@ impl<'a> Breaking<'a> {
         match spoil {
             Spoil::File(_) | Spoil::Edit(_) => Ok(()),
             Spoil::On(machine, _, script) => self.trial.root(machine, script)?.expect(0).map(drop),
-            Spoil::Fault(_) => self.fault(&["clear"]),
+            Spoil::Fault(_) => self.trial.fault(&["clear"]),
         }
-    }
-
-    fn fault(&self, words: &[&str]) -> Result<()> {
-        let mut all = vec!["fault", "--fleet", self.trial.name()];
-        all.extend(words);
-        lab(&all, b"")?.expect(0).map(drop)
     }
 
     /// What was printed so far lies where builds do.
