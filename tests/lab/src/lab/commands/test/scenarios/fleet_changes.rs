@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::super::prints::{FILES_AND_UNITS, Prints};
 use super::super::trial::{CLUSTER_OF_THREE, Done, Trial};
+use super::farewell::LEFT;
 use super::{INIT, items};
 use crate::place::Place;
 use crate::say;
@@ -134,8 +135,7 @@ fn leaves(trial: &Trial) -> Result<()> {
     trial.me(REMOVE)?.expect(0)?;
     file_is(trial, FILE)?;
     nothing_left(trial)?;
-    let left = "ls -d /etc/slicer-k3s /var/lib/slicer-k3s /etc/systemd/system/slicer-* 2>/dev/null; ip link | grep k3s-agent";
-    let left = trial.root("pi5", left)?;
+    let left = trial.root("pi5", LEFT)?.expect(0)?;
     if !left.stdout.trim().is_empty() {
         bail!("left on pi5:\n{}", left.stdout);
     }
