@@ -117,6 +117,17 @@ fn workers(config: &Config, values: &Values, problems: &mut Problems<'_>) {
             let path = format!("hosts.{}.workers.min", host.name);
             problems.add(values.place(&path), format!("`{path}` is more than `max`"));
         }
+        let path = format!("hosts.{}.workers.priority", host.name);
+        if values.has(&path) && config.autoscaler.expander != keys::PRIORITY {
+            problems.add_with_hint(
+                values.place(&path),
+                format!(
+                    "`{path}` says nothing to the expander `{}`",
+                    config.autoscaler.expander
+                ),
+                "set `expander = \"priority\"` in [autoscaler]",
+            );
+        }
     }
 }
 

@@ -166,6 +166,7 @@ fn workers(values: &Values, section: &str) -> Option<Workers> {
         storage_gb: values.number(&path("storage-gb"))?,
         min: values.number(&path("min"))?,
         max: values.number(&path("max")),
+        priority: values.number(&path("priority"))?,
         group: values.text(&path("group")),
         cidr: values.network(&path("cidr")),
         api_port: values.port(&path("api-port")),

@@ -73,7 +73,10 @@ const fn key(
 }
 
 /// Expanders that work with the Slicer provider.
-pub const EXPANDERS: [&str; 3] = ["random", "most-pods", "least-waste"];
+pub const EXPANDERS: [&str; 4] = ["random", "most-pods", "least-waste", PRIORITY];
+
+/// The expander that grows the group of highest priority.
+pub const PRIORITY: &str = "priority";
 
 /// Longest group name: the bridge `br<group>0` must fit the kernel's 15 characters.
 pub const GROUP_LENGTH: usize = 12;
@@ -118,6 +121,7 @@ pub const KEYS: &[Key] = &[
     key("hosts.NAME.workers.storage-gb", Number(5, 4096), Some("25"), "Disk of an agent, GB."),
     key("hosts.NAME.workers.min", Number(0, 250), Some("0"), "Fewest agents."),
     key("hosts.NAME.workers.max", Number(1, 250), None, "Most agents; by default what the host's RAM and cores allow."),
+    key("hosts.NAME.workers.priority", Number(0, 1000), Some("0"), "Which group grows first where `autoscaler.expander` is `priority`: the one of the highest number with room left."),
     key("hosts.NAME.workers.group", Label(GROUP_LENGTH), None, "Name of its host group; by default the first free of `k3s-agent-1`, `k3s-agent-2` and so on."),
     key("hosts.NAME.workers.cidr", Network, None, "The agents' network; by default the next free /24."),
     key("hosts.NAME.workers.api-port", Port, None, "Port of its Slicer API; by default the first free one from 8081 on."),
@@ -138,7 +142,7 @@ pub const KEYS: &[Key] = &[
     key("autoscaler.chart-repo", Url, Some("\"https://kubernetes.github.io/autoscaler\""), "Where the chart comes from."),
     key("autoscaler.image", Text, Some("\"ghcr.io/openfaasltd/cluster-autoscaler-slicer\""), "The autoscaler's image: only this one knows Slicer."),
     key("autoscaler.tag", Text, Some("\"latest\""), "Tag of that image."),
-    key("autoscaler.expander", OneOf(&EXPANDERS), Some("\"random\""), "How the group to grow is chosen."),
+    key("autoscaler.expander", OneOf(&EXPANDERS), Some("\"random\""), "How the group to grow is chosen; `priority` goes by the workers' `priority`, which `init` writes into the ConfigMap that it reads."),
     key("autoscaler.args", Free, None, "More flags of the autoscaler, without dashes."),
     key("autoscaler.values", Free, None, "More Helm values, merged over ours."),
 ];

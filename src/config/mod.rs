@@ -172,6 +172,8 @@ pub struct Workers {
     pub min: u32,
     /// Most agents, where the user chose it.
     pub max: Option<u32>,
+    /// Which group grows first, with the expander [`keys::PRIORITY`].
+    pub priority: u32,
     /// The group's name, where the user chose it.
     pub group: Option<String>,
     /// The agents' network, where the user chose it.

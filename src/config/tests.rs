@@ -121,7 +121,7 @@ expander = "price"
     cluster.toml:14:13: unknown key `ram_gb` (did you mean `ram-gb`?)
     cluster.toml:14:32: `hosts.pi_5.workers.cidr` has bits beyond its prefix ("192.168.138.0/24")
     cluster.toml:14:60: `hosts.pi_5.workers.group` has 13 characters; 12 are allowed
-    cluster.toml:16:12: `autoscaler.expander` cannot be `price`: Slicer's provider has no prices, and the autoscaler would stop at once (one of `random`, `most-pods`, `least-waste`)
+    cluster.toml:16:12: `autoscaler.expander` cannot be `price`: Slicer's provider has no prices, and the autoscaler would stop at once (one of `random`, `most-pods`, `least-waste`, `priority`)
     "#);
 }
 
@@ -134,7 +134,7 @@ hosts = ["a", "c"]
 cidr = "192.168.137.0/24"
 [hosts.a]
 ssh = "me@10.0.0.1"
-workers = { min = 3, max = 2 }
+workers = { min = 3, max = 2, priority = 1 }
 [hosts.b]
 ssh = "you@10.0.0.1"
 workers = { cidr = "10.42.7.0/24", group = "k3s-cp-a" }
@@ -147,6 +147,7 @@ server-args = { token = "x" }
     cluster.toml:4:9: the number of `control-plane.hosts` must be 1, 3 or 5, not 2 (an even number of servers survives no more losses than one fewer)
     cluster.toml:5:8: one network cannot serve servers on several hosts (leave `cidr` out: every host gets its own)
     cluster.toml:8:19: `hosts.a.workers.min` is more than `max`
+    cluster.toml:8:42: `hosts.a.workers.priority` says nothing to the expander `random` (set `expander = "priority"` in [autoscaler])
     cluster.toml:10:7: `hosts.b.ssh` is the same machine as `hosts.a.ssh`
     cluster.toml:11:20: `hosts.b.workers.cidr` overlaps `k3s.cluster-cidr` (10.42.0.0/16)
     cluster.toml:11:44: `hosts.b.workers.group` is the same group as `control-plane.group`

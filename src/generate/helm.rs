@@ -1,9 +1,12 @@
 //! The autoscaler for k3s's own Helm controller: values, the HelmChart object, and the secret with its cloud-config.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+use crate::config::keys::PRIORITY;
 use crate::failure::Result;
 use crate::plan::Plan;
 use crate::secret::sha256;
@@ -85,8 +88,22 @@ fn told(plan: &Plan, config_hash: &str) -> Value {
         ],
         "extraArgs": arguments,
     });
+    if autoscaler.expander == PRIORITY {
+        values["expanderPriorities"] = priorities(plan);
+    }
     overlay(&mut values, &autoscaler.values);
     values
+}
+
+/// What the chart makes the expander's ConfigMap of: for each priority the groups that have it, as patterns. A group
+/// that no pattern matches would never grow (cluster-autoscaler, expander/priority), so all are there.
+fn priorities(plan: &Plan) -> Value {
+    let mut priorities = BTreeMap::<u32, Vec<String>>::new();
+    for daemon in plan.workers() {
+        let pattern = format!("^{}$", daemon.group);
+        priorities.entry(daemon.priority).or_default().push(pattern);
+    }
+    json!(priorities)
 }
 
 /// The HelmChart object.
@@ -172,6 +189,22 @@ mod tests {
         let mut changed = plan();
         changed.autoscaler.expander = "least-waste".into();
         assert_ne!(values(&changed, "one")["deployment"], one["deployment"]);
+    }
+
+    /// The priority expander leaves alone whatever its ConfigMap does not name.
+    #[test]
+    fn each_group_has_a_priority_where_priorities_decide() {
+        let mut plan = plan();
+        assert!(values(&plan, "abc")["expanderPriorities"].is_null());
+        plan.autoscaler.expander = PRIORITY.into();
+        let mut other = plan.workers().next().unwrap().clone();
+        other.group = "k3s-agent-2".into();
+        other.priority = 10;
+        plan.daemons.push(other);
+        assert_eq!(
+            values(&plan, "abc")["expanderPriorities"],
+            json!({"0": ["^k3s-agents-1$", "^k3s-agents-2$"], "10": ["^k3s-agent-2$"]})
+        );
     }
 
     #[test]

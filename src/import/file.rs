@@ -159,8 +159,10 @@ fn one_host(file: &mut File, host: &Found, findings: &Findings) {
         if daemon.storage_gb != USUAL_STORAGE {
             value["storage-gb"] = json!(daemon.storage_gb);
         }
-        if daemon.min > 0 {
-            value["min"] = json!(daemon.min);
+        for (key, number) in [("min", daemon.min), ("priority", daemon.priority)] {
+            if number > 0 {
+                value[key] = json!(number);
+            }
         }
         value
     });

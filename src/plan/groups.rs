@@ -71,6 +71,7 @@ impl Draft<'_> {
             image: decided.image,
             min: 0,
             max: 0,
+            priority: 0,
         });
     }
 
@@ -126,6 +127,7 @@ impl Draft<'_> {
             image: decided.image,
             min: workers.min,
             max,
+            priority: workers.priority,
         });
     }
 

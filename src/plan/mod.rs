@@ -71,6 +71,9 @@ pub struct Daemon {
     pub min: u32,
     /// Most agents (workers only).
     pub max: u32,
+    /// Which group grows first, with the expander `priority` (workers only).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub priority: u32,
 }
 
 impl Daemon {
@@ -111,6 +114,11 @@ impl Daemon {
     pub fn url(&self) -> String {
         format!("http://{}:{}", self.gateway(), self.api_port)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// One k3s server: a VM of a control-plane group.
@@ -180,7 +188,7 @@ pub struct Autoscaler {
     /// The digest that the tag had when it was first resolved; without one the tag may move.
     #[serde(default)]
     pub digest: Option<String>,
-    /// Which group grows: `random`, `most-pods`, `least-waste` (`price` is fatal with this provider).
+    /// Which group grows: one of the configuration's [`EXPANDERS`](crate::config::keys::EXPANDERS) (`price` is fatal with this provider).
     pub expander: String,
     /// More flags.
     pub args: serde_json::Map<String, serde_json::Value>,

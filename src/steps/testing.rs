@@ -208,6 +208,7 @@ fn daemon(group: &str, host: &str, role: Role, third: u8, port: u16) -> Daemon {
         image: "ghcr.io/openfaasltd/slicer-systemd:6.1.90-x86_64-latest".into(),
         min: 0,
         max: 4,
+        priority: 0,
     }
 }
 

@@ -33,6 +33,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- end }}
 {{- end -}}
 
+{{/* Whether priorities decide which group grows. */}}
+{{- define "cluster-autoscaler.priorityExpanderEnabled" -}}
+{{- if has "priority" (splitList "," (default "" .Values.extraArgs.expander)) -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{/* The name of the service account. */}}
 {{- define "cluster-autoscaler.serviceAccount" -}}
 {{- if .Values.rbac.serviceAccount.create -}}

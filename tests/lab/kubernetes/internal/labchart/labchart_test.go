@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"sigs.k8s.io/yaml"
 )
@@ -145,5 +146,22 @@ extraEnv: {HTTPS_PROXY: "http://proxy"}
 func TestNoDeploymentWithoutAClusterName(t *testing.T) {
 	if _, found := render(t, "cloudProvider: slicer\n")["Deployment"]; found {
 		t.Error("a deployment without autoDiscovery.clusterName")
+	}
+}
+
+func TestPrioritiesAreMadeOnlyForTheirExpander(t *testing.T) {
+	const priorities = "expanderPriorities: {\"0\": [^a$], \"10\": [^b$, ^c$]}\n"
+	if _, found := render(t, manual+priorities)["ConfigMap"]; found {
+		t.Error("a config map for another expander")
+	}
+	objects := render(t, manual+priorities, "--set", "extraArgs.expander=priority")
+	made := decode[corev1.ConfigMap](t, objects["ConfigMap"])
+	read := decode[map[int][]string](t, made.Data["priorities"])
+	if made.Name != "cluster-autoscaler-priority-expander" || !slices.Equal(read[10], []string{"^b$", "^c$"}) || !slices.Equal(read[0], []string{"^a$"}) {
+		t.Errorf("%s holds %v", made.Name, read)
+	}
+	role := decode[rbacv1.Role](t, objects["Role"])
+	if !slices.Contains(role.Rules[0].Verbs, "list") || !slices.Contains(role.Rules[1].ResourceNames, made.Name) {
+		t.Errorf("rules %+v", role.Rules)
 	}
 }

@@ -4,7 +4,7 @@
 pub(crate) mod binaries;
 mod debian;
 mod images;
-mod kubernetes;
+pub(crate) mod kubernetes;
 pub(crate) mod parts;
 pub(crate) mod prune;
 

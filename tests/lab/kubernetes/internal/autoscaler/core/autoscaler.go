@@ -34,15 +34,18 @@ type Autoscaler struct {
 
 // New puts an autoscaler together; it fails when the expander cannot work with this provider.
 func New(client kubernetes.Interface, p *provider.Provider, o *options.Options, recorder record.EventRecorder) (*Autoscaler, error) {
-	chosen, err := newExpander(o.Expander)
+	a := &Autoscaler{client: client, provider: p, options: o, recorder: recorder, planner: newPlanner(), deleter: newDeleter()}
+	chosen, err := newExpander(o.Expander, &byPriority{client: client, namespace: o.Namespace, warn: a.warning})
 	if err != nil {
 		return nil, err
 	}
-	a := &Autoscaler{client: client, provider: p, options: o, recorder: recorder, expander: chosen, planner: newPlanner(), deleter: newDeleter()}
-	a.registry = newRegistry(o, p, func(reason, format string, args ...any) {
-		a.statusEvent(corev1.EventTypeWarning, reason, format, args...)
-	})
+	a.expander = chosen
+	a.registry = newRegistry(o, p, a.warning)
 	return a, nil
+}
+
+func (a *Autoscaler) warning(reason, format string, args ...any) {
+	a.statusEvent(corev1.EventTypeWarning, reason, format, args...)
 }
 
 // RunOnce looks at the cluster once and acts. Deletions go on after it returns.

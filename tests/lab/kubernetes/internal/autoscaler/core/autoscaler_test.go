@@ -258,11 +258,11 @@ func setMinimum(t *testing.T, b *bench, d *slicertest.Daemon) {
 }
 
 func TestExpanders(t *testing.T) {
-	if _, err := newExpander("price"); err == nil {
+	if _, err := newExpander("price", nil); err == nil {
 		t.Error("price works without prices")
 	}
 	for _, name := range []string{"random", "most-pods", "least-waste"} {
-		if _, err := newExpander(name); err != nil {
+		if _, err := newExpander(name, nil); err != nil {
 			t.Error(err)
 		}
 	}
@@ -271,11 +271,11 @@ func TestExpanders(t *testing.T) {
 	one := option{group: small, nodes: 1, pods: []*corev1.Pod{pod("p", "", "1")}}
 	two := option{group: large, nodes: 1, pods: []*corev1.Pod{pod("p", "", "1"), pod("q", "", "1")}}
 	for name, wanted := range map[string]option{"most-pods": two, "least-waste": one} {
-		pick, err := newExpander(name)
+		pick, err := newExpander(name, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := pick([]option{one, two}); !slices.Equal(got.pods, wanted.pods) {
+		if got, found := pick([]option{one, two}); !found || !slices.Equal(got.pods, wanted.pods) {
 			t.Errorf("%s picked %s", name, got.group.template.node.Name)
 		}
 	}

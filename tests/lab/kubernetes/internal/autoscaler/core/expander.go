@@ -14,24 +14,30 @@ type option struct {
 	pods  []*corev1.Pod
 }
 
-// expander picks among options, of which there is at least one.
-type expander func(options []option) option
+// expander picks among options, of which there is at least one; false where none of them is to grow.
+type expander func(options []option) (option, bool)
 
 // newExpander returns the expander of a name. Prices are unknown to this provider, so price is refused.
-func newExpander(name string) (expander, error) {
+func newExpander(name string, priority *byPriority) (expander, error) {
 	switch name {
 	case "random":
-		return pickRandom, nil
+		return always(pickRandom), nil
 	case "most-pods":
-		return func(options []option) option {
+		return always(func(options []option) option {
 			return pickRandom(best(options, func(o option) float64 { return -float64(len(o.pods)) }))
-		}, nil
+		}), nil
 	case "least-waste":
-		return func(options []option) option { return pickRandom(best(options, waste)) }, nil
+		return always(func(options []option) option { return pickRandom(best(options, waste)) }), nil
+	case "priority":
+		return priority.choose, nil
 	case "price":
 		return nil, fmt.Errorf("failed to create expander: price: Not implemented")
 	}
 	return nil, fmt.Errorf("failed to create expander: expander %s not supported", name)
+}
+
+func always(pick func([]option) option) expander {
+	return func(options []option) (option, bool) { return pick(options), true }
 }
 
 func pickRandom(options []option) option { return options[rand.IntN(len(options))] }

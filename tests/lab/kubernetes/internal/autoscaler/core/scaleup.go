@@ -83,7 +83,12 @@ func (a *Autoscaler) scaleUp(ctx context.Context, pods []*corev1.Pod, seen *snap
 		a.reportUnhelped(pods, nil, skipped, templates)
 		return false, nil
 	}
-	chosen := a.expander(options)
+	chosen, found := a.expander(options)
+	if !found {
+		klog.V(1).Info("No expansion option chosen")
+		a.reportUnhelped(pods, nil, skipped, templates)
+		return false, nil
+	}
 	klog.V(1).Infof("Best option to resize: %s", chosen.group.Name())
 	klog.V(1).Infof("Estimated %d nodes needed in %s", chosen.nodes, chosen.group.Name())
 	count := chosen.nodes

@@ -65,7 +65,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.DurationVar(&o.MaxInactivity, "max-inactivity", 10*time.Minute, "Time without any loop after which the health check fails.")
 	flags.DurationVar(&o.MaxFailing, "max-failing-time", 15*time.Minute, "Time without a successful loop after which the health check fails.")
 
-	flags.StringVar(&o.Expander, "expander", "least-waste", "How to choose among groups: random, most-pods or least-waste.")
+	flags.StringVar(&o.Expander, "expander", "least-waste", "How to choose among groups: random, most-pods, least-waste or priority.")
 	flags.IntVar(&o.MaxNodesTotal, "max-nodes-total", 0, "Maximum number of nodes in the cluster; 0 means no limit.")
 	flags.DurationVar(&o.MaxNodeProvisionTime, "max-node-provision-time", 15*time.Minute, "Time that a node may take to register.")
 	flags.DurationVar(&o.NewPodScaleUpDelay, "new-pod-scale-up-delay", 0, "Pods younger than this are not considered.")

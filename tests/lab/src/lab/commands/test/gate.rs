@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use super::Check;
+use crate::cache;
 use crate::exec::{command, exists, output, visible};
 use crate::place::Place;
 use crate::say;
@@ -139,8 +140,10 @@ fn go_vet(_: &Place) -> Result<()> {
     visible(&mut go(&["vet", "./..."]))
 }
 
-fn go_tests(_: &Place) -> Result<()> {
-    visible(&mut go(&["test", "./..."]))
+/// The chart is rendered with the Helm that its job runs; without one its tests would be left out.
+fn go_tests(place: &Place) -> Result<()> {
+    let helm = cache::kubernetes::binaries(place)?.join("helm");
+    visible(go(&["test", "./..."]).env("LAB_HELM", helm))
 }
 
 /// Fleets that come and go leave nothing behind.
