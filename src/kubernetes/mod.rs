@@ -135,6 +135,33 @@ impl Kubernetes {
         self.must(hands, "rollout restart", &script).await
     }
 
+    /// Gives a Deployment this many pods, and waits a while until it has them.
+    pub async fn scale(
+        &self,
+        hands: &Hands,
+        namespace: &str,
+        deployment: &str,
+        pods: u32,
+    ) -> Result<()> {
+        let pods = pods.to_string();
+        let script = Script::new(
+            "k3s kubectl scale -n {} deployment {} --replicas {} || exit
+             k3s kubectl rollout status -n {} deployment {} --timeout 20s >/dev/null || true",
+            &[namespace, deployment, &pods, namespace, deployment],
+        );
+        self.must(hands, "scale", &script).await
+    }
+
+    /// Lets pods run on a Node again, and takes off the label of whoever closed it.
+    pub async fn reopen(&self, hands: &Hands, node: &str, label: &str) -> Result<()> {
+        let gone = format!("{label}-");
+        let script = Script::new(
+            "k3s kubectl uncordon {} && k3s kubectl label node {} {}",
+            &[node, node, &gone],
+        );
+        self.must(hands, "uncordon", &script).await
+    }
+
     /// The last lines that a pod logged; empty where it has not begun.
     pub async fn log(&self, namespace: &str, pod: &str, lines: u32) -> Result<String> {
         let path = path::log(namespace, pod, lines);

@@ -20,11 +20,12 @@ use crate::world::World;
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// Facts that can stop holding behind our back and that no list of Slicer's or Kubernetes' tells.
-const STEPS: [&str; 10] = [
+const STEPS: [&str; 11] = [
     "forwarding",
     "routes",
     "daemon-config",
     "daemon-running",
+    "daemon-current",
     "daemon-answers",
     "k3s-token-secret",
     "group-reachable",

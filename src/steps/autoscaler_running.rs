@@ -187,6 +187,9 @@ impl Step for AutoscalerRunning {
         if deployment["metadata"]["annotations"][VALUES_ANNOTATION] != hash.as_str() {
             return chart_state(&kubernetes, "it still has the previous values").await;
         }
+        if deployment["spec"]["replicas"] == 0 {
+            return Ok(Finding::differs("it was stopped: it has no pod"));
+        }
         if rolls(&deployment) {
             return Ok(Finding::Unknown("its pod is being replaced".into()));
         }
@@ -244,12 +247,17 @@ impl Step for AutoscalerRunning {
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let found = self.check(world).await;
         self.applied.store(true, Ordering::Relaxed);
-        if matches!(found, Ok(Finding::Differs(_))) {
-            let deployment = format!("deployment/{AUTOSCALER}");
-            let kubernetes = world.kubernetes().await?;
-            kubernetes.restart(hands, NAMESPACE, &deployment).await?;
+        if !matches!(found, Ok(Finding::Differs(_))) {
+            return Ok(());
         }
-        Ok(())
+        let kubernetes = world.kubernetes().await?;
+        let deployment = ["deployment", "-n", NAMESPACE, AUTOSCALER];
+        let found = kubernetes.get(&deployment).await?.unwrap_or_default();
+        if found["spec"]["replicas"] == 0 {
+            return kubernetes.scale(hands, NAMESPACE, AUTOSCALER, 1).await;
+        }
+        let workload = format!("deployment/{AUTOSCALER}");
+        kubernetes.restart(hands, NAMESPACE, &workload).await
     }
 }
 

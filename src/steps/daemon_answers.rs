@@ -61,6 +61,11 @@ impl Step for DaemonAnswers {
         vec![super::daemon_running::id(&self.daemon.group)]
     }
 
+    fn after(&self) -> Vec<StepId> {
+        // One that may not restart yet serves on as it is.
+        vec![super::daemon_current::id(&self.daemon.group)]
+    }
+
     fn patience(&self) -> Duration {
         Duration::from_mins(1)
     }

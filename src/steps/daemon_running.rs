@@ -1,26 +1,22 @@
-//! A daemon runs with the configuration it should have, and starts at boot.
+//! A daemon runs, and starts at boot.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::Options;
 use super::difference;
 use super::file::File;
-use super::quorum::Turns;
-use super::unit::{Unit, last_words, runs_with};
+use super::unit::{Unit, last_words};
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Daemon;
-use crate::remote::{Machine, Script};
+use crate::remote::Script;
 use crate::world::{TOKEN_PATHS, World};
 
 pub(super) struct DaemonRunning {
     daemon: Daemon,
-    allow_outage: bool,
-    turns: Turns,
     applied: AtomicBool,
 }
 
@@ -29,49 +25,15 @@ pub(super) fn id(group: &str) -> StepId {
 }
 
 impl DaemonRunning {
-    pub(super) fn new(daemon: &Daemon, options: &Options, turns: &Turns) -> Self {
+    pub(super) fn new(daemon: &Daemon) -> Self {
         Self {
             daemon: daemon.clone(),
-            allow_outage: options.allow_outage,
-            turns: turns.clone(),
             applied: AtomicBool::new(false),
         }
     }
 
     fn unit_file(&self, world: &World) -> Result<File> {
         generate::daemon_unit(&world.plan, &self.daemon, &world.secrets.ssh_public_key)
-    }
-
-    /// Whether the running process has read another configuration than it should have.
-    async fn outdated(&self, world: &World, host: &Machine) -> Result<bool> {
-        let yaml = super::daemon_config::host_yaml(world, &self.daemon)?;
-        Ok(!runs_with(host, &self.daemon.unit(), &yaml.content).await?)
-    }
-
-    /// A restart kills ephemeral VMs and reboots fixed ones: only where there are none, or where the person said so.
-    async fn may_restart(&self, world: &World) -> Result<()> {
-        if self.allow_outage {
-            return Ok(());
-        }
-        let vms = match world.slicer(&self.daemon).await {
-            Ok(slicer) => slicer.vms(&self.daemon.group).await,
-            Err(failure) => Err(failure),
-        };
-        let why = match vms {
-            Ok(vms) if vms.is_empty() => return Ok(()),
-            Ok(vms) => format!("it would stop {} VMs", vms.len()),
-            Err(failure) => format!("it is unknown whether it has VMs: {failure}"),
-        };
-        Err(Failure::new(
-            Code::PlanConflict,
-            format!(
-                "{} on {} must restart to read its changed configuration",
-                self.daemon.unit(),
-                self.daemon.host
-            ),
-        )
-        .because(why)
-        .hint("drain its nodes and run again with --allow-outage"))
     }
 }
 
@@ -116,11 +78,7 @@ impl Step for DaemonRunning {
         let name = self.daemon.unit();
         let unit = Unit::look(host, &name).await?;
         if unit.runs() && unit.enabled() {
-            return Ok(if self.outdated(world, host).await? {
-                Finding::differs("it runs with an older configuration")
-            } else {
-                Finding::done()
-            });
+            return Ok(Finding::done());
         }
         if !unit.keeps_failing() {
             return Ok(Finding::differs(format!("{name} is not running")));
@@ -162,42 +120,24 @@ impl Step for DaemonRunning {
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let host = world.host(&self.daemon.host)?;
         let name = self.daemon.unit();
-        let running = Unit::look(host, &name).await?.runs();
-        let file = self.unit_file(world)?;
-        let changed = running && self.outdated(world, host).await?;
-        if changed {
-            self.may_restart(world).await?;
-        }
-        let turn = if changed {
-            self.turns.take_for(world, &self.daemon).await?
-        } else {
-            None
-        };
-        file.write(host, hands).await?;
-        let verb = if changed { "restart" } else { "start" };
+        self.unit_file(world)?.write(host, hands).await?;
         // Two daemons that find no token at once each make one, and only the one that wrote last takes what is in the
         // file: the first of a host starts alone until its token is there.
         let [first, second, third] = TOKEN_PATHS;
         let start = Script::new(
             "set -e; systemctl daemon-reload; systemctl -q enable {}; systemctl reset-failed {} 2>/dev/null || true
-             begin() { systemctl {} --no-block {}; }
+             begin() { systemctl start --no-block {}; }
              token() { cat {} {} {} 2>/dev/null | grep -q .; }
              if token; then begin; exit; fi
              exec 9>/run/slicer-k3s.lock; flock -w 30 9 || true
              begin; n=0; until token || [ $n -ge 100 ]; do sleep 0.1; n=$((n+1)); done",
-            &[&name, &name, verb, &name, first, second, third],
+            &[&name, &name, &name, first, second, third],
         )
         // A busy machine takes its time to read all its units again.
         .limit(Duration::from_secs(90));
         host.must(hands, "starting the daemon", &start).await?;
         self.applied.store(true, Ordering::Relaxed);
-        match turn {
-            Some(turn) => {
-                let yaml = super::daemon_config::host_yaml(world, &self.daemon)?;
-                turn.end(world, host, &name, &yaml.content).await
-            }
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -208,49 +148,21 @@ mod tests {
     use crate::secret::sha256;
     use crate::steps::testing::{Fake, plan, world};
 
-    const RUNS: &str = "ActiveState=active\nSubState=running\nUnitFileState=enabled\n";
-
-    fn step(allow_outage: bool) -> DaemonRunning {
-        DaemonRunning {
-            daemon: plan().daemons[0].clone(),
-            allow_outage,
-            turns: Turns::default(),
-            applied: AtomicBool::new(false),
-        }
-    }
-
-    /// Restarting a daemon reboots its servers: never by the way.
-    #[tokio::test]
-    async fn a_changed_configuration_restarts_only_with_permission() {
-        let wanted = super::super::daemon_config::host_yaml(&world(&[]), &step(true).daemon);
-        let fake = Fake::new()
-            .says_first("environ", "0ld\n")
-            .says_first("environ", "0ld\n")
-            .says("environ", &sha256(wanted.unwrap().content.as_bytes()))
-            .says("ActiveState", RUNS);
-        let result = step(false)
-            .apply(&world(&[("n100", &fake)]), &hands())
-            .await;
-        assert_eq!(result.unwrap_err().code, Code::PlanConflict);
-        assert!(!fake.was_told("systemctl restart") && !fake.was_told("mv -f"));
-        step(true)
-            .apply(&world(&[("n100", &fake)]), &hands())
-            .await
-            .unwrap();
-        assert!(fake.was_told("systemctl restart --no-block slicer-k3s-cp.service"));
+    fn step() -> DaemonRunning {
+        DaemonRunning::new(&plan().daemons[0])
     }
 
     #[tokio::test]
     async fn a_refused_licence_ends_the_wait() {
         let world = world(&[]);
-        let unit = step(false).unit_file(&world).unwrap();
+        let unit = step().unit_file(&world).unwrap();
         let facts = format!("644 0 0\n{}  -\n", sha256(unit.content.as_bytes()));
         let fake = Fake::new()
             .says("stat", &facts)
             .says("ActiveState", "ActiveState=activating\nSubState=auto-restart\nUnitFileState=enabled\nNRestarts=2\n")
             .says("journalctl", "Error: no valid license found\n");
         let world = crate::steps::testing::world(&[("n100", &fake)]);
-        let step = step(false);
+        let step = step();
         assert!(matches!(
             step.check(&world).await.unwrap(),
             Finding::Differs(_)
@@ -267,7 +179,7 @@ mod tests {
     async fn the_first_daemon_of_a_host_starts_alone_until_there_is_a_token() {
         let fake = Fake::new().says("ActiveState", "ActiveState=inactive\n");
         let world = world(&[("n100", &fake)]);
-        step(false).apply(&world, &hands()).await.unwrap();
+        step().apply(&world, &hands()).await.unwrap();
         let told = fake.told();
         let (start, _) = told
             .iter()

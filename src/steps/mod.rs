@@ -1,5 +1,7 @@
 //! The facts that make a cluster, one a file, and the list of them that a person can read.
 
+mod agents_drained;
+mod agents_settled;
 mod autoscaler_running;
 mod chart;
 mod chart_state;
@@ -7,6 +9,7 @@ mod cloud_config;
 mod console;
 mod daemon_answers;
 mod daemon_config;
+mod daemon_current;
 mod daemon_running;
 mod difference;
 mod etcd_voter;
@@ -25,6 +28,7 @@ mod ordered;
 mod proof;
 mod quorum;
 pub mod removal;
+mod restart;
 pub mod rotation;
 mod routes;
 mod seen;
@@ -144,7 +148,12 @@ pub fn init(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
     }
     for daemon in &plan.daemons {
         steps.push(Box::new(daemon_config::DaemonConfig::new(daemon)));
-        steps.push(Box::new(daemon_running::DaemonRunning::new(
+        steps.push(Box::new(daemon_running::DaemonRunning::new(daemon)));
+        let cause = restart::Cause::Configuration;
+        if let Some(step) = agents_drained::AgentsDrained::new(daemon, options, cause) {
+            steps.push(Box::new(step));
+        }
+        steps.push(Box::new(daemon_current::DaemonCurrent::new(
             daemon, options, &turns,
         )));
         steps.push(Box::new(daemon_answers::DaemonAnswers::new(daemon)));
@@ -175,6 +184,7 @@ pub fn init(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
         steps.push(Box::new(group_reachable::GroupReachable::new(
             plan, daemon, &seen,
         )));
+        steps.push(Box::new(agents_settled::AgentsSettled::new(plan, daemon)));
     }
     if options.workstation_route {
         for daemon in plan
@@ -271,7 +281,7 @@ pub(crate) mod tests {
         Options {
             install_slicer: false,
             accept_slicer_licence: false,
-            allow_outage: false,
+            allow_outage: true,
             workstation_route: true,
             kubeconfig: "kubeconfig".into(),
             proof: Some(Proof {

@@ -177,8 +177,7 @@ fn ready(plan: &Plan, seen: &Seen, node: &Node, drift: &mut Vec<Drift>) {
         && !vms.iter().any(|vm| Some(&vm.hostname) == node.vm.as_ref())
     {
         let what = format!("Node {} has no VM on {}", node.name, daemon.host);
-        let mend = format!("slicer-k3s kubectl delete node {}", node.name);
-        add(drift, "node-without-vm", &node.name, what, mend);
+        add(drift, "node-without-vm", &node.name, what, INIT);
     } else if node.ready == Some(false) {
         let unready_api = seen
             .servers

@@ -20,6 +20,7 @@ use crate::plan::{Decisions, FoundDaemon, Plan};
 
 pub use daemon_gone::Remains;
 pub use nodes_drained::Drain;
+pub(super) use nodes_drained::{DRAINED, NodesDrained, selector};
 
 /// Everything of a cluster gone from the hosts that are connected; `snapshot` is where etcd's last one is to be kept.
 pub fn destroy(
@@ -84,7 +85,9 @@ pub fn leave(plan: &Plan, options: &Options, leaving: &Leaving<'_>) -> Vec<Box<d
             None => told.clone(),
             Some(drain) => {
                 steps.push(Box::new(nodes_drained::NodesDrained::new(
-                    group, drain, &told,
+                    group,
+                    drain,
+                    std::slice::from_ref(&told),
                 )));
                 let step = daemon_gone::DaemonGone::new(&plan.cluster, daemon);
                 let drained = [nodes_drained::id(group)];

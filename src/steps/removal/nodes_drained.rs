@@ -23,7 +23,10 @@ pub struct Drain {
     pub force: bool,
 }
 
-pub(super) struct NodesDrained {
+/// The label of Nodes that a drain of ours closed, and no person.
+pub(in crate::steps) const DRAINED: &str = "slicer-k3s.dev/drained";
+
+pub(in crate::steps) struct NodesDrained {
     group: String,
     drain: Drain,
     needs: Vec<StepId>,
@@ -35,17 +38,17 @@ pub(super) fn id(group: &str) -> StepId {
 }
 
 /// The label that every Node of a group has.
-pub(super) fn selector(group: &str) -> String {
+pub(in crate::steps) fn selector(group: &str) -> String {
     format!("slicer/hostgroup={group}")
 }
 
 impl NodesDrained {
     /// Once the autoscaler was told: it would make new agents for the pods that are evicted.
-    pub(super) fn new(group: &str, drain: Drain, told: &StepId) -> Self {
+    pub(in crate::steps) fn new(group: &str, drain: Drain, told: &[StepId]) -> Self {
         Self {
             group: group.to_owned(),
             drain,
-            needs: vec![told.clone()],
+            needs: told.to_vec(),
             started: AtomicBool::new(false),
         }
     }
@@ -108,6 +111,7 @@ fn movable(pods: &[Value], nodes: &[&str]) -> Vec<String> {
 
 /// A unit of an earlier, killed run would drain in its way: ours takes its place.
 const DRAIN: &str = "set -e; u={}; f={}; systemctl stop \"$u\" 2>/dev/null || true; systemctl reset-failed \"$u\" 2>/dev/null || true
+k3s kubectl label nodes --overwrite -l {} --field-selector spec.unschedulable=false {} || true
 systemd-run --quiet --collect --unit \"$u\" /usr/local/bin/k3s kubectl drain -l {} --ignore-daemonsets --delete-emptydir-data --timeout {} $f";
 
 #[async_trait]
@@ -131,7 +135,7 @@ impl Step for NodesDrained {
 
     fn hint(&self) -> String {
         "slicer-k3s kubectl get poddisruptionbudget -A; mend it and run again, or with --force, which deletes these pods; \
-         to keep the host, slicer-k3s init, then slicer-k3s kubectl uncordon its nodes"
+         to keep the host, slicer-k3s init: it opens its nodes again"
             .into()
     }
 
@@ -188,7 +192,8 @@ impl Step for NodesDrained {
         } else {
             ""
         };
-        let script = Script::new(DRAIN, &[&unit, force, &selector, &limit]);
+        let label = format!("{DRAINED}=true");
+        let script = Script::new(DRAIN, &[&unit, force, &selector, &label, &selector, &limit]);
         self.started.store(true, Ordering::Relaxed);
         kubernetes
             .server
@@ -207,7 +212,7 @@ mod tests {
     fn step(force: bool) -> NodesDrained {
         let limit = Duration::from_mins(5);
         let drain = Drain { limit, force };
-        NodesDrained::new("k3s-agents-1", drain, &StepId::new("told", "x"))
+        NodesDrained::new("k3s-agents-1", drain, &[])
     }
 
     fn cluster(unit: &str) -> Fake {

@@ -6,18 +6,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::host_token;
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Daemon;
 use crate::remote::Script;
 use crate::slicer::Slicer;
-use crate::steps::Options;
 use crate::steps::daemon_config::host_yaml;
 use crate::steps::quorum::Turns;
+use crate::steps::restart::{self, Cause};
+use crate::steps::{Options, agents_drained};
 use crate::world::World;
 
 pub(super) struct DaemonToken {
     daemon: Daemon,
+    drained: Option<StepId>,
     allow_outage: bool,
     turns: Turns,
 }
@@ -30,48 +32,34 @@ impl DaemonToken {
     pub(super) fn new(daemon: &Daemon, options: &Options, turns: &Turns) -> Self {
         Self {
             daemon: daemon.clone(),
+            drained: agents_drained::need(daemon, options),
             allow_outage: options.allow_outage,
             turns: turns.clone(),
         }
     }
+}
 
-    /// The API as whoever has the old token sees it.
-    async fn before(&self, world: &World) -> Result<Option<Slicer>> {
-        let Some(old) = world.secrets.retired.slicer.get(&self.daemon.host) else {
-            return Ok(None);
-        };
-        let mut slicer = world.slicer(&self.daemon).await?;
-        slicer.token = old.clone();
-        Ok(Some(slicer))
+/// The API as whoever has the old token sees it.
+async fn before(world: &World, daemon: &Daemon) -> Result<Option<Slicer>> {
+    let Some(old) = world.secrets.retired.slicer.get(&daemon.host) else {
+        return Ok(None);
+    };
+    let mut slicer = world.slicer(daemon).await?;
+    slicer.token = old.clone();
+    Ok(Some(slicer))
+}
+
+/// Why a daemon has not taken its host's new token yet, where it has not.
+pub(in crate::steps) async fn lacks(
+    world: &World,
+    daemon: &Daemon,
+) -> Result<Option<&'static str>> {
+    if !takes(&world.slicer(daemon).await?).await? {
+        return Ok(Some("it refuses the token that its host has now"));
     }
-
-    async fn may_restart(&self, world: &World) -> Result<()> {
-        if self.allow_outage {
-            return Ok(());
-        }
-        let Some(slicer) = self.before(world).await? else {
-            return Ok(());
-        };
-        let vms = slicer
-            .vms(&self.daemon.group)
-            .await
-            .map_or(1, |vms| vms.len());
-        if vms == 0 {
-            return Ok(());
-        }
-        Err(Failure::new(
-            Code::PlanConflict,
-            format!(
-                "{} on {} must restart to read its new token",
-                self.daemon.unit(),
-                self.daemon.host
-            ),
-        )
-        .because(format!("it would stop {vms} VMs"))
-        .hint(format!(
-            "slicer-k3s rotate-token --slicer {} --allow-outage",
-            self.daemon.host
-        )))
+    match before(world, daemon).await? {
+        Some(before) if takes(&before).await? => Ok(Some("it still accepts the old token")),
+        _ => Ok(None),
     }
 }
 
@@ -95,7 +83,10 @@ impl Step for DaemonToken {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![host_token::id(&self.daemon.host)]
+        let written = host_token::id(&self.daemon.host);
+        std::iter::once(written)
+            .chain(self.drained.clone())
+            .collect()
     }
 
     fn patience(&self) -> Duration {
@@ -107,21 +98,17 @@ impl Step for DaemonToken {
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
-        if !takes(&world.slicer(&self.daemon).await?).await? {
-            return Ok(Finding::differs(
-                "it refuses the token that its host has now",
-            ));
-        }
-        match self.before(world).await? {
-            Some(before) if takes(&before).await? => {
-                Ok(Finding::differs("it still accepts the old token"))
-            }
-            _ => Ok(Finding::done()),
-        }
+        let lacks = lacks(world, &self.daemon).await?;
+        Ok(lacks.map_or_else(Finding::done, Finding::differs))
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
-        self.may_restart(world).await?;
+        if !self.allow_outage
+            && let Some(slicer) = before(world, &self.daemon).await?
+        {
+            let vms = slicer.vms(&self.daemon.group).await;
+            restart::permitted(&self.daemon, Cause::Token, vms)?;
+        }
         let host = world.host(&self.daemon.host)?;
         let unit = self.daemon.unit();
         let turn = self.turns.take_for(world, &self.daemon).await?;
@@ -157,6 +144,7 @@ mod tests {
         world.secrets.retired.slicer.insert("ryzen".into(), old);
         let step = |allow_outage| DaemonToken {
             daemon: plan().daemons[1].clone(),
+            drained: None,
             allow_outage,
             turns: Turns::default(),
         };

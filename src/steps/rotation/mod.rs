@@ -2,7 +2,7 @@
 //! old one; or a new Slicer token of a host. The steps are `init`'s own, which go by the secrets as they are recorded; what
 //! is special is the order, and that the old token is refused in the end. That servers restart one at a time is `quorum`'s.
 
-mod daemon_token;
+pub(super) mod daemon_token;
 mod host_token;
 mod old_refused;
 mod server_token;
@@ -12,12 +12,13 @@ mod worker_token;
 use std::sync::Arc;
 
 use super::ordered::Ordered;
+use super::restart::Cause;
 use super::{
-    Options, autoscaler_running, chart, cloud_config, etcd_voter, group_reachable, k3s_config,
-    k3s_started, k3s_token_secret, node_ready, quorum, seen,
+    Options, agents_drained, agents_settled, autoscaler_running, chart, cloud_config, etcd_voter,
+    group_reachable, k3s_config, k3s_started, k3s_token_secret, node_ready, quorum, seen,
 };
 use crate::pipeline::{Step, StepId};
-use crate::plan::Plan;
+use crate::plan::{Plan, Role};
 use crate::state::Retired;
 
 /// Takes the recorded tokens into use where `retired` ones may still be.
@@ -61,6 +62,12 @@ pub fn rotate(plan: &Plan, options: &Options, retired: &Retired) -> Vec<Box<dyn 
             steps.push(Box::new(worker_token::WorkerToken::new(daemon, needs)));
         }
     }
+    for daemon in retired.slicer.keys().flat_map(|host| plan.daemons_of(host)) {
+        if daemon.role == Role::Workers {
+            let settled = agents_settled::AgentsSettled::new(plan, daemon);
+            steps.push(Box::new(Ordered::new(settled, &answer)));
+        }
+    }
     if plan.workers().next().is_some() {
         steps.push(Box::new(cloud_config::CloudConfig::new(plan, &seen)));
         steps.push(Box::new(chart::Chart));
@@ -88,6 +95,10 @@ fn slicer(
         let token = host_token::HostToken::new(first);
         steps.push(Box::new(Ordered::new(token, &[servers_whole::id()])));
         for daemon in plan.daemons_of(host) {
+            let drained = agents_drained::AgentsDrained::new(daemon, options, Cause::Token);
+            if let Some(drained) = drained {
+                steps.push(Box::new(Ordered::new(drained, &[host_token::id(host)])));
+            }
             steps.push(Box::new(daemon_token::DaemonToken::new(
                 daemon, options, turns,
             )));

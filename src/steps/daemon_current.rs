@@ -1,0 +1,138 @@
+//! A running daemon has read its current configuration. It reads it when it starts, and a start costs what runs there.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::quorum::Turns;
+use super::restart::{self, Cause};
+use super::unit::runs_with;
+use super::{Options, agents_drained};
+use crate::failure::{Code, Result};
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::plan::Daemon;
+use crate::remote::{Machine, Script};
+use crate::world::World;
+
+pub(super) struct DaemonCurrent {
+    daemon: Daemon,
+    drained: Option<StepId>,
+    allow_outage: bool,
+    turns: Turns,
+}
+
+pub(super) fn id(group: &str) -> StepId {
+    StepId::new("daemon-current", group)
+}
+
+/// Whether the running process has read what it should have.
+pub(super) async fn holds(world: &World, daemon: &Daemon, host: &Machine) -> Result<bool> {
+    let yaml = super::daemon_config::host_yaml(world, daemon)?;
+    runs_with(host, &daemon.unit(), &yaml.content).await
+}
+
+impl DaemonCurrent {
+    pub(super) fn new(daemon: &Daemon, options: &Options, turns: &Turns) -> Self {
+        Self {
+            daemon: daemon.clone(),
+            drained: agents_drained::need(daemon, options),
+            allow_outage: options.allow_outage,
+            turns: turns.clone(),
+        }
+    }
+}
+
+#[async_trait]
+impl Step for DaemonCurrent {
+    fn id(&self) -> StepId {
+        id(&self.daemon.group)
+    }
+
+    fn title(&self) -> String {
+        format!("Run {} with its current configuration", self.daemon.group)
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        let running = super::daemon_running::id(&self.daemon.group);
+        std::iter::once(running)
+            .chain(self.drained.clone())
+            .collect()
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_mins(4)
+    }
+
+    fn code(&self) -> Code {
+        Code::SlicerApi
+    }
+
+    fn hint(&self) -> String {
+        self.daemon.look_at_journal()
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let host = world.host(&self.daemon.host)?;
+        Ok(if holds(world, &self.daemon, host).await? {
+            Finding::done()
+        } else {
+            Finding::differs("it runs with an older configuration")
+        })
+    }
+
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        if !self.allow_outage {
+            let vms = match world.slicer(&self.daemon).await {
+                Ok(slicer) => slicer.vms(&self.daemon.group).await,
+                Err(failure) => Err(failure),
+            };
+            restart::permitted(&self.daemon, Cause::Configuration, vms)?;
+        }
+        let host = world.host(&self.daemon.host)?;
+        let name = self.daemon.unit();
+        let turn = self.turns.take_for(world, &self.daemon).await?;
+        let restart = Script::new("systemctl restart --no-block -- {}", &[&name]);
+        host.must(hands, "restarting the daemon", &restart).await?;
+        match turn {
+            Some(turn) => {
+                let yaml = super::daemon_config::host_yaml(world, &self.daemon)?;
+                turn.end(world, host, &name, &yaml.content).await
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::testing::hands;
+    use crate::secret::sha256;
+    use crate::steps::testing::{Fake, plan, world};
+
+    fn step(allow_outage: bool) -> DaemonCurrent {
+        DaemonCurrent {
+            daemon: plan().daemons[0].clone(),
+            drained: None,
+            allow_outage,
+            turns: Turns::default(),
+        }
+    }
+
+    /// Restarting a daemon reboots its servers: never by the way.
+    #[tokio::test]
+    async fn a_changed_configuration_restarts_only_with_permission() {
+        let wanted = super::super::daemon_config::host_yaml(&world(&[]), &step(true).daemon);
+        let fake = Fake::new()
+            .says_first("environ", "0ld\n")
+            .says("environ", &sha256(wanted.unwrap().content.as_bytes()));
+        let world = world(&[("n100", &fake)]);
+        let found = step(false).check(&world).await.unwrap();
+        assert!(matches!(found, Finding::Differs(_)));
+        let result = step(false).apply(&world, &hands()).await;
+        assert_eq!(result.unwrap_err().code, Code::PlanConflict);
+        assert!(!fake.was_told("systemctl restart"));
+        step(true).apply(&world, &hands()).await.unwrap();
+        assert!(fake.was_told("systemctl restart --no-block -- slicer-k3s-cp.service"));
+    }
+}

@@ -1,0 +1,75 @@
+//! What a daemon's restart costs, and whether that was allowed: its agents' VMs end, its servers reboot.
+
+use crate::failure::{Code, Failure, Result};
+use crate::plan::{Daemon, Role};
+use crate::slicer::Vm;
+
+/// What a daemon reads only when it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Its host YAML is another.
+    Configuration,
+    /// Its host's API token is another.
+    Token,
+}
+
+/// Refuses a restart that would cost something; `vms` are the group's, where they could be told.
+pub(super) fn permitted(daemon: &Daemon, cause: Cause, vms: Result<Vec<Vm>>) -> Result<()> {
+    let cost = match (vms, daemon.role) {
+        (Ok(vms), _) if vms.is_empty() => return Ok(()),
+        (Ok(vms), Role::Workers) => {
+            format!(
+                "that ends {} agents; the autoscaler makes others",
+                vms.len()
+            )
+        }
+        (Ok(vms), Role::ControlPlane) => format!("that reboots {} servers", vms.len()),
+        (Err(failure), _) => format!("it is unknown whether it has VMs: {failure}"),
+    };
+    let (thing, command) = match cause {
+        Cause::Configuration => ("changed configuration", "init".to_owned()),
+        Cause::Token => (
+            "new token",
+            format!("rotate-token --slicer {}", daemon.host),
+        ),
+    };
+    let before = match daemon.role {
+        Role::Workers => "its nodes are drained first",
+        Role::ControlPlane => "one host at a time, as etcd's quorum allows",
+    };
+    Err(Failure::new(
+        Code::PlanConflict,
+        format!(
+            "{} on {} must restart to read its {thing}",
+            daemon.unit(),
+            daemon.host
+        ),
+    )
+    .because(cost)
+    .hint(format!("slicer-k3s {command} --allow-outage ({before})")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::plan;
+
+    #[test]
+    fn a_restart_that_costs_something_says_what() {
+        let plan = plan();
+        let one = || {
+            Ok(vec![
+                serde_json::from_str::<Vm>(r#"{"hostname":"a-1"}"#).unwrap(),
+            ])
+        };
+        let workers = plan.workers().next().unwrap();
+        assert!(permitted(workers, Cause::Token, Ok(Vec::new())).is_ok());
+        let told = permitted(workers, Cause::Configuration, one()).unwrap_err();
+        assert!(told.to_string().contains("ends 1 agents"), "{told}");
+        let servers = permitted(&plan.daemons[0], Cause::Token, one()).unwrap_err();
+        assert!(
+            servers.to_string().contains("reboots 1 servers"),
+            "{servers}"
+        );
+    }
+}
