@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::act::{self, Act};
 use super::cluster_file::ClusterFile;
 use super::context::{self, Home};
-use super::init::{asked_for, consent};
+use super::init::{asked_for, consent, may_begin};
 use super::one;
 use super::turn::Turn;
 use crate::cli::{AddHost, Global};
@@ -53,13 +53,17 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
         file.enrol(&new)?;
     }
     let plan = decide(&file.after, &state, &facts, &fleet)?;
+    let wanted = asked_for(&options.making, &home);
+    let world = World::new(plan, state.secrets.clone(), fleet.machines);
+    let (plan, part) = (&world.plan, world.plan.about(&names));
     let news = file.is_changed() || !names.iter().all(|name| last.host(name).is_some());
     if news {
-        report::say(&plan::render(&plan.about(&names)));
-        report::say(&learners(&plan, &names));
+        report::say(&plan::render(&part));
+        report::say(&learners(plan, &names));
         report::say(&file.diff());
     }
     if turn.is_some() {
+        may_begin(&world, &part, &wanted).await?;
         if news {
             consent(options.making.yes).map_err(one)?;
         }
@@ -67,10 +71,9 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
         file.write().map_err(one)?;
         state.decisions = plan.decisions(&state.decisions);
         state.save(home.path()).map_err(one)?;
-        home.keep_plan(&plan).map_err(one)?;
+        home.keep_plan(plan).map_err(one)?;
     }
-    let steps = steps::add_hosts(&plan, &asked_for(&options.making, &home), &names);
-    let world = World::new(plan, state.secrets.clone(), fleet.machines);
+    let steps = steps::add_hosts(plan, &wanted, &names);
     let act = Act {
         global,
         command: "add-host",
@@ -85,7 +88,7 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
         return Ok(act::would_change(&ended));
     }
     let changed = ended.iter().any(|step| step.outcome == Outcome::Changed);
-    report::say(&last_words(&world.plan, &names, changed));
+    report::say(&last_words(plan, &names, changed));
     Ok(0)
 }
 

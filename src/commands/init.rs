@@ -69,16 +69,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     };
     let world = World::new(plan, state.secrets.clone(), fleet.machines);
     if turn.is_some() {
-        // Before anything is changed anywhere.
-        let mut refused = steps::slicer_refusals(&world.plan, &wanted);
-        refused.extend(steps::licence_refusals(&world.plan));
-        if !refused.is_empty() {
-            return Err(refused);
-        }
-        let overwritten = steps::slicer_overwrites(&world).await.map_err(one)?;
-        if !overwritten.is_empty() {
-            report::say(&overwritten);
-        }
+        may_begin(&world, &world.plan, &wanted).await?;
         if new {
             consent(options.making.yes).map_err(one)?;
         }
@@ -168,6 +159,25 @@ async fn image_digest(config: &Config, state: &State, fleet: &Fleet) -> Option<(
         }
     }
     None
+}
+
+/// Refuses, before anything is changed anywhere, what could not end well on the hosts of this part of the plan, and shows
+/// what the installation of Slicer would overwrite there.
+pub(super) async fn may_begin(
+    world: &World,
+    part: &Plan,
+    wanted: &steps::Options,
+) -> Result<(), Vec<Failure>> {
+    let mut refused = steps::slicer_refusals(part, wanted);
+    refused.extend(steps::licence_refusals(part));
+    if !refused.is_empty() {
+        return Err(refused);
+    }
+    let overwritten = steps::slicer_overwrites(world, part).await.map_err(one)?;
+    if !overwritten.is_empty() {
+        report::say(&overwritten);
+    }
+    Ok(())
 }
 
 /// What the steps that make hosts part of a cluster are asked for by flags.

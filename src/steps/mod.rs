@@ -120,10 +120,10 @@ pub fn licence_refusals(plan: &Plan) -> Vec<Failure> {
         .collect()
 }
 
-/// What installing Slicer would overwrite, host by host, for people.
-pub async fn slicer_overwrites(world: &World) -> Result<String> {
+/// What installing Slicer on hosts of this part of the plan would overwrite, host by host, for people.
+pub async fn slicer_overwrites(world: &World, part: &Plan) -> Result<String> {
     let mut text = String::new();
-    for host in without_slicer(&world.plan) {
+    for host in without_slicer(part) {
         text += &slicer_installed::overwrites(world.host(&host.name)?).await?;
     }
     Ok(text)

@@ -100,6 +100,14 @@ fn refusals(trial: &Trial) -> Result<()> {
     ] {
         refused(&trial.me(&command)?, status, says).with_context(|| command.clone())?;
     }
+    // Before anything is written anywhere.
+    trial
+        .root("pi5", "mv /home/pi/.slicer/LICENSE /root/away")?
+        .expect(0)?;
+    refused(&trial.me(ADD)?, 1, "no Slicer licence on pi5")?;
+    trial
+        .root("pi5", "mv /root/away /home/pi/.slicer/LICENSE")?
+        .expect(0)?;
     file_is(trial, FILE)
 }
 

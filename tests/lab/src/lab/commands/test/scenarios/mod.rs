@@ -15,6 +15,7 @@ mod init_spread;
 mod init_three;
 mod kills;
 mod manual;
+mod reconfigured;
 mod rotate;
 mod status;
 
@@ -96,6 +97,11 @@ pub(super) fn checks() -> Vec<Check> {
             name: "rotate",
             long: true,
             run: rotate::run,
+        },
+        Check {
+            name: "reconfigured",
+            long: true,
+            run: reconfigured::run,
         },
         Check {
             name: "fleet-changes",
