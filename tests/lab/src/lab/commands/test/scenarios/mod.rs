@@ -17,6 +17,7 @@ mod kills;
 mod manual;
 mod reconfigured;
 mod rotate;
+mod routes;
 mod status;
 
 use std::collections::BTreeMap;
@@ -97,6 +98,11 @@ pub(super) fn checks() -> Vec<Check> {
             name: "rotate",
             long: true,
             run: rotate::run,
+        },
+        Check {
+            name: "routes",
+            long: true,
+            run: routes::run,
         },
         Check {
             name: "reconfigured",

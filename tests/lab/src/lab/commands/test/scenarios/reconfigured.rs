@@ -33,7 +33,7 @@ const RESTART: &str = "slicer-k3s init --yes --skip-proof --allow-outage";
 
 /// Runs it.
 pub(super) fn run(_: &Place) -> Result<()> {
-    let trial = Trial::up("three", "test-reconfigured", &[])?;
+    let trial = Trial::up("three", "test-reconf", &[])?;
     CLUSTER_OF_THREE.write(&trial)?;
     trial.me(&format!("{INIT} --skip-proof"))?.expect(0)?;
     trial.me(WEB)?.expect(0)?;

@@ -250,6 +250,28 @@ const AFTERWARDS: &[Row] = &[
     ),
 ];
 
+/// Cleaned up, or the autoscaler would count it as coming for ever and never grow that group again.
+const NEVER_JOINS: Row = Row {
+    command: PROVE,
+    ..row(
+        "a worker that boots and never joins",
+        &[Spoil::Fault(&["userdata", "ryzen"])],
+        "proof",
+        &[
+            "k3s-agent-1",
+            "has not joined",
+            "/var/log/slicer/k3s-agent-1-",
+        ],
+        600.0,
+    )
+};
+
+const PROVE: &str = "slicer-k3s prove k3s-agent-1";
+
+/// Groups that the autoscaler knows.
+const GROUPS: &str = "slicer-k3s kubectl get secret -n kube-system cluster-autoscaler-cloud-config \
+    -o jsonpath='{.data.cloud-config}' | base64 -d | grep nodegroup";
+
 /// Runs it.
 pub(in super::super) fn run(_: &Place) -> Result<()> {
     let trial = Trial::up("three", "test-err", &[])?;
@@ -268,7 +290,23 @@ pub(in super::super) fn run(_: &Place) -> Result<()> {
             failed.push(format!("{error:#}"));
         }
     }
+    // The last of them was the machine that is off.
+    let groups = trial.me(GROUPS)?.expect(0)?.stdout;
+    if groups != "[nodegroup \"k3s-agent-1\"]\n" {
+        failed.push(format!("with pi5 off the autoscaler has:\n{groups}"));
+    }
     trial.me(INIT)?.expect(0).context("at the end")?;
+    if let Err(error) = breaking.row(&NEVER_JOINS) {
+        failed.push(format!("{error:#}"));
+    }
+    let vms = trial.vms()?;
+    if let Some(vm) = vms.iter().find(|vm| vm.starts_with("k3s-agent-1")) {
+        failed.push(format!("{vm} was left"));
+    }
+    trial
+        .me(PROVE)?
+        .expect(0)
+        .context("a proof after the worker that never joined")?;
     let last = trial.me(INIT)?.expect(0)?;
     if !last.text().contains("Nothing to change") {
         bail!("the last run changed something:\n{}", last.text());
