@@ -26,6 +26,9 @@ spec:
           resources: {requests: {cpu: "1", memory: 50Mi}}
 "#;
 
+/// The cluster was made without proofs, and none is to come in between.
+const UNPROVEN: &str = "slicer-k3s init --yes --skip-proof";
+
 /// Runs it.
 pub(super) fn run(_: &Place) -> Result<()> {
     let trial = Trial::up("three", "test-rotate", &[])?;
@@ -47,7 +50,7 @@ pub(super) fn run(_: &Place) -> Result<()> {
     }
     refused(&trial, "node", &agent)?;
     survives(&trial, &worker)?;
-    changes_nothing(&trial, ("workstation", "me"), INIT, UNHURRIED)?;
+    changes_nothing(&trial, ("workstation", "me"), UNPROVEN, UNHURRIED)?;
 
     // With the proof: a new worker joins.
     trial.me("slicer-k3s rotate-token --server")?.expect(0)?;
@@ -71,7 +74,7 @@ fn slicer(trial: &Trial) -> Result<()> {
     }
     trial.fault(&["token", "pi5", "rotated"])?;
     trial.me(&format!("{INIT} --skip-proof"))?.expect(0)?;
-    changes_nothing(trial, ("workstation", "me"), INIT, UNHURRIED)
+    changes_nothing(trial, ("workstation", "me"), UNPROVEN, UNHURRIED)
 }
 
 /// The VM that runs the pod.
