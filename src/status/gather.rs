@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::Value;
+use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
@@ -149,29 +150,38 @@ async fn groups(world: &World) -> Vec<(String, Result<Vec<Vm>, String>)> {
     .await
 }
 
-/// Every server's own API, and from the first that is ready what Kubernetes lists.
+/// Every server's own API, and from whichever is ready first what Kubernetes lists.
 async fn cluster(world: &World) -> (Vec<(String, Result<(), String>)>, Result<Cluster, String>) {
-    let servers = join_all(world.plan.servers.iter().map(|server| async move {
-        let ready = answer(async {
-            let server = world.server(server).await?.clone();
-            let ready = Kubernetes { server }.ready().await?;
-            ready.map_err(|why| Failure::new(Code::K3sStart, why))
-        })
-        .await;
-        (server.name.clone(), ready)
-    }))
-    .await;
-    let mut last = "no server's API is ready".to_owned();
-    for (server, (_, ready)) in world.plan.servers.iter().zip(&servers) {
-        if ready.is_err() {
-            continue;
+    let (found, mut ready) = mpsc::unbounded_channel();
+    let asked = world.plan.servers.iter().map(|server| {
+        let found = found.clone();
+        async move {
+            let ready = answer(async {
+                let machine = world.server(server).await?.clone();
+                let ready = Kubernetes { server: machine }.ready().await?;
+                ready.map_err(|why| Failure::new(Code::K3sStart, why))
+            })
+            .await;
+            if ready.is_ok() {
+                // Nobody listens any more once there is a list.
+                let _ = found.send(server);
+            }
+            (server.name.clone(), ready)
         }
-        match answer(list(world, server)).await {
-            Ok(cluster) => return (servers, Ok(cluster)),
-            Err(why) => last = why,
+    });
+    let asked = join_all(asked.collect::<Vec<_>>());
+    drop(found);
+    let listed = async {
+        let mut last = "no server's API is ready".to_owned();
+        while let Some(server) = ready.recv().await {
+            match answer(list(world, server)).await {
+                Ok(cluster) => return Ok(cluster),
+                Err(why) => last = why,
+            }
         }
-    }
-    (servers, Err(last))
+        Err(last)
+    };
+    tokio::join!(asked, listed)
 }
 
 async fn list(world: &World, server: &plan::Server) -> Result<Cluster> {
