@@ -19,7 +19,7 @@ pub(super) fn run(_: &Place) -> Result<()> {
     // A second person, who has the file and no state, gets one clear error.
     let second = trial
         .me(&format!("XDG_STATE_HOME=~/another {INIT}"))?
-        .expect(1)?;
+        .expect(2)?;
     let text = second.text();
     if !text.contains("slicer-k3s import") || text.matches("error[").count() != 1 {
         bail!("not one clear error:\n{text}");

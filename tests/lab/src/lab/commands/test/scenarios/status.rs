@@ -79,7 +79,7 @@ const TABLE: [Drift; 13] = [
         "ryzen",
     ),
     drift(
-        Make::Fault(&["token", "ryzen", "rotated"]),
+        Make::Fault(&["token", "pi5", "rotated"]),
         "cloud-config",
         "cluster",
     ),
