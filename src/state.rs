@@ -18,6 +18,9 @@ use crate::plan::Decisions;
 /// The version of the file that this program writes and understands.
 const VERSION: u32 = 1;
 
+/// Most earlier decisions whose fingerprints are kept.
+const KNOWN: usize = 100;
+
 /// The file's name in the cluster's state directory.
 const FILE: &str = "state.json";
 
@@ -34,6 +37,9 @@ pub struct State {
     /// Every decision that later runs must repeat.
     #[serde(default)]
     pub decisions: Decisions,
+    /// What this workstation knew of the cluster before, by fingerprint, the latest last.
+    #[serde(default)]
+    pub known: Vec<String>,
     /// Tokens and keys.
     pub secrets: Secrets,
 }
@@ -72,8 +78,27 @@ impl State {
             cluster: cluster.to_owned(),
             id,
             decisions: Decisions::default(),
+            known: Vec::new(),
             secrets: Secrets::generate(cluster)?,
         })
+    }
+
+    /// Takes decisions in place of those of before.
+    pub fn decide(&mut self, decisions: Decisions) {
+        let before = self.decisions.fingerprint();
+        if decisions.fingerprint() != before {
+            self.known.retain(|known| *known != before);
+            self.known.push(before);
+            let surplus = self.known.len().saturating_sub(KNOWN);
+            self.known.drain(..surplus);
+        }
+        self.decisions = decisions;
+    }
+
+    /// Whether this workstation knows, or knew once, what this fingerprint stands for.
+    pub fn knows(&self, fingerprint: &str) -> bool {
+        self.decisions.fingerprint() == fingerprint
+            || self.known.iter().any(|known| known == fingerprint)
     }
 
     /// The state in a directory, or `None` where there is none. A file that cannot be read is a failure:

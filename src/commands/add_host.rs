@@ -40,7 +40,7 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     let fleet = fleet::connect(&file.after, global).await?;
     let (facts, turn) = tokio::join!(fleet::survey(&fleet), async {
         match here {
-            Some(here) => Turn::take(here, &fleet, &file.after, "add-host")
+            Some(here) => Turn::take(here, &fleet, &file.after, "add-host", &state)
                 .await
                 .map(Some),
             None => Ok(None),
@@ -62,15 +62,16 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
         report::say(&learners(plan, &names));
         report::say(&file.diff());
     }
-    if turn.is_some() {
+    if let Some(turn) = &turn {
         may_begin(&world, &part, &wanted).await?;
         if news {
             consent(options.making.yes).map_err(one)?;
         }
         // The file first: killed after it, `init` and this command both know what is wanted.
         file.write().map_err(one)?;
-        state.decisions = plan.decisions(&state.decisions);
+        state.decide(plan.decisions(&state.decisions));
         state.save(home.path()).map_err(one)?;
+        turn.note(&state);
         home.keep_plan(plan).map_err(one)?;
     }
     let steps = steps::add_hosts(plan, &wanted, &names);

@@ -128,7 +128,7 @@ impl Context {
         crate::log::begin(&home.logs(), command);
         let (state, plan) = known(&home, &config.name)?;
         let fleet = fleet::connect(&config, global).await?;
-        let turn = Turn::take(here, &fleet, &config, command).await;
+        let turn = Turn::take(here, &fleet, &config, command, &state).await;
         let world = World::new(plan, state.secrets, fleet.machines);
         Ok((Self { home, world }, turn.map_err(super::one)?))
     }

@@ -33,7 +33,7 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
     let fleet = fleet::connect(&config, global).await?;
     let (facts, turn) = tokio::join!(
         fleet::survey(&fleet),
-        Turn::take(here, &fleet, &config, "destroy")
+        Turn::take(here, &fleet, &config, "destroy", &state)
     );
     let turn = turn.map_err(one)?;
     let facts = facts?;
@@ -81,6 +81,7 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
     act.run(&steps, &world).await?;
     let forgotten = forget_context(&home).map_err(one)?;
     let archive = home.archive(&state.id).map_err(one)?;
+    turn.forget();
     drop(turn);
     say(&stays(&config.name, &hosts, &archive, forgotten.as_deref()));
     Ok(0)

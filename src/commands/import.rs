@@ -74,9 +74,10 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
         machines,
         absent: Vec::new(),
     };
-    let turn = Turn::take(here, &fleet, &config, "import").await;
+    let turn = Turn::take_over(here, &fleet, &config, "import").await;
     let turn = turn.map_err(one)?;
     keep(&home, &state, &plan, options.force).map_err(one)?;
+    turn.note(&state);
     let wanted = steps::Options::modest(home.kubeconfig());
     let names = ["server-key", "vm-reachable", "kubeconfig-saved"];
     let steps = steps::only(&plan, &wanted, &names);

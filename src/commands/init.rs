@@ -39,7 +39,10 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         fleet::survey(&fleet),
         async {
             match here {
-                Some(here) => Turn::take(here, &fleet, &config, "init").await.map(Some),
+                Some(here) => {
+                    let turn = Turn::take(here, &fleet, &config, "init", &state).await;
+                    turn.map(Some)
+                }
                 None => Ok(None),
             }
         },
@@ -68,13 +71,14 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         ..asked_for(&options.making, &home)
     };
     let world = World::new(plan, state.secrets.clone(), fleet.machines);
-    if turn.is_some() {
+    if let Some(turn) = &turn {
         may_begin(&world, &world.plan, &wanted).await?;
         if new {
             consent(options.making.yes).map_err(one)?;
         }
-        state.decisions = world.plan.decisions(&state.decisions);
+        state.decide(world.plan.decisions(&state.decisions));
         state.save(home.path()).map_err(one)?;
+        turn.note(&state);
         home.keep_plan(&world.plan).map_err(one)?;
     }
     let steps = steps::init(&world.plan, &wanted);

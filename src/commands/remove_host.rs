@@ -41,7 +41,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     answers(&mut fleet, options).map_err(one)?;
     let (facts, turn) = tokio::join!(
         fleet::survey(&fleet),
-        Turn::take(here, &fleet, &file.before, COMMAND)
+        Turn::take(here, &fleet, &file.before, COMMAND, &state)
     );
     let turn = turn.map_err(one)?;
     let (there, facts): (Vec<_>, Vec<_>) = facts?
@@ -106,8 +106,9 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
         };
         rotation.run(&mut state, &mut world).await?;
     }
-    state.decisions = world.plan.decisions(&decisions);
+    state.decide(world.plan.decisions(&decisions));
     state.save(home.path()).map_err(one)?;
+    turn.note(&state);
     home.keep_plan(&world.plan).map_err(one)?;
     // The file last: as long as it names the host, the same command goes on.
     file.write().map_err(one)?;

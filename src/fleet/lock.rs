@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -15,6 +16,9 @@ use crate::remote::{Claim, Hold, Holder, Machine};
 pub struct ClusterLock {
     keeper: JoinHandle<()>,
     standing: watch::Receiver<Standing>,
+    notes: UnboundedSender<String>,
+    noted: String,
+    who: String,
 }
 
 /// How it stands with a lock.
@@ -55,15 +59,36 @@ impl ClusterLock {
             cluster: config.name.clone(),
             me: me(command)?,
         };
-        let hold = place.claim().await?;
+        let (hold, earlier) = place.claim().await?;
+        let who = place.me.who.clone();
         let (told, standing) = watch::channel(Standing::Ours);
+        let (notes, mut to_write) = unbounded_channel();
         Ok(Self {
             keeper: tokio::spawn(async move {
-                let lost = place.keep(hold, &told).await;
+                let lost = place.keep(hold, &told, &mut to_write).await;
                 told.send_replace(Standing::Lost(lost));
             }),
             standing,
+            notes,
+            noted: earlier,
+            who,
         })
+    }
+
+    /// What whoever held it last has noted for the next; empty where nobody did since that host booted.
+    pub fn noted(&self) -> &str {
+        &self.noted
+    }
+
+    /// Whose it is: `user@workstation`.
+    pub fn me(&self) -> &str {
+        &self.who
+    }
+
+    /// Notes something for the next.
+    pub fn note(&self, text: String) {
+        // A keeper that has ended has lost the lock, which is told where work is done.
+        let _ = self.notes.send(text);
     }
 
     /// Does `work` while the lock is ours: it rests while nobody knows, and is given up when the lock is another's.
@@ -101,9 +126,9 @@ struct Place {
 }
 
 impl Place {
-    async fn claim(&self) -> Result<Hold> {
+    async fn claim(&self) -> Result<(Hold, String)> {
         match self.machine.claim(&self.cluster, &self.me).await? {
-            Claim::Ours(hold) => Ok(hold),
+            Claim::Ours(hold, note) => Ok((hold, note)),
             Claim::Theirs(holder) => Err(self.taken(holder.as_ref())),
         }
     }
@@ -129,10 +154,15 @@ impl Place {
     }
 
     /// Keeps the lock, and takes it again when the way to the host was lost: ends when that fails.
-    async fn keep(self, mut hold: Hold, told: &watch::Sender<Standing>) -> Failure {
+    async fn keep(
+        self,
+        mut hold: Hold,
+        told: &watch::Sender<Standing>,
+        notes: &mut UnboundedReceiver<String>,
+    ) -> Failure {
         loop {
             told.send_replace(Standing::Ours);
-            hold.keep().await;
+            hold.keep(notes).await;
             told.send_replace(Standing::Unknown);
             hold = match tokio::time::timeout(REGAIN, self.regain()).await {
                 Ok(Ok(hold)) => hold,
@@ -153,7 +183,7 @@ impl Place {
     async fn regain(&self) -> Result<Hold> {
         loop {
             match self.machine.claim(&self.cluster, &self.me).await {
-                Ok(Claim::Ours(hold)) => return Ok(hold),
+                Ok(Claim::Ours(hold, _)) => return Ok(hold),
                 Ok(Claim::Theirs(Some(holder))) if holder.mark != self.me.mark => {
                     return Err(self.taken(Some(&holder)));
                 }
@@ -189,8 +219,14 @@ mod tests {
 
     fn lock() -> (watch::Sender<Standing>, ClusterLock) {
         let (told, standing) = watch::channel(Standing::Ours);
-        let keeper = tokio::spawn(std::future::pending());
-        (told, ClusterLock { keeper, standing })
+        let lock = ClusterLock {
+            keeper: tokio::spawn(std::future::pending()),
+            standing,
+            notes: unbounded_channel().0,
+            noted: String::new(),
+            who: String::new(),
+        };
+        (told, lock)
     }
 
     /// Another may have begun meanwhile: nothing may be done before that is known.

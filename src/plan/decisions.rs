@@ -55,6 +55,19 @@ impl Decisions {
         rest
     }
 
+    /// Tells whether two workstations know the same hosts, groups and servers. What each can see for itself (addresses,
+    /// digests) does not count, and neither does what one remembers of hosts that are gone.
+    pub fn fingerprint(&self) -> String {
+        let groups: BTreeMap<_, _> = self
+            .groups
+            .iter()
+            .filter(|(_, group)| !self.gone.contains(&group.host))
+            .map(|(name, group)| (name, (&group.host, group.cidr, group.api_port)))
+            .collect();
+        let servers: BTreeSet<_> = self.servers.iter().map(|server| &server.name).collect();
+        crate::secret::sha256(format!("{groups:?} {servers:?}").as_bytes())
+    }
+
     /// A host that cluster.toml lost while it still runs a group.
     pub fn left_behind(&self, host: &str) -> Failure {
         let groups = self.groups.iter().filter(|(_, group)| group.host == host);
@@ -145,6 +158,9 @@ mod tests {
         let gone = all.without("ryzen", true);
         assert_eq!((&gone.groups, gone.gone.len()), (&all.groups, 1));
         assert_eq!(plan.decisions(&gone), all);
+        // Whoever rebuilds the state from the hosts knows nothing of one that is gone.
+        assert_eq!(gone.fingerprint(), left.fingerprint());
+        assert_ne!(gone.fingerprint(), all.fingerprint());
         let agents = all.without_agents("n100");
         assert_eq!(agents.groups.len(), 2);
         assert!(agents.groups.contains_key("k3s-cp"));

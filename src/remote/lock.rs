@@ -1,9 +1,11 @@
 //! A lock on a machine, held by a shell there for as long as it hears from us: it ends with the channel, or when the
 //! channel has been silent for half a minute. Nobody's clock is asked: "since" is counted by the machine's uptime.
+//! Whoever holds it may leave a note there, which the next one gets; it lasts until the machine reboots.
 
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{Machine, Script, Stream};
 use crate::failure::{Code, Failure, Result};
@@ -23,8 +25,8 @@ pub struct Holder {
 
 /// What came of trying to take a lock.
 pub enum Claim {
-    /// It is ours as long as this lives.
-    Ours(Hold),
+    /// It is ours as long as this lives; with the note that an earlier holder left, empty where none did.
+    Ours(Hold, String),
     /// Another has it; `None` where it does not say who.
     Theirs(Option<Holder>),
 }
@@ -42,13 +44,15 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const ANSWER: u64 = 4096;
 
 /// `read -t` is not in every shell, `timeout` is wherever we run at all. The child must not inherit the lock.
-const SCRIPT: &str = r#"umask 077; d={}; f=$d/{}.lock; mkdir -p "$d" || exit
+const SCRIPT: &str = r#"umask 077; d={}; f=$d/{}.lock; n=$f.note; mkdir -p "$d" || exit
 command -v flock >/dev/null || { echo missing; exit; }
 exec 9>>"$f" || exit
 IFS=' .' read -r up rest </proc/uptime
 if flock -w 1 9; then
-  printf '%s\n' "$up" {} {} {} >"$f"; echo ours
-  while timeout -s KILL 30 /bin/sh -c 'IFS= read -r beat' 9>&-; do :; done
+  printf '%s\n' "$up" {} {} {} >"$f"; printf 'ours %s\n' "$(head -n 1 "$n" 2>/dev/null | head -c 256)"
+  while beat=$(timeout -s KILL 30 /bin/sh -c 'IFS= read -r beat || exit; printf %s "$beat"' 9>&-); do
+    [ -z "$beat" ] || printf '%s\n' "$beat" >"$n"
+  done
   : >"$f"
 else
   printf 'theirs\n%s\n' "$up"; head -c 1024 "$f"
@@ -72,8 +76,11 @@ impl Machine {
             .map_err(|_| failed(format!("no answer within {} s", PATIENCE.as_secs())))?
             .map_err(|error| failed(error.to_string()))?;
         let mut lines = answer.lines();
-        match lines.next() {
-            Some("ours") => Ok(Claim::Ours(Hold(stream))),
+        let first = lines.next();
+        if let Some(note) = first.and_then(|line| line.strip_prefix("ours ")) {
+            return Ok(Claim::Ours(Hold(stream), note.to_owned()));
+        }
+        match first {
             Some("theirs") => Ok(Claim::Theirs(read_holder(lines))),
             Some("missing") => Err(failed("it has no `flock` (package util-linux)".into())),
             _ => Err(failed("the shell there ended without a word".into())),
@@ -92,7 +99,9 @@ fn script(directory: &str, name: &str, holder: &Holder) -> Script {
 async fn answer(stream: &mut Box<dyn Stream>) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     let mut limited = stream.take(ANSWER);
-    while limited.read_buf(&mut bytes).await? > 0 && !bytes.starts_with(b"ours\n") {}
+    while limited.read_buf(&mut bytes).await? > 0
+        && !(bytes.starts_with(b"ours ") && bytes.contains(&b'\n'))
+    {}
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -109,8 +118,8 @@ fn read_holder<'l>(mut lines: impl Iterator<Item = &'l str>) -> Option<Holder> {
 }
 
 impl Hold {
-    /// Keeps it; ends when it is lost.
-    pub async fn keep(&mut self) {
+    /// Keeps it, and leaves each of these notes in place of the one before; ends when it is lost.
+    pub async fn keep(&mut self, notes: &mut UnboundedReceiver<String>) {
         let mut byte = [0_u8; 1];
         loop {
             tokio::select! {
@@ -119,13 +128,25 @@ impl Hold {
                     Ok(1..) => {}
                     Ok(0) | Err(_) => return,
                 },
+                Some(note) = notes.recv() => {
+                    if self.say(&note).await.is_err() {
+                        return;
+                    }
+                }
                 () = tokio::time::sleep(BEAT) => {
-                    if self.0.write_all(b"\n").await.is_err() || self.0.flush().await.is_err() {
+                    if self.say("").await.is_err() {
                         return;
                     }
                 }
             }
         }
+    }
+
+    /// One line: a beat where it is empty.
+    async fn say(&mut self, line: &str) -> std::io::Result<()> {
+        let line = format!("{}\n", line.replace(char::is_control, ""));
+        self.0.write_all(line.as_bytes()).await?;
+        self.0.flush().await
     }
 }
 
@@ -138,7 +159,7 @@ mod tests {
     fn fuzz_holder() {
         const SAMPLES: &[&str] = &[
             "1200\n1100\nmark\nme@workstation\ninit\n",
-            "ours\n",
+            "ours a note\n",
             "5\n99999999999999999999\n\n\n\n",
         ];
         crate::fuzz::fuzz("holder", SAMPLES, |text| {
@@ -179,7 +200,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().to_str().unwrap();
         let (first, held) = claim(path, "one").await;
-        assert_eq!(first, "ours\n");
+        assert_eq!(first, "ours \n");
         let (second, _) = claim(path, "two").await;
         let told = read_holder(second.lines().skip(1)).unwrap();
         assert_eq!(
@@ -188,7 +209,28 @@ mod tests {
         );
         assert!(told.seconds < 5);
         drop(held);
-        assert_eq!(claim(path, "three").await.0, "ours\n");
+        assert_eq!(claim(path, "three").await.0, "ours \n");
+    }
+
+    /// What it leaves must not look like a beat, nor a beat like a note.
+    #[tokio::test]
+    async fn the_next_one_gets_the_note() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().to_str().unwrap();
+        let (_, stream) = claim(path, "one").await;
+        let mut hold = Hold(stream);
+        for line in ["first", "", "it's\nthe second", ""] {
+            hold.say(line).await.unwrap();
+        }
+        drop(hold);
+        let begin = std::time::Instant::now();
+        loop {
+            let (answer, _held) = claim(path, "two").await;
+            if answer == "ours it'sthe second\n" {
+                return;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(10), "{answer}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{CLUSTER, Options};
 use crate::failure::{Code, Failure, Result};
 use crate::k3s::api_url;
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::plan::Plan;
+use crate::plan::{Plan, Server};
 use crate::world::World;
 use crate::{files, kubeconfig, yaml};
 
@@ -29,9 +29,23 @@ impl KubeconfigSaved {
         }
     }
 
-    /// What the file may hold now: any server's address will do, the first's best; `None` until k3s has written its own.
-    async fn wanted(&self, world: &World) -> Result<Option<Vec<String>>> {
-        let Some(server) = world.plan.servers_here().next() else {
+    fn here(&self) -> Option<String> {
+        fs_err::read_to_string(&self.path).ok()
+    }
+
+    /// What the file is to hold: the kubeconfig of the server that it names, where that is here, else of the first one.
+    /// Each server makes an administrator's certificate of its own, so another server's is no news. `None` until k3s has
+    /// written it.
+    async fn wanted(&self, world: &World) -> Result<Option<String>> {
+        let here = self.here().unwrap_or_default();
+        let mut servers = world.plan.servers_here();
+        let named = |server: &&Server| {
+            let url = api_url(server);
+            here.lines()
+                .any(|line| line.trim_start() == format!("server: {url}"))
+        };
+        let first = world.plan.servers_here().next();
+        let Some(server) = servers.find(named).or(first) else {
             return Err(Failure::new(
                 Code::PlanConflict,
                 "no host of a server is there",
@@ -41,14 +55,8 @@ impl KubeconfigSaved {
             return Ok(None);
         };
         let theirs = kubeconfig::parse(&text, &format!("{KUBECONFIG} on {}", server.name))?;
-        let forms = world.plan.servers.iter().map(|at| {
-            yaml::write(&kubeconfig::rename(
-                theirs.clone(),
-                &world.plan.cluster,
-                &api_url(at),
-            )?)
-        });
-        forms.collect::<Result<_>>().map(Some)
+        let ours = kubeconfig::rename(theirs, &world.plan.cluster, &api_url(server))?;
+        yaml::write(&ours).map(Some)
     }
 }
 
@@ -78,21 +86,18 @@ impl Step for KubeconfigSaved {
         let Some(wanted) = self.wanted(world).await? else {
             return Ok(Finding::Unknown("k3s has not written its own yet".into()));
         };
-        let here = fs_err::read_to_string(&self.path).ok();
-        Ok(match here {
+        Ok(match self.here() {
             None => Finding::differs(format!("{} does not exist", self.path.display())),
-            Some(here) if !wanted.contains(&here) => {
-                Finding::differs("the server's own has changed")
-            }
+            Some(here) if here != wanted => Finding::differs("the server's own has changed"),
             Some(_) if !private(&self.path) => Finding::differs("others may read it"),
             Some(_) => Finding::Done(self.path.display().to_string()),
         })
     }
 
     async fn apply(&self, world: &World, _: &Hands) -> Result<()> {
-        match self.wanted(world).await?.as_deref() {
-            Some([wanted, ..]) => files::write_private(&self.path, wanted.as_bytes()),
-            _ => Err(Failure::new(
+        match self.wanted(world).await? {
+            Some(wanted) => files::write_private(&self.path, wanted.as_bytes()),
+            None => Err(Failure::new(
                 Code::Kubernetes,
                 format!("{KUBECONFIG} does not exist on the first server"),
             )
@@ -132,12 +137,17 @@ mod tests {
         ));
         step.apply(&here, &hands()).await.unwrap();
         assert!(matches!(step.check(&here).await.unwrap(), Finding::Done(_)));
-        // A run while the first server's host was off wrote another's.
+        // A run while the first server's host was off wrote another's, which has another key.
         let text = fs_err::read_to_string(&step.path).unwrap();
-        let other = text.replace("192.168.137.2:", "192.168.137.3:");
+        let other = text
+            .replace("192.168.137.2:", "192.168.137.3:")
+            .replace("QUJD", "T1RI");
         assert_ne!(text, other);
         fs_err::write(&step.path, other).unwrap();
-        assert!(matches!(step.check(&here).await.unwrap(), Finding::Done(_)));
+        let second = Fake::new().says(KUBECONFIG, &k3s("T1RI"));
+        let back = world(&[("k3s-cp-1", &first), ("k3s-cp-2", &second)]);
+        assert!(matches!(step.check(&back).await.unwrap(), Finding::Done(_)));
+        fs_err::write(&step.path, text).unwrap();
         let renewed = Fake::new().says(KUBECONFIG, &k3s("REVG"));
         let renewed = world(&[("k3s-cp-1", &renewed)]);
         assert!(matches!(

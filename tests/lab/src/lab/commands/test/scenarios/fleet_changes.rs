@@ -61,8 +61,12 @@ pub(super) fn run(_: &Place) -> Result<()> {
     CLUSTER_OF_THREE.write(&trial)?;
     trial.put_mine("cluster.toml", "0644", FILE)?;
     trial.me(&format!("{INIT} --skip-proof"))?.expect(0)?;
+    trial
+        .me("mkdir older && cp -r .local/state/slicer-k3s cluster.toml older/")?
+        .expect(0)?;
     refusals(&trial).context("refusals")?;
     comes(&trial).context("a host comes")?;
+    older(&trial).context("a second person")?;
     leaves(&trial).context("a host leaves")?;
     dies(&trial).context("a host dies")
 }
@@ -125,6 +129,23 @@ fn comes(trial: &Trial) -> Result<()> {
     }
     if seconds > ADD_SECONDS {
         bail!("add-host took {seconds:.1} s, not {ADD_SECONDS}");
+    }
+    Ok(())
+}
+
+/// A second person, who knew the cluster before the host came, would take it away again: that is refused, and `import`
+/// brings their state up to date.
+fn older(trial: &Trial) -> Result<()> {
+    let theirs = |command: &str| format!("cd older && XDG_STATE_HOME=~/older slicer-k3s {command}");
+    let act = theirs("init --yes --skip-proof");
+    refused(&trial.me(&act)?, 2, "home was changed from elsewhere")?;
+    trial.me("cp cluster.toml older/")?.expect(0)?;
+    trial.me(&theirs("import --force"))?.expect(0)?;
+    for command in [&*act, ADD] {
+        let done = trial.me(command)?.expect(0)?;
+        if !done.text().contains("Nothing to change") {
+            bail!("{command} changed something:\n{}", done.text());
+        }
     }
     Ok(())
 }

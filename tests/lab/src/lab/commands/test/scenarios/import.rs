@@ -30,7 +30,7 @@ pub(super) fn run(_: &Place) -> Result<()> {
         .expect(0)?;
     let part = trial
         .me("slicer-k3s import alex@192.168.1.11 pi@192.168.1.13")?
-        .expect(1)?;
+        .expect(2)?;
     if !part.text().contains("192.168.1.12") || trial.me("ls cluster.toml")?.status == 0 {
         bail!("the third host was not missed:\n{}", part.text());
     }

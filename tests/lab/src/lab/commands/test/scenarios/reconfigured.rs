@@ -66,7 +66,7 @@ fn refused(trial: &Trial) -> Result<()> {
     trial
         .me("sed -i 's/priority = 20/priority = 20, ram-gb = 3/' cluster.toml")?
         .expect(0)?;
-    let done = trial.me("slicer-k3s init --yes --skip-proof")?.expect(1)?;
+    let done = trial.me("slicer-k3s init --yes --skip-proof")?.expect(2)?;
     for says in [
         "must restart to read its changed configuration",
         "--allow-outage",
