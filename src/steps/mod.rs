@@ -3,6 +3,7 @@
 mod agents_drained;
 mod agents_settled;
 mod autoscaler_running;
+mod autoscaler_words;
 mod chart;
 mod chart_state;
 mod cloud_config;
@@ -27,6 +28,7 @@ mod node_ready;
 mod ordered;
 mod proof;
 mod quorum;
+mod refusals;
 pub mod removal;
 mod restart;
 pub mod rotation;
@@ -46,10 +48,10 @@ mod workstation_route;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Step, StepId};
-use crate::plan::{Host, Plan, Role};
-use crate::world::World;
+use crate::plan::{Plan, Role};
+
+pub use refusals::{licence_refusals, slicer_overwrites, slicer_refusals};
 
 /// The subject of steps about the cluster as a whole.
 const CLUSTER: &str = "cluster";
@@ -96,41 +98,6 @@ pub struct Proof {
     pub pods: u32,
     /// Prove again what was proven before.
     pub again: bool,
-}
-
-/// Hosts on which Slicer would have to be installed, where the person did not allow it.
-pub fn slicer_refusals(plan: &Plan, options: &Options) -> Vec<Failure> {
-    let (install, accepted) = (options.install_slicer, options.accept_slicer_licence);
-    without_slicer(plan)
-        .filter_map(|host| slicer_installed::permitted(&host.name, install, accepted).err())
-        .collect()
-}
-
-/// Hosts on which no daemon could start, because there is no licence for it.
-pub fn licence_refusals(plan: &Plan) -> Vec<Failure> {
-    plan.hosts
-        .iter()
-        .filter(|host| host.licence_file.is_none())
-        .map(|host| {
-            let name = &host.name;
-            Failure::new(Code::SlicerLicence, format!("no Slicer licence on {name}"))
-                .because("no user there has one at ~/.slicer/LICENSE")
-                .hint(format!("on {name}: slicer activate; or name the file with `licence-file` under [hosts.{name}]"))
-        })
-        .collect()
-}
-
-/// What installing Slicer on hosts of this part of the plan would overwrite, host by host, for people.
-pub async fn slicer_overwrites(world: &World, part: &Plan) -> Result<String> {
-    let mut text = String::new();
-    for host in without_slicer(part) {
-        text += &slicer_installed::overwrites(world.host(&host.name)?).await?;
-    }
-    Ok(text)
-}
-
-fn without_slicer(plan: &Plan) -> impl Iterator<Item = &Host> {
-    plan.hosts.iter().filter(|host| !host.slicer_installed)
 }
 
 /// Everything from bare hosts to a proven autoscaler.

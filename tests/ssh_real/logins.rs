@@ -62,11 +62,7 @@ async fn rsa_keys_and_certificates_open_the_door() {
         key_file: Some(rsa),
         ..house.target()
     };
-    house
-        .connect_as(&target, KeyPolicy::default())
-        .await
-        .map(drop)
-        .unwrap();
+    house.lets_in(&target).await;
 
     let (ca, key) = (
         house.path("ca").display().to_string(),
@@ -92,9 +88,5 @@ async fn rsa_keys_and_certificates_open_the_door() {
         key_file: Some(key),
         ..house.target()
     };
-    house
-        .connect_as(&target, KeyPolicy::default())
-        .await
-        .map(drop)
-        .unwrap();
+    house.lets_in(&target).await;
 }

@@ -176,6 +176,12 @@ impl House {
         connect_host_in(target, &policy, &self.around).await
     }
 
+    /// This one must get in.
+    pub(crate) async fn lets_in(&self, target: &HostTarget) {
+        let entered = self.connect_as(target, KeyPolicy::default()).await;
+        entered.map(drop).unwrap();
+    }
+
     /// The failure of a plain connection.
     pub(crate) async fn refused(&self) -> Failure {
         self.connect().await.map(drop).unwrap_err()

@@ -1,0 +1,71 @@
+//! What the autoscaler's log and its pod tell of it.
+
+use serde_json::Value;
+
+/// (text in its log, cause): what ends it at start.
+const DEATHS: [(&str, &str); 7] = [
+    ("No config file provided", "it was given no cloud-config"),
+    (
+        "Could not open cloud provider configuration file",
+        "its cloud-config is not mounted",
+    ),
+    ("Failed to parse config", "it cannot read its cloud-config"),
+    (
+        "Failed to create HTTP client with CA bundle",
+        "its CA bundle is unreadable",
+    ),
+    (
+        "Failed to fetch node groups from URL",
+        "a group's Slicer API does not answer it, or refuses its token",
+    ),
+    (
+        "Failed to find slicer host group",
+        "a daemon does not have the group of that name",
+    ),
+    ("index out of range", "its cloud-config holds no group"),
+];
+
+/// The death that a log tells of, with its line.
+pub(super) fn death(log: &str) -> Option<(&'static str, &str)> {
+    log.lines().rev().find_map(|line| {
+        let (_, cause) = DEATHS.iter().find(|(text, _)| line.contains(text))?;
+        Some((*cause, line.trim()))
+    })
+}
+
+/// Whether its log tells that the provider is built, which takes an answer from every group. The autoscaler says the
+/// first of these lines right after that (`registerSignalHandlers` follows `buildAutoscaler` in its `main.go`), and the
+/// second one scan interval later.
+pub(super) fn has_read(log: &str) -> bool {
+    ["Registered cleanup signal handler", "Starting main loop"]
+        .iter()
+        .any(|line| log.contains(line))
+}
+
+/// Why a pod does not run, in Kubernetes' words.
+pub(super) fn waiting(pod: &Value) -> String {
+    let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
+    let scheduled = pod["status"]["conditions"].as_array().and_then(|all| {
+        all.iter()
+            .find(|condition| condition["type"] == "PodScheduled")
+    });
+    [&waiting["message"], &waiting["reason"]]
+        .into_iter()
+        .chain(scheduled.map(|condition| &condition["message"]))
+        .find_map(Value::as_str)
+        .unwrap_or("its pod is starting")
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_last_words_are_understood() {
+        let log = "I0101 ok\nF0101 slicer_cloud_provider.go:88] Failed to fetch node groups from URL, error: dial tcp\n";
+        let (cause, line) = death(log).unwrap();
+        assert!(cause.contains("does not answer") && line.contains("dial tcp"));
+        assert_eq!(death("I0101 5 unregistered nodes present\n"), None);
+    }
+}
