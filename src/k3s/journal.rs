@@ -124,6 +124,25 @@ impl Trouble {
     }
 }
 
+/// What was said since somebody started the unit, which systemd has restarted so many times by itself since then: what
+/// lies before tells of a trouble that may be mended.
+pub fn since_start(journal: &str, restarts: u32) -> &str {
+    let is_start = |line: &str| line.starts_with("Starting ") && line.contains("Kubernetes");
+    let mut offset = 0;
+    let mut starts = Vec::new();
+    for line in journal.split_inclusive('\n') {
+        if is_start(line) {
+            starts.push(offset);
+        }
+        offset += line.len();
+    }
+    let first = usize::try_from(restarts)
+        .ok()
+        .and_then(|restarts| starts.iter().rev().nth(restarts));
+    // Where fewer starts are seen, all that is seen was said since.
+    &journal[first.copied().unwrap_or(0)..]
+}
+
 /// The trouble that the newest matching line tells of.
 pub fn classify(journal: &str) -> Option<Trouble> {
     journal.lines().rev().find_map(|line| {
@@ -216,6 +235,17 @@ mod tests {
             assert_eq!(trouble.passes, passes, "{line}");
         }
         assert_eq!(classify("level=info msg=\"Running kube-apiserver\""), None);
+    }
+
+    /// What an earlier run left in the journal was taken for the cause of the next failure.
+    #[test]
+    fn what_was_said_before_it_was_started_does_not_count() {
+        let start = "Starting k3s.service - Lightweight Kubernetes...\n";
+        let journal = format!("{start}no space left on device\n{start}Failed.\n{start}Failed.\n");
+        assert_eq!(classify(since_start(&journal, 1)), None);
+        assert!(classify(since_start(&journal, 2)).is_some());
+        assert_eq!(since_start(&journal, 9), journal);
+        assert_eq!(since_start("", 0), "");
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod token;
 mod version;
 
 pub use config::{CONFIG_PATH, DROP_IN_PATH, config, drop_in};
-pub use journal::{Trouble, classify};
+pub use journal::{Trouble, classify, since_start};
 pub use surroundings::{
     ENVIRONMENT_PATH, MARK, REGISTRIES_PATH, configuration, environment, registries,
 };

@@ -10,7 +10,7 @@ use super::quorum::Turns;
 use super::unit::{Unit, runs_with};
 use super::vm_path::VmPath;
 use crate::failure::{Code, Failure, Result};
-use crate::k3s::{self, Trouble, UNIT, classify};
+use crate::k3s::{self, Trouble, UNIT, classify, since_start};
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Plan, Server};
@@ -71,13 +71,14 @@ impl K3sStarted {
     }
 
     /// What the journal tells of a k3s that ends again and again.
-    async fn trouble(&self, machine: &Machine) -> Result<(Option<Trouble>, String)> {
+    async fn trouble(&self, machine: &Machine, unit: &Unit) -> Result<(Option<Trouble>, String)> {
         let look = Look::Journal {
             unit: UNIT.to_owned(),
             lines: 80,
         };
         let journal = machine.look(&look).await?;
-        Ok((classify(&journal.stdout), journal.last_words().to_owned()))
+        let recent = since_start(&journal.stdout, unit.restarts);
+        Ok((classify(recent), journal.last_words().to_owned()))
     }
 }
 
@@ -138,7 +139,7 @@ impl Step for K3sStarted {
                 "its API does not answer yet: {why}"
             )));
         }
-        let (trouble, words) = self.trouble(machine).await?;
+        let (trouble, words) = self.trouble(machine, &unit).await?;
         match trouble {
             // What an earlier run left failing may be cured by what this one applies.
             Some(trouble) if !trouble.passes && self.applied.load(Ordering::Relaxed) => {

@@ -90,7 +90,7 @@ const ON_THE_WAY: &[Row] = &[
     ),
     Row {
         exit: 130,
-        command: "timeout --foreground -s INT 4 slicer-k3s init --yes --skip-proof --accept-new-host-keys </dev/null",
+        command: "timeout --foreground --preserve-status -s INT 4 slicer-k3s init --yes --skip-proof --accept-new-host-keys </dev/null",
         ..row(
             "Ctrl-C",
             &[Spoil::Fault(&["name", "get.k3s.io", "slow"])],
@@ -146,13 +146,6 @@ const ON_THE_WAY: &[Row] = &[
         90.0,
     ),
     row(
-        "a full disk on one server",
-        &[Spoil::Fault(&["disk-full", "k3s-cp-2"])],
-        "k3s-install",
-        &["k3s-cp-2", "No space left on device", "df -h"],
-        180.0,
-    ),
-    row(
         "k3s ends again and again; the chart's repository cannot be reached",
         &[
             Spoil::On(
@@ -173,14 +166,23 @@ const ON_THE_WAY: &[Row] = &[
         330.0,
     ),
     row(
-        "a server whose settings contradict the first one's",
-        &[Spoil::On(
-            "k3s-cp-2",
-            "mkdir -p /etc/rancher/k3s/config.yaml.d && echo 'cluster-cidr: 10.44.0.0/16' >/etc/rancher/k3s/config.yaml.d/99.yaml",
-            "rm -r /etc/rancher/k3s/config.yaml.d",
-        )],
+        "settings that contradict the first server's; the autoscaler's image cannot be pulled",
+        &[
+            Spoil::On(
+                "k3s-cp-2",
+                "mkdir -p /etc/rancher/k3s/config.yaml.d && echo 'cluster-cidr: 10.44.0.0/16' >/etc/rancher/k3s/config.yaml.d/99.yaml",
+                "rm -r /etc/rancher/k3s/config.yaml.d",
+            ),
+            Spoil::Fault(&["name", "ghcr.io", "unreachable"]),
+        ],
         "k3s-start",
-        &["k3s-cp-2", "its settings differ from the first server's"],
+        &[
+            "k3s-cp-2",
+            "its settings differ from the first server's",
+            "error[autoscaler]",
+            "ghcr.io",
+            "kubectl",
+        ],
         330.0,
     ),
     row(
@@ -195,11 +197,11 @@ const ON_THE_WAY: &[Row] = &[
         330.0,
     ),
     row(
-        "the autoscaler's image cannot be pulled",
-        &[Spoil::Fault(&["name", "ghcr.io", "unreachable"])],
-        "autoscaler",
-        &["ghcr.io", "kubectl"],
-        200.0,
+        "a full disk on one server",
+        &[Spoil::Fault(&["disk-full", "k3s-cp-2"])],
+        "k3s-start",
+        &["k3s-cp-2", "the VM's disk is full", "raise storage-gb"],
+        180.0,
     ),
     row(
         "a VM that never comes up",
