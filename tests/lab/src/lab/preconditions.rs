@@ -1,6 +1,8 @@
 //! What the lab needs of the machine it runs on: one sentence with the remedy for each thing missing.
 
+use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -33,17 +35,37 @@ pub(crate) fn prepared() -> bool {
     std::env::var_os(PREPARED).is_some()
 }
 
-/// Starts over as root when not root already.
+/// The administrator's programs are not on everybody's PATH, and on Debian not even on that of a root by plain `su`.
+fn with_sbin(path: &OsStr) -> OsString {
+    let more = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    let known: Vec<PathBuf> = std::env::split_paths(path).collect();
+    let missing = more
+        .into_iter()
+        .filter(|directory| !known.contains(directory));
+    let all = known.iter().cloned().chain(missing);
+    std::env::join_paths(all).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Starts over as root, with the administrator's programs at hand, where it is not so already.
 pub(crate) fn become_root(place: &Place) -> Result<()> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let full = with_sbin(&path);
     if rustix::process::geteuid().is_root() {
-        return Ok(());
+        if full == path {
+            return Ok(());
+        }
+        let mut again = Command::new(std::env::current_exe()?);
+        let error = again
+            .args(std::env::args_os().skip(1))
+            .env("PATH", full)
+            .exec();
+        return Err(error).context("cannot start over with /usr/sbin on PATH");
     }
     if prepared() || !exists("sudo") {
         bail!("the lab makes namespaces and mounts: run it as root");
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let environment = |name: &str, value: &std::ffi::OsStr| {
-        let mut pair = std::ffi::OsString::from(format!("{name}="));
+    let environment = |name: &str, value: &OsStr| {
+        let mut pair = OsString::from(format!("{name}="));
         pair.push(value);
         pair
     };
@@ -52,7 +74,7 @@ pub(crate) fn become_root(place: &Place) -> Result<()> {
     let error = Command::new("sudo")
         .arg("env")
         .arg(environment("LAB_CACHE", place.cache.as_os_str()))
-        .arg(environment("PATH", &path))
+        .arg(environment("PATH", &full))
         .arg(format!("{PREPARED}=1"))
         .args(kills)
         .arg(std::env::current_exe()?)
@@ -120,4 +142,17 @@ fn install_packages() -> Result<()> {
             visible(&mut command).context("try `sudo apt-get update` first")
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A Debian user's PATH has no /usr/sbin, and machines could not be made without its `chroot`.
+    #[test]
+    fn the_administrators_directories_come_last_and_once() {
+        let full = with_sbin(OsStr::new("/usr/bin:/sbin"));
+        assert_eq!(full, "/usr/bin:/sbin:/usr/local/sbin:/usr/sbin");
+        assert_eq!(with_sbin(&full), full);
+    }
 }
