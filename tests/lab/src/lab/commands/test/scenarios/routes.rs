@@ -10,8 +10,8 @@ use super::{INIT, UNHURRIED, changes_nothing};
 use crate::place::Place;
 use crate::say;
 
-/// The manual's unit and script.
-const BY_HAND: &str = r"printf '#!/bin/bash\nip route replace 192.168.137.0/24 via 192.168.1.11\n' >/root/add-routes.sh
+/// The manual's unit and script, with a network of its own: where one leads to already, no VMs are put.
+const BY_HAND: &str = r"printf '#!/bin/bash\nip route replace 192.168.99.0/24 via 192.168.1.11\n' >/root/add-routes.sh
 chmod +x /root/add-routes.sh
 printf '[Unit]\nDescription=Add slicer routes\n[Service]\nType=oneshot\nExecStart=/root/add-routes.sh\nRemainAfterExit=true\n[Install]\nWantedBy=multi-user.target\n' >/etc/systemd/system/slicer-routes.service
 systemctl -q enable --now slicer-routes.service";
