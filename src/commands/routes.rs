@@ -9,6 +9,7 @@ use super::act::Act;
 use super::context::{self, Context, Home};
 use super::one;
 use crate::cli::{Global, Output, Routes, RoutesAction, System};
+use crate::event::Outcome;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{Way, Who, ways};
 use crate::plan::Plan;
@@ -49,7 +50,10 @@ async fn apply(global: &Global) -> Result<u8, Vec<Failure>> {
         absent: Vec::new(),
         likely_done: true,
     };
-    act.run(&steps, &context.world).await?;
+    let ended = act.run(&steps, &context.world).await?;
+    if ended.iter().all(|step| step.outcome != Outcome::Changed) {
+        report::say("Nothing to change: every host keeps its routes.");
+    }
     Ok(0)
 }
 

@@ -4,14 +4,22 @@ use serde_json::Value;
 
 use super::{INIT, add, facts};
 use crate::kubernetes::condition;
-use crate::plan::{Daemon, Plan, Role, Server};
+use crate::plan::{Daemon, HostFacts, Plan, Role, Server};
 use crate::slicer::Vm;
 use crate::status::document::{Drift, Node};
 use crate::status::gather::Seen;
 use crate::status::time;
 
-/// A VM joins within this time; younger ones without a Node are no drift.
+/// A VM joins within this time; a younger one without a Node, or whose Node is not Ready yet, is no drift.
 const JOINING: i64 = 300;
+
+/// Whether something was made so recently that it may still be joining, by its host's clock.
+fn young(made: Option<&str>, facts: &HostFacts) -> bool {
+    let made = made.and_then(time::unix);
+    made.is_some_and(|made| {
+        i64::try_from(facts.clock).is_ok_and(|now| now.saturating_sub(made) < JOINING)
+    })
+}
 
 /// Every Node, and servers without one; what differs between them and the VMs is added to `drift`.
 pub(super) fn nodes(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) -> Vec<Node> {
@@ -178,7 +186,7 @@ fn ready(plan: &Plan, seen: &Seen, node: &Node, drift: &mut Vec<Drift>) {
     {
         let what = format!("Node {} has no VM on {}", node.name, daemon.host);
         add(drift, "node-without-vm", &node.name, what, INIT);
-    } else if node.ready == Some(false) {
+    } else if node.ready == Some(false) && !joining(plan, seen, node) {
         let unready_api = seen
             .servers
             .iter()
@@ -200,6 +208,20 @@ fn ready(plan: &Plan, seen: &Seen, node: &Node, drift: &mut Vec<Drift>) {
     }
 }
 
+/// Whether it is the Node of an agent's VM that has only just been made.
+fn joining(plan: &Plan, seen: &Seen, node: &Node) -> bool {
+    let daemon = node.group.as_deref().and_then(|group| plan.daemon(group));
+    daemon
+        .filter(|daemon| daemon.role == Role::Workers)
+        .and_then(|daemon| {
+            let facts = facts(seen, &daemon.host)?;
+            let mut its = vms(seen, &daemon.group)?.iter();
+            let vm = its.find(|vm| Some(&vm.hostname) == node.vm.as_ref())?;
+            Some(young(vm.created_at.as_deref(), facts))
+        })
+        .unwrap_or(false)
+}
+
 /// VMs of a worker group that have had the time to join and did not: the autoscaler never removes them.
 fn without_node(daemon: &Daemon, seen: &Seen, listed: &[Node], drift: &mut Vec<Drift>) {
     let Some(facts) = facts(seen, &daemon.host) else {
@@ -209,12 +231,7 @@ fn without_node(daemon: &Daemon, seen: &Seen, listed: &[Node], drift: &mut Vec<D
         let joined = listed.iter().any(|node| {
             node.group.as_ref() == Some(&daemon.group) && node.vm.as_ref() == Some(&vm.hostname)
         });
-        // Both by the host's own clock.
-        let made = vm.created_at.as_deref().and_then(time::unix);
-        let young = made.is_some_and(|made| {
-            i64::try_from(facts.clock).is_ok_and(|now| now.saturating_sub(made) < JOINING)
-        });
-        if !joined && !young {
+        if !joined && !young(vm.created_at.as_deref(), facts) {
             let (address, port) = daemon.local_api();
             let mend = format!(
                 "on {}: sudo slicer vm delete {} {} --url http://{address}:{port}",

@@ -162,6 +162,16 @@ fn vms_and_nodes_that_do_not_match_are_told() {
     joining.created_at = Some("2023-11-14T22:12:00Z".into());
     young.groups[2].1 = Ok(vec![joining]);
     assert_eq!(told(&young), []);
+    // So is the one whose Node is there and not Ready yet.
+    let mut unready = healthy();
+    if let Ok(cluster) = &mut unready.cluster {
+        cluster.nodes[3]["status"]["conditions"][0]["status"] = json!("False");
+    }
+    assert_eq!(told(&unready)[0].0, "node-not-ready");
+    if let Ok(vms) = &mut unready.groups[1].1 {
+        vms[0].created_at = Some("2023-11-14T22:12:00Z".into());
+    }
+    assert_eq!(told(&unready), []);
 }
 
 #[test]
