@@ -112,6 +112,11 @@ impl Act<'_> {
     }
 }
 
+/// Whether a run changed anything.
+pub(super) fn changed(ended: &[Ended]) -> bool {
+    ended.iter().any(|step| step.outcome == Outcome::Changed)
+}
+
 /// The exit code of a look.
 pub(super) fn would_change(ended: &[Ended]) -> u8 {
     let changes = ended.iter().any(|step| step.outcome == Outcome::Would);

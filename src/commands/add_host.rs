@@ -12,7 +12,6 @@ use super::one;
 use super::turn::Turn;
 use crate::cli::{AddHost, Global};
 use crate::config::{Config, NewHost, Setting};
-use crate::event::Outcome;
 use crate::failure::Failure;
 use crate::fleet::{self, Fleet};
 use crate::plan::{self, HostFacts, Plan};
@@ -88,8 +87,7 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     if options.making.dry_run {
         return Ok(act::would_change(&ended));
     }
-    let changed = ended.iter().any(|step| step.outcome == Outcome::Changed);
-    report::say(&last_words(plan, &names, changed));
+    report::say(&last_words(plan, &names, act::changed(&ended)));
     Ok(0)
 }
 

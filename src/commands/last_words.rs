@@ -1,17 +1,13 @@
 //! What a person wants to know when `init` is done: what exists, where the files are, what to type next.
 
+use super::act;
 use super::context::Home;
-use crate::event::Outcome;
 use crate::pipeline::Ended;
 use crate::plan::Plan;
 
 /// The last words of a good run.
 pub(super) fn after_init(plan: &Plan, home: &Home, ended: &[Ended]) -> String {
-    let changed = ended
-        .iter()
-        .filter(|step| step.outcome == Outcome::Changed)
-        .count();
-    if changed == 0 {
+    if !act::changed(ended) {
         return format!(
             "Nothing to change: {} is as cluster.toml says.",
             plan.cluster

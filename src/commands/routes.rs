@@ -5,11 +5,10 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::act::Act;
+use super::act::{self, Act};
 use super::context::{self, Context, Home};
 use super::one;
 use crate::cli::{Global, Output, Routes, RoutesAction, System};
-use crate::event::Outcome;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{Way, Who, ways};
 use crate::plan::Plan;
@@ -51,7 +50,7 @@ async fn apply(global: &Global) -> Result<u8, Vec<Failure>> {
         likely_done: true,
     };
     let ended = act.run(&steps, &context.world).await?;
-    if ended.iter().all(|step| step.outcome != Outcome::Changed) {
+    if !act::changed(&ended) {
         report::say("Nothing to change: every host keeps its routes.");
     }
     Ok(0)

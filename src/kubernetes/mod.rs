@@ -222,6 +222,19 @@ pub fn condition<'v>(object: &'v Value, kind: &str) -> Option<&'v str> {
         .as_str()
 }
 
+/// Why a pod does not run, in Kubernetes' words; `None` where it says nothing.
+pub fn waiting(pod: &Value) -> Option<&str> {
+    let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
+    let scheduled = pod["status"]["conditions"].as_array().and_then(|all| {
+        all.iter()
+            .find(|condition| condition["type"] == "PodScheduled")
+    });
+    [&waiting["message"], &waiting["reason"]]
+        .into_iter()
+        .chain(scheduled.map(|condition| &condition["message"]))
+        .find_map(Value::as_str)
+}
+
 /// What a server's `/readyz` lacks: the names of its failed checks, else its last words.
 fn unready(output: &Output) -> String {
     let failed: Vec<&str> = output

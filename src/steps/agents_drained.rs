@@ -34,15 +34,15 @@ fn id(group: &str) -> StepId {
 }
 
 /// What a restart of this daemon needs: nothing where it may cost no agents anyway.
-pub(super) fn need(daemon: &Daemon, options: &Options) -> Option<StepId> {
-    let agents = options.allow_outage && daemon.role == Role::Workers;
+pub(super) fn need(daemon: &Daemon, allow_outage: bool) -> Option<StepId> {
+    let agents = allow_outage && daemon.role == Role::Workers;
     agents.then(|| id(&daemon.group))
 }
 
 impl AgentsDrained {
     /// The step, where a restart needs it.
     pub(super) fn new(daemon: &Daemon, options: &Options, cause: Cause) -> Option<Self> {
-        need(daemon, options)?;
+        need(daemon, options.allow_outage)?;
         let drain = Drain {
             limit: LIMIT,
             force: false,

@@ -3,12 +3,11 @@
 //! that is still there was not removed after all.
 
 use async_trait::async_trait;
-use serde_json::Value;
 
-use super::removal::{DRAINED, selector};
+use super::group_nodes::{self, DRAINED, Node, selector};
 use super::{daemon_answers, daemon_current, k3s_started};
 use crate::failure::Result;
-use crate::kubernetes::{Kubernetes, condition};
+use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Daemon, Plan};
 use crate::slicer::Vm;
@@ -43,7 +42,7 @@ impl AgentsSettled {
     async fn unsettled(&self, world: &World, kubernetes: &Kubernetes) -> Result<Unsettled> {
         let group = &self.daemon.group;
         // The Nodes first: a VM that joins between the two looks must not pass for one that is gone.
-        let nodes = kubernetes.list(&["nodes", "-l", &selector(group)]).await?;
+        let nodes = group_nodes::list(kubernetes, group).await?;
         if nodes.is_empty() {
             return Ok(Unsettled::default());
         }
@@ -52,26 +51,15 @@ impl AgentsSettled {
     }
 }
 
-fn vm(node: &Value) -> Option<&str> {
-    node["metadata"]["labels"]["slicer/hostname"].as_str()
-}
-
-fn read(nodes: &[Value], vms: &[Vm]) -> Unsettled {
-    let ready = |node: &Value| condition(node, "Ready") == Some("True");
+fn read(nodes: &[Node], vms: &[Vm]) -> Unsettled {
     let mut unsettled = Unsettled::default();
-    for node in nodes {
-        let (Some(name), Some(its)) = (node["metadata"]["name"].as_str(), vm(node)) else {
-            continue;
-        };
+    for node in nodes.iter().filter(|node| !node.vm.is_empty()) {
         // A new VM may have got the name of one that went: its Node is the one that is Ready.
-        let replaced = !ready(node)
-            && nodes
-                .iter()
-                .any(|other| vm(other) == Some(its) && ready(other));
-        if replaced || !vms.iter().any(|vm| vm.hostname == its) {
-            unsettled.ghosts.push(name.to_owned());
-        } else if node["metadata"]["labels"][DRAINED].is_string() {
-            unsettled.closed.push(name.to_owned());
+        let replaced = !node.ready && nodes.iter().any(|other| other.vm == node.vm && other.ready);
+        if replaced || !vms.iter().any(|vm| vm.hostname == node.vm) {
+            unsettled.ghosts.push(node.name.clone());
+        } else if node.drained {
+            unsettled.closed.push(node.name.clone());
         }
     }
     unsettled

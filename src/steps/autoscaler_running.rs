@@ -9,10 +9,11 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::CLUSTER;
-use super::autoscaler_words::{death, has_read, waiting};
+use super::autoscaler_words::{death, has_read};
 use super::chart_state::chart_state;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{self, AUTOSCALER, CONFIG_ANNOTATION, NAMESPACE, VALUES_ANNOTATION};
+use crate::kubernetes::waiting;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Plan;
 use crate::world::World;
@@ -185,7 +186,7 @@ impl Step for AutoscalerRunning {
             }
             let why = match death(&log) {
                 Some((cause, line)) => format!("{cause} ({line})"),
-                None => waiting(pod),
+                None => waiting(pod).unwrap_or("its pod is starting").to_owned(),
             };
             // Kubernetes retries ever more slowly; three deaths of one cause are no accident.
             if restarts >= 3 && self.applied.load(Ordering::Relaxed) && death(&log).is_some() {

@@ -1,6 +1,4 @@
-//! What the autoscaler's log and its pod tell of it.
-
-use serde_json::Value;
+//! What the autoscaler's log tells of it.
 
 /// (text in its log, cause): what ends it at start.
 const DEATHS: [(&str, &str); 7] = [
@@ -40,21 +38,6 @@ pub(super) fn has_read(log: &str) -> bool {
     ["Registered cleanup signal handler", "Starting main loop"]
         .iter()
         .any(|line| log.contains(line))
-}
-
-/// Why a pod does not run, in Kubernetes' words.
-pub(super) fn waiting(pod: &Value) -> String {
-    let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
-    let scheduled = pod["status"]["conditions"].as_array().and_then(|all| {
-        all.iter()
-            .find(|condition| condition["type"] == "PodScheduled")
-    });
-    [&waiting["message"], &waiting["reason"]]
-        .into_iter()
-        .chain(scheduled.map(|condition| &condition["message"]))
-        .find_map(Value::as_str)
-        .unwrap_or("its pod is starting")
-        .to_owned()
 }
 
 #[cfg(test)]

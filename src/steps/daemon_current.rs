@@ -16,7 +16,6 @@ use crate::world::World;
 
 pub(super) struct DaemonCurrent {
     daemon: Daemon,
-    drained: Option<StepId>,
     allow_outage: bool,
     turns: Turns,
 }
@@ -35,7 +34,6 @@ impl DaemonCurrent {
     pub(super) fn new(daemon: &Daemon, options: &Options, turns: &Turns) -> Self {
         Self {
             daemon: daemon.clone(),
-            drained: agents_drained::need(daemon, options),
             allow_outage: options.allow_outage,
             turns: turns.clone(),
         }
@@ -55,7 +53,7 @@ impl Step for DaemonCurrent {
     fn needs(&self) -> Vec<StepId> {
         let running = super::daemon_running::id(&self.daemon.group);
         std::iter::once(running)
-            .chain(self.drained.clone())
+            .chain(agents_drained::need(&self.daemon, self.allow_outage))
             .collect()
     }
 
@@ -88,18 +86,8 @@ impl Step for DaemonCurrent {
             };
             restart::permitted(&self.daemon, Cause::Configuration, vms)?;
         }
-        let host = world.host(&self.daemon.host)?;
-        let name = self.daemon.unit();
-        let turn = self.turns.take_for(world, &self.daemon).await?;
-        let restart = Script::new("systemctl restart --no-block -- {}", &[&name]);
-        host.must(hands, "restarting the daemon", &restart).await?;
-        match turn {
-            Some(turn) => {
-                let yaml = super::daemon_config::host_yaml(world, &self.daemon)?;
-                turn.end(world, host, &name, &yaml.content).await
-            }
-            None => Ok(()),
-        }
+        let script = Script::new("systemctl restart --no-block -- {}", &[&self.daemon.unit()]);
+        restart::restart(world, hands, &self.daemon, &self.turns, &script).await
     }
 }
 
@@ -113,7 +101,6 @@ mod tests {
     fn step(allow_outage: bool) -> DaemonCurrent {
         DaemonCurrent {
             daemon: plan().daemons[0].clone(),
-            drained: None,
             allow_outage,
             turns: Turns::default(),
         }

@@ -16,6 +16,7 @@ mod difference;
 mod etcd_voter;
 mod file;
 mod forwarding;
+mod group_nodes;
 mod group_reachable;
 mod host_mark;
 mod k3s_config;

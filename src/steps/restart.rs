@@ -1,8 +1,13 @@
 //! What a daemon's restart costs, and whether that was allowed: its agents' VMs end, its servers reboot.
 
+use super::daemon_config::host_yaml;
+use super::quorum::Turns;
 use crate::failure::{Code, Failure, Result};
+use crate::pipeline::Hands;
 use crate::plan::{Daemon, Role};
+use crate::remote::Script;
 use crate::slicer::Vm;
+use crate::world::World;
 
 /// What a daemon reads only when it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +52,26 @@ pub(super) fn permitted(daemon: &Daemon, cause: Cause, vms: Result<Vec<Vm>>) -> 
     )
     .because(cost)
     .hint(format!("slicer-k3s {command} --allow-outage ({before})")))
+}
+
+/// Restarts a daemon by this script, where that reboots servers in its turn and until they vote again.
+pub(super) async fn restart(
+    world: &World,
+    hands: &Hands,
+    daemon: &Daemon,
+    turns: &Turns,
+    script: &Script,
+) -> Result<()> {
+    let host = world.host(&daemon.host)?;
+    let turn = turns.take_for(world, daemon).await?;
+    host.must(hands, "restarting the daemon", script).await?;
+    match turn {
+        Some(turn) => {
+            let yaml = host_yaml(world, daemon)?;
+            turn.end(world, host, &daemon.unit(), &yaml.content).await
+        }
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -13,9 +13,9 @@ use crate::status::time;
 /// A VM joins within this time; a younger one without a Node, or whose Node is not Ready yet, is no drift.
 const JOINING: i64 = 300;
 
-/// Whether something was made so recently that it may still be joining, by its host's clock.
-fn young(made: Option<&str>, facts: &HostFacts) -> bool {
-    let made = made.and_then(time::unix);
+/// Whether a VM was made so recently that it may still be joining, by its host's clock.
+fn young(vm: &Vm, facts: &HostFacts) -> bool {
+    let made = vm.created_at.as_deref().and_then(time::unix);
     made.is_some_and(|made| {
         i64::try_from(facts.clock).is_ok_and(|now| now.saturating_sub(made) < JOINING)
     })
@@ -180,13 +180,15 @@ fn ready(plan: &Plan, seen: &Seen, node: &Node, drift: &mut Vec<Drift>) {
     let workers = group
         .and_then(|group| plan.daemon(group))
         .filter(|daemon| daemon.role == Role::Workers);
-    if let Some(daemon) = workers
-        && let Some(vms) = vms(seen, &daemon.group)
-        && !vms.iter().any(|vm| Some(&vm.hostname) == node.vm.as_ref())
-    {
+    let its = workers.and_then(|daemon| Some((daemon, vms(seen, &daemon.group)?)));
+    let vm = its.and_then(|(_, vms)| vms.iter().find(|vm| Some(&vm.hostname) == node.vm.as_ref()));
+    let joining = vm
+        .zip(workers.and_then(|daemon| facts(seen, &daemon.host)))
+        .is_some_and(|(vm, facts)| young(vm, facts));
+    if let (Some((daemon, _)), None) = (its, vm) {
         let what = format!("Node {} has no VM on {}", node.name, daemon.host);
         add(drift, "node-without-vm", &node.name, what, INIT);
-    } else if node.ready == Some(false) && !joining(plan, seen, node) {
+    } else if node.ready == Some(false) && !joining {
         let unready_api = seen
             .servers
             .iter()
@@ -208,20 +210,6 @@ fn ready(plan: &Plan, seen: &Seen, node: &Node, drift: &mut Vec<Drift>) {
     }
 }
 
-/// Whether it is the Node of an agent's VM that has only just been made.
-fn joining(plan: &Plan, seen: &Seen, node: &Node) -> bool {
-    let daemon = node.group.as_deref().and_then(|group| plan.daemon(group));
-    daemon
-        .filter(|daemon| daemon.role == Role::Workers)
-        .and_then(|daemon| {
-            let facts = facts(seen, &daemon.host)?;
-            let mut its = vms(seen, &daemon.group)?.iter();
-            let vm = its.find(|vm| Some(&vm.hostname) == node.vm.as_ref())?;
-            Some(young(vm.created_at.as_deref(), facts))
-        })
-        .unwrap_or(false)
-}
-
 /// VMs of a worker group that have had the time to join and did not: the autoscaler never removes them.
 fn without_node(daemon: &Daemon, seen: &Seen, listed: &[Node], drift: &mut Vec<Drift>) {
     let Some(facts) = facts(seen, &daemon.host) else {
@@ -231,7 +219,7 @@ fn without_node(daemon: &Daemon, seen: &Seen, listed: &[Node], drift: &mut Vec<D
         let joined = listed.iter().any(|node| {
             node.group.as_ref() == Some(&daemon.group) && node.vm.as_ref() == Some(&vm.hostname)
         });
-        if !joined && !young(vm.created_at.as_deref(), facts) {
+        if !joined && !young(vm, facts) {
             let (address, port) = daemon.local_api();
             let mend = format!(
                 "on {}: sudo slicer vm delete {} {} --url http://{address}:{port}",

@@ -12,6 +12,7 @@ use crate::failure::{Code, Result};
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::remote::Look;
+use crate::steps::group_nodes;
 use crate::world::World;
 
 pub(super) const NAME: &str = "proof-leftovers";
@@ -74,7 +75,7 @@ impl Leftovers {
         kubernetes: &Kubernetes,
         before: &BTreeSet<String>,
     ) -> Result<Option<String>> {
-        let nodes = pods::nodes(kubernetes, &self.trial.daemon.group).await?;
+        let nodes = group_nodes::list(kubernetes, &self.trial.daemon.group).await?;
         if nodes.len() <= self.trial.daemon.min as usize {
             return Ok(None);
         }

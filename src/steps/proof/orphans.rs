@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use super::pods;
 use crate::failure::Result;
 use crate::generate::{AUTOSCALER, NAMESPACE};
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::Hands;
 use crate::plan::Daemon;
+use crate::steps::group_nodes;
 use crate::world::World;
 
 /// The group's VMs that were not there `before` and have no Node.
@@ -18,7 +18,7 @@ pub(super) async fn find(
     daemon: &Daemon,
     before: &BTreeSet<String>,
 ) -> Result<BTreeSet<String>> {
-    let nodes = pods::nodes(kubernetes, &daemon.group).await?;
+    let nodes = group_nodes::list(kubernetes, &daemon.group).await?;
     let mut vms = super::vms(world, daemon).await?;
     vms.retain(|vm| !before.contains(vm) && !nodes.iter().any(|node| node.vm == *vm));
     Ok(vms)

@@ -1,4 +1,4 @@
-//! The pods of a proof and the Nodes of a group, as Kubernetes lists them.
+//! The pods of a proof.
 
 use std::collections::BTreeSet;
 
@@ -14,28 +14,6 @@ pub(super) const LABEL: &str = "slicer-k3s.dev/proof";
 
 /// Where the pods run.
 pub(super) const NAMESPACE: &str = "default";
-
-/// A Node of a group: its name, its VM and whether it is Ready.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Node {
-    pub(super) name: String,
-    pub(super) vm: String,
-    pub(super) ready: bool,
-}
-
-/// A group's Nodes; they carry their VM's name as a label, since a Node's own name has a random ending.
-pub(super) async fn nodes(kubernetes: &Kubernetes, group: &str) -> Result<Vec<Node>> {
-    let selector = format!("slicer/hostgroup={group}");
-    let items = kubernetes.list(&["nodes", "-l", &selector]).await?;
-    Ok(items
-        .iter()
-        .map(|node| Node {
-            name: text(&node["metadata"]["name"]),
-            vm: text(&node["metadata"]["labels"]["slicer/hostname"]),
-            ready: condition(node, "Ready") == Some("True"),
-        })
-        .collect())
-}
 
 /// The proof's pods of a group.
 pub(super) async fn list(kubernetes: &Kubernetes, group: &str) -> Result<Vec<Value>> {
@@ -136,25 +114,6 @@ pub(super) fn make(trial: &Trial, busy: &BTreeSet<String>, full: bool) -> Result
         })
         .collect();
     Ok(json!({"apiVersion": "v1", "kind": "List", "items": pods}))
-}
-
-/// Why a pod does not run yet, in Kubernetes' words.
-pub(super) fn why(pod: &Value) -> String {
-    let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
-    let scheduled = pod["status"]["conditions"]
-        .as_array()
-        .and_then(|all| all.iter().find(|entry| entry["type"] == "PodScheduled"));
-    [&waiting["message"], &waiting["reason"]]
-        .into_iter()
-        .chain(scheduled.map(|entry| &entry["message"]))
-        .find_map(Value::as_str)
-        .unwrap_or("it is starting")
-        .to_owned()
-}
-
-/// A string, empty where it is none.
-pub(super) fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

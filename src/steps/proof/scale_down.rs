@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use super::{Trial, agent_path, pods, scale_up};
 use crate::failure::{Code, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::steps::group_nodes;
 use crate::world::World;
 
 pub(super) const NAME: &str = "scale-down";
@@ -68,7 +69,7 @@ impl Step for ScaleDown {
         if !removed {
             return Ok(Finding::differs("it was not proven yet"));
         }
-        let nodes = pods::nodes(&kubernetes, &self.trial.daemon.group).await?;
+        let nodes = group_nodes::list(&kubernetes, &self.trial.daemon.group).await?;
         let vms = super::vms(world, &self.trial.daemon).await?;
         let min = self.trial.daemon.min as usize;
         if min > 0 && vms.len() <= min && nodes.len() <= min {

@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use super::super::console;
 use super::{Trial, leftovers, pods, record};
 use crate::failure::{Code, Failure, Result};
+use crate::kubernetes::waiting;
 use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::steps::group_nodes;
 use crate::world::World;
 
 pub(super) const NAME: &str = "scale-up";
@@ -74,16 +76,17 @@ impl Step for ScaleUp {
         let group = &self.trial.daemon.group;
         let pods = pods::list(&kubernetes, group).await?;
         if let Some(pod) = pods.iter().find(|pod| !pods::runs(pod)) {
-            let nodes = pods::nodes(&kubernetes, group).await?;
+            let nodes = group_nodes::list(&kubernetes, group).await?;
             let before = self.trial.progress().vms_before.clone();
             let vms = super::vms(world, &self.trial.daemon).await?;
             let new: Vec<&String> = vms.difference(&before).collect();
+            let pod_waits = waiting(pod).unwrap_or("it is starting");
             let why = match new.as_slice() {
-                [] => format!("no VM yet: {}", pods::why(pod)),
+                [] => format!("no VM yet: {pod_waits}"),
                 [vm, ..] => match nodes.iter().find(|node| node.vm == **vm) {
                     None => format!("{vm} has not joined yet"),
                     Some(node) if !node.ready => format!("{} is not Ready yet", node.name),
-                    Some(node) => format!("{} is Ready: {}", node.name, pods::why(pod)),
+                    Some(node) => format!("{} is Ready: {pod_waits}", node.name),
                 },
             };
             return Ok(Finding::Unknown(why));
@@ -92,7 +95,7 @@ impl Step for ScaleUp {
             return Err(Failure::new(Code::Proof, "the proof's pods are gone")
                 .because("somebody else deleted them"));
         }
-        let nodes = pods::nodes(&kubernetes, group).await?;
+        let nodes = group_nodes::list(&kubernetes, group).await?;
         let used: Vec<(String, String)> = nodes
             .into_iter()
             .filter(|node| {
@@ -121,7 +124,7 @@ impl Step for ScaleUp {
         let vms = super::vms(world, &self.trial.daemon).await?;
         // A group that is full cannot grow: then it is proven that its agents run pods.
         let full = vms.len() >= self.trial.daemon.max as usize;
-        let nodes = pods::nodes(&kubernetes, group).await?;
+        let nodes = group_nodes::list(&kubernetes, group).await?;
         let busy = nodes.into_iter().map(|node| node.name);
         let busy: BTreeSet<String> = if full {
             BTreeSet::new()

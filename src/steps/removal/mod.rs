@@ -20,7 +20,7 @@ use crate::plan::{Decisions, FoundDaemon, Plan};
 
 pub use daemon_gone::Remains;
 pub use nodes_drained::Drain;
-pub(super) use nodes_drained::{DRAINED, NodesDrained, selector};
+pub(super) use nodes_drained::NodesDrained;
 
 /// Everything of a cluster gone from the hosts that are connected; `snapshot` is where etcd's last one is to be kept.
 pub fn destroy(

@@ -11,6 +11,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::remote::{Look, Script};
+use crate::steps::group_nodes::{DRAINED, selector};
 use crate::steps::unit::{Unit, own_words};
 use crate::world::World;
 
@@ -23,9 +24,6 @@ pub struct Drain {
     pub force: bool,
 }
 
-/// The label of Nodes that a drain of ours closed, and no person.
-pub(in crate::steps) const DRAINED: &str = "slicer-k3s.dev/drained";
-
 pub(in crate::steps) struct NodesDrained {
     group: String,
     drain: Drain,
@@ -35,11 +33,6 @@ pub(in crate::steps) struct NodesDrained {
 
 pub(super) fn id(group: &str) -> StepId {
     StepId::new("nodes-drained", group)
-}
-
-/// The label that every Node of a group has.
-pub(in crate::steps) fn selector(group: &str) -> String {
-    format!("slicer/hostgroup={group}")
 }
 
 impl NodesDrained {

@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 
-use super::nodes_drained::selector;
 use crate::failure::Result;
 use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::steps::group_nodes::selector;
 use crate::world::World;
 
 pub(super) struct NodesGone {

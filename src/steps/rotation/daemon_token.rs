@@ -11,7 +11,6 @@ use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Daemon;
 use crate::remote::Script;
 use crate::slicer::Slicer;
-use crate::steps::daemon_config::host_yaml;
 use crate::steps::quorum::Turns;
 use crate::steps::restart::{self, Cause};
 use crate::steps::{Options, agents_drained};
@@ -19,7 +18,6 @@ use crate::world::World;
 
 pub(super) struct DaemonToken {
     daemon: Daemon,
-    drained: Option<StepId>,
     allow_outage: bool,
     turns: Turns,
 }
@@ -32,7 +30,6 @@ impl DaemonToken {
     pub(super) fn new(daemon: &Daemon, options: &Options, turns: &Turns) -> Self {
         Self {
             daemon: daemon.clone(),
-            drained: agents_drained::need(daemon, options),
             allow_outage: options.allow_outage,
             turns: turns.clone(),
         }
@@ -85,7 +82,7 @@ impl Step for DaemonToken {
     fn needs(&self) -> Vec<StepId> {
         let written = host_token::id(&self.daemon.host);
         std::iter::once(written)
-            .chain(self.drained.clone())
+            .chain(agents_drained::need(&self.daemon, self.allow_outage))
             .collect()
     }
 
@@ -109,20 +106,10 @@ impl Step for DaemonToken {
             let vms = slicer.vms(&self.daemon.group).await;
             restart::permitted(&self.daemon, Cause::Token, vms)?;
         }
-        let host = world.host(&self.daemon.host)?;
-        let unit = self.daemon.unit();
-        let turn = self.turns.take_for(world, &self.daemon).await?;
         // Waited for: its configuration is the same before and after, so nothing else tells that it has happened.
-        let restart =
-            Script::new("systemctl restart -- {}", &[&unit]).limit(Duration::from_mins(5));
-        host.must(hands, "restarting the daemon", &restart).await?;
-        match turn {
-            Some(turn) => {
-                let yaml = host_yaml(world, &self.daemon)?;
-                turn.end(world, host, &unit, &yaml.content).await
-            }
-            None => Ok(()),
-        }
+        let script = Script::new("systemctl restart -- {}", &[&self.daemon.unit()])
+            .limit(Duration::from_mins(5));
+        restart::restart(world, hands, &self.daemon, &self.turns, &script).await
     }
 }
 
@@ -144,7 +131,6 @@ mod tests {
         world.secrets.retired.slicer.insert("ryzen".into(), old);
         let step = |allow_outage| DaemonToken {
             daemon: plan().daemons[1].clone(),
-            drained: None,
             allow_outage,
             turns: Turns::default(),
         };

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use super::super::trial::{CLUSTER_OF_THREE, Trial};
-use super::{INIT, UNHURRIED, changes_nothing, healthy};
+use super::{INIT, UNHURRIED, UNPROVEN, changes_nothing, healthy};
 use crate::place::Place;
 
 const IMPORT: &str = "slicer-k3s import alex@192.168.1.11 alex@192.168.1.12 pi@192.168.1.13 \
@@ -49,7 +49,7 @@ pub(super) fn run(_: &Place) -> Result<()> {
     trial
         .me("slicer-k3s init --dry-run --skip-proof")?
         .expect(0)?;
-    changes_nothing(&trial, ("workstation", "me"), INIT_ONLY, UNHURRIED)?;
+    changes_nothing(&trial, ("workstation", "me"), UNPROVEN, UNHURRIED)?;
 
     let again = trial.me("slicer-k3s import")?.expect(1)?;
     if !again.text().contains("--force") {
@@ -66,9 +66,6 @@ pub(super) fn run(_: &Place) -> Result<()> {
     }
     healthy(&trial)
 }
-
-/// The proof is not on record: it was left out at first, too.
-const INIT_ONLY: &str = "slicer-k3s init --yes --skip-proof";
 
 /// What must not change: boots of servers, starts of daemons.
 fn standing(trial: &Trial) -> Result<String> {

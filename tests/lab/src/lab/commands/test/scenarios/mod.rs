@@ -31,6 +31,9 @@ use super::trial::{Done, Trial};
 /// The command that every scenario begins with.
 const INIT: &str = "slicer-k3s init --yes --accept-new-host-keys";
 
+/// The same on a cluster that is there, where no proof is to come in between.
+const UNPROVEN: &str = "slicer-k3s init --yes --skip-proof";
+
 /// In the order of their length.
 pub(super) fn checks() -> Vec<Check> {
     vec![
@@ -181,6 +184,13 @@ fn items(trial: &Trial, words: &str) -> Result<Vec<Value>> {
         Value::Array(items) => Ok(items),
         _ => bail!("kubectl printed no list"),
     }
+}
+
+/// The headings of the autoscaler's groups, as the cluster has them.
+fn groups(trial: &Trial) -> Result<String> {
+    let headings = "slicer-k3s kubectl get secret -n kube-system cluster-autoscaler-cloud-config \
+        -o jsonpath='{.data.cloud-config}' | base64 -d | grep nodegroup";
+    Ok(trial.me(headings)?.expect(0)?.stdout)
 }
 
 /// Every node's name with whether it is Ready and whether its etcd member votes.

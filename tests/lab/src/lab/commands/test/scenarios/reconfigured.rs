@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result, bail};
 
 use super::super::trial::{CLUSTER_OF_THREE, Trial};
-use super::{INIT, UNHURRIED, changes_nothing, items};
+use super::{INIT, UNHURRIED, UNPROVEN, changes_nothing, groups, items};
 use crate::place::Place;
 
 /// Pods that any agent may run, and no server; each fills one.
@@ -66,7 +66,7 @@ fn refused(trial: &Trial) -> Result<()> {
     trial
         .me("sed -i 's/priority = 20/priority = 20, ram-gb = 3/' cluster.toml")?
         .expect(0)?;
-    let done = trial.me("slicer-k3s init --yes --skip-proof")?.expect(2)?;
+    let done = trial.me(UNPROVEN)?.expect(2)?;
     for says in [
         "must restart to read its changed configuration",
         "--allow-outage",
@@ -75,11 +75,9 @@ fn refused(trial: &Trial) -> Result<()> {
             bail!("it did not say `{says}`:\n{}", done.text());
         }
     }
-    let groups = trial
-        .me("slicer-k3s kubectl get secret -n kube-system cluster-autoscaler-cloud-config -o jsonpath='{.data.cloud-config}' | base64 -d | grep nodegroup")?
-        .expect(0)?;
-    if groups.stdout.lines().count() != 2 {
-        bail!("the autoscaler lost a group:\n{}", groups.stdout);
+    let groups = groups(trial)?;
+    if groups.lines().count() != 2 {
+        bail!("the autoscaler lost a group:\n{groups}");
     }
     node_of(trial, "second", "k3s-agent-2").map(drop)
 }
@@ -123,7 +121,7 @@ fn given_up(trial: &Trial) -> Result<()> {
     trial
         .me("sed -i 's/ram-gb = 4/ram-gb = 3/' cluster.toml")?
         .expect(0)?;
-    trial.me("slicer-k3s init --yes --skip-proof")?.expect(0)?;
+    trial.me(UNPROVEN)?.expect(0)?;
     if closed(trial, &node)? || node_of(trial, "second", "k3s-agent-2")? != node {
         bail!("{node} is still closed, or its pod moved");
     }

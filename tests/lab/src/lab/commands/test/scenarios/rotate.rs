@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 
 use super::super::trial::{CLUSTER_OF_THREE, Trial};
-use super::{INIT, UNHURRIED, changes_nothing};
+use super::{INIT, UNHURRIED, UNPROVEN, changes_nothing};
 use crate::place::Place;
 
 /// A pod that only a worker may run.
@@ -25,9 +25,6 @@ spec:
           imagePullPolicy: IfNotPresent
           resources: {requests: {cpu: "1", memory: 50Mi}}
 "#;
-
-/// The cluster was made without proofs, and none is to come in between.
-const UNPROVEN: &str = "slicer-k3s init --yes --skip-proof";
 
 /// Runs it.
 pub(super) fn run(_: &Place) -> Result<()> {

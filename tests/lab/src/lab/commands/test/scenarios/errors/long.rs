@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result, bail};
 
 use super::super::super::trial::Trial;
-use super::super::items;
+use super::super::{groups, items};
 use super::{Breaking, Row, Spoil};
 use crate::place::Place;
 
@@ -270,10 +270,6 @@ const NEVER_JOINS: Row = Row {
 
 const PROVE: &str = "slicer-k3s prove k3s-agent-1";
 
-/// Groups that the autoscaler knows.
-const GROUPS: &str = "slicer-k3s kubectl get secret -n kube-system cluster-autoscaler-cloud-config \
-    -o jsonpath='{.data.cloud-config}' | base64 -d | grep nodegroup";
-
 /// Runs it.
 pub(in super::super) fn run(_: &Place) -> Result<()> {
     let trial = Trial::up("three", "test-err", &[])?;
@@ -293,7 +289,7 @@ pub(in super::super) fn run(_: &Place) -> Result<()> {
         }
     }
     // The last of them was the machine that is off.
-    let groups = trial.me(GROUPS)?.expect(0)?.stdout;
+    let groups = groups(&trial)?;
     if groups != "[nodegroup \"k3s-agent-1\"]\n" {
         failed.push(format!("with pi5 off the autoscaler has:\n{groups}"));
     }
