@@ -140,7 +140,7 @@ fn moved(trial: &Trial) -> Result<()> {
             "pi5",
             &format!(
                 "sed -i s/192.168.1.13/{address}/ /etc/slicer-lab/network; . /etc/slicer-lab/network; \
-                 ip addr add \"$address\" dev eth0; ip addr del 192.168.1.13/24 dev eth0; \
+                 ip addr flush dev eth0; ip addr add \"$address\" dev eth0; \
                  ip route replace default via \"$gateway\""
             ),
         )?
@@ -152,7 +152,10 @@ fn moved(trial: &Trial) -> Result<()> {
     trial
         .me(&format!("sed -i s/192.168.1.13/{address}/ cluster.toml"))?
         .expect(0)?;
-    let told = trial.me("slicer-k3s status")?.expect(4)?;
+    // By another address it is a stranger to known_hosts.
+    let told = trial
+        .me("slicer-k3s status --accept-new-host-keys")?
+        .expect(4)?;
     if !told.stdout.contains(address) {
         bail!("the new address is not named:\n{}", told.stdout);
     }
