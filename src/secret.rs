@@ -48,6 +48,13 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// None: an empty text.
+impl Default for Secret {
+    fn default() -> Self {
+        Self::new("")
+    }
+}
+
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         self.expose() == other.expose()

@@ -200,6 +200,11 @@ fn prospect(
             text,
             "  {host}: {groups}, VMs and their disks, routes, marks"
         );
+        for daemon in remains.iter().filter(|daemon| daemon.host == *host) {
+            if let Some(files) = daemon.kept_files() {
+                let _ = writeln!(text, "    but {files} stay: they were not ours");
+            }
+        }
     }
     for (host, failure) in absent {
         let _ = writeln!(
@@ -298,6 +303,9 @@ mod tests {
         let remains = [Remains {
             host: "n100".into(),
             group: "k3s-cp".into(),
+            adopted: Some(crate::steps::testing::adopted(
+                &crate::steps::testing::plan().daemons[0],
+            )),
         }];
         let off = Failure::new(Code::SshUnreachable, "no answer").hint(once_back("pi5"));
         let volume = serde_json::json!({"spec": {
@@ -319,6 +327,7 @@ mod tests {
         );
         for part in [
             "n100: k3s-cp, VMs and their disks",
+            "the files of k3s-cp in /home/alex stay",
             "pi5: does not answer, and so keeps what it has (no answer",
             "old: is no longer in cluster.toml, and so keeps what it has",
             "WARNING: volumes that lie on the VMs' own disks are lost (1): default/precious",

@@ -1,5 +1,6 @@
 //! `slicer-k3s import`: cluster.toml and state of a cluster that is there, from its hosts.
 
+mod by_hand;
 mod targets;
 
 use std::collections::{BTreeSet, HashMap};
@@ -36,7 +37,13 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
     spare(&home, options).map_err(one)?;
     let here = Lock::take(home.path(), "import").map_err(one)?;
     crate::log::begin(&home.logs(), "import");
-    let (findings, machines) = look(cluster, &reached, options).await?;
+    let marked = |host: &targets::Host| host.facts.mark(&cluster).is_some();
+    let adopts = !reached.hosts.iter().any(marked) && by_hand::is_likely(&reached);
+    let (findings, machines) = if adopts {
+        by_hand::look(cluster, &reached, options).await?
+    } else {
+        look(cluster, &reached, options).await?
+    };
     let facts: Vec<HostFacts> = findings
         .hosts
         .iter()
@@ -91,7 +98,7 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
         likely_done: false,
     };
     act.run(&steps, &world).await?;
-    say(&last_words(&world.plan, &home));
+    say(&last_words(&world.plan, &home, adopts));
     Ok(0)
 }
 
@@ -111,6 +118,8 @@ fn cluster(options: &Import, reached: &targets::Reached) -> Result<String> {
     let mut several = names.iter();
     match (several.next(), several.next()) {
         (Some(only), None) => Ok((*only).to_owned()),
+        // As `init` calls a first one.
+        (None, _) if by_hand::is_likely(reached) => Ok("home".to_owned()),
         (None, _) => Err(Failure::new(
             Code::PlanConflict,
             "none of these machines belongs to a cluster of slicer-k3s",
@@ -327,14 +336,24 @@ fn beside(path: &Path) -> std::path::PathBuf {
     name.into()
 }
 
-fn last_words(plan: &Plan, home: &Home) -> String {
+fn last_words(plan: &Plan, home: &Home, adopted: bool) -> String {
+    let known = if adopted {
+        "adopted"
+    } else {
+        "known here again"
+    };
+    let init = if adopted {
+        "what init would do to make it its own; nothing was changed yet"
+    } else {
+        "what differs from cluster.toml, if anything"
+    };
     let hosts: Vec<&str> = plan.hosts.iter().map(|host| host.name.as_str()).collect();
     format!(
-        "\n{} is known here again: {} servers, {} groups of workers on {}\n\
+        "\n{} is {known}: {} servers, {} groups of workers on {}\n\
          \x20 tokens and decisions: {}\n\
          Next:\n\
          \x20 slicer-k3s status                what is there\n\
-         \x20 slicer-k3s init --dry-run        what differs from cluster.toml, if anything",
+         \x20 slicer-k3s init --dry-run        {init}",
         plan.cluster,
         plan.servers.len(),
         plan.workers().count(),

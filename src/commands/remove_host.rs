@@ -237,6 +237,9 @@ async fn prospect(world: &World, remains: &[Remains], options: &RemoveHost) -> S
         };
         let rest = if options.agents { "" } else { ", routes, mark" };
         let _ = writeln!(text, "  on {name}: {groups} with VMs and disks{rest}");
+        for files in remains.iter().filter_map(Remains::kept_files) {
+            let _ = writeln!(text, "    but {files} stay: they were not ours");
+        }
         let how = if options.force {
             "pods are deleted, also those that a PodDisruptionBudget protects"
         } else {

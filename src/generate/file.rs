@@ -43,13 +43,18 @@ pub fn daemon_config(plan: &Plan, daemon: &Daemon, cluster_key: &str) -> Result<
     ))
 }
 
-/// The unit of a daemon.
-pub fn daemon_unit(plan: &Plan, daemon: &Daemon, cluster_key: &str) -> Result<File> {
-    Ok(File::open(
-        format!("/etc/systemd/system/{}", daemon.unit()),
-        "0644",
-        unit(plan, daemon, cluster_key)?,
-    ))
+/// The unit of a daemon, unless a person wrote one.
+pub fn daemon_unit(plan: &Plan, daemon: &Daemon, cluster_key: &str) -> Result<Option<File>> {
+    if daemon
+        .adopted
+        .as_ref()
+        .is_some_and(|own| own.unit.is_some())
+    {
+        return Ok(None);
+    }
+    let path = format!("/etc/systemd/system/{}", daemon.unit());
+    let text = unit(plan, daemon, cluster_key)?;
+    Ok(Some(File::open(path, "0644", text)))
 }
 
 /// The setting by which a host forwards packets after a reboot, too.
@@ -109,8 +114,10 @@ pub fn host_files(plan: &Plan, host: &str, cluster_key: &str) -> Result<Vec<File
     let mut files = vec![forwarding(), host_mark(plan, host)];
     files.extend(host_routes(plan, host)?);
     for daemon in plan.daemons_of(host) {
-        files.push(daemon_config(plan, daemon, cluster_key)?);
-        files.push(daemon_unit(plan, daemon, cluster_key)?);
+        if daemon.adopted.is_none() {
+            files.push(daemon_config(plan, daemon, cluster_key)?);
+        }
+        files.extend(daemon_unit(plan, daemon, cluster_key)?);
     }
     Ok(files)
 }

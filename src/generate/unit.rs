@@ -13,6 +13,7 @@ struct Unit<'a> {
     group: &'a str,
     cluster: &'a str,
     directory: String,
+    file: String,
     config: String,
     licence: Option<String>,
 }
@@ -23,11 +24,21 @@ pub fn unit(plan: &Plan, daemon: &Daemon, cluster_key: &str) -> Result<String> {
         .host(&daemon.host)
         .and_then(|host| host.licence_file.as_deref())
         .map(word);
+    let (directory, file, config) = match &daemon.adopted {
+        None => (
+            plan.directory(daemon),
+            format!("./{}.yaml", daemon.group),
+            host_yaml(plan, daemon, cluster_key)?,
+        ),
+        // What its YAML says is the person's to change, and no reason for another unit.
+        Some(own) => (own.directory.clone(), word(&own.file), own.file.clone()),
+    };
     render(&Unit {
         group: &daemon.group,
         cluster: &plan.cluster,
-        directory: plan.directory(daemon),
-        config: sha256(host_yaml(plan, daemon, cluster_key)?.as_bytes()),
+        directory,
+        file,
+        config: sha256(config.as_bytes()),
         licence,
     })
 }
@@ -73,6 +84,16 @@ mod tests {
         [Install]
         WantedBy=multi-user.target
         "#);
+    }
+
+    #[test]
+    fn an_adopted_daemon_keeps_its_directory_and_file() {
+        let plan = plan();
+        let mut daemon = plan.daemons[0].clone();
+        daemon.adopted = Some(crate::steps::testing::adopted(&daemon));
+        let text = unit(&plan, &daemon, "").unwrap();
+        assert!(text.contains("WorkingDirectory=/home/alex\n"), "{text}");
+        assert!(text.contains("slicer up \"/home/alex/k3s-cp.yaml\" --license-file"));
     }
 
     #[test]

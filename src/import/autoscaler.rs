@@ -1,4 +1,4 @@
-//! What the autoscaler was deployed with, read from its HelmChart and its cloud-config.
+//! What the autoscaler was deployed with, read from its HelmChart, or Helm's own record of it, and its cloud-config.
 
 use serde_json::{Map, Value};
 
@@ -8,8 +8,8 @@ use crate::plan::{self, Plan};
 /// The autoscaler as it is deployed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Autoscaler {
-    /// Chart repository.
-    pub repo: String,
+    /// Chart repository, where that is told.
+    pub repo: Option<String>,
     /// Chart version.
     pub version: String,
     /// Image repository.
@@ -17,8 +17,8 @@ pub struct Autoscaler {
     /// Image tag, without a digest.
     pub tag: String,
     digest: Option<String>,
-    /// Which group grows.
-    pub expander: String,
+    /// Which group grows, where that is told.
+    pub expander: Option<String>,
     /// Its groups, in its order.
     pub groups: Vec<String>,
     values: Value,
@@ -30,6 +30,18 @@ impl Autoscaler {
         let chart: Value = serde_json::from_str(chart).ok()?;
         let spec = &chart["spec"];
         let values: Value = serde_saphyr::from_str(spec["valuesContent"].as_str()?).ok()?;
+        let repo = spec["repo"].as_str();
+        Self::of(spec["version"].as_str()?, repo, values, cloud_config)
+    }
+
+    /// From the record that Helm keeps of a release, as it is for whoever installed the chart without us.
+    pub fn of_release(release: &str, cloud_config: &str) -> Option<Self> {
+        let release: Value = serde_json::from_str(release).ok()?;
+        let version = release["chart"]["metadata"]["version"].as_str()?;
+        Self::of(version, None, release["config"].clone(), cloud_config)
+    }
+
+    fn of(version: &str, repo: Option<&str>, values: Value, cloud_config: &str) -> Option<Self> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let tag = text(&values["image"]["tag"])?;
         let (tag, digest) = match tag.split_once('@') {
@@ -41,12 +53,12 @@ impl Autoscaler {
             Some(name.strip_suffix("\"]")?.to_owned())
         });
         Some(Self {
-            repo: text(&spec["repo"])?,
-            version: text(&spec["version"])?,
+            repo: repo.map(str::to_owned),
+            version: version.to_owned(),
             image: text(&values["image"]["repository"])?,
             tag,
             digest,
-            expander: text(&values["extraArgs"]["expander"])?,
+            expander: text(&values["extraArgs"]["expander"]),
             groups: groups.collect(),
             values,
         })

@@ -42,10 +42,12 @@ pub fn text(
             "chart-version",
             &json!(known.version),
         );
-        file.unless(&json!(usual.chart_repo), "chart-repo", &json!(known.repo));
+        let repo = known.repo.as_ref().unwrap_or(&usual.chart_repo);
+        file.unless(&json!(usual.chart_repo), "chart-repo", &json!(repo));
         file.unless(&json!(usual.image), "image", &json!(known.image));
         file.unless(&json!(usual.tag), "tag", &json!(known.tag));
-        file.unless(&json!(usual.expander), "expander", &json!(known.expander));
+        let expander = known.expander.as_ref().unwrap_or(&usual.expander);
+        file.unless(&json!(usual.expander), "expander", &json!(expander));
         file.unless(&json!({}), "args", &json!(extras.0));
         file.unless(&json!({}), "values", &json!(extras.1));
     }

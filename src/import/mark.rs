@@ -31,6 +31,26 @@ pub struct Mark {
 const VERSION: u32 = 1;
 
 impl Mark {
+    /// The mark that a host of a hand-made cluster would carry: its daemons and servers, pods' and services' networks.
+    pub(super) fn made(
+        cluster: &str,
+        host: &str,
+        (daemons, servers): (Vec<Daemon>, Vec<Server>),
+        (cluster_cidr, service_cidr): (Ipv4Net, Ipv4Net),
+        k3s_version: &str,
+    ) -> Self {
+        Self {
+            version: VERSION,
+            cluster: cluster.to_owned(),
+            host: host.to_owned(),
+            daemons,
+            servers,
+            cluster_cidr,
+            service_cidr,
+            k3s_version: k3s_version.to_owned(),
+        }
+    }
+
     /// Reads the mark of `cluster` as it lies on `machine`.
     pub fn read(machine: &str, cluster: &str, text: &str) -> Result<Self> {
         let wrong = |why: String| {

@@ -1,8 +1,10 @@
-//! A cluster that slicer-k3s made, rebuilt from what lies on its hosts and servers: cluster.toml, decisions, secrets. Pure:
-//! what was found → what was lost.
+//! A cluster rebuilt from what lies on its hosts and servers: cluster.toml, decisions, secrets. One that slicer-k3s made is
+//! told by its marks, one that somebody made by hand is adopted. Pure: what was found → what was lost.
 
 mod autoscaler;
+mod cloud_config;
 mod file;
+mod hand_made;
 mod mark;
 mod servers;
 
@@ -10,12 +12,13 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use crate::failure::{Code, Failure, Result};
-use crate::plan::{Daemon, Decisions, Group, HostFacts, Server};
+use crate::plan::{Daemon, Decisions, Group, HostFacts, Role, Server};
 use crate::slicer::ServerFacts;
 use crate::state::State;
 
 pub use autoscaler::Autoscaler;
 pub use file::text;
+pub use hand_made::{Candidate, HandMade, adopt, missing_groups, once};
 pub use mark::Mark;
 
 /// A host with its mark.
@@ -97,7 +100,11 @@ impl Findings {
     /// What the autoscaler was deployed with, where it was.
     pub fn autoscaler(&self) -> Option<Autoscaler> {
         let mut servers = self.servers.iter();
-        servers.find_map(|(_, facts)| Autoscaler::read(&facts.chart, facts.cloud_config.expose()))
+        servers.find_map(|(_, facts)| {
+            let groups = facts.cloud_config.expose();
+            let by_hand = || Autoscaler::of_release(facts.release.expose(), groups);
+            Autoscaler::read(&facts.chart, groups).or_else(by_hand)
+        })
     }
 
     /// The state that was lost: with the same tokens and decisions, and a new key for the servers.
@@ -105,20 +112,32 @@ impl Findings {
         let known = servers::read(self)?;
         let mut state = State::create(&self.cluster)?;
         state.secrets.server_token = known.server_token;
-        state.secrets.agent_token = known.agent_token;
+        // Where agents join by the servers' token, they get one of their own.
+        if let Some(token) = known.agent_token {
+            state.secrets.agent_token = token;
+        }
         state.secrets.retired = known.retired;
-        let comment = format!(" slicer-k3s-{}", self.cluster);
-        let mut keys = self.hosts.iter().flat_map(|host| &host.keys);
-        let given = keys.find(|key| key.ends_with(&comment)).ok_or_else(|| {
-            Failure::new(
-                Code::PlanConflict,
-                "no host tells which key the servers were made with",
-            )
-            .because("the control plane's YAML is not where slicer-k3s puts it")
-        })?;
-        state.secrets.ssh_public_key.clone_from(given);
+        state.secrets.ssh_public_key = self.given_key()?;
         state.decisions = self.decisions(known.servers);
         Ok(state)
+    }
+
+    /// The key of ours that the servers' YAML names; none where somebody else wrote it.
+    fn given_key(&self) -> Result<String> {
+        let comment = format!(" slicer-k3s-{}", self.cluster);
+        let mut keys = self.hosts.iter().flat_map(|host| &host.keys);
+        if let Some(key) = keys.find(|key| key.ends_with(&comment)) {
+            return Ok(key.clone());
+        }
+        let mut daemons = self.daemons();
+        if daemons.any(|daemon| daemon.role == Role::ControlPlane && daemon.adopted.is_some()) {
+            return Ok(String::new());
+        }
+        Err(Failure::new(
+            Code::PlanConflict,
+            "no host tells which key the servers were made with",
+        )
+        .because("the control plane's YAML is not where slicer-k3s puts it"))
     }
 
     fn decisions(&self, servers: Vec<Server>) -> Decisions {
@@ -133,6 +152,7 @@ impl Findings {
         Decisions {
             k3s_version: first.map(|mark| mark.k3s_version.clone()),
             k3s_networks: first.map(|mark| (mark.cluster_cidr, mark.service_cidr)),
+            plain_secrets: self.servers.iter().any(|(_, facts)| !facts.encrypts),
             groups: groups.collect(),
             servers,
             lan_addresses: addresses.collect(),

@@ -1,27 +1,48 @@
 //! What the servers' own configuration tells: the tokens, and which server came first.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Findings;
 use crate::failure::{Code, Failure, Result};
-use crate::k3s::api_url;
+use crate::k3s::{self, api_url};
 use crate::plan::Server;
 use crate::secret::Secret;
+use crate::slicer::ServerFacts;
 use crate::state::Retired;
 
 /// What was read.
 pub(super) struct Known {
     pub(super) server_token: Secret,
-    pub(super) agent_token: Secret,
+    /// None where agents join by the servers' token.
+    pub(super) agent_token: Option<Secret>,
     /// Tokens that other servers still have: a rotation did not end.
     pub(super) retired: Retired,
     /// The servers, the first one first.
     pub(super) servers: Vec<Server>,
 }
 
-/// A server's config.yaml; nothing where it is none.
-pub(super) fn config(facts: &crate::slicer::ServerFacts) -> Value {
-    serde_saphyr::from_str(facts.config.expose()).unwrap_or_default()
+/// What a server was told: its config.yaml, its unit's words, and the tokens that it keeps where neither says them; nothing
+/// where it is no server.
+pub(super) fn config(facts: &ServerFacts) -> Value {
+    let text = facts.config.expose();
+    let mut config: Map<String, Value> = serde_saphyr::from_str(text).unwrap_or_default();
+    // k3s's own order: the command line wins.
+    config.extend(k3s::as_config(&facts.arguments));
+    let password = |token: &Secret| {
+        let token = token.expose().trim();
+        token.rsplit(':').next().unwrap_or_default().to_owned()
+    };
+    let (server, agent) = (password(&facts.token), password(&facts.agent_token));
+    if !server.is_empty() && !config.contains_key("token") {
+        if !agent.is_empty() && agent != server {
+            config.insert("agent-token".into(), agent.into());
+        }
+        config.insert("token".into(), server.into());
+    }
+    if config.is_empty() {
+        return Value::Null;
+    }
+    Value::Object(config)
 }
 
 /// Reads them.
@@ -69,17 +90,16 @@ pub(super) fn read(findings: &Findings) -> Result<Known> {
         let other = others.into_iter().find(|other| *other != token);
         Some((Secret::new(token), other.map(Secret::new)))
     };
-    let (Some((server_token, old_server)), Some((agent_token, old_agent))) =
-        (tokens("token"), tokens("agent-token"))
-    else {
-        return Err(lost("its servers' configuration holds no agent token"));
+    let Some((server_token, old_server)) = tokens("token") else {
+        return Err(lost("its servers' configuration holds no token"));
     };
+    let (agent_token, old_agent) = tokens("agent-token").unzip();
     Ok(Known {
         server_token,
         agent_token,
         retired: Retired {
             server: old_server,
-            agent: old_agent,
+            agent: old_agent.flatten(),
             ..Retired::default()
         },
         servers,

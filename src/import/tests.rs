@@ -45,6 +45,8 @@ fn findings(plan: &Plan, secrets: &Secrets) -> Findings {
             cloud_config: Secret::new(
                 "[nodegroup \"k3s-agents-1\"]\n[nodegroup \"k3s-agents-2\"]\n",
             ),
+            encrypts: true,
+            ..ServerFacts::default()
         };
         (server.name.clone(), facts)
     });

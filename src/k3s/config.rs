@@ -37,7 +37,7 @@ struct Config<'a> {
     node_ip: Ipv4Addr,
     tls_san: BTreeSet<String>,
     write_kubeconfig_mode: &'static str,
-    // Cannot be decided later, and Slicer's tokens lie in Secrets.
+    // Cannot be decided later, and Slicer's tokens lie in Secrets: off only where the cluster was made so.
     secrets_encryption: bool,
     cluster_cidr: String,
     service_cidr: String,
@@ -73,7 +73,7 @@ pub fn config(plan: &Plan, server: &Server, secrets: &Secrets) -> Result<String>
         node_ip: server.address,
         tls_san: sans.chain(k3s.tls_san.iter().cloned()).collect(),
         write_kubeconfig_mode: "0600",
-        secrets_encryption: true,
+        secrets_encryption: !k3s.plain_secrets,
         cluster_cidr: k3s.cluster_cidr.to_string(),
         service_cidr: k3s.service_cidr.to_string(),
         // In one order on every server: the lists must be equal.

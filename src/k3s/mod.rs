@@ -4,6 +4,7 @@ mod config;
 mod journal;
 mod surroundings;
 mod token;
+mod unit;
 mod version;
 
 pub use config::{CONFIG_PATH, DROP_IN_PATH, config, drop_in};
@@ -12,6 +13,7 @@ pub use surroundings::{
     ENVIRONMENT_PATH, MARK, REGISTRIES_PATH, configuration, environment, registries,
 };
 pub use token::agent_token;
+pub use unit::{UNIT_ENVIRONMENT_PATH, UNIT_PATH, arguments, as_config, overrules};
 pub use version::version_of;
 
 /// The systemd unit of a server.

@@ -289,7 +289,12 @@ impl Draft<'_> {
             );
         }
         for host in facts {
-            let strangers: Vec<_> = host.foreign_groups.iter().map(String::as_str).collect();
+            let adopted = |group: &str| {
+                let daemon = self.daemons.iter().find(|daemon| daemon.group == *group);
+                daemon.is_some_and(|daemon| daemon.adopted.is_some() && daemon.host == host.name)
+            };
+            let strangers = host.foreign_groups.iter().map(String::as_str);
+            let strangers: Vec<_> = strangers.filter(|group| !adopted(group)).collect();
             if !strangers.is_empty() {
                 self.reason(
                     &host.name,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::{Code, Failure};
 
-use super::{Autoscaler, Daemon, Plan, Role, Server};
+use super::{Adopted, Autoscaler, Daemon, Plan, Role, Server};
 
 /// Every decision that later runs must repeat.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct Decisions {
     pub k3s_version: Option<String>,
     /// Pods' and services' networks, which k3s cannot change later.
     pub k3s_networks: Option<(Ipv4Net, Ipv4Net)>,
+    /// Whether the cluster was made without encryption of Secrets.
+    #[serde(skip_serializing_if = "is_false")]
+    pub plain_secrets: bool,
     /// Groups by name.
     pub groups: BTreeMap<String, Group>,
     /// The servers, the first one first.
@@ -101,6 +104,14 @@ pub struct Group {
     pub tap_prefix: String,
     /// The VMs' image.
     pub image: String,
+    /// What a person decided about its daemon, where one set it up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<Adopted>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl From<&Daemon> for Group {
@@ -112,6 +123,7 @@ impl From<&Daemon> for Group {
             api_port: daemon.api_port,
             tap_prefix: daemon.tap_prefix.clone(),
             image: daemon.image.clone(),
+            adopted: daemon.adopted.clone(),
         }
     }
 }
@@ -123,6 +135,7 @@ impl Plan {
         let mut decisions = before.clone();
         decisions.k3s_version = Some(self.k3s.version.clone());
         decisions.k3s_networks = Some((self.k3s.cluster_cidr, self.k3s.service_cidr));
+        decisions.plain_secrets = self.k3s.plain_secrets;
         decisions.servers.clone_from(&self.servers);
         if let Some(digest) = &self.autoscaler.digest {
             let image = Autoscaler::reference(&self.autoscaler.image, &self.autoscaler.tag);

@@ -95,6 +95,8 @@ pub struct FoundDaemon {
     pub source: String,
     /// Its working directory.
     pub directory: String,
+    /// Its YAML, absolute.
+    pub config: String,
     /// The licence file it was given.
     pub licence_file: Option<String>,
     /// Its groups' names.

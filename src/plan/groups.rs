@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use super::decisions::{Decisions, Group};
 use super::facts::{Arch, HostFacts};
 use super::pool::Pool;
-use super::{Away, Daemon, Role, capacity, fit};
+use super::{Away, Daemon, Role, adopted, capacity, fit};
 use crate::config::Config;
 use crate::failure::{Code, Failure};
 
@@ -55,24 +55,28 @@ impl Draft<'_> {
         let Some((group, decided)) = self.settle(host, &wanted) else {
             return;
         };
-        self.daemons.push(Daemon {
-            group,
-            host: host.name.clone(),
-            role: Role::ControlPlane,
-            cidr: decided.cidr,
-            // Nobody but the host itself talks to it.
-            api_bind: Ipv4Addr::LOCALHOST,
-            api_port: decided.api_port,
-            tap_prefix: decided.tap_prefix,
-            count: fit::servers_on(self.config, &host.name),
-            cpu: control_plane.cpu,
-            ram_gb: control_plane.ram_gb,
-            storage_gb: control_plane.storage_gb,
-            image: decided.image,
-            min: 0,
-            max: 0,
-            priority: 0,
-        });
+        self.take_in(
+            Daemon {
+                group,
+                host: host.name.clone(),
+                role: Role::ControlPlane,
+                cidr: decided.cidr,
+                // Nobody but the host itself talks to it.
+                api_bind: Ipv4Addr::LOCALHOST,
+                api_port: decided.api_port,
+                tap_prefix: decided.tap_prefix,
+                count: fit::servers_on(self.config, &host.name),
+                cpu: control_plane.cpu,
+                ram_gb: control_plane.ram_gb,
+                storage_gb: control_plane.storage_gb,
+                image: decided.image,
+                min: 0,
+                max: 0,
+                priority: 0,
+                adopted: decided.adopted,
+            },
+            &wanted,
+        );
     }
 
     /// The agents' group on this host, if it is to have one.
@@ -111,24 +115,34 @@ impl Draft<'_> {
             None => format!("{max}: {sum}"),
         };
         self.reason(format!("{group} max"), why);
-        self.daemons.push(Daemon {
-            group,
-            host: host.name.clone(),
-            role: Role::Workers,
-            cidr: decided.cidr,
-            // The autoscaler reaches it by the bridge's address, which exists only once the daemon runs.
-            api_bind: Ipv4Addr::UNSPECIFIED,
-            api_port: decided.api_port,
-            tap_prefix: decided.tap_prefix,
-            count: 0,
-            cpu: workers.cpu,
-            ram_gb: workers.ram_gb,
-            storage_gb: workers.storage_gb,
-            image: decided.image,
-            min: workers.min,
-            max,
-            priority: workers.priority,
-        });
+        self.take_in(
+            Daemon {
+                group,
+                host: host.name.clone(),
+                role: Role::Workers,
+                cidr: decided.cidr,
+                // The autoscaler reaches it by the bridge's address, which exists only once the daemon runs.
+                api_bind: Ipv4Addr::UNSPECIFIED,
+                api_port: decided.api_port,
+                tap_prefix: decided.tap_prefix,
+                count: 0,
+                cpu: workers.cpu,
+                ram_gb: workers.ram_gb,
+                storage_gb: workers.storage_gb,
+                image: decided.image,
+                min: workers.min,
+                max,
+                priority: workers.priority,
+                adopted: decided.adopted,
+            },
+            &wanted,
+        );
+    }
+
+    fn take_in(&mut self, daemon: Daemon, wanted: &Wanted) {
+        let differs = adopted::disagreement(&daemon, &wanted.section);
+        self.failures.extend(differs);
+        self.daemons.push(daemon);
     }
 
     /// Name and decisions of a group; what stands against it goes to `failures`.
@@ -159,6 +173,7 @@ impl Draft<'_> {
             api_port,
             tap_prefix,
             image: image(host.arch).to_owned(),
+            adopted: None,
         };
         Some((name, group))
     }

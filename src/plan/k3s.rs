@@ -57,6 +57,7 @@ impl Draft<'_> {
             cluster_cidr: wanted.cluster_cidr,
             service_cidr: wanted.service_cidr,
             disable: wanted.disable.clone(),
+            plain_secrets: self.decisions.plain_secrets,
             tls_san: self.config.control_plane.tls_san.clone(),
             taint: self.config.control_plane.taint,
             registries: wanted.registries.clone(),

@@ -1,5 +1,6 @@
 //! Every decision made: names, CIDRs, ports, versions. Pure: (config, state, facts) → plan.
 
+mod adopted;
 mod assumed;
 mod capacity;
 mod clashes;
@@ -23,6 +24,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+pub use adopted::Adopted;
 pub use assumed::assumed;
 pub use capacity::default_max;
 pub use decide::decide;
@@ -74,6 +76,9 @@ pub struct Daemon {
     /// Which group grows first, with the expander `priority` (workers only).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub priority: u32,
+    /// What a person decided about it, where one set it up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<Adopted>,
 }
 
 impl Daemon {
@@ -89,7 +94,8 @@ impl Daemon {
 
     /// The daemon's systemd unit.
     pub fn unit(&self) -> String {
-        format!("slicer-{}.service", self.group)
+        let own = self.adopted.as_ref().and_then(|own| own.unit.clone());
+        own.unwrap_or_else(|| format!("slicer-{}.service", self.group))
     }
 
     /// The command that shows the daemon's last words.
@@ -164,6 +170,9 @@ pub struct K3s {
     pub tls_san: Vec<String>,
     /// Whether servers refuse ordinary pods.
     pub taint: bool,
+    /// Whether Secrets lie unencrypted in etcd: only where the cluster was made so, for it cannot be decided later.
+    #[serde(default)]
+    pub plain_secrets: bool,
     /// registries.yaml; none where it is empty.
     #[serde(default)]
     pub registries: serde_json::Map<String, serde_json::Value>,
@@ -325,7 +334,7 @@ impl Plan {
             .filter(move |daemon| daemon.host == host)
     }
 
-    /// The directory of a daemon on its host: YAML, disk images, `.secrets/`.
+    /// Our directory of a daemon on its host: YAML, disk images, `.secrets/`; of an adopted one only what we note.
     pub fn directory(&self, daemon: &Daemon) -> String {
         format!("/var/lib/slicer-k3s/{}/{}", self.cluster, daemon.group)
     }

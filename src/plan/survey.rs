@@ -155,6 +155,17 @@ fn shown(text: &str) -> String {
         .collect()
 }
 
+/// A path, whole; one that is longer than any path is none.
+fn path(content: &str) -> String {
+    let line = lines(content).next().unwrap_or_default();
+    let whole = line.len() <= 4096 && !line.contains(char::is_control);
+    if whole {
+        line.to_owned()
+    } else {
+        String::new()
+    }
+}
+
 /// The first word that looks like a version, else the first line.
 fn version(text: &str) -> String {
     let is_version = |word: &&str| {
@@ -246,7 +257,8 @@ fn daemons(sections: &[(&str, String)]) -> Vec<FoundDaemon> {
                 source: line().unwrap_or_default(),
                 ..FoundDaemon::default()
             }),
-            ("daemon-directory", Some(daemon)) => daemon.directory = line().unwrap_or_default(),
+            ("daemon-directory", Some(daemon)) => daemon.directory = path(content),
+            ("daemon-config", Some(daemon)) => daemon.config = path(content),
             ("daemon-licence", Some(daemon)) => daemon.licence_file = line(),
             ("daemon-yaml", Some(daemon)) => found::read_yaml(daemon, content),
             _ => {}

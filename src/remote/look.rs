@@ -19,6 +19,13 @@ pub enum Look {
     Unit(String),
     /// "MODE UID" of a directory; status 1 where it is none.
     Directory(String),
+    /// The processes that run `slicer up` with this YAML in this directory, one id a line: units' and hand-started ones.
+    SlicerUp {
+        /// The working directory.
+        directory: String,
+        /// The YAML, absolute.
+        file: String,
+    },
     /// The `SLICER_K3S_CONFIG` that a unit's running process was started with: which configuration it has read.
     RunningConfig(String),
     /// The last lines of a unit's journal.
@@ -102,6 +109,9 @@ impl Look {
             ),
             Self::Directory(path) => {
                 Script::new("test -d {} && stat -c '%a %u' -- {}", &[path, path])
+            }
+            Self::SlicerUp { directory, file } => {
+                Script::new(include_str!("slicer_up.sh"), &[directory, file])
             }
             Self::RunningConfig(unit) => Script::new(
                 "pid=$(systemctl show -p MainPID --value -- {}) && test \"$pid\" -gt 0 && \

@@ -74,6 +74,8 @@ daemon() {
     echo "$2" | section daemon-directory
     file=$3
     case $file in /*) ;; *) file=$2/$file ;; esac
+    file=$(readlink -f "$file" || echo "$file")
+    echo "$file" | section daemon-config
     echo "$4" | section daemon-licence
     [ -f "$file" ] && section daemon-yaml <"$file"
 }

@@ -5,15 +5,28 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::{Slicer, exec};
 use crate::failure::{Code, Failure, Result};
+use crate::k3s;
 use crate::pipeline::Hands;
 use crate::remote::{Output, Script};
 use crate::secret::Secret;
 
 /// What a server's k3s was told, as it lies on the server; empty texts where there is nothing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ServerFacts {
     /// k3s's config.yaml, tokens included.
     pub config: Secret,
+    /// The words of its unit after `k3s server`.
+    pub arguments: Vec<String>,
+    /// The token that its data is encrypted with, in its full form.
+    pub token: Secret,
+    /// The token that agents join by, in its full form.
+    pub agent_token: Secret,
+    /// Whether Secrets are encrypted in etcd.
+    pub encrypts: bool,
+    /// Its version of k3s.
+    pub version: String,
+    /// Helm's record of the autoscaler's release, as JSON, where no HelmChart says how it was installed.
+    pub release: Secret,
     /// The autoscaler's HelmChart object, as JSON.
     pub chart: String,
     /// The autoscaler's cloud-config, tokens included.
@@ -23,11 +36,19 @@ pub struct ServerFacts {
 /// Each part's lines begin with a blank, so that none can pass for a heading. The API is asked without kubectl, which takes
 /// ten times as long to start.
 const LOOK: &str = r#"p() { echo "== $1"; sed 's/^/ /'; echo; }
-t=/var/lib/rancher/k3s/server/tls
+s=/var/lib/rancher/k3s/server t=$s/tls
 k() { curl -sf -m 8 --cacert $t/server-ca.crt --cert $t/client-admin.crt --key $t/client-admin.key \
     "https://127.0.0.1:6443$1/namespaces/kube-system/$2"; }
 cat /etc/rancher/k3s/config.yaml 2>/dev/null | p config
-k /apis/helm.cattle.io/v1 helmcharts/slicer-cluster-autoscaler | p chart
+cat /etc/systemd/system/k3s.service 2>/dev/null | p unit
+cat $s/token 2>/dev/null | p token
+cat $s/agent-token 2>/dev/null | p agent-token
+ls $s/cred/encryption-config.json 2>/dev/null | p encryption
+/usr/local/bin/k3s --version 2>/dev/null | p version
+chart=$(k /apis/helm.cattle.io/v1 helmcharts/slicer-cluster-autoscaler)
+echo "$chart" | p chart
+[ -n "$chart" ] || k /api/v1 'secrets?labelSelector=owner%3Dhelm,name%3Dslicer-cluster-autoscaler,status%3Ddeployed' |
+    grep -o '"release": *"[^"]*"' | tail -n 1 | cut -d '"' -f 4 | base64 -d | base64 -d | gzip -dc | p release
 k /api/v1 secrets/cluster-autoscaler-cloud-config | p cloud-config"#;
 
 const KEYS: &str = "/home/ubuntu/.ssh/authorized_keys";
@@ -37,8 +58,20 @@ impl Slicer {
     pub async fn server_facts(&self, vm: &str) -> Result<ServerFacts> {
         let done = exec::run(self, vm, LOOK).await?;
         let part = |label: &str| part(&done.stdout, label);
+        let version = part("version");
         Ok(ServerFacts {
             config: Secret::new(part("config")),
+            arguments: k3s::arguments(&part("unit")),
+            token: Secret::new(part("token")),
+            agent_token: Secret::new(part("agent-token")),
+            encrypts: !part("encryption").is_empty(),
+            // "k3s version v1.34.4+k3s1 (abcdef)"
+            version: version
+                .split_whitespace()
+                .nth(2)
+                .unwrap_or_default()
+                .to_owned(),
+            release: Secret::new(part("release")),
             chart: part("chart"),
             cloud_config: Secret::new(decoded(&part("cloud-config"))),
         })

@@ -5,6 +5,7 @@
 use async_trait::async_trait;
 
 use super::group_nodes::{self, DRAINED, Node, selector};
+use super::recount::recount;
 use super::{daemon_answers, daemon_current, k3s_started};
 use crate::failure::Result;
 use crate::kubernetes::Kubernetes;
@@ -109,6 +110,9 @@ impl Step for AgentsSettled {
         for node in &unsettled.ghosts {
             kubernetes.delete(hands, &["node", node]).await?;
         }
+        if !unsettled.ghosts.is_empty() {
+            recount(&kubernetes, hands).await?;
+        }
         for node in &unsettled.closed {
             kubernetes.reopen(hands, node, DRAINED).await?;
         }
@@ -139,7 +143,9 @@ mod tests {
             node("before", "a-1", "Unknown", ""),
             node("closed", "a-3", "True", &drained),
         ];
-        let server = Fake::new().says("/nodes", &format!(r#"{{"items":[{}]}}"#, nodes.join(",")));
+        let server = Fake::new()
+            .says("/nodes", &format!(r#"{{"items":[{}]}}"#, nodes.join(",")))
+            .says("deployment", "{}");
         let host = Fake::new().says("auth/token", "t0ken\n").says(
             "GET /hostgroup/k3s-agents-1/nodes",
             r#"[{"hostname":"a-1"},{"hostname":"a-2"},{"hostname":"a-3"}]"#,
@@ -157,6 +163,8 @@ mod tests {
             );
         }
         assert!(server.was_told("uncordon closed"));
+        // It would wait for the ghosts to come for ever.
+        assert!(server.was_told("rollout restart"));
         for kept in ["works", "tired"] {
             assert!(!server.was_told(&format!("node {kept}")), "{kept}");
         }

@@ -7,8 +7,8 @@ use super::file::File;
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::plan::Daemon;
-use crate::remote::{Look, Script};
+use crate::plan::{Adopted, Daemon};
+use crate::remote::{Look, Machine, Script};
 use crate::world::World;
 
 pub(super) struct DaemonConfig {
@@ -29,6 +29,42 @@ impl DaemonConfig {
         Self {
             daemon: daemon.clone(),
         }
+    }
+
+    /// Our directory, and the daemon's place for secrets: its API answers 500 to everything about them where that is missing.
+    fn private(&self, world: &World) -> [String; 2] {
+        let ours = world.plan.directory(&self.daemon);
+        let own = self.daemon.adopted.as_ref();
+        let works = own.map_or(ours.as_str(), |own| &own.directory);
+        [format!("{works}/.secrets"), ours]
+    }
+
+    async fn make_private(&self, world: &World, host: &Machine, hands: &Hands) -> Result<()> {
+        let [secrets, ours] = self.private(world);
+        let make = Script::new(
+            "set -e; install -d -m 0700 -o root -g root -- {} {}; mkdir -p /var/log/slicer",
+            &[&ours, &secrets],
+        );
+        host.must(hands, "making the daemon's directory", &make)
+            .await
+            .map(drop)
+    }
+
+    /// What a person described is only looked at.
+    async fn kept(&self, host: &Machine, own: &Adopted) -> Result<Finding> {
+        let facts = host.look(&Look::FileFacts(own.file.clone())).await?;
+        if facts.ok() {
+            return Ok(Finding::Done(format!("as {} says", own.file)));
+        }
+        Err(Failure::new(
+            Code::PlanConflict,
+            format!(
+                "{} of the adopted group {} is gone from {}",
+                own.file, self.daemon.group, self.daemon.host
+            ),
+        )
+        .because("its daemon would not come back after a reboot")
+        .hint("put the file back where it was"))
     }
 }
 
@@ -58,13 +94,14 @@ impl Step for DaemonConfig {
 
     async fn check(&self, world: &World) -> Result<Finding> {
         let host = world.host(&self.daemon.host)?;
-        let directory = world.plan.directory(&self.daemon);
-        // The API answers 500 to everything about secrets where `.secrets` is missing.
-        for directory in [format!("{directory}/.secrets"), directory] {
+        for directory in self.private(world) {
             let facts = host.look(&Look::Directory(directory.clone())).await?;
             if facts.stdout.trim() != "700 0" {
                 return Ok(Finding::differs(format!("{directory} is not root's alone")));
             }
+        }
+        if let Some(own) = &self.daemon.adopted {
+            return self.kept(host, own).await;
         }
         let differs = host_yaml(world, &self.daemon)?.differs(host).await?;
         Ok(differs.map_or_else(Finding::done, Finding::Differs))
@@ -72,12 +109,18 @@ impl Step for DaemonConfig {
 
     async fn diff(&self, world: &World) -> Result<String> {
         let host = world.host(&self.daemon.host)?;
+        if self.daemon.adopted.is_some() {
+            return Ok(String::new());
+        }
         difference::of_files(host, [host_yaml(world, &self.daemon)?]).await
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
-        let other = format!("/etc/systemd/system/{}", self.daemon.unit());
         let host = world.host(&self.daemon.host)?;
+        if self.daemon.adopted.is_some() {
+            return self.make_private(world, host, hands).await;
+        }
+        let other = format!("/etc/systemd/system/{}", self.daemon.unit());
         let directory = world.plan.directory(&self.daemon);
         if let Some(unit) = host.read(&other).await?
             && !unit.contains(&format!("WorkingDirectory={directory}\n"))
@@ -93,13 +136,7 @@ impl Step for DaemonConfig {
             .because("it runs in another directory")
             .hint("choose another group name in cluster.toml"));
         }
-        let secrets = format!("{directory}/.secrets");
-        let make = Script::new(
-            "set -e; install -d -m 0700 -o root -g root -- {} {}; mkdir -p /var/log/slicer",
-            &[&directory, &secrets],
-        );
-        host.must(hands, "making the daemon's directory", &make)
-            .await?;
+        self.make_private(world, host, hands).await?;
         host_yaml(world, &self.daemon)?.write(host, hands).await
     }
 }

@@ -26,6 +26,10 @@ pub(super) fn id(group: &str) -> StepId {
 
 /// Whether the running process has read what it should have.
 pub(super) async fn holds(world: &World, daemon: &Daemon, host: &Machine) -> Result<bool> {
+    // What a person wrote is no older than what that person wants.
+    if daemon.adopted.is_some() {
+        return Ok(true);
+    }
     let yaml = super::daemon_config::host_yaml(world, daemon)?;
     runs_with(host, &daemon.unit(), &yaml.content).await
 }

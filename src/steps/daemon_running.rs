@@ -11,13 +11,38 @@ use super::unit::{Unit, last_words};
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::plan::Daemon;
-use crate::remote::Script;
+use crate::plan::{Adopted, Daemon};
+use crate::remote::{Look, Machine, Script};
 use crate::world::{TOKEN_PATHS, World};
 
 pub(super) struct DaemonRunning {
     daemon: Daemon,
     applied: AtomicBool,
+}
+
+/// Whether the daemon runs without its unit, as whoever set it up started it: two of one group would fight over its VMs.
+pub(super) async fn by_hand(host: &Machine, daemon: &Daemon) -> Result<bool> {
+    let Some(own) = &daemon.adopted else {
+        return Ok(false);
+    };
+    if Unit::look(host, &daemon.unit()).await?.runs() {
+        return Ok(false);
+    }
+    Ok(!hand_started(host, own).await?.is_empty())
+}
+
+/// The processes of an adopted daemon, its unit's included.
+pub(super) async fn hand_started(host: &Machine, own: &Adopted) -> Result<Vec<u32>> {
+    let look = Look::SlicerUp {
+        directory: own.directory.clone(),
+        file: own.file.clone(),
+    };
+    let found = host.look(&look).await?;
+    let ids = found
+        .stdout
+        .lines()
+        .filter_map(|line| line.trim().parse().ok());
+    Ok(ids.collect())
 }
 
 pub(super) fn id(group: &str) -> StepId {
@@ -32,7 +57,7 @@ impl DaemonRunning {
         }
     }
 
-    fn unit_file(&self, world: &World) -> Result<File> {
+    fn unit_file(&self, world: &World) -> Result<Option<File>> {
         generate::daemon_unit(&world.plan, &self.daemon, &world.secrets.ssh_public_key)
     }
 }
@@ -72,13 +97,19 @@ impl Step for DaemonRunning {
 
     async fn check(&self, world: &World) -> Result<Finding> {
         let host = world.host(&self.daemon.host)?;
-        if let Some(why) = self.unit_file(world)?.differs(host).await? {
+        if let Some(file) = self.unit_file(world)?
+            && let Some(why) = file.differs(host).await?
+        {
             return Ok(Finding::Differs(why));
         }
         let name = self.daemon.unit();
         let unit = Unit::look(host, &name).await?;
         if unit.runs() && unit.enabled() {
             return Ok(Finding::done());
+        }
+        if unit.enabled() && by_hand(host, &self.daemon).await? {
+            let how = "started by hand; its unit starts it at the next boot";
+            return Ok(Finding::Done(how.to_owned()));
         }
         if !unit.keeps_failing() {
             return Ok(Finding::differs(format!("{name} is not running")));
@@ -114,13 +145,25 @@ impl Step for DaemonRunning {
 
     async fn diff(&self, world: &World) -> Result<String> {
         let host = world.host(&self.daemon.host)?;
-        difference::of_files(host, [self.unit_file(world)?]).await
+        difference::of_files(host, self.unit_file(world)?).await
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let host = world.host(&self.daemon.host)?;
         let name = self.daemon.unit();
-        self.unit_file(world)?.write(host, hands).await?;
+        if let Some(file) = self.unit_file(world)? {
+            file.write(host, hands).await?;
+        }
+        if by_hand(host, &self.daemon).await? {
+            let enable = Script::new(
+                "set -e; systemctl daemon-reload; systemctl -q enable {}",
+                &[&name],
+            );
+            return host
+                .must(hands, "enabling the daemon's unit", &enable)
+                .await
+                .map(drop);
+        }
         // Two daemons that find no token at once each make one, and only the one that wrote last takes what is in the
         // file: the first of a host starts alone until its token is there.
         let [first, second, third] = TOKEN_PATHS;
@@ -155,7 +198,7 @@ mod tests {
     #[tokio::test]
     async fn a_refused_licence_ends_the_wait() {
         let world = world(&[]);
-        let unit = step().unit_file(&world).unwrap();
+        let unit = step().unit_file(&world).unwrap().unwrap();
         let facts = format!("644 0 0\n{}  -\n", sha256(unit.content.as_bytes()));
         let fake = Fake::new()
             .says("stat", &facts)

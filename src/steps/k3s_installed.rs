@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::unit::Unit;
 use crate::failure::{Code, Failure, Result};
-use crate::k3s::UNIT;
+use crate::k3s::{UNIT, UNIT_ENVIRONMENT_PATH, UNIT_PATH, overrules};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
 use crate::remote::{Look, Script};
@@ -101,6 +101,13 @@ impl Step for K3sInstalled {
         if !Unit::look(machine, UNIT).await?.enabled() {
             return Ok(Finding::differs("its unit is not enabled"));
         }
+        let unit = machine.read(UNIT_PATH).await?.unwrap_or_default();
+        let environment = machine.read(UNIT_ENVIRONMENT_PATH).await?;
+        if let Some(why) = overrules(&unit, &environment.unwrap_or_default()) {
+            return Ok(Finding::differs(format!(
+                "{why}, which overrules its configuration"
+            )));
+        }
         Ok(Finding::Done(version.to_owned()))
     }
 
@@ -175,6 +182,18 @@ mod tests {
                 .unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), done, "{printed}");
         }
+    }
+
+    /// A server that was set up by hand would go on with the token in its unit's environment.
+    #[tokio::test]
+    async fn a_unit_that_overrules_the_configuration_is_written_anew() {
+        let fake = Fake::new()
+            .says("--version", "k3s version v1.34.4+k3s1 (abc)\n")
+            .says("k3s.service.env", "K3S_TOKEN='x'\n")
+            .says("systemctl", "UnitFileState=enabled\n");
+        let world = world(&[("k3s-cp-1", &fake)]);
+        let found = step(0, &Arc::default()).check(&world).await.unwrap();
+        assert!(matches!(found, Finding::Differs(why) if why.contains("K3S_TOKEN")));
     }
 
     #[tokio::test]

@@ -215,7 +215,7 @@ impl Step for K3sStarted {
         match turn {
             Some(turn) => {
                 let wanted = k3s::configuration(&world.plan, &self.server, &world.secrets)?;
-                turn.end(world, machine, UNIT, &wanted).await
+                turn.end(world, machine, UNIT, Some(&wanted)).await
             }
             None => Ok(()),
         }

@@ -29,6 +29,7 @@ mod node_ready;
 mod ordered;
 mod proof;
 mod quorum;
+mod recount;
 mod refusals;
 pub mod removal;
 mod restart;

@@ -1,6 +1,7 @@
 //! What a daemon's restart costs, and whether that was allowed: its agents' VMs end, its servers reboot.
 
 use super::daemon_config::host_yaml;
+use super::daemon_running;
 use super::quorum::Turns;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::Hands;
@@ -54,6 +55,23 @@ pub(super) fn permitted(daemon: &Daemon, cause: Cause, vms: Result<Vec<Vm>>) -> 
     .hint(format!("slicer-k3s {command} --allow-outage ({before})")))
 }
 
+/// What a person started, only that person can stop where it is seen.
+fn by_hand(daemon: &Daemon) -> Failure {
+    let unit = daemon.unit();
+    Failure::new(
+        Code::PlanConflict,
+        format!(
+            "the daemon of {} on {} runs without its unit",
+            daemon.group, daemon.host
+        ),
+    )
+    .because("it was started by hand, and so can be restarted only by hand")
+    .hint(format!(
+        "on {}: stop it with Ctrl-C or kill, then sudo systemctl start {unit}; its VMs boot anew",
+        daemon.host
+    ))
+}
+
 /// Restarts a daemon by this script, where that reboots servers in its turn and until they vote again.
 pub(super) async fn restart(
     world: &World,
@@ -64,14 +82,19 @@ pub(super) async fn restart(
 ) -> Result<()> {
     let host = world.host(&daemon.host)?;
     let turn = turns.take_for(world, daemon).await?;
-    host.must(hands, "restarting the daemon", script).await?;
-    match turn {
-        Some(turn) => {
-            let yaml = host_yaml(world, daemon)?;
-            turn.end(world, host, &daemon.unit(), &yaml.content).await
-        }
-        None => Ok(()),
+    if daemon_running::by_hand(host, daemon).await? {
+        return Err(by_hand(daemon));
     }
+    host.must(hands, "restarting the daemon", script).await?;
+    let Some(turn) = turn else {
+        return Ok(());
+    };
+    let yaml = match daemon.adopted {
+        // What its process has read is not told by a person's unit.
+        Some(_) => None,
+        None => Some(host_yaml(world, daemon)?.content),
+    };
+    turn.end(world, host, &daemon.unit(), yaml.as_deref()).await
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::failure::{Code, Failure, Result};
-use crate::plan::{Arch, Autoscaler, Daemon, Host, K3s, Plan, Role, Server};
+use crate::plan::{Adopted, Arch, Autoscaler, Daemon, Host, K3s, Plan, Role, Server};
 use crate::remote::{Input, Machine, Output, Remote, Stream, Sudo};
 use crate::secret::Secret;
 use crate::state::Secrets;
@@ -209,6 +209,20 @@ fn daemon(group: &str, host: &str, role: Role, third: u8, port: u16) -> Daemon {
         min: 0,
         max: 4,
         priority: 0,
+        adopted: None,
+    }
+}
+
+/// A daemon as a person set it up, in a home directory.
+pub(crate) fn adopted(daemon: &Daemon) -> Adopted {
+    Adopted {
+        directory: "/home/alex".into(),
+        file: format!("/home/alex/{}.yaml", daemon.group),
+        unit: None,
+        count: daemon.count,
+        cpu: daemon.cpu,
+        ram_gb: daemon.ram_gb,
+        storage_gb: daemon.storage_gb,
     }
 }
 
@@ -237,6 +251,7 @@ pub(crate) fn plan() -> Plan {
             disable: vec!["traefik".into(), "servicelb".into()],
             tls_san: vec!["k3s.example".into()],
             taint: false,
+            plain_secrets: false,
             registries: serde_json::Map::new(),
             environment: std::collections::BTreeMap::new(),
             extra: serde_json::Map::new(),

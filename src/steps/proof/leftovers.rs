@@ -190,6 +190,7 @@ mod tests {
     async fn vms_that_never_joined_are_deleted_and_no_others() {
         let server = Fake::new()
             .says("get configmap", BEGUN)
+            .says("get deployment", "{}")
             .says("get nodes", r#"{"items":[{"metadata":{"name":"n","labels":{"slicer/hostname":"k3s-agents-1-3"}}}]}"#);
         let host = Fake::new()
             .says("auth/token", "t0ken\n")

@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 
 use crate::failure::Result;
-use crate::generate::{AUTOSCALER, NAMESPACE};
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::Hands;
 use crate::plan::Daemon;
 use crate::steps::group_nodes;
+use crate::steps::recount::recount;
 use crate::world::World;
 
 /// The group's VMs that were not there `before` and have no Node.
@@ -40,6 +40,5 @@ pub(super) async fn delete(
     for vm in doomed.intersection(&still) {
         slicer.delete_vm(hands, &daemon.group, vm).await?;
     }
-    let deployment = format!("deployment/{AUTOSCALER}");
-    kubernetes.restart(hands, NAMESPACE, &deployment).await
+    recount(kubernetes, hands).await
 }

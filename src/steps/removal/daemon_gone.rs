@@ -6,8 +6,9 @@ use async_trait::async_trait;
 
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::plan::FoundDaemon;
+use crate::plan::{Adopted, FoundDaemon};
 use crate::remote::{Look, Machine, Script};
+use crate::steps::daemon_running;
 use crate::steps::unit::Unit;
 use crate::world::World;
 
@@ -18,12 +19,24 @@ pub struct Remains {
     pub group: String,
     /// The host it runs on.
     pub host: String,
+    /// What is the person's about it, where one set it up: that stays.
+    pub adopted: Option<Adopted>,
+}
+
+impl Remains {
+    /// What is left of it because a person set it up.
+    pub fn kept_files(&self) -> Option<String> {
+        let own = self.adopted.as_ref()?;
+        Some(format!("the files of {} in {}", self.group, own.directory))
+    }
 }
 
 pub(super) struct DaemonGone {
     daemon: Remains,
     unit: String,
     directory: String,
+    /// Where its unit works, by which a unit of this name is known to be its.
+    works: String,
     bridge: String,
 }
 
@@ -34,9 +47,13 @@ pub(super) fn id(group: &str) -> StepId {
 impl DaemonGone {
     pub(super) fn new(cluster: &str, daemon: &Remains) -> Self {
         let group = &daemon.group;
+        let own = daemon.adopted.as_ref();
+        let unit = own.and_then(|own| own.unit.clone());
+        let directory = format!("{}/{cluster}/{group}", FoundDaemon::ROOT);
         Self {
-            unit: format!("slicer-{group}.service"),
-            directory: format!("{}/{cluster}/{group}", FoundDaemon::ROOT),
+            unit: unit.unwrap_or_else(|| format!("slicer-{group}.service")),
+            works: own.map_or_else(|| directory.clone(), |own| own.directory.clone()),
+            directory,
             bridge: format!("br{group}0"),
             daemon: daemon.clone(),
         }
@@ -46,9 +63,23 @@ impl DaemonGone {
         format!("/etc/systemd/system/{}", self.unit)
     }
 
+    /// A person's unit stays, and starts no more.
+    fn keeps_unit(&self) -> bool {
+        let own = self.daemon.adopted.as_ref();
+        own.is_some_and(|own| own.unit.is_some())
+    }
+
+    /// Its processes, where a person may have started one.
+    async fn hand_started(&self, host: &Machine) -> Result<Vec<u32>> {
+        match &self.daemon.adopted {
+            Some(own) => daemon_running::hand_started(host, own).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// A unit of this name that runs elsewhere is somebody else's, and so is the bridge.
     async fn foreign(&self, host: &Machine) -> Result<bool> {
-        let ours = format!("WorkingDirectory={}", self.directory);
+        let ours = format!("WorkingDirectory={}", self.works);
         let unit = host.read(&self.unit_file()).await?;
         Ok(unit.is_some_and(|unit| !unit.lines().any(|line| line == ours)))
     }
@@ -59,10 +90,14 @@ impl DaemonGone {
 const REMOVE: &str = "set -e; u={}; f={}; b={}; d={}; logs={}
 systemctl -q disable -- \"$u\" 2>/dev/null || true
 systemctl stop -- \"$u\" 2>/dev/null || [ \"$(systemctl is-active -- \"$u\")\" != active ]
-rm -f -- \"$f\"; rm -rf -- \"$f.d\"; systemctl daemon-reload; systemctl reset-failed -- \"$u\" 2>/dev/null || true
+if [ -n \"$f\" ]; then rm -f -- \"$f\"; rm -rf -- \"$f.d\"; fi; systemctl daemon-reload; systemctl reset-failed -- \"$u\" 2>/dev/null || true
 if [ -d \"/sys/class/net/$b\" ]; then ip link delete \"$b\"; fi
 rm -rf --one-file-system -- \"$d\"
 rm -f -- \"$logs\"-[0-9].txt \"$logs\"-[0-9][0-9].txt";
+
+/// As Ctrl-C would: its VMs are shut down.
+const STOP: &str = "kill -TERM {} 2>/dev/null; n=0
+while kill -0 {} 2>/dev/null; do [ $n -lt 180 ] || exit 1; sleep 1; n=$((n+1)); done";
 
 #[async_trait]
 impl Step for DaemonGone {
@@ -88,7 +123,8 @@ impl Step for DaemonGone {
         let host = world.host(&self.daemon.host)?;
         let directory = Look::Directory(self.directory.clone());
         let bridge = Look::Directory(format!("/sys/class/net/{}", self.bridge));
-        let (foreign, unit, directory, bridge) = tokio::try_join!(
+        let (processes, foreign, unit, directory, bridge) = tokio::try_join!(
+            self.hand_started(host),
             self.foreign(host),
             Unit::look(host, &self.unit),
             host.look(&directory),
@@ -96,9 +132,13 @@ impl Step for DaemonGone {
         )?;
         let why = if directory.ok() {
             format!("{} is there", self.directory)
+        } else if !processes.is_empty() {
+            "it runs".to_owned()
         } else if foreign {
             return Ok(Finding::Done("what has its name is not ours".into()));
-        } else if !unit.file.is_empty() || !matches!(unit.active.as_str(), "" | "inactive") {
+        } else if !(unit.file.is_empty() || self.keeps_unit() && !unit.enabled())
+            || !matches!(unit.active.as_str(), "" | "inactive")
+        {
             format!("{} is there", self.unit)
         } else if bridge.ok() {
             format!("{} is there", self.bridge)
@@ -116,7 +156,18 @@ impl Step for DaemonGone {
             let what = "removing what is ours";
             return host.must(hands, what, &script).await.map(drop);
         }
-        let file = self.unit_file();
+        let file = if self.keeps_unit() {
+            String::new()
+        } else {
+            self.unit_file()
+        };
+        if !Unit::look(host, &self.unit).await?.runs() {
+            for process in self.hand_started(host).await? {
+                let process = process.to_string();
+                let stop = Script::new(STOP, &[&process, &process]).limit(Duration::from_secs(200));
+                host.must(hands, "stopping the daemon", &stop).await?;
+            }
+        }
         let words = [&*self.unit, &file, &self.bridge, &self.directory, &logs];
         // The unit gives its VMs three minutes.
         let script = Script::new(REMOVE, &words).limit(Duration::from_secs(200));
@@ -148,8 +199,37 @@ mod tests {
             &Remains {
                 group: "k3s-agents-1".into(),
                 host: "ryzen".into(),
+                adopted: None,
             },
         )
+    }
+
+    /// What a person set up is stopped; its files and its unit are that person's.
+    #[tokio::test]
+    async fn an_adopted_daemon_is_stopped_and_its_files_stay() {
+        let daemon = crate::steps::testing::plan().daemons[1].clone();
+        let mut own = crate::steps::testing::adopted(&daemon);
+        let fake = Fake::new()
+            .says("comm", "4711\n")
+            .says("cat --", "[Service]\nWorkingDirectory=/home/alex\n");
+        let world = world(&[("ryzen", &fake)]);
+        for unit in [None, Some("mine.service".to_owned())] {
+            own.unit = unit;
+            let remains = Remains {
+                group: daemon.group.clone(),
+                host: "ryzen".into(),
+                adopted: Some(own.clone()),
+            };
+            let step = DaemonGone::new("home", &remains);
+            step.apply(&world, &hands()).await.unwrap();
+        }
+        assert!(fake.was_told("kill -TERM 4711"));
+        let told = fake.told();
+        assert!(told.iter().all(|(command, _)| !command.contains("/home/alex/k3s")
+            || command.contains("comm")));
+        assert!(
+            fake.was_told("u=mine.service") && !fake.was_told("f=/etc/systemd/system/mine.service")
+        );
     }
 
     /// Somebody's own daemon may have our unit's name: only where it works tells whose it is.

@@ -10,13 +10,14 @@ mod routes_gone;
 mod routes_withdrawn;
 mod snapshot_kept;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::Options;
 use super::ordered::Ordered;
 use crate::generate::Route;
 use crate::pipeline::{Step, StepId};
-use crate::plan::{Decisions, FoundDaemon, Plan};
+use crate::plan::{Adopted, Decisions, FoundDaemon, Plan};
 
 pub use daemon_gone::Remains;
 pub use nodes_drained::Drain;
@@ -122,19 +123,21 @@ pub fn remains_on(
         .groups
         .iter()
         .filter(|(_, group)| group.host == host)
-        .map(|(name, _)| name.clone());
+        .map(|(name, group)| (name.clone(), group.adopted.clone()));
     let found = found
         .iter()
         .filter(|daemon| daemon.cluster() == Some(cluster))
         .filter_map(|daemon| {
             let group = daemon.directory.rsplit('/').next()?;
-            is_name(group).then(|| group.to_owned())
+            is_name(group).then(|| (group.to_owned(), None))
         });
-    let groups: std::collections::BTreeSet<String> = decided.chain(found).collect();
+    // What was decided of a group tells more of it than where it was found.
+    let groups: BTreeMap<String, Option<Adopted>> = found.chain(decided).collect();
     groups
         .into_iter()
-        .map(|group| Remains {
+        .map(|(group, adopted)| Remains {
             group,
+            adopted,
             host: host.to_owned(),
         })
         .collect()

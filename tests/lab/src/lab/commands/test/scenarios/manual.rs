@@ -5,7 +5,8 @@ use anyhow::{Result, bail};
 use super::super::trial::Trial;
 use crate::place::Place;
 
-const SCRIPT: &[u8] = include_bytes!("../../../../../manual.sh");
+/// The manual procedure.
+pub(super) const SCRIPT: &[u8] = include_bytes!("../../../../../manual.sh");
 
 /// Runs it.
 pub(super) fn run(_: &Place) -> Result<()> {

@@ -1,5 +1,6 @@
 //! The product on fleets, as a person would run it. One scenario a file.
 
+mod adopted;
 mod destroy;
 mod errors;
 mod farewell;
@@ -96,6 +97,11 @@ pub(super) fn checks() -> Vec<Check> {
             name: "import",
             long: true,
             run: import::run,
+        },
+        Check {
+            name: "adopted",
+            long: true,
+            run: adopted::run,
         },
         Check {
             name: "rotate",

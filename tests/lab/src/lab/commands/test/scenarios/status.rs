@@ -184,14 +184,16 @@ fn one(trial: &Trial, drift: &Drift) -> Result<()> {
         }
     }
     let begin = Instant::now();
-    let (code, found) = loop {
+    let (exactly, code, found) = loop {
         let (code, found) = look(trial)?;
-        if !found.is_empty() || begin.elapsed() > Duration::from_secs(30) {
-            break (code, found);
+        // In the first moments it shows by what follows from it: a VM that just died is listed still, and silent.
+        let exactly = code == drift.code && found.len() == 1 && is(&found[0], drift);
+        if exactly || begin.elapsed() > Duration::from_secs(30) {
+            break (exactly, code, found);
         }
     };
     let told: Vec<String> = found.iter().map(shown).collect();
-    if code != drift.code || found.len() != 1 || !is(&found[0], drift) {
+    if !exactly {
         bail!("exit code {code}, told:\n{}", told.join("\n"));
     }
     say::line(format_args!("  {}", told.join("\n  ")));

@@ -1,0 +1,129 @@
+//! A look at a cluster that somebody made by hand: which of the daemons found belong to it, its servers tell.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::targets::{Host, Reached};
+use crate::cli::Import;
+use crate::commands::one;
+use crate::config;
+use crate::failure::{Code, Failure, Result};
+use crate::import::{self, Candidate, Findings, HandMade};
+use crate::remote::Machine;
+use crate::slicer::ServerFacts;
+use crate::world::slicer_on;
+
+/// Whether any of these machines runs a daemon that is nobody's cluster yet.
+pub(super) fn is_likely(reached: &Reached) -> bool {
+    let hosts = reached.hosts.iter();
+    hosts
+        .flat_map(|host| import::once(&host.facts.daemons))
+        .next()
+        .is_some()
+}
+
+/// Everything that the machines tell.
+pub(super) async fn look(
+    cluster: String,
+    reached: &Reached,
+    options: &Import,
+) -> Result<(Findings, HashMap<String, Arc<Machine>>), Vec<Failure>> {
+    let usual = super::parsed("name='x'\n[hosts.x]\nssh='local'\n", Path::new("defaults"))?;
+    let (mut candidates, mut told, mut machines) = (Vec::new(), Vec::new(), HashMap::new());
+    let mut failures = Vec::new();
+    for host in &reached.hosts {
+        match candidate(host).await {
+            Ok(candidate) => {
+                told.extend(servers(host, &candidate).await);
+                machines.insert(candidate.facts.name.clone(), Arc::clone(&host.machine));
+                candidates.push(candidate);
+            }
+            Err(failure) => failures.push(failure),
+        }
+    }
+    if machines.len() < candidates.len() {
+        failures.push(
+            Failure::new(Code::Config, "two of these hosts have one name")
+                .hint("give each a name of its own: slicer-k3s import n100=alex@192.168.1.11 …"),
+        );
+    }
+    if !failures.is_empty() {
+        return Err(failures);
+    }
+    let hosts = import::adopt(&cluster, &usual, candidates, &told).map_err(one)?;
+    let mut findings = Findings {
+        cluster,
+        hosts,
+        servers: told,
+    };
+    let missing = import::missing_groups(&findings.hosts, findings.autoscaler().as_ref());
+    if !missing.is_empty() && !options.partial {
+        return Err(one(Failure::new(
+            Code::PlanConflict,
+            format!("{} belongs to the cluster, too", missing.join(", ")),
+        )
+        .because("its autoscaler grows it, and none of these hosts has it")
+        .hint(
+            "name its host as well; where it is gone for good, add --partial",
+        )));
+    }
+    findings.put_in_order();
+    Ok((findings, machines))
+}
+
+/// A host with the daemons on it that could be adopted, each of which must be one that can.
+async fn candidate(host: &Host) -> Result<Candidate> {
+    let mut facts = host.facts.clone();
+    facts.name = match &host.name {
+        Some(name) => name.clone(),
+        None => own_name(host)?,
+    };
+    let mut daemons = Vec::new();
+    for found in import::once(&facts.daemons) {
+        let yaml = host.machine.read(&found.config).await?.unwrap_or_default();
+        daemons.push(HandMade::read(&facts.name, &found, &yaml)?);
+    }
+    Ok(Candidate {
+        ssh: host.ssh.clone(),
+        sudo_password_file: host.sudo_password_file.clone(),
+        facts,
+        daemons,
+    })
+}
+
+/// What it calls itself, where that can be a host's name here.
+fn own_name(host: &Host) -> Result<String> {
+    let name = host.facts.hostname.split('.').next().unwrap_or_default();
+    let name = name.to_lowercase();
+    config::check_name(&name).map_err(|(why, _)| {
+        Failure::new(
+            Code::Config,
+            format!(
+                "what {} calls itself cannot be its name: it {why}",
+                host.ssh
+            ),
+        )
+        .hint(format!("give it one: NAME={}", host.ssh))
+    })?;
+    Ok(name)
+}
+
+/// Its VMs that run a k3s server, with what they were told; one that does not answer may be told of by another.
+async fn servers(host: &Host, candidate: &Candidate) -> Vec<(String, ServerFacts)> {
+    let mut told = Vec::new();
+    for made in &candidate.daemons {
+        for vm in made.vms() {
+            let asked = async {
+                let slicer = slicer_on(&host.machine, &made.daemon).await?;
+                slicer.server_facts(&vm.name).await
+            };
+            match asked.await {
+                Ok(facts) if !facts.token.expose().is_empty() => told.push((vm.name, facts)),
+                Ok(_) => {}
+                Err(failure) => tracing::info!("{}: {failure}", vm.name),
+            }
+        }
+    }
+    told
+}

@@ -1,0 +1,19 @@
+//! The autoscaler counts its groups' Nodes when it starts, and from then on only what it does itself: whatever goes behind
+//! its back is "upcoming" to it for ever, takes up pods that wait, and nothing grows. So it is started anew.
+//!
+//! Source: Slicer's provider keeps its target size in memory; cluster-autoscaler corrects it only for a group that has Nodes.
+
+use crate::failure::Result;
+use crate::generate::{AUTOSCALER, NAMESPACE};
+use crate::kubernetes::Kubernetes;
+use crate::pipeline::Hands;
+
+/// Starts it anew, where it is deployed.
+pub(super) async fn recount(kubernetes: &Kubernetes, hands: &Hands) -> Result<()> {
+    let deployment = kubernetes.get(&["deployment", "-n", NAMESPACE, AUTOSCALER]);
+    if deployment.await?.is_none() {
+        return Ok(());
+    }
+    let workload = format!("deployment/{AUTOSCALER}");
+    kubernetes.restart(hands, NAMESPACE, &workload).await
+}
