@@ -88,32 +88,20 @@ fn system(who: &Who) -> System {
     }
 }
 
-/// One line a route, in columns.
+/// Who needs which routes, each with its reason below it.
 fn table(plan: &Plan) -> String {
-    let mut rows = vec![["FOR", "TO", "VIA", "WHOSE", "WHY"].map(str::to_owned)];
-    for (name, who) in everybody(plan) {
-        for way in ways(plan, &who) {
-            rows.push([
-                name.clone(),
-                way.route.cidr.to_string(),
-                way.route.via.to_string(),
-                whose(&way),
-                way.why.to_owned(),
-            ]);
-        }
-    }
-    let widths: Vec<usize> = (0..4)
-        .map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0))
-        .collect();
     let mut text = String::new();
-    for row in rows {
-        for (cell, width) in row.iter().zip(&widths) {
-            let _ = write!(text, "{cell:<width$}  ");
+    for (name, who) in everybody(plan) {
+        let _ = writeln!(text, "{name}");
+        for way in ways(plan, &who) {
+            let (cidr, via) = (way.route.cidr.to_string(), way.route.via.to_string());
+            let _ = writeln!(text, "  {cidr:<18} via {via:<15}  {}", whose(&way));
+            let _ = writeln!(text, "      {}", way.why);
         }
-        let _ = writeln!(text, "{}", row[4]);
     }
     text.push_str(
-        "\nHosts keep theirs by themselves. The workstation's and the router's are your choice: slicer-k3s routes print\n",
+        "\nHosts keep theirs by themselves; the workstation's and the router's are yours:\n\
+         slicer-k3s routes print\n",
     );
     text
 }
@@ -191,14 +179,18 @@ mod tests {
     fn the_table_names_everybody_with_a_reason() {
         let table = table(&plan());
         for part in [
-            "n100 ",
-            "ryzen ",
-            "workstation ",
-            "router ",
-            "the API, and pods",
+            "n100\n",
+            "ryzen\n",
+            "workstation\n",
+            "router\n",
+            "      the API, and pods on servers\n",
         ] {
             assert!(table.contains(part), "no {part:?} in\n{table}");
         }
+        assert!(
+            table.lines().all(|line| line.chars().count() <= 80),
+            "{table}"
+        );
         let document: serde_json::Value = serde_json::from_str(&document(&plan())).unwrap();
         assert_eq!(document["version"], 1);
         assert_eq!(

@@ -80,11 +80,17 @@ async fn look(known: &Known, fleet: &Fleet) -> Status {
         .iter()
         .map(|(name, failure)| (name.clone(), failure.to_string()))
         .collect();
+    let refusals = fleet.absent.iter();
+    let hints: Vec<(String, String)> = refusals
+        .filter(|(_, failure)| failure.code != Code::SshUnreachable)
+        .filter_map(|(name, failure)| Some((name.clone(), failure.hint.clone()?)))
+        .collect();
     let asked = Asked {
         config: &known.config,
         decisions: &known.decisions,
         options: &known.options,
         absent: &absent,
+        hints: &hints,
     };
     let seen = status::gather(&asked, &world).await;
     status::compare(&known.plan, &seen)

@@ -115,8 +115,11 @@ fn capacity(groups: &[Group]) -> Capacity {
 fn hosts_drift(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
     for (name, facts) in &seen.hosts {
         if let Err(why) = facts {
-            let mend =
-                format!("switch {name} on, or correct `ssh` of [hosts.{name}] in cluster.toml");
+            let hint = seen.hints.iter().find(|(host, _)| host == name);
+            let mend = hint.map_or_else(
+                || format!("switch {name} on, or correct `ssh` of [hosts.{name}] in cluster.toml"),
+                |(_, hint)| hint.clone(),
+            );
             add(
                 drift,
                 "host-unreachable",

@@ -45,12 +45,16 @@ pub struct Asked<'a> {
     pub options: &'a steps::Options,
     /// Hosts that do not answer, and why.
     pub absent: &'a [(String, String)],
+    /// What to do about those of them that are there and refuse us.
+    pub hints: &'a [(String, String)],
 }
 
 /// The answers; each that is missing says why.
 pub struct Seen {
     /// Hosts of cluster.toml.
     pub hosts: Vec<(String, Result<HostFacts, String>)>,
+    /// What to do about hosts that are there and refuse us.
+    pub hints: Vec<(String, String)>,
     /// VMs of the plan's groups.
     pub groups: Vec<(String, Result<Vec<Vm>, String>)>,
     /// The plan's servers: whether each one's own API is ready.
@@ -107,6 +111,7 @@ pub async fn gather(asked: &Asked<'_>, world: &World) -> Seen {
     );
     Seen {
         hosts,
+        hints: asked.hints.to_vec(),
         groups,
         servers,
         cluster,

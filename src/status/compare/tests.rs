@@ -53,6 +53,7 @@ fn healthy() -> Seen {
     let labels = json!({"slicer/hostgroup": "k3s-agents-1", "slicer/hostname": "k3s-agents-1-1"});
     nodes.push(node("k3s-agents-1-1-00ff00ff", &labels));
     Seen {
+        hints: Vec::new(),
         hosts: ["n100", "ryzen"]
             .map(|name| (name.to_owned(), Ok(host_facts(name))))
             .to_vec(),
@@ -137,6 +138,21 @@ fn a_host_that_is_off_is_told_once() {
     reach.builds_on = vec![StepId::new("routes", "ryzen")];
     seen.steps.push(reach);
     assert_eq!(told(&seen), one("host-unreachable", "ryzen"));
+}
+
+/// One whose key is not known yet is on already.
+#[test]
+fn a_host_that_refuses_us_is_not_to_be_switched_on() {
+    let mut seen = healthy();
+    seen.hosts[1].1 = Err("its host key is not known".into());
+    let mend = |seen: &Seen| {
+        let drift = compare(&plan(), seen).drift;
+        let host = drift.iter().find(|drift| drift.kind == "host-unreachable");
+        host.unwrap().mend.clone()
+    };
+    assert!(mend(&seen).starts_with("switch ryzen on"));
+    seen.hints = vec![("ryzen".into(), "ssh ryzen true".into())];
+    assert_eq!(mend(&seen), "ssh ryzen true");
 }
 
 #[test]

@@ -47,8 +47,8 @@ pub(super) fn run(_: &Place) -> Result<()> {
 /// The table, and commands that can be pasted.
 fn told(trial: &Trial) -> Result<()> {
     let table = trial.me("slicer-k3s routes")?.expect(0)?.stdout;
-    for who in ["n100 ", "ryzen ", "pi5 ", "workstation ", "router "] {
-        if !table.lines().any(|line| line.starts_with(who)) {
+    for who in ["n100", "ryzen", "pi5", "workstation", "router"] {
+        if !table.lines().any(|line| line == who) {
             bail!("nothing for {who}:\n{table}");
         }
     }

@@ -104,13 +104,6 @@ const ON_THE_WAY: &[Row] = &[
         )
     },
     row(
-        "two VMs with one host key",
-        &[Spoil::On("n100", ONE_KEY, KEY_OF_ITS_OWN)],
-        "host-key-changed",
-        &["have the same SSH host key", "ssh-keygen -A in k3s-cp-"],
-        90.0,
-    ),
-    row(
         "get.k3s.io cannot be reached",
         &[Spoil::Fault(&["name", "get.k3s.io", "unreachable"])],
         "k3s-install",
@@ -202,6 +195,13 @@ const ON_THE_WAY: &[Row] = &[
         "k3s-start",
         &["k3s-cp-2", "the VM's disk is full", "raise storage-gb"],
         180.0,
+    ),
+    row(
+        "two VMs with one host key",
+        &[Spoil::On("n100", ONE_KEY, KEY_OF_ITS_OWN)],
+        "host-key-changed",
+        &["have the same SSH host key", "ssh-keygen -A in k3s-cp-"],
+        90.0,
     ),
     row(
         "a VM that never comes up",
