@@ -236,7 +236,9 @@ async fn found(cluster: &str, host: &targets::Host) -> Result<Found> {
     for daemon in &mark.daemons {
         if daemon.role == Role::ControlPlane {
             let group = &daemon.group;
-            let file = format!("{}/{cluster}/{group}/{group}.yaml", FoundDaemon::ROOT);
+            let ours = || format!("{}/{cluster}/{group}/{group}.yaml", FoundDaemon::ROOT);
+            let own = daemon.adopted.as_ref();
+            let file = own.map_or_else(ours, |own| own.file.clone());
             let yaml = host.machine.read(&file).await?.unwrap_or_default();
             let yaml: Value = serde_saphyr::from_str(&yaml).unwrap_or_default();
             let listed = yaml["config"]["ssh_keys"].as_array();

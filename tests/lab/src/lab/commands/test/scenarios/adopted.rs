@@ -73,6 +73,13 @@ pub(super) fn run(_: &Place) -> Result<()> {
     unchanged(&trial, &before, "init")?;
     changes_nothing(&trial, ("workstation", "me"), UNPROVEN, UNHURRIED)?;
     trial.me("slicer-k3s status")?.expect(0)?;
+    // By the marks it is found again like any other.
+    trial
+        .me("mkdir lost && mv cluster.toml .local/state/slicer-k3s lost/")?
+        .expect(0)?;
+    trial.me(IMPORT)?.expect(0)?;
+    changes_nothing(&trial, ("workstation", "me"), UNPROVEN, UNHURRIED)?;
+    trial.me("diff cluster.toml lost/cluster.toml")?.expect(0)?;
     let secrets = "cat /etc/systemd/system/k3s.service /etc/systemd/system/k3s.service.env";
     for server in ["k3s-cp-1", "k3s-cp-2", "k3s-cp-3"] {
         if trial.root(server, secrets)?.stdout.contains("K3S_TOKEN") {
