@@ -156,7 +156,7 @@ impl Step for DaemonRunning {
         }
         if by_hand(host, &self.daemon).await? {
             let enable = Script::new(
-                "set -e; systemctl daemon-reload; systemctl -q enable {}",
+                "set -e; systemctl -q enable --no-reload {}; systemctl daemon-reload",
                 &[&name],
             );
             return host
@@ -164,11 +164,12 @@ impl Step for DaemonRunning {
                 .await
                 .map(drop);
         }
+        // `enable` would read all units by itself, a second time.
         // Two daemons that find no token at once each make one, and only the one that wrote last takes what is in the
         // file: the first of a host starts alone until its token is there.
         let [first, second, third] = TOKEN_PATHS;
         let start = Script::new(
-            "set -e; systemctl daemon-reload; systemctl -q enable {}; systemctl reset-failed {} 2>/dev/null || true
+            "set -e; systemctl -q enable --no-reload {}; systemctl daemon-reload; systemctl reset-failed {} 2>/dev/null || true
              begin() { systemctl start --no-block {}; }
              token() { cat {} {} {} 2>/dev/null | grep -q .; }
              if token; then begin; exit; fi
@@ -226,7 +227,7 @@ mod tests {
         let told = fake.told();
         let (start, _) = told
             .iter()
-            .find(|(command, _)| command.contains("enable slicer-k3s-cp.service"))
+            .find(|(command, _)| command.contains("enable --no-reload slicer-k3s-cp.service"))
             .unwrap();
         let lock = start.find("flock").unwrap();
         let begins: Vec<usize> = start.match_indices("begin;").map(|(at, _)| at).collect();

@@ -176,7 +176,7 @@ impl Step for Routes {
             return host.must(hands, "setting routes", &now).await.map(drop);
         }
         let start = Script::new(
-            "set -e; systemctl daemon-reload; systemctl -q enable {}; systemctl restart {}",
+            "set -e; systemctl -q enable --no-reload {}; systemctl daemon-reload; systemctl restart {}",
             &[ROUTES_UNIT, ROUTES_UNIT],
         )
         .limit(Duration::from_secs(90));
