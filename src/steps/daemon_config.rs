@@ -96,6 +96,9 @@ impl Step for DaemonConfig {
         let host = world.host(&self.daemon.host)?;
         for directory in self.private(world) {
             let facts = host.look(&Look::Directory(directory.clone())).await?;
+            if !facts.ok() {
+                return Ok(Finding::differs(format!("{directory} does not exist")));
+            }
             if facts.stdout.trim() != "700 0" {
                 return Ok(Finding::differs(format!("{directory} is not root's alone")));
             }

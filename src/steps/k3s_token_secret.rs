@@ -1,6 +1,7 @@
 //! A worker daemon holds the current join token: the autoscaler makes this secret once and never updates it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,6 +24,7 @@ pub(super) struct K3sTokenSecret {
     daemon: Daemon,
     needs: Vec<StepId>,
     seen: Arc<Seen>,
+    applied: AtomicBool,
 }
 
 pub(super) fn id(group: &str) -> StepId {
@@ -57,6 +59,7 @@ impl K3sTokenSecret {
             daemon: daemon.clone(),
             needs,
             seen: Arc::clone(seen),
+            applied: AtomicBool::new(false),
         }
     }
 
@@ -69,6 +72,13 @@ impl K3sTokenSecret {
             content: format!("{} {stamp}\n", sha256(token.expose().as_bytes())),
             secret: true,
         }
+    }
+
+    fn lacks(&self, why: &str) -> Finding {
+        if !self.applied.load(Ordering::Relaxed) {
+            self.seen.to_arm(&self.daemon.group);
+        }
+        Finding::differs(why)
     }
 
     async fn stamp(&self, slicer: &Slicer) -> Result<Option<String>> {
@@ -106,20 +116,20 @@ impl Step for K3sTokenSecret {
         let token = token(world).await?;
         let slicer = world.slicer(&self.daemon).await?;
         let Some(stamp) = self.stamp(&slicer).await? else {
-            return Ok(Finding::differs(format!("the daemon has no secret {NAME}")));
+            return Ok(self.lacks("the daemon has no join token"));
         };
         let host = world.host(&self.daemon.host)?;
         let record = self.record(world, &token, &stamp);
         if record.differs(host).await?.is_some() {
-            return Ok(Finding::differs(
-                "the secret was not written by us, or for another token",
-            ));
+            return Ok(self.lacks("the secret was not written by us, or for another token"));
         }
         self.seen.armed(&self.daemon.group);
         Ok(Finding::done())
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        self.applied.store(true, Ordering::Relaxed);
+        self.seen.arming(&self.daemon.group);
         let token = token(world).await?;
         let slicer = world.slicer(&self.daemon).await?;
         slicer.put_secret(hands, NAME, &token).await?;

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 pub(super) struct Seen {
     reachable: Mutex<BTreeSet<String>>,
     armed: Mutex<BTreeSet<String>>,
+    to_arm: Mutex<BTreeSet<String>>,
     host_keys: Mutex<HashMap<String, String>>,
 }
 
@@ -22,9 +23,20 @@ impl Seen {
         lock(&self.armed).insert(group.to_owned());
     }
 
+    /// The group's daemon is to get the join token: a run that only looks comes no further.
+    pub(super) fn to_arm(&self, group: &str) {
+        lock(&self.to_arm).insert(group.to_owned());
+    }
+
+    /// It is being given: from now on only [`Seen::armed`] tells whether it has it.
+    pub(super) fn arming(&self, group: &str) {
+        lock(&self.to_arm).remove(group);
+    }
+
     /// Whether the autoscaler may have the group.
     pub(super) fn is_fit(&self, group: &str) -> bool {
-        lock(&self.reachable).contains(group) && lock(&self.armed).contains(group)
+        let armed = lock(&self.armed).contains(group) || lock(&self.to_arm).contains(group);
+        lock(&self.reachable).contains(group) && armed
     }
 
     /// Notes whose host key this is; another VM that has the same one, if any.
@@ -51,6 +63,17 @@ mod tests {
         assert!(!seen.is_fit("a"));
         seen.armed("a");
         assert!(seen.is_fit("a"));
+    }
+
+    /// A look tells what would be written; a run writes only what it saw done.
+    #[test]
+    fn a_group_that_is_to_be_armed_counts_until_that_is_tried() {
+        let seen = Seen::default();
+        seen.reachable("a");
+        seen.to_arm("a");
+        assert!(seen.is_fit("a"));
+        seen.arming("a");
+        assert!(!seen.is_fit("a"));
     }
 
     #[test]
