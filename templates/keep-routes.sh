@@ -1,10 +1,16 @@
 #!/bin/sh
-# Written by slicer-k3s: puts back routes that a flapping link, a restarted network daemon or a person removed.
+# Written by slicer-k3s: puts back routes that a flapping link, a restarted network daemon or a person removed, and the tables
+# by which servers keep their own addresses, which a firewall that begins anew flushes.
 # Only what is missing is touched, so a healthy host logs nothing.
 while :; do
     cat /etc/slicer-k3s/routes.d/* 2>/dev/null | while read -r cidr via; do
         if [ -n "$cidr" ] && [ -z "$(ip -4 route show "$cidr" via "$via" 2>/dev/null)" ]; then
             ip -4 route replace "$cidr" via "$via"
+        fi
+    done
+    for file in /etc/slicer-k3s/own-addresses.d/*; do
+        if [ -f "$file" ] && ! nft list table ip "slicer-k3s-${file##*/}" >/dev/null 2>&1; then
+            nft -f "$file"
         fi
     done
     sleep 10

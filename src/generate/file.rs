@@ -2,8 +2,10 @@
 
 use serde_json::json;
 
+use super::own_addresses::own_addresses_rules;
 use super::{
-    ROUTES_SCRIPT, ROUTES_UNIT, host_yaml, route_table, routes, routes_script, routes_unit, unit,
+    ROUTES_SCRIPT, ROUTES_UNIT, host_yaml, own_addresses_path, route_table, routes, routes_script,
+    routes_unit, server_ways, unit,
 };
 use crate::failure::Result;
 use crate::k3s;
@@ -109,10 +111,24 @@ pub fn host_routes(plan: &Plan, host: &str) -> Result<[File; 3]> {
     ])
 }
 
+/// The table by which a host's servers keep their addresses on the way to others; none where no server is elsewhere.
+pub fn own_addresses(plan: &Plan, host: &str) -> Result<Option<File>> {
+    let ways = server_ways(plan, host);
+    if ways.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(File::open(
+        own_addresses_path(&plan.cluster),
+        "0644",
+        own_addresses_rules(&plan.cluster, &ways)?,
+    )))
+}
+
 /// Everything that lies on a host.
 pub fn host_files(plan: &Plan, host: &str, cluster_key: &str) -> Result<Vec<File>> {
     let mut files = vec![forwarding(), host_mark(plan, host)];
     files.extend(host_routes(plan, host)?);
+    files.extend(own_addresses(plan, host)?);
     for daemon in plan.daemons_of(host) {
         if daemon.adopted.is_none() {
             files.push(daemon_config(plan, daemon, cluster_key)?);

@@ -4,6 +4,7 @@ mod cloud_config;
 mod file;
 mod helm;
 mod host_yaml;
+mod own_addresses;
 mod routes;
 mod tree;
 mod unit;
@@ -11,13 +12,15 @@ mod ways;
 
 pub use cloud_config::{NodeGroup, cloud_config};
 pub use file::{
-    File, daemon_config, daemon_unit, forwarding, host_files, host_mark, host_routes, server_files,
+    File, daemon_config, daemon_unit, forwarding, host_files, host_mark, host_routes,
+    own_addresses, server_files,
 };
 pub use helm::{
     AUTOSCALER, CLOUD_CONFIG_SECRET, CONFIG_ANNOTATION, NAMESPACE, VALUES_ANNOTATION,
     cloud_config_secret, helm_chart, values, values_hash,
 };
 pub use host_yaml::host_yaml;
+pub use own_addresses::{ServerWay, own_addresses_path, own_addresses_table, server_ways};
 pub use routes::{
     ROUTES_SCRIPT, ROUTES_UNIT, Route, route_table, routes, routes_script, routes_unit,
 };

@@ -12,7 +12,7 @@ pub struct Trouble {
 }
 
 /// (text in the journal, cause, hint, passes): the first that is found counts, so the specific come first.
-const TROUBLES: [(&str, &str, &str, bool); 17] = [
+const TROUBLES: [(&str, &str, &str, bool); 18] = [
     (
         "critical configuration value mismatch",
         "its settings differ from the first server's",
@@ -95,6 +95,12 @@ const TROUBLES: [(&str, &str, &str, bool); 17] = [
         "etcd cluster join failed",
         "joining etcd failed",
         "look at the first server's journal: sudo journalctl -u k3s -n 50",
+        true,
+    ),
+    (
+        "could not retrieve cluster information from the given URLs",
+        "the servers before it refuse its etcd, or do not answer it",
+        "on them: sudo journalctl -u k3s | grep 'rejected connection'; an address there that is not this server's is masqueraded on the way",
         true,
     ),
     (
@@ -216,6 +222,11 @@ mod tests {
             (
                 "Waiting for other members to finish joining etcd cluster: etcdserver: too many learner members in cluster",
                 "one in at a time",
+                true,
+            ),
+            (
+                r#"{"msg":"bootstrap failed","error":"cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs"}"#,
+                "refuse its etcd",
                 true,
             ),
             (

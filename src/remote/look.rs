@@ -43,6 +43,8 @@ pub enum Look {
     Addresses,
     /// The route the kernel would take to an address: `ip -j route get`.
     RouteTo(String),
+    /// `nft list table ip NAME`; another status than 0 where there is none.
+    NatTable(String),
     /// How many seconds ago a moment was, by the machine's own clock: what it wrote itself is told by no other.
     SecondsSince(String),
     /// Whether `url` answers within 5 s: prints the HTTP status; `-k` because only reachability is asked.
@@ -128,6 +130,7 @@ impl Look {
             Self::Routes => Script::new("ip -j -4 route show", &[]),
             Self::Addresses => Script::new("ip -j -4 addr show", &[]),
             Self::RouteTo(address) => Script::new("ip -j -4 route get {}", &[address]),
+            Self::NatTable(name) => Script::new("nft list table ip {}", &[name]),
             Self::SecondsSince(moment) => Script::new(
                 "then=$(date -d {} +%s) && echo $(($(date +%s) - then))",
                 &[moment],

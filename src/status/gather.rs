@@ -21,9 +21,10 @@ use crate::world::World;
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// Facts that can stop holding behind our back and that no list of Slicer's or Kubernetes' tells.
-const STEPS: [&str; 11] = [
+const STEPS: [&str; 12] = [
     "forwarding",
     "routes",
+    "own-addresses",
     "daemon-config",
     "daemon-running",
     "daemon-current",

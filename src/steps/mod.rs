@@ -27,6 +27,7 @@ mod kubeconfig_saved;
 mod node;
 mod node_ready;
 mod ordered;
+mod own_addresses;
 mod proof;
 mod quorum;
 mod recount;
@@ -114,6 +115,9 @@ pub fn init(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
         steps.push(Box::new(host_mark::HostMark::new(host)));
         steps.push(Box::new(forwarding::Forwarding::new(host)));
         steps.push(Box::new(routes::Routes::new(host)));
+        if let Some(addresses) = own_addresses::OwnAddresses::new(plan, host) {
+            steps.push(Box::new(addresses));
+        }
     }
     for daemon in &plan.daemons {
         steps.push(Box::new(daemon_config::DaemonConfig::new(daemon)));
@@ -263,10 +267,15 @@ pub(crate) mod tests {
     /// A need that names no step counts as held: a slip of the pen would silently lose an order.
     #[test]
     fn every_need_is_a_step_that_comes_earlier() {
-        let steps = init(&testing::plan(), &options());
+        for plan in [testing::plan(), testing::spread()] {
+            in_order(&init(&plan, &options()));
+        }
+    }
+
+    fn in_order(steps: &[Box<dyn Step>]) {
         let all: HashSet<_> = steps.iter().map(|step| step.id()).collect();
         assert_eq!(all.len(), steps.len(), "two steps share an id");
-        for step in &steps {
+        for step in steps {
             for need in step.needs().into_iter().chain(step.after()) {
                 assert!(all.contains(&need), "{} needs {need}", step.id());
             }
@@ -320,7 +329,7 @@ pub(crate) mod tests {
     #[test]
     fn every_step_has_its_heading_in_the_troubleshooting_page() {
         let page = include_str!("../../docs/troubleshooting.md");
-        let plan = testing::plan();
+        let (plan, spread) = (testing::plan(), testing::spread());
         let decisions = plan.decisions(&crate::plan::Decisions::default());
         let remains = removal::remains_on("home", &decisions, "n100", &[]);
         let gone = removal::destroy(&plan, &["n100".into()], &remains, Some("x".into()));
@@ -330,7 +339,13 @@ pub(crate) mod tests {
             slicer: [("n100".to_owned(), crate::secret::Secret::new("z"))].into(),
         };
         let rotated = rotation::rotate(&plan, &options(), &retired);
-        for step in init(&plan, &options()).iter().chain(&gone).chain(&rotated) {
+        let steps = [
+            init(&plan, &options()),
+            init(&spread, &options()),
+            gone,
+            rotated,
+        ];
+        for step in steps.iter().flatten() {
             let heading = format!("\n## {}\n", step.id().name);
             assert!(page.contains(&heading), "no heading for {}", step.id().name);
         }

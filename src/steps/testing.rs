@@ -226,6 +226,18 @@ pub(crate) fn adopted(daemon: &Daemon) -> Adopted {
     }
 }
 
+/// The same with the third server on ryzen.
+pub(crate) fn spread() -> Plan {
+    let mut plan = plan();
+    let there = daemon("k3s-cp-b", "ryzen", Role::ControlPlane, 138, 8081);
+    let third = &mut plan.servers[2];
+    third.host.clone_from(&there.host);
+    third.group.clone_from(&there.group);
+    third.address = [192, 168, 138, 2].into();
+    plan.daemons[1] = there;
+    plan
+}
+
 /// Three servers on n100, workers on ryzen and on n100 itself.
 pub(crate) fn plan() -> Plan {
     Plan {

@@ -74,6 +74,7 @@ impl Step for VmPath {
         for server in self.others.iter().chain([&self.server]) {
             needs.push(super::vm_reachable::id(&server.name));
             needs.push(super::routes::id(&server.host));
+            needs.push(super::own_addresses::id(&server.host));
         }
         needs.sort();
         needs.dedup();
@@ -99,7 +100,7 @@ impl Step for VmPath {
         }
     }
 
-    /// Routes and forwarding are steps of their own; what is left is time.
+    /// Routes, addresses and forwarding are steps of their own; what is left is time.
     async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
         Ok(())
     }
@@ -108,6 +109,7 @@ impl Step for VmPath {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::steps::own_addresses;
     use crate::steps::testing::{Fake, plan, world};
 
     #[tokio::test]
@@ -117,6 +119,10 @@ mod tests {
         plan.servers[1].host = "ryzen".into();
         assert!(VmPath::new(&plan, &plan.servers[0]).is_none());
         let step = VmPath::new(&plan, &plan.servers[1]).unwrap();
+        // A join that began before would meet masqueraded peers.
+        for host in ["n100", "ryzen"] {
+            assert!(step.needs().contains(&own_addresses::id(host)));
+        }
         let (good, bad) = (Fake::new(), Fake::new().answers("/dev/tcp", 124, ""));
         let all = world(&[("k3s-cp-1", &good), ("k3s-cp-2", &good)]);
         step.check(&all).await.unwrap();

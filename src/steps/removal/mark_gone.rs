@@ -36,7 +36,7 @@ fn places(cluster: &str) -> [String; 2] {
 
 /// Directories that other clusters may use go only when they are empty.
 const REMOVE: &str = "set -e; rm -rf --one-file-system -- {}; rm -f -- {}
-for d in /var/lib/slicer-k3s /etc/slicer-k3s/routes.d /etc/slicer-k3s /usr/local/lib/slicer-k3s; do
+for d in /var/lib/slicer-k3s /etc/slicer-k3s/routes.d /etc/slicer-k3s/own-addresses.d /etc/slicer-k3s /usr/local/lib/slicer-k3s; do
   rmdir -- \"$d\" 2>/dev/null || true
 done";
 

@@ -6,6 +6,7 @@ mod daemon_gone;
 mod mark_gone;
 mod nodes_drained;
 mod nodes_gone;
+mod own_addresses_gone;
 mod routes_gone;
 mod routes_withdrawn;
 mod snapshot_kept;
@@ -46,9 +47,11 @@ pub fn destroy(
             steps.push(Box::new(step));
         }
         // After the host's daemons were tried: their VMs are shut down over these routes.
+        let addresses = own_addresses_gone::OwnAddressesGone::new(host);
+        steps.push(Box::new(Ordered::new(addresses, &[]).behind(&here)));
         let routes = routes_gone::RoutesGone::new(host);
         steps.push(Box::new(Ordered::new(routes, &[]).behind(&here)));
-        here.push(routes_gone::id(host));
+        here.extend([own_addresses_gone::id(host), routes_gone::id(host)]);
         steps.push(Box::new(mark_gone::MarkGone::new(host, &here)));
     }
     steps
@@ -247,6 +250,9 @@ mod tests {
         }
         let last = steps.last().unwrap();
         assert_eq!(last.id(), mark_gone::id("n100"));
-        assert_eq!(last.needs().len(), 3);
+        for id in [own_addresses_gone::id("n100"), routes_gone::id("n100")] {
+            assert!(last.needs().contains(&id), "{id}");
+        }
+        assert_eq!(last.needs().len(), 4);
     }
 }

@@ -1,11 +1,12 @@
 //! One server on each of three hosts: any one host may go. Nothing is lost while it is off, it comes back, and a change that
-//! restarts every server takes down one at a time. Where hosts let VMs' own addresses through, everything goes by routes alone.
+//! restarts every server takes down one at a time. Servers see each other's own addresses, whatever Slicer masquerades.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
 use super::super::trial::{CLUSTER_SPREAD, Trial};
+use super::farewell::LEFT;
 use super::{INIT, UNHURRIED, changes_nothing, healthy, items};
 use crate::place::Place;
 use crate::say;
@@ -15,6 +16,16 @@ const SKIP: &str = "--skip-proof --workstation-route";
 
 /// How long a pod may take while a host is off: the API's other servers, the scheduler's and the controllers' new leaders.
 const PATIENCE: Duration = Duration::from_mins(3);
+
+/// The hosts, and the address of the server of each.
+const SERVERS: [(&str, &str); 3] = [
+    ("n100", "192.168.137.2"),
+    ("ryzen", "192.168.138.2"),
+    ("pi5", "192.168.139.2"),
+];
+
+/// Within so many seconds a flushed table is back without us.
+const BACK: Duration = Duration::from_secs(30);
 
 /// Runs it, with Slicer's masquerading as it is by default, and as little of it as there may be.
 pub(super) fn run(_: &Place) -> Result<()> {
@@ -33,10 +44,51 @@ fn once(masquerade: &str) -> Result<()> {
     let done = trial.me(&init)?.expect(0)?;
     say::line(format_args!("  init: {:.0} s", done.took.as_secs_f64()));
     healthy(&trial)?;
+    own_addresses(&trial)?;
     changes_nothing(&trial, ("workstation", "me"), &init, UNHURRIED)?;
     one_host_goes(&trial, &init)?;
     changes_nothing(&trial, ("workstation", "me"), &init, UNHURRIED)?;
-    one_at_a_time(&trial, &init)
+    one_at_a_time(&trial, &init)?;
+    nothing_stays(&trial)
+}
+
+/// No connection of a server to another is masqueraded; what sees to that comes back where somebody flushed it.
+fn own_addresses(trial: &Trial) -> Result<()> {
+    for (host, address) in SERVERS {
+        // What its server opened to another's etcd: the answers must be sent to the server, not to the host.
+        let opened = format!("conntrack -L -p tcp -s {address} --dport 2380 --state ESTABLISHED");
+        let opened = trial.root(host, &opened)?.expect(0)?.stdout;
+        let own = format!(" dst={address} ");
+        if opened.is_empty() || opened.lines().any(|line| !line.contains(&own)) {
+            bail!("{host}'s server is not seen under its own address:\n{opened}");
+        }
+        trial
+            .root(host, "nft delete table ip slicer-k3s-home")?
+            .expect(0)?;
+    }
+    let begin = Instant::now();
+    for (host, address) in SERVERS {
+        let rules = format!("nft list table ip slicer-k3s-home | grep -c 'saddr {address}'");
+        while trial.root(host, &rules)?.stdout.trim() != "2" {
+            if begin.elapsed() > BACK {
+                bail!("{host} does not keep its server's address");
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+    Ok(())
+}
+
+/// The table goes with the cluster.
+fn nothing_stays(trial: &Trial) -> Result<()> {
+    trial.me("slicer-k3s destroy --yes")?.expect(0)?;
+    for (host, _) in SERVERS {
+        let left = trial.root(host, LEFT)?.expect(0)?.stdout;
+        if !left.trim().is_empty() {
+            bail!("left on {host}:\n{left}");
+        }
+    }
+    Ok(())
 }
 
 /// Pulls the cable of the host whose server every joiner was told to join.

@@ -1,0 +1,88 @@
+//! A host keeps no addresses of the cluster's servers any more.
+
+use async_trait::async_trait;
+
+use crate::failure::Result;
+use crate::generate::{ROUTES_UNIT, own_addresses_path, own_addresses_table};
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::remote::{Look, Script};
+use crate::world::World;
+
+pub(super) struct OwnAddressesGone {
+    host: String,
+}
+
+pub(super) fn id(host: &str) -> StepId {
+    StepId::new("own-addresses-gone", host)
+}
+
+impl OwnAddressesGone {
+    pub(super) fn new(host: &str) -> Self {
+        Self {
+            host: host.to_owned(),
+        }
+    }
+}
+
+/// The keeper begins anew in between: what it has read already it would put back.
+const REMOVE: &str = "set -e; rm -f -- {}; systemctl try-restart {} 2>/dev/null || true
+t={}; if nft list table ip \"$t\" >/dev/null 2>&1; then nft delete table ip \"$t\"; fi";
+
+#[async_trait]
+impl Step for OwnAddressesGone {
+    fn id(&self) -> StepId {
+        id(&self.host)
+    }
+
+    fn title(&self) -> String {
+        format!("Keep no server's address on {}", self.host)
+    }
+
+    fn hint(&self) -> String {
+        format!("on {}: sudo nft list tables", self.host)
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let host = world.host(&self.host)?;
+        let path = own_addresses_path(&world.plan.cluster);
+        if host.read(&path).await?.is_some() {
+            return Ok(Finding::differs(format!("{path} is there")));
+        }
+        let table = own_addresses_table(&world.plan.cluster);
+        let look = Look::NatTable(table.clone());
+        // A host without nft has none either.
+        Ok(if host.look(&look).await?.ok() {
+            Finding::differs(format!("nftables has a table {table}"))
+        } else {
+            Finding::done()
+        })
+    }
+
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let cluster = &world.plan.cluster;
+        let (path, table) = (own_addresses_path(cluster), own_addresses_table(cluster));
+        let script = Script::new(REMOVE, &[&path, ROUTES_UNIT, &table]);
+        let host = world.host(&self.host)?;
+        host.must(hands, "removing the table of addresses", &script)
+            .await
+            .map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::{Fake, world};
+
+    #[tokio::test]
+    async fn file_and_table_must_both_be_gone() {
+        let step = OwnAddressesGone::new("n100");
+        for (file, table, gone) in [(0, 1, false), (1, 0, false), (1, 127, true)] {
+            let fake = Fake::new()
+                .answers("cat --", file, "")
+                .answers("nft list", table, "");
+            let found = step.check(&world(&[("n100", &fake)])).await.unwrap();
+            assert_eq!(matches!(found, Finding::Done(_)), gone, "{file} {table}");
+        }
+    }
+}
