@@ -55,10 +55,10 @@ impl Step for OwnAddresses {
 
     async fn check(&self, world: &World) -> Result<Finding> {
         let (plan, host) = (&world.plan, world.host(&self.host)?);
-        if let Some(file) = generate::own_addresses(plan, &self.host)? {
-            if let Some(why) = file.differs(host).await? {
-                return Ok(Finding::Differs(why));
-            }
+        if let Some(file) = generate::own_addresses(plan, &self.host)?
+            && let Some(why) = file.differs(host).await?
+        {
+            return Ok(Finding::Differs(why));
         }
         let look = Look::NatTable(own_addresses_table(&plan.cluster));
         let table = host.look(&look).await?.stdout;
