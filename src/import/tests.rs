@@ -57,6 +57,39 @@ fn findings(plan: &Plan, secrets: &Secrets) -> Findings {
     }
 }
 
+/// Whatever lies on a host or a server is taken for each of what an import reads.
+#[test]
+fn fuzz_import() {
+    const SAMPLES: &[&str] = &[
+        "config:\n  host_groups:\n  - name: k3s-cp\n    storage_size: 25G\n    count: 3\n    vcpu: 2\n    ram_gb: 4\n    network:\n      bridge: brk3s-cp0\n      tap_prefix: k3s-cp\n      gateway: 192.168.137.1/24\n  image: x\n  api:\n    port: 8080\n    bind_address: 127.0.0.1\n",
+        "ExecStart=/usr/local/bin/k3s \\\n    server \\\n\t'--cluster-init' \\\n\t'--tls-san' \\\n\t'192.168.137.2' \\\n\nK3S_TOKEN='x'\n",
+        "[global]\ndefault-max-size=10\n[nodegroup \"a\"]\nmax-size=4\n",
+        r#"{"chart":{"metadata":{"version":"9.52.2"}},"config":{"image":{"repository":"x/y","tag":"z@sha256:ab"},"extraArgs":{"v":2}}}"#,
+        r#"{"version":1,"cluster":"home","host":"n100","daemons":[],"servers":[],"cluster_cidr":"10.42.0.0/16","service_cidr":"10.43.0.0/16","k3s_version":"v1"}"#,
+    ];
+    let found = crate::plan::FoundDaemon {
+        directory: "/home/alex".into(),
+        config: "/home/alex/k3s-cp.yaml".into(),
+        ..crate::plan::FoundDaemon::default()
+    };
+    crate::fuzz::fuzz("import", SAMPLES, move |text| {
+        let mut shown = Vec::new();
+        match HandMade::read("n100", &found, text) {
+            Ok(made) => shown.extend(made.vms().map(|vm| vm.name)),
+            Err(failure) => shown.push(crate::escape::escape(&failure.to_string())),
+        }
+        let words = k3s::arguments(text);
+        let _ = k3s::as_config(&words);
+        let _ = cloud_config::sizes(text, "a");
+        let _ = Autoscaler::of_release(text, text);
+        let _ = Autoscaler::read(text, text);
+        shown.extend(k3s::overrules(text, text).map(|why| crate::escape::escape(&why)));
+        let mark = Mark::read("n100", "home", text).err();
+        shown.extend(mark.map(|failure| crate::escape::escape(&failure.to_string())));
+        shown
+    });
+}
+
 fn unusual() -> (Plan, Secrets) {
     let mut plan = plan();
     let secrets = Secrets::generate("home").unwrap();
