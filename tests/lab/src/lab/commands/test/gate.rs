@@ -101,11 +101,13 @@ fn unit_tests(_: &Place) -> Result<()> {
     visible(&mut cargo(&["test", "--quiet", "--workspace"]))
 }
 
-/// More than a million hostile inputs, shared by nine targets; the unit tests try a few hundred of each.
+/// More than a million hostile inputs, shared by ten targets; the unit tests try a few hundred of each.
 fn fuzz(_: &Place) -> Result<()> {
     let mut test = cargo(&[
         "test",
         "--quiet",
+        "--profile",
+        "fuzz",
         "--package",
         "slicer-k3s",
         "--lib",
