@@ -27,6 +27,9 @@ const SERVERS: [(&str, &str); 3] = [
 /// Within so many seconds a flushed table is back without us.
 const BACK: Duration = Duration::from_secs(30);
 
+/// A kubelet that starts tells within less than this that it is not ready yet.
+const STEADY: Duration = Duration::from_secs(10);
+
 /// Runs it, with Slicer's masquerading as it is by default, and as little of it as there may be.
 pub(super) fn run(_: &Place) -> Result<()> {
     for masquerade in ["public-only", "all"] {
@@ -129,18 +132,28 @@ fn one_host_goes(trial: &Trial, init: &str) -> Result<()> {
     trial
         .me("slicer-k3s kubectl delete pod lonely --now")?
         .expect(0)?;
+    let back = steady(trial).context("the host came back, its server did not")?;
+    say::line(format_args!(
+        "  three Ready voters {back:.0} s after it came back"
+    ));
+    Ok(())
+}
+
+/// Seconds until all is well and stays so. A k3s that lost the others ended and starts anew: until its kubelet says
+/// something, its Node is as Ready as when it went.
+fn steady(trial: &Trial) -> Result<f64> {
     let begin = Instant::now();
-    while let Err(why) = healthy(trial) {
-        if begin.elapsed() > PATIENCE {
-            return Err(why.context("the host came back, its server did not"));
+    let mut since = begin;
+    while since.elapsed() < STEADY {
+        if let Err(why) = healthy(trial) {
+            if begin.elapsed() > PATIENCE {
+                return Err(why);
+            }
+            since = Instant::now();
         }
         std::thread::sleep(Duration::from_secs(1));
     }
-    say::line(format_args!(
-        "  three Ready voters {:.0} s after it came back",
-        begin.elapsed().as_secs_f64()
-    ));
-    Ok(())
+    Ok((since - begin).as_secs_f64())
 }
 
 /// A name more in the certificates restarts k3s everywhere; at no moment are two down.
