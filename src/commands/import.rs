@@ -345,7 +345,9 @@ fn last_words(plan: &Plan, home: &Home, adopted: bool) -> String {
         "known here again"
     };
     let init = if adopted {
-        "what init would do to make it its own; nothing was changed yet"
+        "what init would do to make it its own\n\
+         \x20 slicer-k3s init --allow-outage   do it: one server restarts after the other, VMs run on\n\
+         Nothing was changed yet but that the servers let the cluster's key in."
     } else {
         "what differs from cluster.toml, if anything"
     };
