@@ -241,9 +241,7 @@ async fn found(cluster: &str, host: &targets::Host) -> Result<Found> {
             let file = own.map_or_else(ours, |own| own.file.clone());
             let yaml = host.machine.read(&file).await?.unwrap_or_default();
             let yaml: Value = serde_saphyr::from_str(&yaml).unwrap_or_default();
-            let listed = yaml["config"]["ssh_keys"].as_array();
-            let listed = listed.into_iter().flatten().filter_map(Value::as_str);
-            keys.extend(listed.map(str::to_owned));
+            keys.extend(import::ssh_keys(&yaml));
         }
     }
     let mut facts = host.facts.clone();

@@ -16,8 +16,7 @@ pub fn text(
     findings: &Findings,
     extras: &(Map<String, Value>, Map<String, Value>),
 ) -> Result<String> {
-    let defaults = config::parse("name='x'\n[hosts.x]\nssh='local'\n", "defaults")
-        .map_err(|_| Failure::new(Code::Config, "the defaults are no configuration"))?;
+    let defaults = defaults()?;
     let mut file = File {
         text:
             "# Written by slicer-k3s import; it is yours to edit. All keys: docs/configuration.md\n"
@@ -52,6 +51,12 @@ pub fn text(
         file.unless(&json!({}), "values", &json!(extras.1));
     }
     Ok(file.text)
+}
+
+/// What holds where a file says nothing.
+pub(super) fn defaults() -> Result<Config> {
+    config::parse("name='x'\n[hosts.x]\nssh='local'\n", "defaults")
+        .map_err(|_| Failure::new(Code::Config, "the defaults are no configuration"))
 }
 
 /// The disk of an agent where nothing is said of it, GB.

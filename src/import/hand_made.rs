@@ -7,8 +7,9 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde_json::Value;
 
+use super::file::defaults;
 use super::{Autoscaler, Found, Mark, cloud_config, servers};
-use crate::config::{self, Config};
+use crate::config;
 use crate::failure::{Code, Failure, Result};
 use crate::plan::{Adopted, Daemon, FoundDaemon, HostFacts, Role, Server};
 use crate::slicer::ServerFacts;
@@ -99,11 +100,9 @@ impl HandMade {
                 "its bridge is not called and addressed as Slicer does by itself",
             ));
         }
-        let keys = config["ssh_keys"].as_array().into_iter().flatten();
-        let keys = keys.filter_map(Value::as_str).map(str::to_owned);
         Ok(Self {
             daemon,
-            keys: keys.collect(),
+            keys: ssh_keys(&document),
         })
     }
 
@@ -119,6 +118,13 @@ impl HandMade {
                 address,
             })
     }
+}
+
+/// The SSH keys in a daemon's YAML.
+pub fn ssh_keys(document: &Value) -> Vec<String> {
+    let keys = document["config"]["ssh_keys"].as_array();
+    let keys = keys.into_iter().flatten().filter_map(Value::as_str);
+    keys.map(str::to_owned).collect()
 }
 
 /// Daemons found several times, as unit and as process, once.
@@ -156,7 +162,6 @@ pub struct Candidate {
 /// The hosts as if they were marked. `told` is what VMs that run a server say, by name.
 pub fn adopt(
     cluster: &str,
-    usual: &Config,
     candidates: Vec<Candidate>,
     told: &[(String, ServerFacts)],
 ) -> Result<Vec<Found>> {
@@ -175,6 +180,7 @@ pub fn adopt(
         )
         .because("/usr/local/bin/k3s on its servers does not tell"));
     }
+    let usual = defaults()?;
     let config = servers::config(some);
     let network = |key: &str, usual: Ipv4Net| {
         let said = config[key].as_str().and_then(|text| text.parse().ok());
@@ -288,7 +294,7 @@ mod tests {
     }
 
     fn adopted() -> Vec<Found> {
-        let usual = config::parse("name='x'\n[hosts.x]\nssh='local'", "x").unwrap();
+        let usual = defaults().unwrap();
         let (mut facts, _) = crate::plan::assumed(&usual).unwrap();
         let mut facts = facts.remove(0);
         facts.name = "n100".into();
@@ -302,13 +308,7 @@ mod tests {
                 made("other", 139, 2),
             ],
         };
-        adopt(
-            "home",
-            &usual,
-            vec![candidate],
-            &[("k3s-cp-1".into(), server())],
-        )
-        .unwrap()
+        adopt("home", vec![candidate], &[("k3s-cp-1".into(), server())]).unwrap()
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::state::State;
 
 pub use autoscaler::Autoscaler;
 pub use file::text;
-pub use hand_made::{Candidate, HandMade, adopt, missing_groups, once};
+pub use hand_made::{Candidate, HandMade, adopt, missing_groups, once, ssh_keys};
 pub use mark::Mark;
 
 /// A host with its mark.

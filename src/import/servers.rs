@@ -28,11 +28,11 @@ pub(super) fn config(facts: &ServerFacts) -> Value {
     let mut config: Map<String, Value> = serde_saphyr::from_str(text).unwrap_or_default();
     // k3s's own order: the command line wins.
     config.extend(k3s::as_config(&facts.arguments));
-    let password = |token: &Secret| {
-        let token = token.expose().trim();
-        token.rsplit(':').next().unwrap_or_default().to_owned()
-    };
-    let (server, agent) = (password(&facts.token), password(&facts.agent_token));
+    let password = k3s::password;
+    let (server, agent) = (
+        password(facts.token.expose()),
+        password(facts.agent_token.expose()),
+    );
     if !server.is_empty() && !config.contains_key("token") {
         if !agent.is_empty() && agent != server {
             config.insert("agent-token".into(), agent.into());

@@ -12,7 +12,7 @@ pub use journal::{Trouble, classify, since_start};
 pub use surroundings::{
     ENVIRONMENT_PATH, MARK, REGISTRIES_PATH, configuration, environment, registries,
 };
-pub use token::agent_token;
+pub use token::{agent_token, password};
 pub use unit::{UNIT_ENVIRONMENT_PATH, UNIT_PATH, arguments, as_config, overrules};
 pub use version::version_of;
 

@@ -16,6 +16,11 @@ pub fn agent_token(cacerts: &str, password: &Secret) -> Result<Secret> {
     )))
 }
 
+/// The password in a token, in its full form or alone.
+pub fn password(token: &str) -> &str {
+    token.trim().rsplit(':').next().unwrap_or_default()
+}
+
 /// The hash that k3s compares: of the PEM's bytes where there is one certificate, of the root's DER in a chain.
 fn ca_hash(cacerts: &str) -> Result<String> {
     let broken = |why: &str| {

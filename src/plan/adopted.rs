@@ -25,6 +25,12 @@ pub struct Adopted {
     pub storage_gb: u32,
 }
 
+/// The systemd unit of a group's daemon: a person's where one wrote it, else ours.
+pub fn unit_of(group: &str, own: Option<&Adopted>) -> String {
+    let theirs = own.and_then(|own| own.unit.clone());
+    theirs.unwrap_or_else(|| format!("slicer-{group}.service"))
+}
+
 /// What cluster.toml wants otherwise than the person's own YAML says.
 pub(super) fn disagreement(daemon: &Daemon, section: &str) -> Vec<Failure> {
     let Some(adopted) = &daemon.adopted else {

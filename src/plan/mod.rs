@@ -24,7 +24,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-pub use adopted::Adopted;
+pub use adopted::{Adopted, unit_of};
 pub use assumed::assumed;
 pub use capacity::default_max;
 pub use decide::decide;
@@ -94,8 +94,7 @@ impl Daemon {
 
     /// The daemon's systemd unit.
     pub fn unit(&self) -> String {
-        let own = self.adopted.as_ref().and_then(|own| own.unit.clone());
-        own.unwrap_or_else(|| format!("slicer-{}.service", self.group))
+        unit_of(&self.group, self.adopted.as_ref())
     }
 
     /// The command that shows the daemon's last words.

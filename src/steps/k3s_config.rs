@@ -6,7 +6,7 @@ use super::difference;
 use super::file::File;
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
-use crate::k3s::{ENVIRONMENT_PATH, MARK, REGISTRIES_PATH};
+use crate::k3s::{self, ENVIRONMENT_PATH, MARK, REGISTRIES_PATH};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
 use crate::remote::{Machine, Script};
@@ -53,7 +53,7 @@ impl K3sConfig {
         let Some(token) = machine.read(TOKEN_PATH).await? else {
             return Ok(());
         };
-        let password = token.trim().rsplit(':').next().unwrap_or_default();
+        let password = k3s::password(&token);
         let secrets = &world.secrets;
         let mut known = std::iter::once(&secrets.server_token).chain(&secrets.retired.server);
         if known.any(|token| token.expose() == password) {

@@ -1,7 +1,6 @@
 //! A look at a cluster that somebody made by hand: which of the daemons found belong to it, its servers tell.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::targets::{Host, Reached};
@@ -29,7 +28,6 @@ pub(super) async fn look(
     reached: &Reached,
     options: &Import,
 ) -> Result<(Findings, HashMap<String, Arc<Machine>>), Vec<Failure>> {
-    let usual = super::parsed("name='x'\n[hosts.x]\nssh='local'\n", Path::new("defaults"))?;
     let (mut candidates, mut told, mut machines) = (Vec::new(), Vec::new(), HashMap::new());
     let mut failures = Vec::new();
     for host in &reached.hosts {
@@ -51,7 +49,7 @@ pub(super) async fn look(
     if !failures.is_empty() {
         return Err(failures);
     }
-    let hosts = import::adopt(&cluster, &usual, candidates, &told).map_err(one)?;
+    let hosts = import::adopt(&cluster, candidates, &told).map_err(one)?;
     let mut findings = Findings {
         cluster,
         hosts,

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::plan::{Adopted, FoundDaemon};
+use crate::plan::{Adopted, FoundDaemon, unit_of};
 use crate::remote::{Look, Machine, Script};
 use crate::steps::daemon_running;
 use crate::steps::unit::Unit;
@@ -48,10 +48,9 @@ impl DaemonGone {
     pub(super) fn new(cluster: &str, daemon: &Remains) -> Self {
         let group = &daemon.group;
         let own = daemon.adopted.as_ref();
-        let unit = own.and_then(|own| own.unit.clone());
         let directory = format!("{}/{cluster}/{group}", FoundDaemon::ROOT);
         Self {
-            unit: unit.unwrap_or_else(|| format!("slicer-{group}.service")),
+            unit: unit_of(group, own),
             works: own.map_or_else(|| directory.clone(), |own| own.directory.clone()),
             directory,
             bridge: format!("br{group}0"),
