@@ -36,11 +36,8 @@ pub(super) fn after_init(plan: &Plan, home: &Home, ended: &[Ended]) -> String {
                 .any(|server| server.group == daemon.group)
         })
         .filter_map(|daemon| {
-            let host = plan.host(&daemon.host)?;
-            Some(format!(
-                "sudo ip route replace {} via {}",
-                daemon.cidr, host.lan_address
-            ))
+            let via = plan.via(None, &daemon.host)?;
+            Some(format!("sudo ip route replace {} via {via}", daemon.cidr))
         })
         .collect();
     // Where `--workstation-route` was asked for, that is done.

@@ -1,7 +1,11 @@
 //! `slicer-k3s remove-host NAME`: a host's workers gone, without a trace in the cluster.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
+
+use ipnet::Ipv4Net;
 
 use super::act::Act;
 use super::cluster_file::ClusterFile;
@@ -35,7 +39,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     let name = options.name.as_str();
     let mut file = ClusterFile::read(&global.config)?;
     let (mut state, last) = context::known(&home, &before.name)?;
-    may_leave(&file.before, &state.decisions, options).map_err(one)?;
+    may_leave(&file.before, &state.decisions, &last, options).map_err(one)?;
     file.withdraw(name, options.agents)?;
     let mut fleet = fleet::connect(&file.before, global).await?;
     answers(&mut fleet, options).map_err(one)?;
@@ -59,7 +63,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
         remains.retain(|daemon| !decisions.groups.contains_key(&daemon.group));
     }
     let groups: Vec<&str> = remains.iter().map(|daemon| &*daemon.group).collect();
-    let routes = routes_to(&state.decisions, &last, &groups);
+    let routes = routes_to(&state.decisions, &last, name, &groups, options.agents);
     let absent: Vec<(String, String)> = fleet
         .absent
         .iter()
@@ -125,7 +129,12 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
 }
 
 /// Whether it is a host at all, and one that can be spared.
-fn may_leave(config: &Config, decisions: &Decisions, options: &RemoveHost) -> Result<()> {
+fn may_leave(
+    config: &Config,
+    decisions: &Decisions,
+    last: &Plan,
+    options: &RemoveHost,
+) -> Result<()> {
     let name = options.name.as_str();
     if config.host(name).is_none() {
         if decisions.groups.values().any(|group| group.host == name) {
@@ -139,6 +148,20 @@ fn may_leave(config: &Config, decisions: &Decisions, options: &RemoveHost) -> Re
         .hint(format!("hosts: {}", hosts.join(", "))));
     }
     let serves = config.control_plane.hosts.iter().any(|host| host == name);
+    let behind = last.behind(name);
+    if let Some(first) = behind.first().filter(|_| !options.agents) {
+        return Err(Failure::new(
+            Code::PlanConflict,
+            format!(
+                "{name} is the gateway of {} and cannot be removed",
+                behind.join(", ")
+            ),
+        )
+        .because("the other hosts' packets to VMs there go through it")
+        .hint(format!(
+            "slicer-k3s remove-host {first} first, or connect it to the LAN and run slicer-k3s init"
+        )));
+    }
     if options.agents && !serves {
         return Err(
             Failure::new(Code::Config, format!("{name} runs nothing but agents"))
@@ -185,20 +208,27 @@ fn answers(fleet: &mut Fleet, options: &RemoveHost) -> Result<()> {
     }
 }
 
-/// The routes that the other hosts have to the VMs of these groups.
-fn routes_to(decisions: &Decisions, last: &Plan, groups: &[&str]) -> Vec<Route> {
-    let decided = decisions.groups.iter();
-    decided
-        .filter(|(name, _)| groups.contains(&name.as_str()))
-        .filter_map(|(_, group)| {
-            let planned = last.host(&group.host).map(|host| host.lan_address);
-            let via = decisions.lan_addresses.get(&group.host).copied();
-            Some(Route {
-                cidr: group.cidr.trunc(),
-                via: via.or(planned)?,
-            })
-        })
-        .collect()
+/// The routes that other hosts have to this one, and to the VMs of these groups of it; not every host has each.
+fn routes_to(
+    decisions: &Decisions,
+    last: &Plan,
+    host: &str,
+    names: &[&str],
+    stays: bool,
+) -> Vec<Route> {
+    let decided = decisions.lan_addresses.get(host).copied();
+    let itself = decided.filter(|_| !stays).map(Ipv4Net::from);
+    let groups = decisions.groups.iter();
+    let cidrs: Vec<Ipv4Net> = groups
+        .filter(|(name, _)| names.contains(&name.as_str()))
+        .map(|(_, group)| group.cidr.trunc())
+        .chain(itself)
+        .collect();
+    let others = last.hosts.iter();
+    let planned = others.filter_map(|from| last.via(Some(&from.name), host));
+    let vias: BTreeSet<Ipv4Addr> = planned.chain(decided).collect();
+    let of = |via: Ipv4Addr| cidrs.iter().map(move |cidr| Route { cidr: *cidr, via });
+    vias.into_iter().flat_map(of).collect()
 }
 
 /// What would go.
@@ -300,15 +330,18 @@ fn stays(options: &RemoveHost) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generate;
     use crate::steps::testing::plan;
 
     #[test]
     fn others_lose_exactly_the_routes_to_it() {
         let plan = plan();
         let all = plan.decisions(&Decisions::default());
-        let routes = routes_to(&all, &plan, &["k3s-agents-1"]);
-        assert_eq!(routes.len(), 1);
-        assert_eq!(routes[0].cidr.to_string(), "192.168.138.0/24");
-        assert_eq!(routes[0].via.to_string(), "192.168.1.12");
+        let routes = |stays| routes_to(&all, &plan, "ryzen", &["k3s-agents-1"], stays);
+        let vms = "192.168.138.0/24 192.168.1.12\n";
+        assert_eq!(generate::route_table(&routes(true)), vms);
+        // A host in another network has a route to itself as well.
+        let itself = format!("{vms}192.168.1.12/32 192.168.1.12\n");
+        assert_eq!(generate::route_table(&routes(false)), itself);
     }
 }

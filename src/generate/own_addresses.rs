@@ -11,14 +11,14 @@ use askama::Template;
 
 use super::render;
 use crate::failure::Result;
-use crate::plan::Plan;
+use crate::plan::{Plan, Server};
 
-/// From a server of a host to one of another host.
+/// From a server to one of another host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerWay {
-    /// The server here.
+    /// The server that begins.
     pub from: Ipv4Addr,
-    /// The one there.
+    /// The one that it talks to.
     pub to: Ipv4Addr,
 }
 
@@ -29,16 +29,20 @@ impl fmt::Display for ServerWay {
     }
 }
 
-/// Every way from a server on `host` to one elsewhere, also on a host that is off; none where all are on one host.
+/// Every way from one server to another that begins on `host` or leads through it, also to a host that is off; none where
+/// all are on one host.
 pub fn server_ways(plan: &Plan, host: &str) -> Vec<ServerWay> {
-    let (here, elsewhere): (Vec<_>, Vec<_>) =
-        plan.servers.iter().partition(|server| server.host == host);
-    here.iter()
-        .flat_map(|from| {
-            elsewhere.iter().map(|to| ServerWay {
-                from: from.address,
-                to: to.address,
-            })
+    let here = |from: &Server, to: &Server| {
+        from.host != to.host
+            && (from.host == host || plan.between(&from.host, &to.host).contains(&host))
+    };
+    let servers = plan.servers.iter();
+    servers
+        .flat_map(|from| plan.servers.iter().map(move |to| (from, to)))
+        .filter(|(from, to)| here(from, to))
+        .map(|(from, to)| ServerWay {
+            from: from.address,
+            to: to.address,
         })
         .collect()
 }

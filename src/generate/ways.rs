@@ -1,7 +1,5 @@
 //! Who needs which route, and why.
 
-use std::net::Ipv4Addr;
-
 use ipnet::Ipv4Net;
 use serde::Serialize;
 
@@ -35,57 +33,78 @@ pub struct Way {
 
 struct Network {
     cidr: Ipv4Net,
-    via: Ipv4Addr,
     host: String,
     group: Option<String>,
-    role: Option<Role>,
+    why: &'static str,
 }
 
-fn networks(plan: &Plan) -> Vec<Network> {
-    let here = plan.daemons.iter().filter_map(|daemon| {
-        Some(Network {
-            cidr: daemon.cidr,
-            via: plan.host(&daemon.host)?.lan_address,
-            host: daemon.host.clone(),
-            group: Some(daemon.group.clone()),
-            role: Some(daemon.role),
-        })
+fn networks(plan: &Plan, who: &Who) -> Vec<Network> {
+    let why = |role: Option<Role>| match (who, role) {
+        (Who::Workstation, _) => "a kubectl of your own; `slicer-k3s kubectl` needs none",
+        (Who::Router, _) => "every machine of the LAN that goes through it",
+        (Who::Host(_), Some(Role::ControlPlane)) => "the API, and pods on servers",
+        (Who::Host(_), Some(Role::Workers)) => "Slicer's API there, and pods on agents",
+        (Who::Host(_), None) => "its VMs, once it is back",
+    };
+    let wanted = |role| *who != Who::Workstation || role == Some(Role::ControlPlane);
+    let here = plan.daemons.iter().map(|daemon| {
+        let (host, role) = (daemon.host.clone(), Some(daemon.role));
+        (daemon.cidr, host, Some(daemon.group.clone()), role)
     });
     let away = plan.away.iter().flat_map(|away| {
-        away.cidrs.iter().map(|cidr| Network {
-            cidr: *cidr,
-            via: away.lan_address,
-            host: away.host.clone(),
-            group: None,
-            role: None,
-        })
+        let cidrs = away.cidrs.iter();
+        cidrs.map(|cidr| (*cidr, away.host.clone(), None, None))
     });
-    here.chain(away).collect()
+    let groups = here.chain(away);
+    let mut networks: Vec<Network> = groups
+        .filter(|(.., role)| wanted(*role))
+        .map(|(cidr, host, group, role)| Network {
+            cidr,
+            host,
+            group,
+            why: why(role),
+        })
+        .collect();
+    if let Who::Host(from) = who {
+        networks.extend(hosts_apart(plan, from));
+    }
+    networks
+}
+
+/// Hosts in another network, to which no default route need lead: where Slicer masquerades, their VMs' packets come from them.
+fn hosts_apart(plan: &Plan, from: &str) -> Vec<Network> {
+    let here = plan.hosts.iter().map(|host| (&host.name, host.lan_address));
+    let away = plan.away.iter().map(|away| (&away.host, away.lan_address));
+    here.chain(away)
+        .filter(|(host, _)| !plan.beside(from, host))
+        .map(|(host, address)| Network {
+            cidr: Ipv4Net::from(address),
+            host: host.clone(),
+            group: None,
+            why: "answers to its VMs, where Slicer masquerades them",
+        })
+        .collect()
 }
 
 /// The routes of `who`, in the order of their networks.
 pub fn ways(plan: &Plan, who: &Who) -> Vec<Way> {
-    let mut ways: Vec<Way> = networks(plan)
+    let from = match who {
+        Who::Host(host) => Some(host.as_str()),
+        Who::Workstation | Who::Router => None,
+    };
+    let mut ways: Vec<Way> = networks(plan, who)
         .into_iter()
-        .filter(|network| match who {
-            Who::Workstation => network.role == Some(Role::ControlPlane),
-            Who::Router => true,
-            Who::Host(host) => network.host != *host,
-        })
-        .map(|network| Way {
-            route: Route {
-                cidr: network.cidr.trunc(),
-                via: network.via,
-            },
-            why: match (who, network.role) {
-                (Who::Workstation, _) => "a kubectl of your own; `slicer-k3s kubectl` needs none",
-                (Who::Router, _) => "every machine of the LAN that goes through it",
-                (Who::Host(_), Some(Role::ControlPlane)) => "the API, and pods on servers",
-                (Who::Host(_), Some(Role::Workers)) => "Slicer's API there, and pods on agents",
-                (Who::Host(_), None) => "its VMs, once it is back",
-            },
-            host: network.host,
-            group: network.group,
+        .filter(|network| from != Some(network.host.as_str()))
+        .filter_map(|network| {
+            Some(Way {
+                route: Route {
+                    cidr: network.cidr.trunc(),
+                    via: plan.via(from, &network.host)?,
+                },
+                host: network.host,
+                group: network.group,
+                why: network.why,
+            })
         })
         .collect();
     ways.sort();

@@ -8,7 +8,7 @@ mod hand_made;
 mod mark;
 mod servers;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use crate::failure::{Code, Failure, Result};
@@ -36,6 +36,14 @@ pub struct Found {
     pub routes: String,
     /// The SSH keys in its servers' YAML.
     pub keys: Vec<String>,
+}
+
+impl Found {
+    /// Whether an address is one of its own.
+    fn has(&self, address: Ipv4Addr) -> bool {
+        let mut addresses = self.facts.addresses.iter();
+        addresses.any(|(_, net)| net.addr() == address)
+    }
 }
 
 /// The whole of what was found.
@@ -71,16 +79,22 @@ impl Findings {
         });
     }
 
-    /// The address by which the others reach a host, as their routes say.
+    /// The address by which the others reach a host, as their routes say: one of its own, and of several the one that SSH
+    /// reaches. A host that is behind another is reached by that one's.
     fn lan_address(&self, host: &Found) -> Option<Ipv4Addr> {
-        let others = self.hosts.iter();
-        let mut routes = others.flat_map(|other| routes(&other.routes));
-        routes.find_map(|(cidr, via)| {
+        let leads = |cidr| {
             let mut daemons = host.mark.daemons.iter();
-            daemons
-                .any(|daemon| daemon.cidr.trunc() == cidr)
-                .then_some(via)
-        })
+            daemons.any(|daemon| daemon.cidr.trunc() == cidr)
+        };
+        let mut addresses: Vec<Ipv4Addr> = self
+            .hosts
+            .iter()
+            .flat_map(|other| routes(&other.routes))
+            .filter(|(cidr, via)| leads(*cidr) && host.has(*via))
+            .map(|(_, via)| via)
+            .collect();
+        addresses.sort_by_key(|address| Some(*address) != host.facts.ssh_address);
+        addresses.first().copied()
     }
 
     /// Addresses of hosts that belong to it, as the routes of these say, and were not named.
@@ -89,6 +103,10 @@ impl Findings {
             .hosts
             .iter()
             .flat_map(|host| routes(&host.routes))
+            // To a host, not to its VMs; and what leads through one that was named, that one's own routes tell better.
+            .filter(|(cidr, via)| {
+                cidr.prefix_len() < 32 && !self.hosts.iter().any(|host| host.has(*via))
+            })
             .filter(|(cidr, _)| !self.daemons().any(|daemon| daemon.cidr.trunc() == *cidr))
             .map(|(_, via)| via)
             .collect();
@@ -156,6 +174,8 @@ impl Findings {
             groups: groups.collect(),
             servers,
             lan_addresses: addresses.collect(),
+            // Seen again by the next plan.
+            behind: BTreeMap::new(),
             image_digests: self
                 .autoscaler()
                 .and_then(|known| known.digest())

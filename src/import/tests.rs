@@ -57,6 +57,39 @@ fn findings(plan: &Plan, secrets: &Secrets) -> Findings {
     }
 }
 
+/// The others' routes name a gateway's two addresses, and lead to the host behind it by one of them.
+#[test]
+fn a_host_behind_another_gets_its_own_address_back() {
+    let mut plan = plan();
+    let mut third = plan.hosts[1].clone();
+    third.name = "pi5".into();
+    third.lan_address = [192, 168, 1, 13].into();
+    plan.hosts.push(third);
+    plan.hosts[0].lan_address = [10, 20, 0, 2].into();
+    plan.hosts[0].behind = Some(crate::plan::Behind {
+        gateway: "ryzen".into(),
+        inner: [10, 20, 0, 1].into(),
+    });
+    let mut findings = findings(&plan, &crate::steps::testing::secrets());
+    let inner = ("eth1".to_owned(), "10.20.0.1/24".parse().unwrap());
+    findings.hosts[1].facts.addresses.push(inner);
+    assert!(findings.missing().is_empty(), "{:?}", findings.missing());
+    let addresses = findings.decisions(plan.servers.clone()).lan_addresses;
+    for host in &plan.hosts {
+        let has_group = plan.daemons_of(&host.name).next().is_some();
+        let known = addresses.get(&host.name).copied();
+        assert_eq!(
+            known,
+            has_group.then_some(host.lan_address),
+            "{}",
+            host.name
+        );
+    }
+    // Whoever forgot it is told its own address, not that of the one before it.
+    findings.hosts.remove(0);
+    assert_eq!(findings.missing(), [std::net::Ipv4Addr::new(10, 20, 0, 2)]);
+}
+
 /// Whatever lies on a host or a server is taken for each of what an import reads.
 #[test]
 fn fuzz_import() {

@@ -1,5 +1,6 @@
 //! (configuration, earlier decisions, facts) → plan, or everything that stands against it.
 
+use super::behind::{self, Place};
 use super::decisions::Decisions;
 use super::facts::HostFacts;
 use super::groups::{self, Draft};
@@ -134,7 +135,7 @@ impl Draft<'_> {
             );
             for (other, other_lan) in &hosts {
                 self.failures
-                    .extend(neighbours((&host.name, &lan), (&other.name, other_lan)));
+                    .extend(twins((&host.name, &lan), (&other.name, other_lan)));
             }
             let licence_file = configured
                 .and_then(|host| host.licence_file.clone())
@@ -142,13 +143,42 @@ impl Draft<'_> {
             let host = Host {
                 name: host.name.clone(),
                 lan_address: lan.address,
+                behind: None,
                 arch: host.arch,
                 licence_file,
                 slicer_installed: host.slicer.is_some(),
             };
             hosts.push((host, lan));
         }
+        self.connected(&mut hosts, facts);
         hosts.into_iter().map(|(host, _)| host).collect()
+    }
+
+    /// Which host is another's gateway.
+    fn connected(&mut self, hosts: &mut [(Host, lan::Lan)], facts: &[HostFacts]) {
+        let places: Vec<Place> = hosts
+            .iter()
+            .filter_map(|(host, lan)| {
+                let facts = facts.iter().find(|facts| facts.name == host.name)?;
+                Some(Place { facts, lan })
+            })
+            .collect();
+        let mut found = match behind::find(&places, &self.decisions.behind) {
+            Ok(found) => found,
+            Err(failure) => return self.failures.push(failure),
+        };
+        for (host, _) in hosts {
+            host.behind = found.remove(&host.name);
+            if let Some(behind) = &host.behind {
+                self.reason(
+                    format!("{} gateway", host.name),
+                    format!(
+                        "{}, which has {} in its network: packets from and to the LAN go through it",
+                        behind.gateway, behind.inner
+                    ),
+                );
+            }
+        }
     }
 
     /// The servers: as decided once, else numbered over the control plane's groups.
@@ -318,31 +348,15 @@ fn servers_of(daemon: &Daemon) -> impl Iterator<Item = Server> {
         })
 }
 
-/// Two hosts must be on one network (routes need a gateway on the link) with two addresses.
-fn neighbours(a: (&str, &lan::Lan), b: (&str, &lan::Lan)) -> Option<Failure> {
+/// Two hosts have two addresses.
+fn twins(a: (&str, &lan::Lan), b: (&str, &lan::Lan)) -> Option<Failure> {
     let ((a, a_lan), (b, b_lan)) = (a, b);
-    if a_lan.address == b_lan.address {
-        return Some(
-            Failure::new(
-                Code::PlanConflict,
-                format!("{b} and {a} have one LAN address"),
-            )
-            .because(a_lan.address)
-            .hint("correct `ssh` or `lan-address` of one of them in cluster.toml"),
-        );
-    }
-    if a_lan.net.contains(&b_lan.address) && b_lan.net.contains(&a_lan.address) {
-        return None;
-    }
-    Some(
+    (a_lan.address == b_lan.address).then(|| {
         Failure::new(
             Code::PlanConflict,
-            format!(
-                "{b} ({}) and {a} ({}) are not on one network",
-                b_lan.net, a_lan.net
-            ),
+            format!("{b} and {a} have one LAN address"),
         )
-        .because("routes between their VMs need each host as a gateway on the link")
-        .hint("give `lan-address` of both in cluster.toml, or connect them to one LAN"),
-    )
+        .because(a_lan.address)
+        .hint("correct `ssh` or `lan-address` of one of them in cluster.toml")
+    })
 }

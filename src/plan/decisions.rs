@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::{Code, Failure};
 
-use super::{Adopted, Autoscaler, Daemon, Plan, Role, Server};
+use super::{Adopted, Autoscaler, Behind, Daemon, Plan, Role, Server};
 
 /// Every decision that later runs must repeat.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub struct Decisions {
     pub servers: Vec<Server>,
     /// Hosts' LAN addresses.
     pub lan_addresses: BTreeMap<String, Ipv4Addr>,
+    /// Hosts that are behind another, with their gateway.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub behind: BTreeMap<String, Behind>,
     /// Digests of images that were resolved once, by reference.
     pub image_digests: BTreeMap<String, String>,
     /// Hosts that died and were removed: what was decided of them is kept, for they may come back with their daemons.
@@ -44,6 +47,7 @@ impl Decisions {
         } else {
             rest.groups.retain(|_, group| group.host != host);
             rest.lan_addresses.remove(host);
+            rest.behind.remove(host);
             rest.gone.remove(host);
         }
         rest
@@ -151,6 +155,10 @@ impl Plan {
             decisions
                 .lan_addresses
                 .insert(host.name.clone(), host.lan_address);
+            match &host.behind {
+                Some(behind) => decisions.behind.insert(host.name.clone(), behind.clone()),
+                None => decisions.behind.remove(&host.name),
+            };
         }
         decisions
     }

@@ -385,6 +385,7 @@ pub(super) fn away(decisions: &Decisions, absent: &[(String, String)]) -> Vec<Aw
             Some(Away {
                 host: host.clone(),
                 lan_address: *decisions.lan_addresses.get(host)?,
+                behind: decisions.behind.get(host).cloned(),
                 cidrs: groups
                     .filter(|group| group.host == *host)
                     .map(|group| group.cidr)

@@ -79,6 +79,15 @@ pub(super) fn choose(
     )))
 }
 
+/// The address that a host has in another's network.
+pub(super) fn address_beside(facts: &HostFacts, other: &Lan) -> Option<Ipv4Addr> {
+    let beside = |net: &&Ipv4Net| net.contains(&other.address) && other.net.contains(&net.addr());
+    let nets = usable(facts).map(|(_, net)| net);
+    nets.filter(|net| net.addr() != other.address)
+        .find(beside)
+        .map(Ipv4Net::addr)
+}
+
 /// Addresses that are not of a bridge for VMs or containers.
 fn usable(facts: &HostFacts) -> impl Iterator<Item = &(String, Ipv4Net)> {
     let vms: Vec<Ipv4Net> = facts

@@ -2,6 +2,7 @@
 
 mod adopted;
 mod assumed;
+mod behind;
 mod capacity;
 mod clashes;
 mod decide;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use adopted::{Adopted, unit_of};
 pub use assumed::assumed;
+pub use behind::Behind;
 pub use capacity::default_max;
 pub use decide::decide;
 pub use decisions::{Decisions, Group};
@@ -146,6 +148,9 @@ pub struct Host {
     pub name: String,
     /// The address by which the other hosts reach it.
     pub lan_address: Ipv4Addr,
+    /// The host that is its gateway, where it is not on the LAN itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<Behind>,
     /// Its processor architecture.
     pub arch: Arch,
     /// The Slicer licence file, absolute, as seen on the host.
@@ -226,6 +231,9 @@ pub struct Away {
     pub host: String,
     /// The address by which the other hosts reach it.
     pub lan_address: Ipv4Addr,
+    /// The host that is its gateway, where it is not on the LAN itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<Behind>,
     /// Its VMs' networks.
     pub cidrs: Vec<Ipv4Net>,
 }
@@ -259,10 +267,10 @@ pub struct Plan {
 
 impl PartialEq for Plan {
     fn eq(&self, other: &Self) -> bool {
-        let addresses = |plan: &Self| -> Vec<(String, Ipv4Addr)> {
+        let addresses = |plan: &Self| -> Vec<(String, Ipv4Addr, Option<Behind>)> {
             let hosts = plan.hosts.iter();
             hosts
-                .map(|host| (host.name.clone(), host.lan_address))
+                .map(|host| (host.name.clone(), host.lan_address, host.behind.clone()))
                 .collect()
         };
         self.cluster == other.cluster

@@ -1,5 +1,6 @@
 //! Fixtures: hosts as their surveys print them, and short ways to a plan.
 
+mod behind;
 mod layouts;
 mod random;
 mod refusals;

@@ -9,7 +9,7 @@ use super::changes::changes;
 use super::document::{Capacity, Drift, Group, Host, Status, VERSION};
 use super::gather::Seen;
 use crate::pipeline::{Finding, StepId};
-use crate::plan::{HostFacts, Plan, Role};
+use crate::plan::{self, HostFacts, Plan, Role};
 
 /// What brings the cluster to cluster.toml again.
 const INIT: &str = "slicer-k3s init";
@@ -148,7 +148,18 @@ fn hosts_drift(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
             .as_ref()
             .ok()
             .and_then(|now| now.host(&host.name));
-        if let Some(now) = now.filter(|now| now.lan_address != host.lan_address) {
+        if let Some(now) = now.filter(|now| now.behind != host.behind) {
+            let place = |host: &plan::Host| match &host.behind {
+                Some(behind) => format!("behind {}", behind.gateway),
+                None => "on the LAN".to_owned(),
+            };
+            let what = format!(
+                "it is {} and was {}: the other hosts' routes lead there",
+                place(now),
+                place(host)
+            );
+            add(drift, "lan-address", &host.name, what, INIT);
+        } else if let Some(now) = now.filter(|now| now.lan_address != host.lan_address) {
             let what = format!(
                 "its LAN address is {} and was {}: the other hosts' routes lead to the old one",
                 now.lan_address, host.lan_address

@@ -33,6 +33,7 @@ impl GroupReachable {
         for server in plan.servers_here() {
             needs.push(super::vm_reachable::id(&server.name));
             needs.push(super::routes::id(&server.host));
+            needs.extend(way::routes_between(plan, &server.host, &daemon.host));
         }
         needs.sort();
         needs.dedup();

@@ -165,10 +165,8 @@ pub fn init(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
             .iter()
             .filter(|daemon| daemon.role == Role::ControlPlane)
         {
-            if let Some(host) = plan.host(&daemon.host) {
-                steps.push(Box::new(workstation_route::WorkstationRoute::new(
-                    daemon, host,
-                )));
+            if let Some(route) = workstation_route::WorkstationRoute::new(plan, daemon) {
+                steps.push(Box::new(route));
             }
         }
     }

@@ -41,9 +41,12 @@ pub(super) async fn present(machine: &Machine, routes: &[Route]) -> Result<Vec<R
         .because(error)
     })?;
     let has = |route: &&Route| {
-        table.iter().any(|entry| {
-            entry["dst"] == route.cidr.to_string() && entry["gateway"] == route.via.to_string()
-        })
+        // A route to one address is printed without its /32.
+        let cidr = route.cidr.to_string();
+        let dst = cidr.trim_end_matches("/32");
+        table
+            .iter()
+            .any(|entry| entry["dst"] == dst && entry["gateway"] == route.via.to_string())
     };
     Ok(routes.iter().filter(has).copied().collect())
 }
@@ -201,6 +204,18 @@ mod tests {
             generate::route_table(&stale),
             "192.168.140.0/24 192.168.1.13\n"
         );
+    }
+
+    /// The kernel prints the route to a host behind another without its length.
+    #[tokio::test]
+    async fn a_route_to_one_address_is_found() {
+        let route = Route {
+            cidr: "10.20.0.2/32".parse().unwrap(),
+            via: [192, 168, 1, 12].into(),
+        };
+        let table = r#"[{"dst":"10.20.0.2","gateway":"192.168.1.12","dev":"eth0"}]"#;
+        let host = machine("n100", Fake::new().says("route show", table));
+        assert_eq!(present(&host, &[route]).await.unwrap(), [route]);
     }
 
     #[tokio::test]

@@ -180,6 +180,7 @@ fn host(name: &str, last: u8) -> Host {
     Host {
         name: name.into(),
         lan_address: [192, 168, 1, last].into(),
+        behind: None,
         arch: Arch::X86_64,
         licence_file: Some("/home/alex/.slicer/LICENSE".into()),
         slicer_installed: true,

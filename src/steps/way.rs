@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 use serde_json::Value;
 
 use crate::failure::Result;
-use crate::plan::Server;
+use crate::pipeline::StepId;
+use crate::plan::{Plan, Server};
 use crate::remote::Look;
 use crate::world::World;
 
@@ -15,19 +16,32 @@ pub(super) async fn open(world: &World, from: &Server, to: Ipv4Addr, port: u16) 
     Ok(world.server(from).await?.look(&look).await?.ok())
 }
 
+/// The routes of the hosts that lie between two others.
+pub(super) fn routes_between(plan: &Plan, one: &str, other: &str) -> Vec<StepId> {
+    let between = plan.between(one, other).into_iter();
+    between
+        .filter(|host| plan.host(host).is_some())
+        .map(super::routes::id)
+        .collect()
+}
+
 /// What is missing between the server and an address that `host` answers for: a route there, one back, or neither.
 pub(super) async fn broken(world: &World, from: &Server, to: Ipv4Addr, host: &str) -> String {
-    let ways = [(&*from.host, host, to), (host, &*from.host, from.address)];
-    for (near, far, address) in ways.into_iter().filter(|(near, far, _)| near != far) {
-        if let Some(why) = misled(world, near, far, address).await {
-            return why;
+    let through = world.plan.between(&from.host, host);
+    let mut hosts = vec![&*from.host];
+    hosts.extend(through.into_iter().chain([host]));
+    hosts.dedup();
+    for (ends, address) in [
+        ((&*from.host, host), to),
+        ((host, &*from.host), from.address),
+    ] {
+        for near in hosts.iter().filter(|near| **near != ends.1) {
+            if let Some(why) = misled(world, near, ends.1, address).await {
+                return why;
+            }
         }
     }
-    let hosts = if from.host == host {
-        host.to_owned()
-    } else {
-        format!("{} and {host}", from.host)
-    };
+    let hosts = hosts.join(" and ");
     format!(
         "routes are as they should be, so a firewall drops it: sudo iptables -S FORWARD on {hosts}"
     )
@@ -35,7 +49,7 @@ pub(super) async fn broken(world: &World, from: &Server, to: Ipv4Addr, host: &st
 
 /// How `near` sends packets for `address` elsewhere than to `far`, whose VM has it.
 async fn misled(world: &World, near: &str, far: &str, address: Ipv4Addr) -> Option<String> {
-    let via = world.plan.host(far)?.lan_address;
+    let via = world.plan.via(Some(near), far)?;
     let daemon = world
         .plan
         .daemons_of(far)
@@ -86,5 +100,31 @@ mod tests {
             let why = broken(&world, &server, [192, 168, 138, 5].into(), "ryzen").await;
             assert!(why.contains(said), "{why}");
         }
+    }
+
+    /// A gateway in between may have lost the route, too.
+    #[tokio::test]
+    async fn the_host_between_is_asked_as_well() {
+        let (n100, ryzen) = (
+            Fake::new().says("route get", r#"[{"gateway":"10.20.0.1"}]"#),
+            Fake::new().says("route get", "[]"),
+        );
+        let mut world = world(&[("n100", &n100), ("ryzen", &ryzen)]);
+        let mut behind = world.plan.hosts[0].clone();
+        behind.name = "attic".into();
+        behind.lan_address = [10, 20, 0, 2].into();
+        behind.behind = Some(crate::plan::Behind {
+            gateway: "ryzen".into(),
+            inner: [10, 20, 0, 1].into(),
+        });
+        world.plan.hosts.push(behind);
+        let mut server = world.plan.servers[0].clone();
+        server.host = "attic".into();
+        world.plan.daemons[1].host = "n100".into();
+        let why = broken(&world, &server, [192, 168, 138, 5].into(), "n100").await;
+        assert!(
+            why.contains("ryzen has no route to 192.168.138.0/24 via 192.168.1.11"),
+            "{why}"
+        );
     }
 }

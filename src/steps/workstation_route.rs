@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::plan::{Daemon, Host};
+use crate::plan::{Daemon, Plan};
 use crate::remote::{Local, Look, Machine, Script, sudo};
 use crate::world::World;
 
@@ -20,13 +20,14 @@ pub(super) struct WorkstationRoute {
 }
 
 impl WorkstationRoute {
-    pub(super) fn new(daemon: &Daemon, host: &Host) -> Self {
-        Self {
+    /// None where the daemon's host is not known.
+    pub(super) fn new(plan: &Plan, daemon: &Daemon) -> Option<Self> {
+        Some(Self {
             cidr: daemon.cidr,
             gateway: daemon.gateway(),
-            via: host.lan_address,
-            host: host.name.clone(),
-        }
+            via: plan.via(None, &daemon.host)?,
+            host: daemon.host.clone(),
+        })
     }
 
     fn command(&self) -> String {

@@ -31,9 +31,8 @@ fn hosts_without_a_common_network_are_told() {
     facts[1].addresses = vec![("eth0".to_owned(), "10.1.1.2/24".parse().unwrap())];
     facts[2].addresses = vec![("eth0".to_owned(), "192.168.1.11/24".parse().unwrap())];
     assert_snapshot!(refusals(&config, &Decisions::default(), &facts), @r#"
-    plan-conflict n100 (192.168.1.11/24) and ryzen (10.1.1.2/24) are not on one network: routes between their VMs need each host as a gateway on the link (give `lan-address` of both in cluster.toml, or connect them to one LAN)
     plan-conflict n100 and pi5 have one LAN address: 192.168.1.11 (correct `ssh` or `lan-address` of one of them in cluster.toml)
-    plan-conflict ryzen (10.1.1.2/24) and pi5 (192.168.1.11/24) are not on one network: routes between their VMs need each host as a gateway on the link (give `lan-address` of both in cluster.toml, or connect them to one LAN)
+    plan-conflict ryzen (10.1.1.2/24) and n100 (192.168.1.11/24) are not on one network: packets between their VMs need each host as a gateway on the link, or another host with an address in both networks (give `lan-address` of both in cluster.toml, connect them to one LAN, or enrol the machine between them as a host)
     "#);
 }
 

@@ -277,6 +277,23 @@ fn a_moved_host_and_a_changed_file_are_told() {
     assert_eq!(drift[1].what, "k3s-agents-1: max is 4, to be 9");
 }
 
+#[test]
+fn a_host_that_got_another_gateway_is_told() {
+    let mut seen = healthy();
+    let mut now = plan();
+    now.hosts[1].behind = Some(crate::plan::Behind {
+        gateway: "n100".into(),
+        inner: [10, 20, 0, 1].into(),
+    });
+    seen.planned = Ok(now);
+    let drift = compare(&plan(), &seen).drift;
+    assert_eq!(
+        (&*drift[0].kind, &*drift[0].machine),
+        ("lan-address", "ryzen")
+    );
+    assert!(drift[0].what.contains("behind n100"), "{}", drift[0].what);
+}
+
 /// Names as long as they may be, and text from machines that wants to steer the terminal.
 #[test]
 fn long_names_fit_and_nothing_raw_gets_through() {
