@@ -3,9 +3,11 @@
 use super::behind::{self, Place};
 use super::decisions::Decisions;
 use super::facts::HostFacts;
-use super::groups::{self, Draft};
+use super::groups::Draft;
 use super::pool::Pool;
-use super::{Autoscaler, Daemon, Host, Plan, Role, Server, capacity, clashes, fit, lan, left};
+use super::{
+    Autoscaler, Daemon, Host, Plan, Role, Server, away, capacity, clashes, fit, lan, left,
+};
 use crate::config::Config;
 use crate::failure::{Code, Failure};
 
@@ -50,7 +52,7 @@ pub fn decide(
     let k3s = draft.k3s(k3s_version);
     let digest = draft.autoscaler_digest();
     draft.remarks(facts, &servers);
-    let absent = groups::unseen(config, facts, absent);
+    let absent = away::unseen(config, facts, absent);
     if !draft.failures.is_empty() {
         return Err(draft.failures);
     }
@@ -71,7 +73,7 @@ pub fn decide(
             values: config.autoscaler.values.clone(),
         },
         ssh_keys: config.ssh_keys.clone(),
-        away: groups::away(decisions, &absent),
+        away: away::away(decisions, &absent),
         absent,
         reasons: draft.reasons,
     })

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use super::decisions::{Decisions, Group};
 use super::facts::{Arch, HostFacts};
 use super::pool::Pool;
-use super::{Away, Daemon, Role, adopted, capacity, fit};
+use super::{Daemon, Role, adopted, capacity, fit};
 use crate::config::Config;
 use crate::failure::{Code, Failure};
 
@@ -354,43 +354,4 @@ fn image(arch: Arch) -> &'static str {
         Arch::X86_64 => "ghcr.io/openfaasltd/slicer-systemd:6.1.90-x86_64-latest",
         Arch::Aarch64 => "ghcr.io/openfaasltd/slicer-systemd-arm64:6.1.90-aarch64-latest",
     }
-}
-
-/// Hosts of cluster.toml without facts, with the reason.
-pub(super) fn unseen(
-    config: &Config,
-    facts: &[HostFacts],
-    absent: &[(String, String)],
-) -> Vec<(String, String)> {
-    config
-        .hosts
-        .iter()
-        .filter(|host| !facts.iter().any(|facts| facts.name == host.name))
-        .map(|host| {
-            let why = absent
-                .iter()
-                .find(|(name, _)| *name == host.name)
-                .map_or("not looked at", |(_, why)| why.as_str());
-            (host.name.clone(), why.to_owned())
-        })
-        .collect()
-}
-
-/// What was decided of hosts that could not be looked at. A host that was never planned has no address yet.
-pub(super) fn away(decisions: &Decisions, absent: &[(String, String)]) -> Vec<Away> {
-    absent
-        .iter()
-        .filter_map(|(host, _)| {
-            let groups = decisions.groups.values();
-            Some(Away {
-                host: host.clone(),
-                lan_address: *decisions.lan_addresses.get(host)?,
-                behind: decisions.behind.get(host).cloned(),
-                cidrs: groups
-                    .filter(|group| group.host == *host)
-                    .map(|group| group.cidr)
-                    .collect(),
-            })
-        })
-        .collect()
 }

@@ -2,6 +2,7 @@
 
 mod adopted;
 mod assumed;
+mod away;
 mod behind;
 mod capacity;
 mod clashes;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use adopted::{Adopted, unit_of};
 pub use assumed::assumed;
+pub use away::Away;
 pub use behind::Behind;
 pub use capacity::default_max;
 pub use decide::decide;
@@ -222,20 +224,6 @@ impl Autoscaler {
             None => self.tag.clone(),
         }
     }
-}
-
-/// A host that is off: the way to its VMs stays, so that it is found again when it is back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Away {
-    /// Its name in cluster.toml.
-    pub host: String,
-    /// The address by which the other hosts reach it.
-    pub lan_address: Ipv4Addr,
-    /// The host that is its gateway, where it is not on the LAN itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub behind: Option<Behind>,
-    /// Its VMs' networks.
-    pub cidrs: Vec<Ipv4Net>,
 }
 
 /// The whole of it. Two plans are equal when they decide the same: what was only seen (free disks, whether
