@@ -168,16 +168,19 @@ fn last_words(plan: &Plan, names: &[String], changed: bool) -> String {
             )
         })
         .collect();
+    let mut workers = plan.workers();
+    let group = workers.find(|daemon| names.contains(&daemon.host));
+    let prove = format!(
+        "slicer-k3s prove {}",
+        group.map_or("", |daemon| &daemon.group)
+    );
+    let first = names.first().map_or("", String::as_str);
+    let remove = format!("slicer-k3s remove-host {first}");
     format!(
         "\n{here} is enrolled: {groups}\n\
          Next:\n\
-         \x20 slicer-k3s prove {group}                 watch it scale\n\
-         \x20 slicer-k3s remove-host {first}           take it away again",
+         \x20 {prove:<36} watch it scale\n\
+         \x20 {remove:<36} take it away again",
         groups = groups.join(", "),
-        group = plan
-            .workers()
-            .find(|daemon| names.contains(&daemon.host))
-            .map_or("", |daemon| &daemon.group),
-        first = names.first().map_or("", String::as_str),
     )
 }

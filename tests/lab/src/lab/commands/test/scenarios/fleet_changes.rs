@@ -68,7 +68,8 @@ pub(super) fn run(_: &Place) -> Result<()> {
     comes(&trial).context("a host comes")?;
     older(&trial).context("a second person")?;
     leaves(&trial).context("a host leaves")?;
-    dies(&trial).context("a host dies")
+    dies(&trial).context("a host dies")?;
+    wanted(&trial).context("a host leaves while pods wait for it")
 }
 
 /// What cannot be is refused with its reason, and the file stays as it is.
@@ -183,6 +184,39 @@ fn dies(trial: &Trial) -> Result<()> {
     trial.fault(&["clear", "pi5"])?;
     trial.me(ADD)?.expect(0)?;
     pod_runs(trial)
+}
+
+/// The autoscaler makes VMs there, none of which has joined yet: none may join a cluster that has forgotten them.
+fn wanted(trial: &Trial) -> Result<()> {
+    trial
+        .me("slicer-k3s kubectl scale deploy web --replicas=0")?
+        .expect(0)?;
+    trial.me(REMOVE)?.expect(0)?;
+    trial.me(ADD)?.expect(0)?;
+    trial
+        .me("slicer-k3s kubectl scale deploy web --replicas=4")?
+        .expect(0)?;
+    let begin = Instant::now();
+    while !trial.vms()?.iter().any(|vm| vm.starts_with("k3s-agent-2")) {
+        if begin.elapsed() > Duration::from_mins(1) {
+            bail!("no VM was made for the pods");
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    trial.me(REMOVE)?.expect(0)?;
+    nothing_left(trial)?;
+    // As long as a VM that lived on would take to join.
+    std::thread::sleep(Duration::from_secs(20));
+    nothing_left(trial)?;
+    let vms = trial.vms()?;
+    if let Some(vm) = vms.iter().find(|vm| vm.starts_with("k3s-agent-2")) {
+        bail!("the VM {vm} is left over");
+    }
+    let pods = items(trial, "pods -l app=web")?;
+    if pods.len() != 4 || pods.iter().any(|pod| pod["status"]["phase"] != "Pending") {
+        bail!("pods that nobody can run do not wait: {pods:?}");
+    }
+    Ok(())
 }
 
 fn refused(done: &Done, status: i32, says: &str) -> Result<()> {
