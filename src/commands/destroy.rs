@@ -303,6 +303,7 @@ mod tests {
         let remains = [Remains {
             host: "n100".into(),
             group: "k3s-cp".into(),
+            shares: None,
             adopted: Some(crate::steps::testing::adopted(
                 &crate::steps::testing::plan().daemons[0],
             )),

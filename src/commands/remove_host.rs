@@ -117,7 +117,8 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     // The file last: as long as it names the host, the same command goes on.
     file.write().map_err(one)?;
     drop(turn);
-    say(&stays(options));
+    let shared = remains.iter().any(|daemon| daemon.shares.is_some());
+    say(&stays(options, shared));
     if fleet.absent.is_empty() {
         return Ok(0);
     }
@@ -298,8 +299,16 @@ async fn nodes(world: &World, groups: &[&str]) -> Result<Vec<String>> {
 }
 
 /// What is left, so that nobody has to look for it.
-fn stays(options: &RemoveHost) -> String {
+fn stays(options: &RemoveHost, shared: bool) -> String {
     let name = &options.name;
+    if options.agents && shared {
+        return format!(
+            "\nThe agents of {name} are out of the cluster; its servers were not touched.\n\
+             Their daemon served both and knows the agents' group until its next start, which reboots them:\n\
+             \x20 slicer-k3s init --allow-outage\n\
+             `workers = true` in [hosts.{name}] and the same command bring agents back."
+        );
+    }
     if options.agents {
         return format!(
             "\nThe agents of {name} are out of the cluster; its servers were not touched.\n\

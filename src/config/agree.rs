@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use super::own::SERVER_ARGS;
 use super::problem::Problems;
 use super::walk::Values;
-use super::{Config, Ssh, keys};
+use super::{Config, Host, Ssh, keys};
 use crate::suggest;
 
 /// Flags of the autoscaler that the plan decides.
@@ -110,6 +110,9 @@ fn servers(config: &Config, values: &Values, problems: &mut Problems<'_>) {
 
 fn workers(config: &Config, values: &Values, problems: &mut Problems<'_>) {
     for host in &config.hosts {
+        if host.share_daemon {
+            shared(config, values, problems, host);
+        }
         let Some(workers) = &host.workers else {
             continue;
         };
@@ -128,6 +131,26 @@ fn workers(config: &Config, values: &Values, problems: &mut Problems<'_>) {
                 "set `expander = \"priority\"` in [autoscaler]",
             );
         }
+    }
+}
+
+/// One daemon for two groups needs both, and has one API.
+fn shared(config: &Config, values: &Values, problems: &mut Problems<'_>, host: &Host) {
+    let path = format!("hosts.{}.share-daemon", host.name);
+    let mut servers = config.control_plane.hosts.iter();
+    if !servers.any(|name| *name == host.name) {
+        problems.add(
+            values.place(&path),
+            format!("`{path}` says nothing: {} runs no servers", host.name),
+        );
+    }
+    let port = format!("hosts.{}.workers.api-port", host.name);
+    if values.has(&port) {
+        problems.add_with_hint(
+            values.place(&port),
+            format!("`{port}` says nothing: the daemon is that of the servers"),
+            "set `api-port` in [control-plane]",
+        );
     }
 }
 

@@ -150,6 +150,7 @@ fn host(values: &Values, name: &str, control_plane: &ControlPlane) -> Option<Hos
         sudo_password_file: text("sudo-password-file"),
         lan_address: values.address(&path("lan-address")),
         licence_file: text("licence-file"),
+        share_daemon: values.flag(&path("share-daemon"))?,
         workers: if wanted {
             Some(workers(values, &path("workers"))?)
         } else {

@@ -115,6 +115,7 @@ pub const KEYS: &[Key] = &[
     key("hosts.NAME.sudo-password-file", Path, None, "A file holding the password that sudo asks for."),
     key("hosts.NAME.lan-address", Address, None, "The address by which the other hosts reach it; by default the one that SSH used."),
     key("hosts.NAME.licence-file", RemotePath, None, "Slicer's licence on that host; by default the one found in the SSH user's or root's home."),
+    key("hosts.NAME.share-daemon", Flag, Some("false"), "Whether its agents' group is served by the daemon of its servers, for a licence that counts daemons: a change of the agents' sizes then restarts the servers, too. Decided when the group is made."),
     key("hosts.NAME.workers", FlagOrSection, None, "Whether it runs agents, or how; by default yes on every host without servers, and on an only host."),
     key("hosts.NAME.workers.cpu", Number(1, 64), Some("2"), "vCPUs of an agent."),
     key("hosts.NAME.workers.ram-gb", Number(1, 512), Some("4"), "RAM of an agent, GiB."),

@@ -137,6 +137,8 @@ pub struct Host {
     pub lan_address: Option<Ipv4Addr>,
     /// The licence's path on the host, where given.
     pub licence_file: Option<String>,
+    /// Whether its servers and its agents are one daemon's.
+    pub share_daemon: bool,
     /// Its agents, if it runs any.
     pub workers: Option<Workers>,
 }
@@ -154,6 +156,7 @@ impl Host {
             sudo_password_file: None,
             lan_address: None,
             licence_file: None,
+            share_daemon: false,
             workers: None,
         }
     }

@@ -190,8 +190,16 @@ fn broken_toml_is_told_once_a_line_and_the_rest_is_still_checked() {
     cluster.toml:1:8: not TOML: string values must be quoted, expected literal string
     cluster.toml:3:9: not TOML: invalid basic string, expected `"`
     cluster.toml:4:8: `hosts.a.port` must be between 1 and 65535
-    cluster.toml:5:1: unknown key `prot` (known here: ssh, port, key-file, jump, host-key, sudo-password-file, lan-address, licence-file, workers)
+    cluster.toml:5:1: unknown key `prot` (known here: ssh, port, key-file, jump, host-key, sudo-password-file, lan-address, licence-file, share-daemon, workers)
     "#);
+}
+
+#[test]
+fn a_daemon_can_be_shared_only_with_servers() {
+    assert_snapshot!(told("name='x'\n[control-plane]\nhost='a'\n[hosts.a]\nssh='a'\nshare-daemon=true\nworkers={api-port=9000}\n[hosts.b]\nssh='b'\nshare-daemon=true\n"), @r"
+    cluster.toml:7:19: `hosts.a.workers.api-port` says nothing: the daemon is that of the servers (set `api-port` in [control-plane])
+    cluster.toml:10:14: `hosts.b.share-daemon` says nothing: b runs no servers
+    ");
 }
 
 #[test]

@@ -39,7 +39,7 @@ impl File {
 /// The host YAML of a daemon, in the daemon's directory.
 pub fn daemon_config(plan: &Plan, daemon: &Daemon, cluster_key: &str) -> Result<File> {
     Ok(File::open(
-        format!("{}/{}.yaml", plan.directory(daemon), daemon.group),
+        format!("{}/{}.yaml", plan.directory(daemon), daemon.carrier()),
         "0600",
         host_yaml(plan, daemon, cluster_key)?,
     ))
@@ -129,7 +129,8 @@ pub fn host_files(plan: &Plan, host: &str, cluster_key: &str) -> Result<Vec<File
     let mut files = vec![forwarding(), host_mark(plan, host)];
     files.extend(host_routes(plan, host)?);
     files.extend(own_addresses(plan, host)?);
-    for daemon in plan.daemons_of(host) {
+    let daemons = plan.daemons_of(host);
+    for daemon in daemons.filter(|daemon| daemon.shares.is_none()) {
         if daemon.adopted.is_none() {
             files.push(daemon_config(plan, daemon, cluster_key)?);
         }

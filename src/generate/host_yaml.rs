@@ -1,4 +1,4 @@
-//! The YAML that `slicer up` reads: one daemon, one host group.
+//! The YAML that `slicer up` reads: one daemon, and one host group, unless the servers' daemon serves the agents as well.
 
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ struct File<'a> {
 
 #[derive(Serialize)]
 struct Config<'a> {
-    host_groups: [HostGroup<'a>; 1],
+    host_groups: Vec<HostGroup<'a>>,
     image: &'a str,
     hypervisor: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -61,8 +61,27 @@ struct Console {
     port: u16,
 }
 
-/// The host YAML of a daemon. `cluster_key` and the user's keys go to servers only: nobody logs in to agents.
+fn group(daemon: &Daemon) -> HostGroup<'_> {
+    HostGroup {
+        name: &daemon.group,
+        storage: "image",
+        storage_size: format!("{}G", daemon.storage_gb),
+        count: daemon.count,
+        vcpu: daemon.cpu,
+        ram_gb: daemon.ram_gb,
+        network: Network {
+            mode: "bridge",
+            bridge: daemon.bridge(),
+            tap_prefix: &daemon.tap_prefix,
+            gateway: format!("{}/{}", daemon.gateway(), daemon.cidr.prefix_len()),
+        },
+    }
+}
+
+/// The host YAML of the daemon that serves this group. `cluster_key` and the user's keys go to servers only: nobody logs in
+/// to agents. Where one daemon serves both, Slicer has one list of keys for both.
 pub fn host_yaml(plan: &Plan, daemon: &Daemon, cluster_key: &str) -> Result<String> {
+    let daemon = plan.daemon(daemon.carrier()).unwrap_or(daemon);
     let ssh_keys = match daemon.role {
         Role::ControlPlane => std::iter::once(cluster_key)
             .chain(plan.ssh_keys.iter().map(String::as_str))
@@ -72,20 +91,7 @@ pub fn host_yaml(plan: &Plan, daemon: &Daemon, cluster_key: &str) -> Result<Stri
     };
     yaml::write(&File {
         config: Config {
-            host_groups: [HostGroup {
-                name: &daemon.group,
-                storage: "image",
-                storage_size: format!("{}G", daemon.storage_gb),
-                count: daemon.count,
-                vcpu: daemon.cpu,
-                ram_gb: daemon.ram_gb,
-                network: Network {
-                    mode: "bridge",
-                    bridge: daemon.bridge(),
-                    tap_prefix: &daemon.tap_prefix,
-                    gateway: format!("{}/{}", daemon.gateway(), daemon.cidr.prefix_len()),
-                },
-            }],
+            host_groups: plan.carried(daemon).map(group).collect(),
             image: &daemon.image,
             hypervisor: "firecracker",
             ssh_keys,
@@ -137,6 +143,21 @@ mod tests {
           ssh:
             port: 0
         "#);
+    }
+
+    /// Slicer has one list of keys and one API for all groups of a file.
+    #[test]
+    fn one_daemon_for_two_groups_names_both() {
+        let plan = crate::steps::testing::shared();
+        let texts = [0, 2].map(|n| host_yaml(&plan, &plan.daemons[n], "key").unwrap());
+        assert_eq!(texts[0], texts[1], "whichever of the two is asked for");
+        let place = |part: &str| texts[0].find(part).unwrap();
+        assert!(place("name: k3s-cp\n") < place("name: k3s-agents-2\n"));
+        assert!(place("count: 3") < place("count: 0"));
+        assert_eq!(texts[0].matches("port: 8080").count(), 1);
+        assert!(!texts[0].contains("8082"), "{}", texts[0]);
+        let files = crate::generate::host_files(&plan, "n100", "key").unwrap();
+        assert!(files.iter().all(|file| !file.path.contains("k3s-agents-2")));
     }
 
     #[test]

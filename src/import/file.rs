@@ -159,6 +159,14 @@ fn one_host(file: &mut File, host: &Found, findings: &Findings) {
     if licence.is_some() && licence != host.facts.licence_file.as_deref() {
         file.key("licence-file", &json!(licence));
     }
+    if host
+        .mark
+        .daemons
+        .iter()
+        .any(|daemon| daemon.shares.is_some())
+    {
+        file.key("share-daemon", &json!(true));
+    }
     let mut daemons = host.mark.daemons.iter();
     let workers = daemons.find(|daemon| daemon.role == Role::Workers);
     let value = workers.map_or(json!(false), |daemon| {

@@ -93,6 +93,7 @@ impl HandMade {
             min: 0,
             max: 0,
             priority: 0,
+            shares: None,
             adopted: Some(adopted),
         };
         if daemon.gateway() != gateway.addr() || text(&network["bridge"]) != daemon.bridge() {

@@ -77,7 +77,8 @@ fn with_daemon(daemon: &Daemon, other: &Daemon) -> Option<Failure> {
         format!("two groups are called {}", daemon.group)
     } else if overlap(daemon.cidr, other.cidr) {
         format!("networks {} and {} overlap", daemon.cidr, other.cidr)
-    } else if same_host && daemon.api_port == other.api_port {
+    } else if same_host && daemon.api_port == other.api_port && daemon.carrier() != other.carrier()
+    {
         format!("both have port {}", daemon.api_port)
     } else if same_host && (a.starts_with(b.as_str()) || b.starts_with(a.as_str())) {
         format!("tap prefixes {b} and {a} begin alike")

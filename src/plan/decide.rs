@@ -313,7 +313,8 @@ impl Draft<'_> {
                 ),
             );
         }
-        let daemons = self.daemons.len();
+        let own = self.daemons.iter().filter(|daemon| daemon.shares.is_none());
+        let daemons = own.count();
         if daemons > 2 {
             self.reason(
                 "licence",

@@ -108,6 +108,9 @@ pub struct Group {
     pub tap_prefix: String,
     /// The VMs' image.
     pub image: String,
+    /// The group whose daemon serves this one, where that is not its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares: Option<String>,
     /// What a person decided about its daemon, where one set it up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Adopted>,
@@ -127,6 +130,7 @@ impl From<&Daemon> for Group {
             api_port: daemon.api_port,
             tap_prefix: daemon.tap_prefix.clone(),
             image: daemon.image.clone(),
+            shares: daemon.shares.clone(),
             adopted: daemon.adopted.clone(),
         }
     }

@@ -30,6 +30,8 @@ struct Wanted {
     cidr: Option<Ipv4Net>,
     api_port: Option<u16>,
     tap_prefix: Option<String>,
+    /// The group whose daemon is to serve this one.
+    shares: Option<String>,
 }
 
 impl Draft<'_> {
@@ -51,6 +53,7 @@ impl Draft<'_> {
             cidr: control_plane.cidr,
             api_port: control_plane.api_port,
             tap_prefix: None,
+            shares: None,
         };
         let Some((group, decided)) = self.settle(host, &wanted) else {
             return;
@@ -61,8 +64,16 @@ impl Draft<'_> {
                 host: host.name.clone(),
                 role: Role::ControlPlane,
                 cidr: decided.cidr,
-                // Nobody but the host itself talks to it.
-                api_bind: Ipv4Addr::LOCALHOST,
+                api_bind: if self
+                    .config
+                    .host(&host.name)
+                    .is_some_and(|host| host.share_daemon && host.workers.is_some())
+                {
+                    Ipv4Addr::UNSPECIFIED
+                } else {
+                    // Nobody but the host itself talks to it.
+                    Ipv4Addr::LOCALHOST
+                },
                 api_port: decided.api_port,
                 tap_prefix: decided.tap_prefix,
                 count: fit::servers_on(self.config, &host.name),
@@ -73,6 +84,7 @@ impl Draft<'_> {
                 min: 0,
                 max: 0,
                 priority: 0,
+                shares: None,
                 adopted: decided.adopted,
             },
             &wanted,
@@ -95,6 +107,7 @@ impl Draft<'_> {
             cidr: workers.cidr,
             api_port: workers.api_port,
             tap_prefix: workers.tap_prefix.clone(),
+            shares: self.shared(&host.name),
         };
         let Some((group, decided)) = self.settle(host, &wanted) else {
             return;
@@ -133,10 +146,35 @@ impl Draft<'_> {
                 min: workers.min,
                 max,
                 priority: workers.priority,
+                shares: decided.shares,
                 adopted: decided.adopted,
             },
             &wanted,
         );
+    }
+
+    /// The servers' group on a host whose agents its daemon is to serve, too.
+    fn shared(&mut self, host: &str) -> Option<String> {
+        self.config.host(host).filter(|host| host.share_daemon)?;
+        let mut daemons = self.daemons.iter();
+        let servers = |daemon: &&Daemon| daemon.host == host && daemon.role == Role::ControlPlane;
+        let carrier = daemons.find(servers)?;
+        if let Some(own) = &carrier.adopted {
+            self.failures.push(
+                Failure::new(
+                    Code::PlanConflict,
+                    format!(
+                        "the daemon of {} on {host} cannot serve agents, too",
+                        carrier.group
+                    ),
+                )
+                .because(format!("it was adopted: {} is not ours to write", own.file))
+                .hint(format!(
+                    "take `share-daemon` out of [hosts.{host}] of cluster.toml"
+                )),
+            );
+        }
+        Some(carrier.group.clone())
     }
 
     fn take_in(&mut self, daemon: Daemon, wanted: &Wanted) {
@@ -173,6 +211,7 @@ impl Draft<'_> {
             api_port,
             tap_prefix,
             image: image(host.arch).to_owned(),
+            shares: wanted.shares.clone(),
             adopted: None,
         };
         Some((name, group))
@@ -211,6 +250,8 @@ impl Draft<'_> {
             wanted.api_port.map(|port| port.to_string()),
         );
         differ("tap-prefix", &group.tap_prefix, wanted.tap_prefix.clone());
+        let (is, asked) = (group.shares.is_some(), wanted.shares.is_some());
+        differ("share-daemon", &is.to_string(), Some(asked.to_string()));
     }
 
     fn name(&mut self, host: &HostFacts, wanted: &Wanted) -> Option<String> {
@@ -259,6 +300,10 @@ impl Draft<'_> {
     }
 
     fn port(&mut self, name: &str, host: &HostFacts, wanted: &Wanted) -> Option<u16> {
+        if let Some(carrier) = &wanted.shares {
+            let mut daemons = self.daemons.iter();
+            return Some(daemons.find(|daemon| daemon.group == *carrier)?.api_port);
+        }
         if let Some(port) = wanted.api_port {
             if self.pool.port_seen(&host.name, port) {
                 let failure = Failure::new(

@@ -80,6 +80,9 @@ pub struct Daemon {
     /// Which group grows first, with the expander `priority` (workers only).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub priority: u32,
+    /// The group whose daemon serves this one, where that is not its own: its host's servers' (workers only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares: Option<String>,
     /// What a person decided about it, where one set it up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Adopted>,
@@ -96,9 +99,14 @@ impl Daemon {
         format!("br{}0", self.group)
     }
 
+    /// The group that the process is called after: its own, unless another's daemon serves it.
+    pub fn carrier(&self) -> &str {
+        self.shares.as_deref().unwrap_or(&self.group)
+    }
+
     /// The daemon's systemd unit.
     pub fn unit(&self) -> String {
-        unit_of(&self.group, self.adopted.as_ref())
+        unit_of(self.carrier(), self.adopted.as_ref())
     }
 
     /// The command that shows the daemon's last words.
@@ -308,6 +316,14 @@ impl Plan {
         part
     }
 
+    /// The groups that one process serves, the one that it is called after first.
+    pub fn carried<'a>(&'a self, daemon: &'a Daemon) -> impl Iterator<Item = &'a Daemon> {
+        let carrier = daemon.carrier();
+        let own = self.daemon(carrier).into_iter();
+        let others = self.daemons.iter();
+        own.chain(others.filter(move |other| other.shares.as_deref() == Some(carrier)))
+    }
+
     /// Worker daemons.
     pub fn workers(&self) -> impl Iterator<Item = &Daemon> {
         self.daemons
@@ -331,6 +347,6 @@ impl Plan {
 
     /// Our directory of a daemon on its host: YAML, disk images, `.secrets/`; of an adopted one only what we note.
     pub fn directory(&self, daemon: &Daemon) -> String {
-        format!("/var/lib/slicer-k3s/{}/{}", self.cluster, daemon.group)
+        format!("/var/lib/slicer-k3s/{}/{}", self.cluster, daemon.carrier())
     }
 }

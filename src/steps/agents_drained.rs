@@ -14,7 +14,7 @@ use super::{Options, daemon_current, daemon_running};
 use crate::failure::Result;
 use crate::generate::{AUTOSCALER, NAMESPACE};
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::plan::{Daemon, Role};
+use crate::plan::{Daemon, Plan, Role};
 use crate::world::World;
 
 /// How long evictions may take.
@@ -34,15 +34,18 @@ fn id(group: &str) -> StepId {
 }
 
 /// What a restart of this daemon needs: nothing where it may cost no agents anyway.
-pub(super) fn need(daemon: &Daemon, allow_outage: bool) -> Option<StepId> {
-    let agents = allow_outage && daemon.role == Role::Workers;
-    agents.then(|| id(&daemon.group))
+pub(super) fn needs(plan: &Plan, daemon: &Daemon, allow_outage: bool) -> Vec<StepId> {
+    let agents = |group: &&Daemon| allow_outage && group.role == Role::Workers;
+    let groups = plan.carried(daemon).filter(agents);
+    groups.map(|group| id(&group.group)).collect()
 }
 
 impl AgentsDrained {
     /// The step, where a restart needs it.
     pub(super) fn new(daemon: &Daemon, options: &Options, cause: Cause) -> Option<Self> {
-        need(daemon, options.allow_outage)?;
+        if !options.allow_outage || daemon.role != Role::Workers {
+            return None;
+        }
         let drain = Drain {
             limit: LIMIT,
             force: false,
@@ -78,7 +81,7 @@ impl Step for AgentsDrained {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![daemon_running::id(&self.daemon.group)]
+        vec![daemon_running::id(self.daemon.carrier())]
     }
 
     fn patience(&self) -> Duration {

@@ -84,7 +84,7 @@ impl Step for AgentsSettled {
     }
 
     fn after(&self) -> Vec<StepId> {
-        vec![daemon_current::id(&self.daemon.group)]
+        vec![daemon_current::id(self.daemon.carrier())]
     }
 
     fn hint(&self) -> String {

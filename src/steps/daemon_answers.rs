@@ -58,12 +58,12 @@ impl Step for DaemonAnswers {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![super::daemon_running::id(&self.daemon.group)]
+        vec![super::daemon_running::id(self.daemon.carrier())]
     }
 
     fn after(&self) -> Vec<StepId> {
         // One that may not restart yet serves on as it is.
-        vec![super::daemon_current::id(&self.daemon.group)]
+        vec![super::daemon_current::id(self.daemon.carrier())]
     }
 
     fn patience(&self) -> Duration {

@@ -10,13 +10,14 @@ use super::unit::runs_with;
 use super::{Options, agents_drained};
 use crate::failure::{Code, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::plan::Daemon;
+use crate::plan::{Daemon, Plan};
 use crate::remote::{Machine, Script};
 use crate::world::World;
 
 pub(super) struct DaemonCurrent {
     daemon: Daemon,
     allow_outage: bool,
+    drained: Vec<StepId>,
     turns: Turns,
 }
 
@@ -35,10 +36,11 @@ pub(super) async fn holds(world: &World, daemon: &Daemon, host: &Machine) -> Res
 }
 
 impl DaemonCurrent {
-    pub(super) fn new(daemon: &Daemon, options: &Options, turns: &Turns) -> Self {
+    pub(super) fn new(plan: &Plan, daemon: &Daemon, options: &Options, turns: &Turns) -> Self {
         Self {
             daemon: daemon.clone(),
             allow_outage: options.allow_outage,
+            drained: agents_drained::needs(plan, daemon, options.allow_outage),
             turns: turns.clone(),
         }
     }
@@ -57,7 +59,7 @@ impl Step for DaemonCurrent {
     fn needs(&self) -> Vec<StepId> {
         let running = super::daemon_running::id(&self.daemon.group);
         std::iter::once(running)
-            .chain(agents_drained::need(&self.daemon, self.allow_outage))
+            .chain(self.drained.iter().cloned())
             .collect()
     }
 
@@ -84,10 +86,8 @@ impl Step for DaemonCurrent {
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         if !self.allow_outage {
-            let vms = match world.slicer(&self.daemon).await {
-                Ok(slicer) => slicer.vms(&self.daemon.group).await,
-                Err(failure) => Err(failure),
-            };
+            let slicer = world.slicer(&self.daemon).await;
+            let vms = restart::vms(world, &self.daemon, slicer).await;
             restart::permitted(&self.daemon, Cause::Configuration, vms)?;
         }
         let script = Script::new("systemctl restart --no-block -- {}", &[&self.daemon.unit()]);
@@ -106,6 +106,7 @@ mod tests {
         DaemonCurrent {
             daemon: plan().daemons[0].clone(),
             allow_outage,
+            drained: Vec::new(),
             turns: Turns::default(),
         }
     }

@@ -120,15 +120,17 @@ pub fn init(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
         }
     }
     for daemon in &plan.daemons {
-        steps.push(Box::new(daemon_config::DaemonConfig::new(daemon)));
-        steps.push(Box::new(daemon_running::DaemonRunning::new(daemon)));
+        if daemon.shares.is_none() {
+            steps.push(Box::new(daemon_config::DaemonConfig::new(daemon)));
+            steps.push(Box::new(daemon_running::DaemonRunning::new(daemon)));
+            steps.push(Box::new(daemon_current::DaemonCurrent::new(
+                plan, daemon, options, &turns,
+            )));
+        }
         let cause = restart::Cause::Configuration;
         if let Some(step) = agents_drained::AgentsDrained::new(daemon, options, cause) {
             steps.push(Box::new(step));
         }
-        steps.push(Box::new(daemon_current::DaemonCurrent::new(
-            daemon, options, &turns,
-        )));
         steps.push(Box::new(daemon_answers::DaemonAnswers::new(daemon)));
     }
     let script = Arc::new(k3s_installed::OneScript::default());
@@ -375,5 +377,36 @@ pub(crate) mod tests {
         let autoscaler = needs("autoscaler-running/cluster");
         assert!(!autoscaler.iter().any(|id| id.starts_with("etcd-voter/")));
         assert!(!autoscaler.contains("node-ready/k3s-cp-2"));
+    }
+
+    /// One process for two groups is described, run and restarted once, and its restart waits for its agents' drain.
+    #[test]
+    fn a_shared_daemon_is_one() {
+        let plan = testing::shared();
+        let options = Options {
+            allow_outage: true,
+            ..options()
+        };
+        let steps = init(&plan, &options);
+        let named = |name: &str| -> Vec<String> {
+            let ids = steps.iter().map(|step| step.id());
+            let of = ids.filter(|id| id.name == name);
+            of.map(|id| id.subject).collect()
+        };
+        for once in ["daemon-config", "daemon-running", "daemon-current"] {
+            assert_eq!(named(once), ["k3s-cp", "k3s-agents-1"], "{once}");
+        }
+        assert_eq!(named("daemon-answers").len(), 3);
+        let of = |id: StepId| steps.iter().find(|step| step.id() == id).unwrap();
+        let current = of(daemon_current::id("k3s-cp")).needs();
+        assert!(current.contains(&StepId::new("agents-drained", "k3s-agents-2")));
+        let answers = of(daemon_answers::id("k3s-agents-2")).needs();
+        assert_eq!(answers, [daemon_running::id("k3s-cp")]);
+        let ids: Vec<StepId> = steps.iter().map(|step| step.id()).collect();
+        for step in &steps {
+            for need in step.needs() {
+                assert!(ids.contains(&need), "{} needs {need}", step.id());
+            }
+        }
     }
 }

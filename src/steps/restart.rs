@@ -7,7 +7,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::pipeline::Hands;
 use crate::plan::{Daemon, Role};
 use crate::remote::Script;
-use crate::slicer::Vm;
+use crate::slicer::Slicer;
 use crate::world::World;
 
 /// What a daemon reads only when it starts.
@@ -19,18 +19,36 @@ pub(super) enum Cause {
     Token,
 }
 
-/// Refuses a restart that would cost something; `vms` are the group's, where they could be told.
-pub(super) fn permitted(daemon: &Daemon, cause: Cause, vms: Result<Vec<Vm>>) -> Result<()> {
-    let cost = match (vms, daemon.role) {
-        (Ok(vms), _) if vms.is_empty() => return Ok(()),
-        (Ok(vms), Role::Workers) => {
-            format!(
-                "that ends {} agents; the autoscaler makes others",
-                vms.len()
-            )
+/// How many VMs each group has that the daemon serves.
+pub(super) async fn vms(
+    world: &World,
+    daemon: &Daemon,
+    slicer: Result<Slicer>,
+) -> Result<Vec<(Role, usize)>> {
+    let slicer = slicer?;
+    let mut all = Vec::new();
+    for group in world.plan.carried(daemon) {
+        all.push((group.role, slicer.vms(&group.group).await?.len()));
+    }
+    Ok(all)
+}
+
+/// Refuses a restart that would cost something; `vms` are those of the daemon's groups, where they could be told.
+pub(super) fn permitted(
+    daemon: &Daemon,
+    cause: Cause,
+    vms: Result<Vec<(Role, usize)>>,
+) -> Result<()> {
+    let cost = match vms {
+        Ok(vms) => {
+            let costly = vms.into_iter().filter(|(_, count)| *count > 0);
+            let costs: Vec<String> = costs(costly).collect();
+            if costs.is_empty() {
+                return Ok(());
+            }
+            format!("that {}", costs.join(", and "))
         }
-        (Ok(vms), Role::ControlPlane) => format!("that reboots {} servers", vms.len()),
-        (Err(failure), _) => format!("it is unknown whether it has VMs: {failure}"),
+        Err(failure) => format!("it is unknown whether it has VMs: {failure}"),
     };
     let (thing, command) = match cause {
         Cause::Configuration => ("changed configuration", "init".to_owned()),
@@ -53,6 +71,13 @@ pub(super) fn permitted(daemon: &Daemon, cause: Cause, vms: Result<Vec<Vm>>) -> 
     )
     .because(cost)
     .hint(format!("slicer-k3s {command} --allow-outage ({before})")))
+}
+
+fn costs(vms: impl Iterator<Item = (Role, usize)>) -> impl Iterator<Item = String> {
+    vms.map(|(role, count)| match role {
+        Role::Workers => format!("ends {count} agents; the autoscaler makes others"),
+        Role::ControlPlane => format!("reboots {count} servers"),
+    })
 }
 
 /// What a person started, only that person can stop where it is seen.
@@ -105,18 +130,17 @@ mod tests {
     #[test]
     fn a_restart_that_costs_something_says_what() {
         let plan = plan();
-        let one = || {
-            Ok(vec![
-                serde_json::from_str::<Vm>(r#"{"hostname":"a-1"}"#).unwrap(),
-            ])
-        };
         let workers = plan.workers().next().unwrap();
-        assert!(permitted(workers, Cause::Token, Ok(Vec::new())).is_ok());
-        let told = permitted(workers, Cause::Configuration, one()).unwrap_err();
+        assert!(permitted(workers, Cause::Token, Ok(vec![(Role::Workers, 0)])).is_ok());
+        let told =
+            permitted(workers, Cause::Configuration, Ok(vec![(Role::Workers, 1)])).unwrap_err();
         assert!(told.to_string().contains("ends 1 agents"), "{told}");
-        let servers = permitted(&plan.daemons[0], Cause::Token, one()).unwrap_err();
+        let both = vec![(Role::ControlPlane, 3), (Role::Workers, 2)];
+        let servers = permitted(&plan.daemons[0], Cause::Token, Ok(both)).unwrap_err();
         assert!(
-            servers.to_string().contains("reboots 1 servers"),
+            servers
+                .to_string()
+                .contains("that reboots 3 servers, and ends 2 agents"),
             "{servers}"
         );
     }

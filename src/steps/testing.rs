@@ -210,6 +210,7 @@ fn daemon(group: &str, host: &str, role: Role, third: u8, port: u16) -> Daemon {
         min: 0,
         max: 4,
         priority: 0,
+        shares: None,
         adopted: None,
     }
 }
@@ -236,6 +237,16 @@ pub(crate) fn spread() -> Plan {
     third.group.clone_from(&there.group);
     third.address = [192, 168, 138, 2].into();
     plan.daemons[1] = there;
+    plan
+}
+
+/// The same with one daemon on n100 for its servers and its agents.
+pub(crate) fn shared() -> Plan {
+    let mut plan = plan();
+    let (port, bind) = (plan.daemons[0].api_port, [0, 0, 0, 0].into());
+    plan.daemons[0].api_bind = bind;
+    plan.daemons[2].api_port = port;
+    plan.daemons[2].shares = Some("k3s-cp".into());
     plan
 }
 

@@ -66,6 +66,38 @@ fn three_hosts_as_in_the_manual() {
 }
 
 #[test]
+fn one_daemon_may_serve_servers_and_agents() {
+    let shared = parsed("name='x'\n[hosts.box]\nssh='local'\nshare-daemon=true");
+    let facts = [machine("box", "10.0.0.5/24").facts()];
+    let plan = plan(&shared, &Decisions::default(), &facts);
+    let [servers, agents] = plan.daemons.as_slice() else {
+        panic!("{:?}", plan.daemons);
+    };
+    assert_eq!(agents.shares.as_deref(), Some("k3s-cp"));
+    assert_eq!(
+        (agents.api_port, agents.unit()),
+        (servers.api_port, servers.unit())
+    );
+    assert!(
+        servers.api_bind.is_unspecified(),
+        "the autoscaler reaches it, too"
+    );
+    assert!(agents.url().ends_with(":8080"), "{}", agents.url());
+    assert_eq!(plan.directory(agents), "/var/lib/slicer-k3s/x/k3s-cp");
+    let decisions = plan.decisions(&Decisions::default());
+    // VMs and disks lie where they were made.
+    let apart = parsed("name='x'\n[hosts.box]\nssh='local'");
+    let told = refusals(&apart, &decisions, &facts);
+    assert!(
+        told.contains(
+            "share-daemon of group k3s-agent-1 on box is true, cluster.toml asks for false"
+        ),
+        "{told}"
+    );
+    assert_eq!(super::plan(&shared, &decisions, &facts), plan);
+}
+
+#[test]
 fn an_only_host_gets_two_groups_with_two_ports() {
     let config = parsed("name='x'\n[hosts.box]\nssh='local'");
     let plan = plan(

@@ -19,6 +19,8 @@ pub struct Remains {
     pub group: String,
     /// The host it runs on.
     pub host: String,
+    /// The group whose daemon serves it, where that is not its own: of its own it has a bridge and logs.
+    pub shares: Option<String>,
     /// What is the person's about it, where one set it up: that stays.
     pub adopted: Option<Adopted>,
 }
@@ -198,6 +200,7 @@ mod tests {
             &Remains {
                 group: "k3s-agents-1".into(),
                 host: "ryzen".into(),
+                shares: None,
                 adopted: None,
             },
         )
@@ -217,6 +220,7 @@ mod tests {
             let remains = Remains {
                 group: daemon.group.clone(),
                 host: "ryzen".into(),
+                shares: None,
                 adopted: Some(own.clone()),
             };
             let step = DaemonGone::new("home", &remains);

@@ -3,6 +3,7 @@
 
 mod autoscaler_gone;
 mod daemon_gone;
+mod group_emptied;
 mod mark_gone;
 mod nodes_drained;
 mod nodes_gone;
@@ -42,7 +43,10 @@ pub fn destroy(
         let mut here = Vec::new();
         for daemon in remains.iter().filter(|daemon| daemon.host == *host) {
             let step = daemon_gone::DaemonGone::new(&plan.cluster, daemon);
-            let step = Ordered::new(step, &first).behind(&[autoscaler_gone::id()]);
+            let carrier = daemon.shares.as_deref().map(daemon_gone::id);
+            let step = Ordered::new(step, &first)
+                .behind(&[autoscaler_gone::id()])
+                .behind(carrier.as_slice());
             here.push(step.id());
             steps.push(Box::new(step));
         }
@@ -93,10 +97,16 @@ pub fn leave(plan: &Plan, options: &Options, leaving: &Leaving<'_>) -> Vec<Box<d
                     drain,
                     std::slice::from_ref(&told),
                 )));
-                let step = daemon_gone::DaemonGone::new(&plan.cluster, daemon);
                 let drained = [nodes_drained::id(group)];
-                steps.push(Box::new(Ordered::new(step, &drained)));
-                daemon_gone::id(group)
+                if let Some(step) = group_emptied::GroupEmptied::new(daemon) {
+                    steps.push(Box::new(Ordered::new(step, &drained)));
+                    steps.extend(carrier_described(plan, daemon));
+                    group_emptied::id(group)
+                } else {
+                    let step = daemon_gone::DaemonGone::new(&plan.cluster, daemon);
+                    steps.push(Box::new(Ordered::new(step, &drained)));
+                    daemon_gone::id(group)
+                }
             }
         };
         steps.push(Box::new(nodes_gone::NodesGone::new(group, &[last])));
@@ -115,6 +125,16 @@ pub fn leave(plan: &Plan, options: &Options, leaving: &Leaving<'_>) -> Vec<Box<d
     steps
 }
 
+/// The file of the daemon that served a group no longer speaks of it; what it has read it will read anew with its next start.
+fn carrier_described(plan: &Plan, remains: &Remains) -> Option<Box<dyn Step>> {
+    let carrier = plan.daemon(remains.shares.as_deref()?)?;
+    let step = super::daemon_config::DaemonConfig::new(carrier);
+    Some(Box::new(Ordered::new(
+        step,
+        &[group_emptied::id(&remains.group)],
+    )))
+}
+
 /// The daemons of a cluster that may be on a host: those that were decided once, and those that are found there.
 pub fn remains_on(
     cluster: &str,
@@ -122,28 +142,34 @@ pub fn remains_on(
     host: &str,
     found: &[FoundDaemon],
 ) -> Vec<Remains> {
-    let decided = decisions
-        .groups
-        .iter()
-        .filter(|(_, group)| group.host == host)
-        .map(|(name, group)| (name.clone(), group.adopted.clone()));
-    let found = found
+    let remains = |group: &str, shares: Option<&str>, adopted: Option<&Adopted>| Remains {
+        group: group.to_owned(),
+        host: host.to_owned(),
+        shares: shares.map(str::to_owned),
+        adopted: adopted.cloned(),
+    };
+    let mut groups = BTreeMap::new();
+    for daemon in found
         .iter()
         .filter(|daemon| daemon.cluster() == Some(cluster))
-        .filter_map(|daemon| {
-            let group = daemon.directory.rsplit('/').next()?;
-            is_name(group).then(|| (group.to_owned(), None))
-        });
+    {
+        let own = daemon.directory.rsplit('/').next().unwrap_or_default();
+        let served = daemon.groups.iter().map(String::as_str);
+        for group in served
+            .chain([own])
+            .filter(|group| is_name(group) && is_name(own))
+        {
+            let shares = Some(own).filter(|own| *own != group);
+            groups.insert(group.to_owned(), remains(group, shares, None));
+        }
+    }
     // What was decided of a group tells more of it than where it was found.
-    let groups: BTreeMap<String, Option<Adopted>> = found.chain(decided).collect();
-    groups
-        .into_iter()
-        .map(|(group, adopted)| Remains {
-            group,
-            adopted,
-            host: host.to_owned(),
-        })
-        .collect()
+    let decided = decisions.groups.iter();
+    for (name, group) in decided.filter(|(_, group)| group.host == host) {
+        let decided = remains(name, group.shares.as_deref(), group.adopted.as_ref());
+        groups.insert(name.clone(), decided);
+    }
+    groups.into_values().collect()
 }
 
 /// The name of a directory comes from a machine, and what is called so gets deleted.
@@ -179,6 +205,60 @@ mod tests {
         let remains = remains_on("home", &decided(), "ryzen", &found);
         let groups: Vec<_> = remains.iter().map(|daemon| &*daemon.group).collect();
         assert_eq!(groups, ["k3s-agents-1", "k3s-old"]);
+    }
+
+    /// What one process serves goes with it, and what it leaves of the other group goes afterwards.
+    #[test]
+    fn a_group_of_anothers_daemon_has_a_bridge_and_no_unit() {
+        let shared = crate::steps::testing::shared();
+        let decided = shared.decisions(&Decisions::default());
+        let mut both = found("/var/lib/slicer-k3s/home/k3s-cp");
+        both.groups = vec!["k3s-cp".into(), "k3s-agents-2".into()];
+        for (decisions, found) in [(decided, Vec::new()), (Decisions::default(), vec![both])] {
+            let remains = remains_on("home", &decisions, "n100", &found);
+            let shares: Vec<_> = remains
+                .iter()
+                .map(|daemon| (&*daemon.group, daemon.shares.as_deref()))
+                .collect();
+            assert_eq!(shares, [("k3s-agents-2", Some("k3s-cp")), ("k3s-cp", None)]);
+            let steps = destroy(&shared, &["n100".into()], &remains, None);
+            let bridge = steps
+                .iter()
+                .find(|step| step.id() == daemon_gone::id("k3s-agents-2"));
+            assert!(bridge.unwrap().after().contains(&daemon_gone::id("k3s-cp")));
+        }
+    }
+
+    /// The servers run on: their daemon is told to forget the group, and restarts when somebody allows it.
+    #[test]
+    fn agents_of_a_shared_daemon_leave_without_it() {
+        let shared = crate::steps::testing::shared();
+        let decided = shared.decisions(&Decisions::default());
+        let mut remains = remains_on("home", &decided, "n100", &[]);
+        remains.retain(|daemon| daemon.group == "k3s-agents-2");
+        let mut plan = shared.clone();
+        plan.daemons.pop();
+        let leaving = Leaving {
+            host: "n100",
+            remains: &remains,
+            routes: &[],
+            stays: true,
+            drain: Some(Drain {
+                limit: std::time::Duration::from_secs(1),
+                force: false,
+            }),
+        };
+        let steps = leave(&plan, &crate::steps::tests::options(), &leaving);
+        let ids: Vec<String> = steps.iter().map(|step| step.id().to_string()).collect();
+        let has = |id: &str| ids.iter().any(|known| known == id);
+        assert!(
+            has("group-emptied/k3s-agents-2") && has("daemon-config/k3s-cp"),
+            "{ids:?}"
+        );
+        assert!(
+            !ids.iter().any(|id| id.starts_with("daemon-gone/")),
+            "{ids:?}"
+        );
     }
 
     fn left(drain: Option<Drain>) -> Vec<Box<dyn Step>> {

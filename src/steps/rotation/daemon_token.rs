@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::host_token;
 use crate::failure::{Code, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::plan::Daemon;
+use crate::plan::{Daemon, Plan};
 use crate::remote::Script;
 use crate::slicer::Slicer;
 use crate::steps::quorum::Turns;
@@ -19,6 +19,7 @@ use crate::world::World;
 pub(super) struct DaemonToken {
     daemon: Daemon,
     allow_outage: bool,
+    drained: Vec<StepId>,
     turns: Turns,
 }
 
@@ -27,10 +28,11 @@ pub(super) fn id(group: &str) -> StepId {
 }
 
 impl DaemonToken {
-    pub(super) fn new(daemon: &Daemon, options: &Options, turns: &Turns) -> Self {
+    pub(super) fn new(plan: &Plan, daemon: &Daemon, options: &Options, turns: &Turns) -> Self {
         Self {
             daemon: daemon.clone(),
             allow_outage: options.allow_outage,
+            drained: agents_drained::needs(plan, daemon, options.allow_outage),
             turns: turns.clone(),
         }
     }
@@ -82,7 +84,7 @@ impl Step for DaemonToken {
     fn needs(&self) -> Vec<StepId> {
         let written = host_token::id(&self.daemon.host);
         std::iter::once(written)
-            .chain(agents_drained::need(&self.daemon, self.allow_outage))
+            .chain(self.drained.iter().cloned())
             .collect()
     }
 
@@ -103,7 +105,7 @@ impl Step for DaemonToken {
         if !self.allow_outage
             && let Some(slicer) = before(world, &self.daemon).await?
         {
-            let vms = slicer.vms(&self.daemon.group).await;
+            let vms = restart::vms(world, &self.daemon, Ok(slicer)).await;
             restart::permitted(&self.daemon, Cause::Token, vms)?;
         }
         // Waited for: its configuration is the same before and after, so nothing else tells that it has happened.
@@ -132,6 +134,7 @@ mod tests {
         let step = |allow_outage| DaemonToken {
             daemon: plan().daemons[1].clone(),
             allow_outage,
+            drained: Vec::new(),
             turns: Turns::default(),
         };
         let refused = step(false).apply(&world, &hands()).await.unwrap_err();

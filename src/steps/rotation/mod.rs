@@ -99,10 +99,11 @@ fn slicer(
             if let Some(drained) = drained {
                 steps.push(Box::new(Ordered::new(drained, &[host_token::id(host)])));
             }
-            steps.push(Box::new(daemon_token::DaemonToken::new(
-                daemon, options, turns,
-            )));
-            answer.push(daemon_token::id(&daemon.group));
+            if daemon.shares.is_none() {
+                let token = daemon_token::DaemonToken::new(plan, daemon, options, turns);
+                steps.push(Box::new(token));
+                answer.push(daemon_token::id(&daemon.group));
+            }
         }
     }
     (steps, answer)

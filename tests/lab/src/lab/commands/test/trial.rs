@@ -241,6 +241,26 @@ ssh = "pi@192.168.1.13"
     files: CLUSTER_OF_THREE.files,
 };
 
+/// Fleet `mixed`, with a server behind the NAT.
+pub(super) const CLUSTER_MIXED: Cluster = Cluster {
+    text: r#"name = "home"
+[control-plane]
+hosts = ["n100", "pi5", "attic"]
+[hosts.n100]
+ssh = "alex@192.168.1.11"
+[hosts.ryzen]
+ssh = "alex@192.168.1.12"
+sudo-password-file = "~/sudo-ryzen"
+[hosts.pi5]
+ssh = "pi@192.168.1.13"
+[hosts.attic]
+ssh = "alex@10.20.0.2"
+jump = "alex@192.168.1.12"
+workers = true
+"#,
+    files: CLUSTER_OF_THREE.files,
+};
+
 impl Cluster {
     /// Puts it into the home of the person at the workstation.
     pub(crate) fn write(&self, trial: &Trial) -> Result<()> {

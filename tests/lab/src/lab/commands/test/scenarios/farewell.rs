@@ -7,7 +7,7 @@ use super::super::trial::Trial;
 /// Prints what is left of a cluster on a host; nothing where nothing is.
 pub(super) const LEFT: &str = "ls -d /etc/systemd/system/slicer-* /etc/systemd/system/*/slicer-* /var/lib/slicer-k3s /etc/slicer-k3s \
     /usr/local/lib/slicer-k3s /lab/data/vms/*/leader.pid /var/log/slicer/* 2>/dev/null | grep -v slicer-lab; \
-    ip -br link | grep '^br'; ip route | grep 192.168.13; systemctl --no-legend list-units --all 'slicer-k3s*'; nft list tables | grep slicer-k3s; true";
+    ip -br link | grep '^br'; ip route | grep '^192.168.1[34]'; systemctl --no-legend list-units --all 'slicer-k3s*'; nft list tables | grep slicer-k3s; true";
 
 /// Destroys the cluster while a second person tries to work on it; then there is nothing left, and a second destroy says so.
 pub(super) fn destroyed(trial: &Trial, host: &str) -> Result<()> {

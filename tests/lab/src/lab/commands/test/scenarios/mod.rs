@@ -16,9 +16,11 @@ mod init_spread;
 mod init_three;
 mod kills;
 mod manual;
+mod mixed;
 mod reconfigured;
 mod rotate;
 mod routes;
+mod shared;
 mod status;
 
 use std::collections::BTreeMap;
@@ -79,6 +81,11 @@ pub(super) fn checks() -> Vec<Check> {
             run: init_spread::run,
         },
         Check {
+            name: "mixed",
+            long: true,
+            run: mixed::run,
+        },
+        Check {
             name: "init-beside",
             long: true,
             run: init_beside::run,
@@ -112,6 +119,11 @@ pub(super) fn checks() -> Vec<Check> {
             name: "routes",
             long: true,
             run: routes::run,
+        },
+        Check {
+            name: "shared",
+            long: true,
+            run: shared::run,
         },
         Check {
             name: "reconfigured",

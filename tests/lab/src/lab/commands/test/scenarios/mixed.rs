@@ -1,0 +1,157 @@
+//! Hosts whose networks are not alike: networkd, NetworkManager, ifupdown, and one in a network of its own behind another's
+//! NAT. Servers on both sides, pods on both sides, and routes that outlive each of these daemons.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::super::trial::{CLUSTER_MIXED, Trial};
+use super::farewell::LEFT;
+use super::{INIT, UNHURRIED, changes_nothing, healthy};
+use crate::place::Place;
+use crate::say;
+
+/// The servers' networks by host, and those of the agents.
+const NETWORKS: [(&str, &[&str]); 4] = [
+    ("n100", &["192.168.137.0/24"]),
+    ("ryzen", &["192.168.139.0/24"]),
+    ("pi5", &["192.168.138.0/24"]),
+    ("attic", &["192.168.140.0/24", "192.168.141.0/24"]),
+];
+
+/// What a person types when a network misbehaves, by host, and who hears it.
+const AGAIN: [(&str, &str, &str); 6] = [
+    (
+        "n100",
+        "networkd restarts",
+        "systemctl restart systemd-networkd",
+    ),
+    (
+        "n100",
+        "networkd reconfigures",
+        "networkctl reconfigure eth0",
+    ),
+    (
+        "ryzen",
+        "NetworkManager restarts",
+        "systemctl restart NetworkManager",
+    ),
+    (
+        "ryzen",
+        "the connection goes down and up",
+        "c=$(nmcli -g GENERAL.CONNECTION device show eth0); nmcli connection down \"$c\"; nmcli connection up \"$c\"",
+    ),
+    ("pi5", "ifdown, ifup", "ifdown --force eth0; ifup eth0"),
+    ("pi5", "networking restarts", "systemctl restart networking"),
+];
+
+/// Within so many seconds a route is back without us.
+const BACK: Duration = Duration::from_secs(30);
+
+/// Runs it, with as little of Slicer's masquerading as there may be, and as it is by default.
+pub(super) fn run(_: &Place) -> Result<()> {
+    for masquerade in ["public-only", "all"] {
+        say::line(format_args!("  masquerade={masquerade}"));
+        once(masquerade).with_context(|| format!("masquerade={masquerade}"))?;
+    }
+    Ok(())
+}
+
+fn once(masquerade: &str) -> Result<()> {
+    let variant = format!("masquerade={masquerade}");
+    let trial = Trial::up_as("mixed", "test-mixed", &variant)?;
+    CLUSTER_MIXED.write(&trial)?;
+    // Proven: a pod runs on a VM of each group, the one behind the NAT included.
+    let done = trial.me(INIT)?.expect(0)?;
+    say::line(format_args!("  init: {:.0} s", done.took.as_secs_f64()));
+    healthy(&trial)?;
+    let routes = trial.me("slicer-k3s routes")?.expect(0)?.stdout;
+    for part in ["10.20.0.2/32", "via 10.20.0.1", "via 192.168.1.12"] {
+        if !routes.contains(part) {
+            bail!("{part} is not told:\n{routes}");
+        }
+    }
+    changes_nothing(&trial, ("workstation", "me"), INIT, UNHURRIED)?;
+    trial.me("slicer-k3s status")?.expect(0)?;
+    again(&trial)?;
+    reboots(&trial).context("reboots")?;
+    leaves(&trial).context("removal")
+}
+
+/// Whatever the network's daemon does to routes that it does not know, they are back.
+fn again(trial: &Trial) -> Result<()> {
+    for (host, what, command) in AGAIN {
+        trial.root(host, command)?.expect(0).context(what)?;
+        let seconds = back(trial, host).with_context(|| format!("{what} on {host}"))?;
+        say::line(format_args!("  {host}: {what}: back after {seconds:.0} s"));
+    }
+    trial.me("slicer-k3s status")?.expect(0).map(drop)
+}
+
+/// The gateway has no server, and the others go on; those behind it are found again with it.
+fn reboots(trial: &Trial) -> Result<()> {
+    for host in ["ryzen", "attic"] {
+        trial.fault(&["reboot", host])?;
+        std::thread::sleep(Duration::from_secs(1));
+        let seconds = back(trial, host).with_context(|| format!("{host} rebooted"))?;
+        say::line(format_args!(
+            "  {host}: rebooted: back after {seconds:.0} s"
+        ));
+    }
+    let begin = Instant::now();
+    while let Err(why) = trial.me("slicer-k3s status")?.expect(0) {
+        if begin.elapsed() > Duration::from_mins(3) {
+            return Err(why);
+        }
+        std::thread::sleep(Duration::from_secs(2));
+    }
+    healthy(trial)?;
+    // Pods still land on the other side.
+    trial.me("slicer-k3s prove")?.expect(0).map(drop)
+}
+
+/// A gateway does not leave before those behind it; what was made goes with the cluster.
+fn leaves(trial: &Trial) -> Result<()> {
+    let refused = trial.me("slicer-k3s remove-host ryzen --yes")?.expect(1)?;
+    if !refused.stderr.contains("the gateway of attic") {
+        bail!("the reason is not told:\n{}", refused.stderr);
+    }
+    trial.me("slicer-k3s destroy --yes")?.expect(0)?;
+    for (host, _) in NETWORKS {
+        let left = format!("{LEFT}; ip route | grep ' via ' | grep -v ^default || true");
+        let left = trial.root(host, &left)?.expect(0)?.stdout;
+        if !left.trim().is_empty() {
+            bail!("left on {host}:\n{left}");
+        }
+    }
+    Ok(())
+}
+
+/// Seconds until a host has a route to every network of the others.
+fn back(trial: &Trial, host: &str) -> Result<f64> {
+    let begin = Instant::now();
+    let others = NETWORKS.iter().filter(|(other, _)| *other != host);
+    let wanted: Vec<&str> = others
+        .flat_map(|(_, networks)| *networks)
+        .copied()
+        .collect();
+    let script = format!(
+        "for net in {}; do ip route show \"$net\" | grep -q via || echo \"$net\"; done",
+        wanted.join(" ")
+    );
+    loop {
+        // A host that reboots answers nobody.
+        let missing = match trial.root(host, &script) {
+            Ok(done) if done.status == 0 => done.stdout,
+            Ok(done) => done.text(),
+            Err(why) => why.to_string(),
+        };
+        if missing.trim().is_empty() {
+            return Ok(begin.elapsed().as_secs_f64());
+        }
+        if begin.elapsed() > BACK {
+            bail!("after {} s no route to\n{missing}", BACK.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
