@@ -29,7 +29,7 @@ pub fn assumed(config: &Config) -> Result<(Vec<HostFacts>, String), Vec<Failure>
                 )
                 .because("routes to its VMs lead through it, and `ssh` is no address")
                 .hint(format!(
-                    "set `lan-address` in [hosts.{}] of cluster.toml, or run slicer-k3s init first",
+                    "run slicer-k3s init first, which sees it; or set `lan-address` in [hosts.{}] of cluster.toml where it is on the others' LAN",
                     host.name
                 )),
             );

@@ -216,11 +216,11 @@ mod tests {
         both.groups = vec!["k3s-cp".into(), "k3s-agents-2".into()];
         for (decisions, found) in [(decided, Vec::new()), (Decisions::default(), vec![both])] {
             let remains = remains_on("home", &decisions, "n100", &found);
-            let shares: Vec<_> = remains
+            let carried: Vec<_> = remains
                 .iter()
                 .map(|daemon| (&*daemon.group, daemon.shares.as_deref()))
                 .collect();
-            assert_eq!(shares, [("k3s-agents-2", Some("k3s-cp")), ("k3s-cp", None)]);
+            assert_eq!(carried, [("k3s-agents-2", Some("k3s-cp")), ("k3s-cp", None)]);
             let steps = destroy(&shared, &["n100".into()], &remains, None);
             let bridge = steps
                 .iter()
