@@ -6,18 +6,49 @@ use std::net::Ipv4Addr;
 pub(crate) const INTERNET: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 /// The machine that the product's commands are typed on.
 pub(crate) const WORKSTATION: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 10);
-/// Length of the LAN's prefix.
+/// Length of every network's prefix.
 pub(crate) const PREFIX: u8 = 24;
-/// The last byte of the first host's address.
+/// The last byte of the LAN's first host's address.
 const FIRST_HOST: u8 = 11;
 
-/// The address of the fleet's `index`th host, while the LAN has one.
-pub(crate) fn host(index: usize) -> Option<Ipv4Addr> {
-    let last = u8::try_from(index)
-        .ok()?
-        .checked_add(FIRST_HOST)
-        .filter(|last| *last < 255)?;
-    Some(Ipv4Addr::new(192, 168, 1, last))
+/// A network that machines are plugged into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Segment {
+    /// Everybody's.
+    Lan,
+    /// The one behind the fleet's so-many-th gateway host.
+    Behind(u8),
+}
+
+impl Segment {
+    /// The network that an address belongs to.
+    pub(crate) fn of(address: Ipv4Addr) -> Self {
+        match address.octets() {
+            [10, 20, number, _] => Self::Behind(number),
+            _ => Self::Lan,
+        }
+    }
+
+    /// The default route of its machines.
+    pub(crate) fn gateway(self) -> Ipv4Addr {
+        match self {
+            Self::Lan => INTERNET,
+            Self::Behind(number) => Ipv4Addr::new(10, 20, number, 1),
+        }
+    }
+
+    /// The address of its `index`th host, while there is one.
+    pub(crate) fn host(self, index: usize) -> Option<Ipv4Addr> {
+        let (first, [a, b, c, _]) = match self {
+            Self::Lan => (FIRST_HOST, INTERNET.octets()),
+            Self::Behind(_) => (2, self.gateway().octets()),
+        };
+        let last = u8::try_from(index)
+            .ok()?
+            .checked_add(first)
+            .filter(|last| *last < 255)?;
+        Some(Ipv4Addr::new(a, b, c, last))
+    }
 }
 
 /// The hardware address that goes with an address: fixed, so that a machine made
@@ -34,10 +65,23 @@ mod tests {
     /// The README promises these addresses to the lab's other parts.
     #[test]
     fn hosts_follow_the_workstation() {
-        assert_eq!(host(0), Some(Ipv4Addr::new(192, 168, 1, 11)));
-        assert_eq!(host(243), Some(Ipv4Addr::new(192, 168, 1, 254)));
-        assert_eq!(host(244), None, "the broadcast address is nobody's");
-        assert_eq!(host(1000), None);
+        let lan = Segment::Lan;
+        assert_eq!(lan.host(0), Some(Ipv4Addr::new(192, 168, 1, 11)));
+        assert_eq!(lan.host(243), Some(Ipv4Addr::new(192, 168, 1, 254)));
+        assert_eq!(lan.host(244), None, "the broadcast address is nobody's");
+        assert_eq!(lan.host(1000), None);
+        let inner = Segment::Behind(3);
+        assert_eq!(inner.gateway(), Ipv4Addr::new(10, 20, 3, 1));
+        assert_eq!(inner.host(0), Some(Ipv4Addr::new(10, 20, 3, 2)));
+    }
+
+    /// Cables and gateways go by the address alone.
+    #[test]
+    fn an_address_tells_its_network() {
+        for segment in [Segment::Lan, Segment::Behind(0), Segment::Behind(7)] {
+            assert_eq!(Segment::of(segment.gateway()), segment);
+            assert_eq!(segment.host(0).map(Segment::of), Some(segment));
+        }
     }
 
     /// Two machines with one hardware address would steal each other's packets.

@@ -1,9 +1,12 @@
 //! A fleet as its file describes it: which hosts there are and what each presents itself as.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
+
+use crate::address::Segment;
 
 /// Names end up in interface names, which hold 15 characters.
 const LONGEST_NAME: usize = 12;
@@ -46,6 +49,27 @@ pub(crate) struct Host {
     /// Whether Slicer is installed.
     #[serde(default = "yes")]
     pub(crate) slicer: bool,
+    /// Who configures its network.
+    #[serde(default)]
+    pub(crate) network: Daemon,
+    /// The host that is its router; without one it is plugged into the LAN itself.
+    #[serde(default)]
+    pub(crate) behind: Option<String>,
+}
+
+/// What configures a host's network at every boot.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Daemon {
+    /// The lab's own script, once: nobody meddles afterwards.
+    #[default]
+    Lab,
+    /// systemd-networkd, as on Debian's cloud images.
+    Networkd,
+    /// `/etc/network/interfaces`, as a plain Debian.
+    Ifupdown,
+    /// `NetworkManager`, as on desktops and on Raspberry Pi OS.
+    NetworkManager,
 }
 
 /// A processor architecture, by the kernel's name for it.
@@ -108,7 +132,70 @@ impl Fleet {
                 bail!("host {} needs at least one core and 1 GB", host.name);
             }
         }
+        for host in &fleet.hosts {
+            fleet.check_router(host)?;
+        }
         Ok(fleet)
+    }
+
+    fn check_router(&self, host: &Host) -> Result<()> {
+        let Some(router) = &host.behind else {
+            return Ok(());
+        };
+        let name = &host.name;
+        if router == name {
+            bail!("host {name} cannot be behind itself");
+        }
+        match self.hosts.iter().find(|other| other.name == *router) {
+            None => bail!(
+                "host {name} is behind {}, which is no host of this fleet",
+                router.escape_default()
+            ),
+            Some(Host {
+                behind: Some(other),
+                ..
+            }) => bail!(
+                "host {name} is behind {router}, which is itself behind {}: a router is plugged into the LAN",
+                other.escape_default()
+            ),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// The networks, the LAN first.
+    pub(crate) fn segments(&self) -> Vec<Segment> {
+        let inner = self.hosts.iter().filter_map(|host| self.routes(&host.name));
+        std::iter::once(Segment::Lan).chain(inner).collect()
+    }
+
+    /// The network that a host is the router of, if there are hosts behind it.
+    pub(crate) fn routes(&self, name: &str) -> Option<Segment> {
+        let mut routers = self
+            .hosts
+            .iter()
+            .filter(|router| self.behind(&router.name).next().is_some());
+        let number = routers.position(|router| router.name == name)?;
+        u8::try_from(number).ok().map(Segment::Behind)
+    }
+
+    /// The hosts behind a host.
+    pub(crate) fn behind(&self, name: &str) -> impl Iterator<Item = &Host> {
+        self.hosts
+            .iter()
+            .filter(move |host| host.behind.as_deref() == Some(name))
+    }
+
+    /// A host's address: hosts are numbered within their own network.
+    pub(crate) fn address(&self, host: &Host) -> Option<Ipv4Addr> {
+        let segment = match &host.behind {
+            Some(router) => self.routes(router)?,
+            None => Segment::Lan,
+        };
+        let mut neighbours = self
+            .hosts
+            .iter()
+            .filter(|other| other.behind == host.behind);
+        segment.host(neighbours.position(|other| other.name == host.name)?)
     }
 }
 
@@ -173,12 +260,16 @@ mod tests {
         )
     }
 
+    fn behind(name: &str, router: &str) -> String {
+        host(name) + &format!("behind = \"{router}\"\n")
+    }
+
     /// Every fleet that ships must be readable: a typo would only show at `up`.
     #[test]
     fn all_fleet_files_are_valid() {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fleets");
         let names = names(&directory);
-        for needed in ["bare", "one", "six", "three"] {
+        for needed in ["bare", "mixed", "one", "six", "three"] {
             assert!(
                 names.iter().any(|name| name == needed),
                 "fleet {needed} is missing"
@@ -209,9 +300,52 @@ mod tests {
             (host("internet"), "one of its own"),
             (host("a") + &host("a"), "two hosts"),
             (host("a") + "colour = 1\n", "unknown field"),
+            (
+                host("a") + "network = \"wicked\"\n",
+                "unknown variant `wicked`",
+            ),
+            (behind("a", "b"), "behind b, which is no host"),
+            (behind("a", "a"), "host a cannot be behind itself"),
+            (
+                host("a") + &behind("b", "a") + &behind("c", "b"),
+                "host c is behind b, which is itself behind a",
+            ),
+            (
+                behind("a", "b") + &behind("b", "a"),
+                "host a is behind b, which is itself behind a",
+            ),
         ] {
             let error = Fleet::parse(&format!("description = \"d\"\n{hosts}")).unwrap_err();
             assert!(format!("{error:#}").contains(reason), "{error:#}");
         }
+    }
+
+    /// The README's numbers: routers and the hosts behind each count from the file's beginning.
+    #[test]
+    fn hosts_are_numbered_within_their_network() {
+        let hosts = [
+            behind("a", "e"),
+            host("b"),
+            behind("c", "b"),
+            behind("d", "e"),
+            host("e"),
+        ];
+        let fleet = Fleet::parse(&format!("description = \"d\"\n{}", hosts.concat())).unwrap();
+        let addresses: Vec<String> = fleet
+            .hosts
+            .iter()
+            .map(|host| fleet.address(host).unwrap().to_string())
+            .collect();
+        let expected = [
+            "10.20.1.2",
+            "192.168.1.11",
+            "10.20.0.2",
+            "10.20.1.3",
+            "192.168.1.12",
+        ];
+        assert_eq!(addresses, expected);
+        assert_eq!(fleet.segments().len(), 3);
+        assert_eq!(fleet.routes("e"), Some(Segment::Behind(1)));
+        assert_eq!(fleet.routes("a"), None);
     }
 }

@@ -11,11 +11,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::address;
+use crate::address::{self, Segment};
 use crate::exec::{command, output};
 
-/// The bridge's name inside the LAN's namespace.
-const BRIDGE: &str = "lan";
 /// Where `ip netns` keeps namespaces.
 const NAMESPACES: &str = "/run/netns";
 
@@ -30,36 +28,49 @@ pub(crate) fn file(namespace: &str) -> PathBuf {
     Path::new(NAMESPACES).join(namespace)
 }
 
-/// Makes the LAN.
-pub(crate) fn make_lan(fleet: &str) -> Result<()> {
+/// The bridge of a network. All lie in the LAN's namespace, so that every cable has one end
+/// there, wherever it leads; a bridge without addresses does not join them.
+fn bridge(segment: Segment) -> String {
+    match segment {
+        Segment::Lan => "lan".to_owned(),
+        // A dot is in no machine's name.
+        Segment::Behind(number) => format!("in.{number}"),
+    }
+}
+
+/// Makes the networks.
+pub(crate) fn make_bridges(fleet: &str, segments: &[Segment]) -> Result<()> {
     let lan = namespace(fleet, "lan");
     ip(&["netns", "add", &lan])?;
-    ip(&["-n", &lan, "link", "add", BRIDGE, "type", "bridge"])?;
-    ip(&["-n", &lan, "link", "set", BRIDGE, "up"])
+    for segment in segments {
+        let bridge = bridge(*segment);
+        ip(&["-n", &lan, "link", "add", &bridge, "type", "bridge"])?;
+        ip(&["-n", &lan, "link", "set", &bridge, "up"])?;
+    }
+    Ok(())
 }
 
 /// Makes a machine's namespace and plugs its cable in. Addresses are the machine's own business.
 pub(crate) fn make_machine(fleet: &str, machine: &str, address: Ipv4Addr) -> Result<()> {
-    let (lan, own) = (namespace(fleet, "lan"), namespace(fleet, machine));
+    let own = namespace(fleet, machine);
     ip(&["netns", "add", &own])?;
-    ip(&[
-        "-n",
-        &lan,
-        "link",
-        "add",
-        machine,
-        "type",
-        "veth",
-        "peer",
-        "name",
-        "eth0",
-        "address",
-        &address::mac(address),
-        "netns",
-        &own,
-    ])?;
-    ip(&["-n", &lan, "link", "set", machine, "master", BRIDGE, "up"])?;
+    plug(fleet, &own, machine, "eth0", address)?;
     ip(&["-n", &own, "link", "set", "lo", "up"])
+}
+
+/// Plugs a gateway host into the network behind it as well.
+pub(crate) fn make_gateway(fleet: &str, machine: &str, address: Ipv4Addr) -> Result<()> {
+    let own = namespace(fleet, machine);
+    plug(fleet, &own, &format!("{machine}.1"), "eth1", address)
+}
+
+fn plug(fleet: &str, own: &str, far: &str, near: &str, address: Ipv4Addr) -> Result<()> {
+    let lan = namespace(fleet, "lan");
+    let (mac, bridge) = (address::mac(address), bridge(Segment::of(address)));
+    let cable = ["-n", &lan, "link", "add", far, "type", "veth", "peer"];
+    let end = ["name", near, "address", &mac, "netns", own];
+    ip(&[&cable[..], &end].concat())?;
+    ip(&["-n", &lan, "link", "set", far, "master", &bridge, "up"])
 }
 
 /// Configures a namespace that has no machine of its own to do it: the Internet box.
@@ -102,10 +113,11 @@ pub(crate) fn clear(fleet: &str) -> Result<()> {
         .try_for_each(|name| ip(&["netns", "del", name]))
 }
 
-/// Whether a machine's own SSH server greets, tried once inside its namespace.
-pub(crate) fn greets(namespace: &Path) -> Result<()> {
-    inside(namespace, || {
-        let stream = connect(SocketAddr::from((Ipv4Addr::LOCALHOST, 22)))?;
+/// Whether a machine's own SSH server greets, tried once inside its namespace; by the
+/// machine's address, which a daemon may give it later than the server starts.
+pub(crate) fn greets(namespace: &Path, address: Ipv4Addr) -> Result<()> {
+    inside(namespace, move || {
+        let stream = connect(SocketAddr::from((address, 22)))?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
         let mut line = String::new();
         BufReader::new(std::io::Read::take(stream, 200)).read_line(&mut line)?;

@@ -12,7 +12,7 @@ use crate::place::Place;
 /// What is installed in it; the README lists the same.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,openssh-server,sudo,iproute2,iptables,nftables,\
 curl,ca-certificates,procps,kmod,systemd-container,iputils-ping,conntrack,ethtool,socat,containerd,\
-runc,containernetworking-plugins,busybox-static,jq,less";
+runc,containernetworking-plugins,busybox-static,jq,less,network-manager,libpam-systemd,ifupdown";
 /// Debian's release.
 const RELEASE: &str = "bookworm";
 /// Units that no lab machine needs: consoles, and what would use processor time or
@@ -38,6 +38,9 @@ const MASKED: [&str; 18] = [
     "modprobe@fuse.service",
     "modprobe@loop.service",
 ];
+/// What Debian starts on its own and only some hosts shall: each host enables the one that
+/// configures its network. systemd-networkd is the third; Debian leaves it off.
+const OFF: [&str; 2] = ["NetworkManager.service", "networking.service"];
 /// Sysctls that a kubelet would write and that belong to the whole kernel. A kubelet
 /// that reads the value it wants writes nothing.
 const SYSCTLS: [(&str, &str); 5] = [
@@ -60,8 +63,9 @@ pub(crate) fn root(place: &Place, authority: &Path) -> Result<PathBuf> {
         .finish();
     let key = Key::new()
         .with("plain", &plain)
-        .with("recipe", "3")
+        .with("recipe", "4")
         .with("masked", MASKED.join(" "))
+        .with("off", OFF.join(" "))
         .with("sysctls", format!("{SYSCTLS:?}"))
         .with("prepare", PREPARE)
         .with("unit", UNIT)
@@ -97,6 +101,10 @@ fn furnish(root: &Path, authority: &[u8]) -> Result<()> {
         std::fs::remove_file(at("etc/systemd/system").join(unit)).ok();
         std::os::unix::fs::symlink("/dev/null", at("etc/systemd/system").join(unit))?;
     }
+    let top = root.to_string_lossy();
+    let mut disable = vec![&*top, "systemctl", "--quiet", "disable"];
+    disable.extend(OFF);
+    output(&mut command("chroot", &disable))?;
     // Every machine makes its own identity.
     std::fs::write(at("etc/machine-id"), "")?;
     // systemd would take every machine's identity from here.
@@ -138,9 +146,5 @@ fn furnish(root: &Path, authority: &[u8]) -> Result<()> {
         at("usr/local/share/ca-certificates/slicer-k3s-lab.crt"),
         authority,
     )?;
-    output(&mut command(
-        "chroot",
-        &[&root.to_string_lossy(), "update-ca-certificates"],
-    ))?;
-    Ok(())
+    output(&mut command("chroot", &[&top, "update-ca-certificates"])).map(drop)
 }

@@ -94,8 +94,10 @@ fn plan(options: &Up, name: &str, fleet: &Fleet, place: &Place) -> Result<State>
         address::WORKSTATION,
         "me",
     ));
-    for (index, host) in fleet.hosts.iter().enumerate() {
-        let address = address::host(index).context("the LAN has no address left")?;
+    for host in &fleet.hosts {
+        let address = fleet
+            .address(host)
+            .with_context(|| format!("no address is left for {}", host.name))?;
         machines.push(machine(&host.name, Role::Host, address, &host.user));
     }
     Ok(State {
@@ -110,7 +112,7 @@ fn plan(options: &Up, name: &str, fleet: &Fleet, place: &Place) -> Result<State>
 
 fn make(state: &mut State, fleet: &Fleet, options: &Up, parts: &Parts) -> Result<()> {
     let key = make_key(state)?;
-    network::make_lan(&state.name)?;
+    network::make_bridges(&state.name, &fleet.segments())?;
     let planned = state.clone();
     let making = Making {
         state: &planned,
@@ -170,22 +172,19 @@ impl Making<'_> {
             .find(|host| host.name == machine.name);
         let setup = match host {
             Some(host) => {
+                if let Some(inner) = self.fleet.routes(&host.name) {
+                    network::make_gateway(&state.name, &host.name, inner.gateway())?;
+                }
                 let slicer = &self.parts.programs.slicer;
-                furnish::host(
-                    &upper,
-                    host,
-                    machine.address,
-                    &self.options.variants,
-                    slicer,
-                )?;
+                furnish::host(&upper, self.fleet, host, &self.options.variants, slicer)?;
                 furnish::host_setup(host, public.trim())
             }
-            None => furnish::workstation(&upper, state, machine, self.key, public.trim())?,
+            None => furnish::workstation(&upper, self.fleet, machine, self.key, public.trim())?,
         };
         let mut child = start::boot(state, machine, self.parts, &setup)?;
         let console = state.machine_directory(&machine.name).join("console.log");
         start::wait(&mut child, &machine.name, &console, || {
-            network::greets(&namespace)
+            network::greets(&namespace, machine.address)
         })?;
         Ok(child.id())
     }

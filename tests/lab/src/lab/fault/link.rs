@@ -8,16 +8,19 @@ use super::{Fault, Undo, on};
 use crate::network;
 use crate::state::State;
 
-/// What a machine's network manager does when the carrier is back.
-const RECONNECT: &str = ". /etc/slicer-lab/network && ip link set eth0 up && \
-ip addr replace \"$address\" dev eth0 && ip route replace default via \"$gateway\"";
+/// What a machine's network manager does when the carrier is gone, where the machine has none.
+const DISCONNECT: &str =
+    ". /etc/slicer-lab/network; [ -n \"${daemon-}\" ] || ip link set eth0 down";
+/// What it does when the carrier is back.
+const RECONNECT: &str = ". /etc/slicer-lab/network; [ -n \"${daemon-}\" ] || { ip link set eth0 up && \
+ip addr replace \"$address\" dev eth0 && ip route replace default via \"$gateway\"; }";
 
 /// Removes a route, as somebody's hand or a restarted network service does.
 pub(super) fn route_lost(fleet: &State, machine: &str, cidr: &str) -> Result<()> {
     on(fleet, machine, &["ip", "route", "del", cidr]).map(drop)
 }
 
-/// Pulls the cable; as with a real network manager, routes over it are gone.
+/// Pulls the cable; as with a real network manager, routes over it are gone (ifupdown is none).
 pub(super) fn down(fleet: &State, machine: &str) -> Result<Fault> {
     pull(fleet, machine)?;
     let (what, machine) = ("its cable is pulled".to_owned(), machine.to_owned());
@@ -46,5 +49,5 @@ fn pull(fleet: &State, machine: &str) -> Result<()> {
         .machine(machine)
         .with_context(|| format!("{} has no cable of its own", machine.escape_default()))?;
     network::cable(&fleet.name, machine, false)?;
-    on(fleet, machine, &["ip", "link", "set", "eth0", "down"]).map(drop)
+    on(fleet, machine, &["sh", "-c", DISCONNECT]).map(drop)
 }

@@ -2,48 +2,49 @@
 
 // Writing to a String cannot fail; the results of `write!` are dropped.
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::disguise;
+use super::{disguise, networking};
 use crate::address;
-use crate::fleet::Host;
-use crate::state::{Machine, State};
+use crate::fleet::{Daemon, Fleet, Host};
+use crate::state::Machine;
 
 /// The part that hosts and the workstation share.
-fn common(upper: &Path, name: &str, address: Ipv4Addr) -> Result<()> {
+fn common(upper: &Path, name: &str, neighbours: &str) -> Result<()> {
     let at = |path: &str| upper.join(path);
     write(&at("etc/hostname"), format!("{name}\n"))?;
     write(
         &at("etc/hosts"),
-        format!("127.0.0.1 localhost\n127.0.1.1 {name}\n"),
+        format!("127.0.0.1 localhost\n127.0.1.1 {name}\n{neighbours}"),
     )?;
     write(
         &at("etc/resolv.conf"),
         format!("nameserver {}\n", address::INTERNET),
-    )?;
-    write(
-        &at("etc/slicer-lab/network"),
-        format!(
-            "address={address}/{}\ngateway={}\n",
-            address::PREFIX,
-            address::INTERNET
-        ),
     )
 }
 
-/// A host: its looks and its Slicer.
+/// Lines of `/etc/hosts`.
+fn known<'a>(fleet: &Fleet, hosts: impl Iterator<Item = &'a Host>) -> String {
+    hosts
+        .filter_map(|host| Some(format!("{} {}\n", fleet.address(host)?, host.name)))
+        .collect()
+}
+
+/// A host: its looks, its network and its Slicer.
 pub(crate) fn host(
     upper: &Path,
+    fleet: &Fleet,
     host: &Host,
-    address: Ipv4Addr,
     variants: &[(String, String)],
     slicer: &Path,
 ) -> Result<()> {
-    common(upper, &host.name, address)?;
+    // A router knows by name who is behind it; nobody else has a way there.
+    common(upper, &host.name, &known(fleet, fleet.behind(&host.name)))?;
+    let address = fleet.address(host).context("the host has no address")?;
+    networking::write(upper, address, host.network, fleet.routes(&host.name))?;
     disguise::dress(upper, host)?;
     let variants: std::collections::BTreeMap<_, _> = variants.iter().cloned().collect();
     write(
@@ -69,6 +70,7 @@ pub(crate) fn host(
 pub(crate) fn host_setup(host: &Host, authorized: &str) -> String {
     let user = &host.user;
     let mut text = account(user, host.sudo_password.as_deref(), authorized);
+    text.push_str(networking::setup(host.network));
     if host.slicer {
         let _ = write!(
             text,
@@ -85,18 +87,14 @@ pub(crate) fn host_setup(host: &Host, authorized: &str) -> String {
 /// The workstation: a person's account with a key that the hosts know, and no host known yet.
 pub(crate) fn workstation(
     upper: &Path,
-    state: &State,
+    fleet: &Fleet,
     machine: &Machine,
     key: &Path,
     public: &str,
 ) -> Result<String> {
-    common(upper, &machine.name, machine.address)?;
-    let mut hosts = String::new();
-    for host in state.hosts() {
-        let _ = writeln!(hosts, "{} {}", host.address, host.name);
-    }
-    let path = upper.join("etc/hosts");
-    write(&path, std::fs::read_to_string(&path)? + &hosts)?;
+    let reached = fleet.hosts.iter().filter(|host| host.behind.is_none());
+    common(upper, &machine.name, &known(fleet, reached))?;
+    networking::write(upper, machine.address, Daemon::Lab, None)?;
     // What a person would have fetched: on no PATH, since the product must do without.
     std::fs::create_dir_all(upper.join("lab/bin"))?;
     for (name, program) in [("kubectl", "k3s"), ("helm", "helm")] {
@@ -104,13 +102,36 @@ pub(crate) fn workstation(
     }
     let user = &machine.user;
     let private = std::fs::read_to_string(key)?;
+    let config = match through_routers(fleet) {
+        entries if entries.is_empty() => entries,
+        entries => format!("cat >/home/{user}/.ssh/config <<'LAB'\n{entries}LAB\n"),
+    };
     Ok(account(user, None, public)
         + &format!(
             "umask 077\n\
              cat >/home/{user}/.ssh/id_ed25519 <<'LAB'\n{private}LAB\n\
              echo '{public}' >/home/{user}/.ssh/id_ed25519.pub\n\
-             chown {user}:{user} /home/{user}/.ssh/*\n"
+             {config}chown {user}:{user} /home/{user}/.ssh/*\n"
         ))
+}
+
+/// How OpenSSH is told the way to hosts that the LAN does not reach.
+fn through_routers(fleet: &Fleet) -> String {
+    let mut text = String::new();
+    for host in &fleet.hosts {
+        let router = fleet
+            .hosts
+            .iter()
+            .find(|other| host.behind.as_ref() == Some(&other.name));
+        if let (Some(router), Some(address)) = (router, fleet.address(host)) {
+            let _ = writeln!(
+                text,
+                "Host {}\n    HostName {address}\n    User {}\n    ProxyJump {}@{}",
+                host.name, host.user, router.user, router.name
+            );
+        }
+    }
+    text
 }
 
 /// An account and host keys (no RSA: finding primes takes longer than the boot), made with the machine's own tools.

@@ -3,6 +3,7 @@
 mod disguise;
 pub(crate) mod enter;
 pub(crate) mod furnish;
+mod networking;
 pub(crate) mod start;
 
 use std::path::PathBuf;

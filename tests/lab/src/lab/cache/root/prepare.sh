@@ -28,19 +28,48 @@ fi
 # would not: begin again from nothing.
 ip link set lo up
 if [ -r /etc/slicer-lab/network ]; then
-    # address= and gateway=, written by the lab before the first boot.
-    address="" gateway=""
+    # address= and gateway=, written by the lab before the first boot; daemon= where
+    # another program configures eth0, inside= for a router's address on eth1.
+    address="" gateway="" daemon="" inside=""
     # shellcheck source=/dev/null
     . /etc/slicer-lab/network
     for link in $(ip -o link show | sed 's/^[0-9]*: \([^:@]*\).*/\1/'); do
-        case $link in lo | eth0) ;; *) ip link del "$link" 2>/dev/null ;; esac
+        case $link in
+        lo | eth0) ;;
+        eth1) [ -n "$inside" ] || ip link del eth1 ;;
+        *) ip link del "$link" 2>/dev/null ;;
+        esac
     done
     nft flush ruleset
     ip addr flush dev eth0
     ip route flush table main 2>/dev/null
-    ip addr add "$address" dev eth0
-    ip link set eth0 up
-    ip route add default via "$gateway"
+    if [ -n "$daemon" ]; then
+        ip link set eth0 down
+    else
+        ip addr add "$address" dev eth0
+        ip link set eth0 up
+        ip route add default via "$gateway"
+    fi
+    if [ -n "$inside" ]; then
+        ip addr flush dev eth1
+        ip addr add "$inside" dev eth1
+        ip link set eth1 up
+        echo 1 >/proc/sys/net/ipv4/ip_forward
+        # What a router at home does: those inside reach everybody, nobody reaches them. Other
+        # networks behind them, their VMs', are not its business.
+        nft -f - <<EOF
+table ip lab-nat {
+    chain leaving {
+        type nat hook postrouting priority srcnat
+        ip saddr $inside oifname eth0 masquerade
+    }
+    chain passing {
+        type filter hook forward priority filter
+        iifname eth0 ip daddr $inside ct state new drop
+    }
+}
+EOF
+    fi
     # Where the machine that carries the lab has no KVM: only the file is looked at.
     [ -e /dev/kvm ] || : >/dev/kvm
 fi
