@@ -1,6 +1,8 @@
 //! What tells a machine how its network is: the lab's own file for the script that runs at every
 //! boot, and the real configuration of the daemon that configures a host's eth0.
 
+// Writing to a String cannot fail; the results of `writeln!` are dropped.
+use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -18,6 +20,11 @@ const MANAGER: &str = "[keyfile]
 unmanaged-devices=type:veth,except:interface-name:eth0
 ";
 
+/// The other half of a trick that prepare.sh explains: a /sys that can be written to.
+const NETWORKD: &str = "[Service]
+BindPaths=/run/slicer-lab/sys:/sys
+";
+
 /// Writes the files of the machine whose overlay's upper layer is `upper`.
 pub(super) fn write(
     upper: &Path,
@@ -28,43 +35,59 @@ pub(super) fn write(
     let own = format!("{address}/{PREFIX}");
     let gateway = Segment::of(address).gateway();
     let mut text = format!("address={own}\ngateway={gateway}\n");
-    if daemon != Daemon::Lab {
-        text.push_str("daemon=yes\n");
+    if let Some(word) = word(daemon) {
+        let _ = writeln!(text, "daemon={word}");
     }
     if let Some(inner) = inner {
-        text.push_str(&format!("inside={}/{PREFIX}\n", inner.gateway()));
+        let _ = writeln!(text, "inside={}/{PREFIX}", inner.gateway());
     }
     furnish::write(&upper.join("etc/slicer-lab/network"), text)?;
-    let (path, text) = match daemon {
-        Daemon::Lab => return Ok(()),
-        Daemon::Networkd => (
-            "etc/systemd/network/10-eth0.network",
-            format!("[Match]\nName=eth0\n\n[Network]\nAddress={own}\nGateway={gateway}\n"),
-        ),
-        Daemon::Ifupdown => (
+    let file = |path: &str, text: &str| furnish::write(&upper.join(path), text);
+    match daemon {
+        Daemon::Lab => Ok(()),
+        Daemon::Networkd => {
+            file(
+                "etc/systemd/system/systemd-networkd.service.d/lab.conf",
+                NETWORKD,
+            )?;
+            file(
+                "etc/systemd/network/10-eth0.network",
+                // Nobody advertises here; waiting for it would keep the interface from being "configured".
+                &format!(
+                    "[Match]\nName=eth0\n\n[Network]\nAddress={own}\nGateway={gateway}\nIPv6AcceptRA=no\n"
+                ),
+            )
+        }
+        Daemon::Ifupdown => file(
             "etc/network/interfaces",
-            format!(
+            &format!(
                 "auto lo\niface lo inet loopback\n\nauto eth0\niface eth0 inet static\n    address {own}\n    gateway {gateway}\n"
             ),
         ),
         Daemon::NetworkManager => {
-            furnish::write(&upper.join("etc/NetworkManager/conf.d/lab.conf"), MANAGER)?;
-            (
-                "etc/NetworkManager/system-connections/eth0.nmconnection",
-                format!(
-                    "[connection]\nid=eth0\ntype=ethernet\ninterface-name=eth0\n\n[ipv4]\nmethod=manual\naddress1={own},{gateway}\ndns={};\n\n[ipv6]\nmethod=link-local\n",
-                    address::INTERNET
-                ),
-            )
+            file("etc/NetworkManager/conf.d/lab.conf", MANAGER)?;
+            let path = "etc/NetworkManager/system-connections/eth0.nmconnection";
+            // It writes resolv.conf, too.
+            let text = format!(
+                "[connection]\nid=eth0\ntype=ethernet\ninterface-name=eth0\n\n[ipv4]\nmethod=manual\naddress1={own},{gateway}\ndns={};\n\n[ipv6]\nmethod=link-local\n",
+                address::INTERNET
+            );
+            file(path, &text)?;
+            // One that others may read is ignored: it could hold a password.
+            std::fs::set_permissions(upper.join(path), std::fs::Permissions::from_mode(0o600))?;
+            Ok(())
         }
-    };
-    let path = upper.join(path);
-    furnish::write(&path, text)?;
-    if daemon == Daemon::NetworkManager {
-        // Others' eyes on it, and it is ignored: it could hold a password.
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     }
-    Ok(())
+}
+
+/// What the script at boot calls it.
+fn word(daemon: Daemon) -> Option<&'static str> {
+    match daemon {
+        Daemon::Lab => None,
+        Daemon::Networkd => Some("networkd"),
+        Daemon::Ifupdown => Some("ifupdown"),
+        Daemon::NetworkManager => Some("network-manager"),
+    }
 }
 
 /// What is run once, before the first boot: the root has all of them off.

@@ -28,8 +28,8 @@ fi
 # would not: begin again from nothing.
 ip link set lo up
 if [ -r /etc/slicer-lab/network ]; then
-    # address= and gateway=, written by the lab before the first boot; daemon= where
-    # another program configures eth0, inside= for a router's address on eth1.
+    # address= and gateway=, written by the lab before the first boot; daemon= says which
+    # other program configures eth0, inside= is a router's address on eth1.
     address="" gateway="" daemon="" inside=""
     # shellcheck source=/dev/null
     . /etc/slicer-lab/network
@@ -49,6 +49,17 @@ if [ -r /etc/slicer-lab/network ]; then
         ip addr add "$address" dev eth0
         ip link set eth0 up
         ip route add default via "$gateway"
+    fi
+    if [ "$daemon" = networkd ]; then
+        # Where /sys is read-only networkd expects no udev, and configures an interface before
+        # it has read its routes: it would never drop those of others, as it does on a real
+        # machine. Its unit has this copy of /sys, which can be written to, for its own; all
+        # others keep theirs. That udev has seen eth0 a file says: there is no udev.
+        mkdir -p /run/slicer-lab/sys /run/udev/data
+        mount -o remount,rw /sys
+        mount --rbind /sys /run/slicer-lab/sys
+        mount -o remount,bind,ro /sys
+        echo I:1 >"/run/udev/data/n$(cat /sys/class/net/eth0/ifindex)"
     fi
     if [ -n "$inside" ]; then
         ip addr flush dev eth1
