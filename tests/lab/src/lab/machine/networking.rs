@@ -13,13 +13,13 @@ use super::furnish;
 use crate::address::{self, PREFIX, Segment};
 use crate::fleet::Daemon;
 
-/// `NetworkManager` in a container finds no udev and takes every interface for its own, also
-/// the VMs' cables: it would look for DHCP there. On a real host its udev rules exempt veth
-/// pairs. eth1 is such a pair as well: prepare.sh configures it.
+/// `NetworkManager` takes a machine whose /sys is read-only for one without udev and every
+/// interface for its own at once, eth0 included; but also the VMs' cables, where it would look
+/// for DHCP, and eth1, which prepare.sh configures. On a real host udev's rules exempt veth
+/// pairs. By driver: their type is "ethernet" to it.
 const MANAGER: &str = "[keyfile]
-unmanaged-devices=type:veth,except:interface-name:eth0
+unmanaged-devices=driver:veth;except:interface-name:eth0
 ";
-
 /// The other half of a trick that prepare.sh explains: a /sys that can be written to.
 const NETWORKD: &str = "[Service]
 BindPaths=/run/slicer-lab/sys:/sys
