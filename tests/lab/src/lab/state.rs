@@ -35,7 +35,7 @@ pub(crate) struct Machine {
     pub(crate) name: String,
     /// Whether it is a host, and not the workstation or the Internet box.
     pub(crate) role: Role,
-    /// Its address on the LAN.
+    /// Its address: on the LAN, or on the network behind the host that is its router.
     pub(crate) address: Ipv4Addr,
     /// Who a person logs in as.
     pub(crate) user: String,

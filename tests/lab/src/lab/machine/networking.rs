@@ -99,3 +99,35 @@ pub(super) fn setup(daemon: Daemon) -> &'static str {
         Daemon::NetworkManager => "systemctl --quiet enable NetworkManager.service\n",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `NetworkManager` passes over a connection that others may read, and the host has no network.
+    #[test]
+    fn a_connection_is_for_root_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let (upper, address) = (directory.path(), Ipv4Addr::new(192, 168, 1, 12));
+        let inner = Some(Segment::Behind(0));
+        write(upper, address, Daemon::NetworkManager, inner).unwrap();
+        let path = upper.join("etc/NetworkManager/system-connections/eth0.nmconnection");
+        let mode = std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(
+            std::fs::read_to_string(upper.join("etc/slicer-lab/network")).unwrap(),
+            "address=192.168.1.12/24\ngateway=192.168.1.1\ndaemon=network-manager\ninside=10.20.0.1/24\n"
+        );
+    }
+
+    /// A host behind another has that one, and not the LAN's box, for its router.
+    #[test]
+    fn an_inner_host_has_its_router_for_gateway() {
+        let directory = tempfile::tempdir().unwrap();
+        let address = Ipv4Addr::new(10, 20, 1, 2);
+        write(directory.path(), address, Daemon::Ifupdown, None).unwrap();
+        let text =
+            std::fs::read_to_string(directory.path().join("etc/network/interfaces")).unwrap();
+        assert!(text.contains("gateway 10.20.1.1\n"), "{text}");
+    }
+}
