@@ -220,7 +220,10 @@ mod tests {
                 .iter()
                 .map(|daemon| (&*daemon.group, daemon.shares.as_deref()))
                 .collect();
-            assert_eq!(carried, [("k3s-agents-2", Some("k3s-cp")), ("k3s-cp", None)]);
+            assert_eq!(
+                carried,
+                [("k3s-agents-2", Some("k3s-cp")), ("k3s-cp", None)]
+            );
             let steps = destroy(&shared, &["n100".into()], &remains, None);
             let bridge = steps
                 .iter()

@@ -41,7 +41,7 @@ pub(super) fn run(_: &Place) -> Result<()> {
     runs(&trial)?;
     restarts(&trial).context("a restart")?;
     trial
-        .me("slicer-k3s rotate-token --slicer n100 --yes --allow-outage")?
+        .me("slicer-k3s rotate-token --slicer n100 --allow-outage")?
         .expect(0)
         .context("a new token of Slicer's")?;
     runs(&trial)?;
