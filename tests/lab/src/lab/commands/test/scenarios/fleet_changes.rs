@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use super::super::prints::{FILES_AND_UNITS, Prints};
 use super::super::trial::{CLUSTER_OF_THREE, Done, Trial};
 use super::farewell::LEFT;
-use super::{INIT, items};
+use super::{INIT, items, pod_runs};
 use crate::place::Place;
 use crate::say;
 
@@ -157,7 +157,7 @@ fn leaves(trial: &Trial) -> Result<()> {
     trial
         .me("slicer-k3s kubectl apply -f web.yaml")?
         .expect(0)?;
-    pod_runs(trial)?;
+    pod_runs(trial, "web")?;
     let held = trial.me(&format!("{REMOVE} --drain-limit 10"))?;
     refused(&held, 1, "disruption budget")?;
     trial.me("slicer-k3s kubectl delete pdb web")?.expect(0)?;
@@ -171,7 +171,7 @@ fn leaves(trial: &Trial) -> Result<()> {
     }
     trial.me(&format!("timeout -s KILL 6 {ADD}"))?;
     trial.me(ADD)?.expect(0)?;
-    pod_runs(trial)
+    pod_runs(trial, "web")
 }
 
 /// A dead machine is taken out without being asked, and comes back under the name it had.
@@ -183,7 +183,7 @@ fn dies(trial: &Trial) -> Result<()> {
     nothing_left(trial)?;
     trial.fault(&["clear", "pi5"])?;
     trial.me(ADD)?.expect(0)?;
-    pod_runs(trial)
+    pod_runs(trial, "web")
 }
 
 /// The autoscaler makes VMs there, none of which has joined yet: none may join a cluster that has forgotten them.
@@ -236,20 +236,6 @@ fn file_is(trial: &Trial, text: &str) -> Result<()> {
         Ok(())
     } else {
         bail!("cluster.toml is another:\n{file}")
-    }
-}
-
-fn pod_runs(trial: &Trial) -> Result<()> {
-    let begin = Instant::now();
-    loop {
-        let pods = items(trial, "pods -l app=web")?;
-        if pods.iter().any(|pod| pod["status"]["phase"] == "Running") {
-            return Ok(());
-        }
-        if begin.elapsed() > Duration::from_mins(2) {
-            bail!("no pod runs on the new host: {pods:?}");
-        }
-        std::thread::sleep(Duration::from_secs(1));
     }
 }
 

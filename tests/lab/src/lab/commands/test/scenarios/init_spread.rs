@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::super::trial::{CLUSTER_SPREAD, Trial};
 use super::farewell::LEFT;
-use super::{INIT, UNHURRIED, changes_nothing, healthy, items};
+use super::{INIT, UNHURRIED, changes_nothing, each_masquerade, healthy, items};
 use crate::place::Place;
 use crate::say;
 
@@ -30,29 +30,23 @@ const BACK: Duration = Duration::from_secs(30);
 /// A kubelet that starts tells within less than this that it is not ready yet.
 const STEADY: Duration = Duration::from_secs(10);
 
-/// Runs it, with Slicer's masquerading as it is by default, and as little of it as there may be.
+/// Runs it.
 pub(super) fn run(_: &Place) -> Result<()> {
-    for masquerade in ["public-only", "all"] {
-        say::line(format_args!("  masquerade={masquerade}"));
-        once(masquerade).with_context(|| format!("masquerade={masquerade}"))?;
-    }
-    Ok(())
+    each_masquerade("three", "test-spread", once)
 }
 
-fn once(masquerade: &str) -> Result<()> {
-    let variant = format!("masquerade={masquerade}");
-    let trial = Trial::up_as("three", "test-spread", &variant)?;
-    CLUSTER_SPREAD.write(&trial)?;
+fn once(trial: &Trial) -> Result<()> {
+    CLUSTER_SPREAD.write(trial)?;
     let init = format!("{INIT} {SKIP}");
     let done = trial.me(&init)?.expect(0)?;
     say::line(format_args!("  init: {:.0} s", done.took.as_secs_f64()));
-    healthy(&trial)?;
-    own_addresses(&trial)?;
-    changes_nothing(&trial, ("workstation", "me"), &init, UNHURRIED)?;
-    one_host_goes(&trial, &init)?;
-    changes_nothing(&trial, ("workstation", "me"), &init, UNHURRIED)?;
-    one_at_a_time(&trial, &init)?;
-    nothing_stays(&trial)
+    healthy(trial)?;
+    own_addresses(trial)?;
+    changes_nothing(trial, ("workstation", "me"), &init, UNHURRIED)?;
+    one_host_goes(trial, &init)?;
+    changes_nothing(trial, ("workstation", "me"), &init, UNHURRIED)?;
+    one_at_a_time(trial, &init)?;
+    nothing_stays(trial)
 }
 
 /// No connection of a server to another is masqueraded; what sees to that comes back where somebody flushed it.

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::super::trial::{CLUSTER_MIXED, Trial};
+use super::super::trial::{CLUSTER_MIXED, CLUSTER_OF_THREE, Trial};
 use super::farewell::LEFT;
-use super::{INIT, UNHURRIED, changes_nothing, healthy};
+use super::{INIT, UNHURRIED, changes_nothing, each_masquerade, healthy};
 use crate::place::Place;
 use crate::say;
 
@@ -45,37 +45,35 @@ const AGAIN: [(&str, &str, &str); 6] = [
     ("pi5", "networking restarts", "systemctl restart networking"),
 ];
 
+/// Every route through another machine but the default one.
+const ROUTED: &str = "ip route | grep ' via ' | grep -v ^default | sort; true";
+
 /// Within so many seconds a route is back without us.
 const BACK: Duration = Duration::from_secs(30);
 
-/// Runs it, with as little of Slicer's masquerading as there may be, and as it is by default.
+/// Runs it.
 pub(super) fn run(_: &Place) -> Result<()> {
-    for masquerade in ["public-only", "all"] {
-        say::line(format_args!("  masquerade={masquerade}"));
-        once(masquerade).with_context(|| format!("masquerade={masquerade}"))?;
-    }
-    Ok(())
+    each_masquerade("mixed", "test-mixed", once)
 }
 
-fn once(masquerade: &str) -> Result<()> {
-    let variant = format!("masquerade={masquerade}");
-    let trial = Trial::up_as("mixed", "test-mixed", &variant)?;
-    CLUSTER_MIXED.write(&trial)?;
+fn once(trial: &Trial) -> Result<()> {
+    CLUSTER_MIXED.write(trial)?;
     // Proven: a pod runs on a VM of each group, the one behind the NAT included.
     let done = trial.me(INIT)?.expect(0)?;
     say::line(format_args!("  init: {:.0} s", done.took.as_secs_f64()));
-    healthy(&trial)?;
+    healthy(trial)?;
     let routes = trial.me("slicer-k3s routes")?.expect(0)?.stdout;
     for part in ["10.20.0.2/32", "via 10.20.0.1", "via 192.168.1.12"] {
         if !routes.contains(part) {
             bail!("{part} is not told:\n{routes}");
         }
     }
-    changes_nothing(&trial, ("workstation", "me"), INIT, UNHURRIED)?;
+    changes_nothing(trial, ("workstation", "me"), INIT, UNHURRIED)?;
     trial.me("slicer-k3s status")?.expect(0)?;
-    again(&trial)?;
-    reboots(&trial).context("reboots")?;
-    leaves(&trial).context("removal")
+    again(trial)?;
+    reboots(trial).context("reboots")?;
+    nothing_stays(trial).context("destroy")?;
+    enrolled(trial).context("enrolment")
 }
 
 /// Whatever the network's daemon does to routes that it does not know, they are back.
@@ -110,21 +108,38 @@ fn reboots(trial: &Trial) -> Result<()> {
     trial.me("slicer-k3s prove")?.expect(0).map(drop)
 }
 
-/// A gateway does not leave before those behind it; what was made goes with the cluster.
-fn leaves(trial: &Trial) -> Result<()> {
-    let refused = trial.me("slicer-k3s remove-host ryzen --yes")?.expect(1)?;
-    if !refused.stderr.contains("the gateway of attic") {
-        bail!("the reason is not told:\n{}", refused.stderr);
-    }
+/// What was made goes with the cluster, routes to hosts themselves and the gateway's table included.
+fn nothing_stays(trial: &Trial) -> Result<()> {
     trial.me("slicer-k3s destroy --yes")?.expect(0)?;
     for (host, _) in NETWORKS {
-        let left = format!("{LEFT}; ip route | grep ' via ' | grep -v ^default || true");
+        let left = format!("{LEFT}; {ROUTED}");
         let left = trial.root(host, &left)?.expect(0)?.stdout;
         if !left.trim().is_empty() {
             bail!("left on {host}:\n{left}");
         }
     }
     Ok(())
+}
+
+/// A host behind another comes and goes like any; its gateway does not go before it.
+fn enrolled(trial: &Trial) -> Result<()> {
+    CLUSTER_OF_THREE.write(trial)?;
+    trial.me(&format!("{INIT} --skip-proof"))?.expect(0)?;
+    let before = trial.root("n100", ROUTED)?.expect(0)?.stdout;
+    trial
+        .me("slicer-k3s add-host attic --ssh alex@10.20.0.2 --jump alex@192.168.1.12 --yes --accept-new-host-keys")?
+        .expect(0)?;
+    trial.me("slicer-k3s status")?.expect(0)?;
+    let refused = trial.me("slicer-k3s remove-host ryzen --yes")?.expect(2)?;
+    if !refused.stderr.contains("the gateway of attic") {
+        bail!("the reason is not told:\n{}", refused.stderr);
+    }
+    trial.me("slicer-k3s remove-host attic --yes")?.expect(0)?;
+    let after = trial.root("n100", ROUTED)?.expect(0)?.stdout;
+    if after != before {
+        bail!("n100 had the routes\n{before}and has\n{after}");
+    }
+    nothing_stays(trial)
 }
 
 /// Seconds until a host has a route to every network of the others.

@@ -24,6 +24,7 @@ mod shared;
 mod status;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -209,6 +210,34 @@ fn groups(trial: &Trial) -> Result<String> {
     let headings = "slicer-k3s kubectl get secret -n kube-system cluster-autoscaler-cloud-config \
         -o jsonpath='{.data.cloud-config}' | base64 -d | grep nodegroup";
     Ok(trial.me(headings)?.expect(0)?.stdout)
+}
+
+/// Waits until a pod of this app runs.
+fn pod_runs(trial: &Trial, app: &str) -> Result<()> {
+    let begin = Instant::now();
+    loop {
+        let pods = items(trial, &format!("pods -l app={app}"))?;
+        let runs = |pod: &Value| {
+            pod["status"]["phase"] == "Running" && pod["metadata"]["deletionTimestamp"].is_null()
+        };
+        if pods.iter().any(runs) {
+            return Ok(());
+        }
+        if begin.elapsed() > Duration::from_mins(3) {
+            bail!("no pod of {app} runs: {pods:?}");
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// A fleet with as little of Slicer's masquerading as there may be, and one with what it does by default.
+fn each_masquerade(fleet: &str, name: &str, once: impl Fn(&Trial) -> Result<()>) -> Result<()> {
+    for masquerade in ["public-only", "all"] {
+        crate::say::line(format_args!("  masquerade={masquerade}"));
+        let trial = Trial::up_as(fleet, name, &format!("masquerade={masquerade}"))?;
+        once(&trial).with_context(|| format!("masquerade={masquerade}"))?;
+    }
+    Ok(())
 }
 
 /// Every node's name with whether it is Ready and whether its etcd member votes.

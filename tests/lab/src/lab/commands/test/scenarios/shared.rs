@@ -1,13 +1,11 @@
 //! One Slicer daemon for a host's servers and agents, where the licence allows one: what restarts it restarts both, agents can
 //! leave without it, and nothing is left of either.
 
-use std::time::{Duration, Instant};
-
 use anyhow::{Context as _, Result, bail};
 
 use super::super::trial::Trial;
 use super::farewell::LEFT;
-use super::{INIT, UNHURRIED, UNPROVEN, changes_nothing, healthy, items};
+use super::{INIT, UNHURRIED, UNPROVEN, changes_nothing, healthy, pod_runs};
 use crate::place::Place;
 
 const FILE: &str = r#"name = "home"
@@ -38,13 +36,13 @@ pub(super) fn run(_: &Place) -> Result<()> {
         bail!("{} daemons run", daemons.stdout.trim());
     }
     trial.me(POD)?.expect(0)?;
-    runs(&trial)?;
+    pod_runs(&trial, "web")?;
     restarts(&trial).context("a restart")?;
     trial
         .me("slicer-k3s rotate-token --slicer n100 --allow-outage")?
         .expect(0)
         .context("a new token of Slicer's")?;
-    runs(&trial)?;
+    pod_runs(&trial, "web")?;
     leave(&trial).context("agents leave")?;
     back(&trial).context("agents come back")?;
     trial.me("slicer-k3s destroy --yes")?.expect(0)?;
@@ -68,7 +66,7 @@ fn restarts(trial: &Trial) -> Result<()> {
     if !done.contains("Drain k3s-agent-1") {
         bail!("its nodes were not drained:\n{done}");
     }
-    runs(trial)
+    pod_runs(trial, "web")
 }
 
 /// The servers notice nothing until somebody allows it.
@@ -97,24 +95,6 @@ fn back(trial: &Trial) -> Result<()> {
         .me("sed -i 's/workers = false/workers = { max = 2 }/' cluster.toml")?
         .expect(0)?;
     trial.me(RESTART)?.expect(0)?;
-    runs(trial)?;
+    pod_runs(trial, "web")?;
     trial.me("slicer-k3s status")?.expect(0).map(drop)
-}
-
-/// The pod runs on an agent.
-fn runs(trial: &Trial) -> Result<()> {
-    let begin = Instant::now();
-    loop {
-        let pods = items(trial, "pods -l app=web")?;
-        let running = |pod: &serde_json::Value| {
-            pod["status"]["phase"] == "Running" && pod["metadata"]["deletionTimestamp"].is_null()
-        };
-        if pods.iter().any(running) {
-            return Ok(());
-        }
-        if begin.elapsed() > Duration::from_mins(3) {
-            bail!("the pod does not run: {pods:?}");
-        }
-        std::thread::sleep(Duration::from_secs(1));
-    }
 }
