@@ -1,4 +1,4 @@
-//! Hosts whose networks are not alike: networkd, NetworkManager, ifupdown, and one in a network of its own behind another's
+//! Hosts whose networks are not alike: networkd, `NetworkManager`, ifupdown, and one in a network of its own behind another's
 //! NAT. Servers on both sides, pods on both sides, and routes that outlive each of these daemons.
 
 use std::time::{Duration, Instant};
@@ -14,9 +14,9 @@ use crate::say;
 /// The servers' networks by host, and those of the agents.
 const NETWORKS: [(&str, &[&str]); 4] = [
     ("n100", &["192.168.137.0/24"]),
-    ("ryzen", &["192.168.139.0/24"]),
+    ("ryzen", &["192.168.140.0/24"]),
     ("pi5", &["192.168.138.0/24"]),
-    ("attic", &["192.168.140.0/24", "192.168.141.0/24"]),
+    ("attic", &["192.168.139.0/24", "192.168.141.0/24"]),
 ];
 
 /// What a person types when a network misbehaves, by host, and who hears it.
