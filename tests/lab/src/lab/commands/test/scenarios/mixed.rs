@@ -89,8 +89,7 @@ fn again(trial: &Trial) -> Result<()> {
 /// The gateway has no server, and the others go on; those behind it are found again with it.
 fn reboots(trial: &Trial) -> Result<()> {
     for host in ["ryzen", "attic"] {
-        trial.fault(&["reboot", host])?;
-        std::thread::sleep(Duration::from_secs(1));
+        rebooted(trial, host)?;
         let seconds = back(trial, host).with_context(|| format!("{host} rebooted"))?;
         say::line(format_args!(
             "  {host}: rebooted: back after {seconds:.0} s"
@@ -106,6 +105,24 @@ fn reboots(trial: &Trial) -> Result<()> {
     healthy(trial)?;
     // Pods still land on the other side.
     trial.me("slicer-k3s prove")?.expect(0).map(drop)
+}
+
+/// Starts a host over, and waits until it is another boot's first process that answers.
+fn rebooted(trial: &Trial, host: &str) -> Result<()> {
+    let first = || trial.root(host, "ps -o lstart= -p 1");
+    let before = first()?.expect(0)?.stdout;
+    trial.fault(&["reboot", host])?;
+    let begin = Instant::now();
+    loop {
+        // While it goes down nobody answers.
+        if first().is_ok_and(|done| done.status == 0 && done.stdout != before) {
+            return Ok(());
+        }
+        if begin.elapsed() > Duration::from_mins(3) {
+            bail!("{host} did not come up again");
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
 
 /// What was made goes with the cluster, routes to hosts themselves and the gateway's table included.
