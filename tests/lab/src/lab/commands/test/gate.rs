@@ -17,61 +17,17 @@ const DENY: &str = "0.20.2";
 /// In the order of what is cheapest to find out.
 pub(super) fn checks() -> Vec<Check> {
     vec![
-        Check {
-            name: "rustfmt",
-            long: false,
-            run: rustfmt,
-        },
-        Check {
-            name: "gofmt",
-            long: false,
-            run: gofmt,
-        },
-        Check {
-            name: "shellcheck",
-            long: false,
-            run: shellcheck,
-        },
-        Check {
-            name: "words",
-            long: false,
-            run: words,
-        },
-        Check {
-            name: "cargo-deny",
-            long: false,
-            run: deny,
-        },
-        Check {
-            name: "clippy",
-            long: false,
-            run: clippy,
-        },
-        Check {
-            name: "unit-tests",
-            long: false,
-            run: unit_tests,
-        },
-        Check {
-            name: "fuzz",
-            long: true,
-            run: fuzz,
-        },
-        Check {
-            name: "go-vet",
-            long: false,
-            run: go_vet,
-        },
-        Check {
-            name: "go-tests",
-            long: false,
-            run: go_tests,
-        },
-        Check {
-            name: "leaks",
-            long: false,
-            run: leaks,
-        },
+        Check::quick("rustfmt", rustfmt),
+        Check::quick("gofmt", gofmt),
+        Check::quick("shellcheck", shellcheck),
+        Check::quick("words", words),
+        Check::quick("cargo-deny", deny),
+        Check::quick("clippy", clippy),
+        Check::quick("unit-tests", unit_tests),
+        Check::long("fuzz", fuzz),
+        Check::quick("go-vet", go_vet),
+        Check::quick("go-tests", go_tests),
+        Check::quick("leaks", leaks),
     ]
 }
 

@@ -29,6 +29,26 @@ pub(crate) struct Check {
     run: fn(&Place) -> Result<()>,
 }
 
+impl Check {
+    /// Part of every change's test.
+    const fn quick(name: &'static str, run: fn(&Place) -> Result<()>) -> Self {
+        Self {
+            name,
+            long: false,
+            run,
+        }
+    }
+
+    /// Only with `--all`.
+    const fn long(name: &'static str, run: fn(&Place) -> Result<()>) -> Self {
+        Self {
+            name,
+            long: true,
+            run,
+        }
+    }
+}
+
 /// Runs the checks.
 pub(crate) fn run(options: &Test, place: &Place) -> Result<ExitCode> {
     let chosen = chosen(options)?;

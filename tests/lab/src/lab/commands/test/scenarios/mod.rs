@@ -41,106 +41,26 @@ const UNPROVEN: &str = "slicer-k3s init --yes --skip-proof";
 /// In the order of their length.
 pub(super) fn checks() -> Vec<Check> {
     vec![
-        Check {
-            name: "errors-quick",
-            long: false,
-            run: errors::quick::run,
-        },
-        Check {
-            name: "init-bare",
-            long: false,
-            run: init_bare::run,
-        },
-        Check {
-            name: "init-local",
-            long: false,
-            run: init_local::run,
-        },
-        Check {
-            name: "init-one",
-            long: false,
-            run: init_one::run,
-        },
-        Check {
-            name: "init-three",
-            long: false,
-            run: init_three::run,
-        },
-        Check {
-            name: "errors",
-            long: true,
-            run: errors::long::run,
-        },
-        Check {
-            name: "manual",
-            long: true,
-            run: manual::run,
-        },
-        Check {
-            name: "init-spread",
-            long: true,
-            run: init_spread::run,
-        },
-        Check {
-            name: "mixed",
-            long: true,
-            run: mixed::run,
-        },
-        Check {
-            name: "init-beside",
-            long: true,
-            run: init_beside::run,
-        },
-        Check {
-            name: "destroy",
-            long: true,
-            run: destroy::run,
-        },
-        Check {
-            name: "status",
-            long: true,
-            run: status::run,
-        },
-        Check {
-            name: "import",
-            long: true,
-            run: import::run,
-        },
-        Check {
-            name: "adopted",
-            long: true,
-            run: adopted::run,
-        },
-        Check {
-            name: "rotate",
-            long: true,
-            run: rotate::run,
-        },
-        Check {
-            name: "routes",
-            long: true,
-            run: routes::run,
-        },
-        Check {
-            name: "shared",
-            long: true,
-            run: shared::run,
-        },
-        Check {
-            name: "reconfigured",
-            long: true,
-            run: reconfigured::run,
-        },
-        Check {
-            name: "fleet-changes",
-            long: true,
-            run: fleet_changes::run,
-        },
-        Check {
-            name: "kills",
-            long: true,
-            run: kills::run,
-        },
+        Check::quick("errors-quick", errors::quick::run),
+        Check::quick("init-bare", init_bare::run),
+        Check::quick("init-local", init_local::run),
+        Check::quick("init-one", init_one::run),
+        Check::quick("init-three", init_three::run),
+        Check::long("errors", errors::long::run),
+        Check::long("manual", manual::run),
+        Check::long("init-spread", init_spread::run),
+        Check::long("mixed", mixed::run),
+        Check::long("init-beside", init_beside::run),
+        Check::long("destroy", destroy::run),
+        Check::long("status", status::run),
+        Check::long("import", import::run),
+        Check::long("adopted", adopted::run),
+        Check::long("rotate", rotate::run),
+        Check::long("routes", routes::run),
+        Check::long("shared", shared::run),
+        Check::long("reconfigured", reconfigured::run),
+        Check::long("fleet-changes", fleet_changes::run),
+        Check::long("kills", kills::run),
     ]
 }
 
