@@ -80,7 +80,7 @@ impl Leftovers {
             return Ok(None);
         }
         for node in nodes.into_iter().filter(|node| !before.contains(&node.vm)) {
-            if !pods::works(kubernetes, &node.name).await? {
+            if pods::keeper(kubernetes, &node.name).await?.is_none() {
                 return Ok(Some(node.name));
             }
         }

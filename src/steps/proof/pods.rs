@@ -23,18 +23,24 @@ pub(super) async fn list(kubernetes: &Kubernetes, group: &str) -> Result<Vec<Val
         .await
 }
 
-/// Whether anything runs on a Node that would run elsewhere without it: pods that are not a `DaemonSet`'s.
-pub(super) async fn works(kubernetes: &Kubernetes, node: &str) -> Result<bool> {
+/// A pod that keeps a Node, as `NAMESPACE/NAME`: one that would run elsewhere without it, so neither a `DaemonSet`'s nor
+/// a proof's.
+pub(super) async fn keeper(kubernetes: &Kubernetes, node: &str) -> Result<Option<String>> {
     let selector = format!("spec.nodeName={node}");
     let pods = kubernetes
         .list(&["pods", "-A", "--field-selector", &selector])
         .await?;
-    Ok(pods.iter().any(|pod| {
+    let keeps = |pod: &&Value| {
         let phase = &pod["status"]["phase"];
         let owners = pod["metadata"]["ownerReferences"].as_array();
         let of_every_node =
             owners.is_some_and(|owners| owners.iter().any(|owner| owner["kind"] == "DaemonSet"));
-        !of_every_node && phase != "Succeeded" && phase != "Failed"
+        let of_a_proof = pod["metadata"]["labels"].get(LABEL).is_some();
+        !of_every_node && !of_a_proof && phase != "Succeeded" && phase != "Failed"
+    };
+    Ok(pods.iter().find(keeps).map(|pod| {
+        let word = |key: &str| pod["metadata"][key].as_str().unwrap_or("?").to_owned();
+        format!("{}/{}", word("namespace"), word("name"))
     }))
 }
 

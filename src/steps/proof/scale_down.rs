@@ -1,4 +1,5 @@
-//! Without the pod the agent went: its Node *and* its VM.
+//! Without the pod the agent went: its Node *and* its VM. Unless somebody else's pod has come to run there, which was
+//! pending when the agent came: then it is theirs, and the autoscaler is right to keep it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,15 +76,20 @@ impl Step for ScaleDown {
         if min > 0 && vms.len() <= min && nodes.len() <= min {
             return Ok(Finding::Done(format!("{min} kept, as min says")));
         }
+        let mut kept = Vec::new();
         for (node, vm) in &used {
             if nodes.iter().any(|present| present.name == *node) {
-                return Ok(Finding::Unknown(format!("Node {node} is still there")));
+                let Some(pod) = pods::keeper(&kubernetes, node).await? else {
+                    return Ok(Finding::Unknown(format!("Node {node} is still there")));
+                };
+                kept.push(format!("{node} stays, {pod} runs on it"));
+                continue;
             }
             if vms.contains(vm) {
                 return Ok(Finding::Unknown(format!("VM {vm} is still there")));
             }
         }
-        Ok(Finding::done())
+        Ok(Finding::Done(kept.join("; ")))
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
@@ -95,5 +101,48 @@ impl Step for ScaleDown {
             .await?;
         self.trial.progress().removed = true;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::{Fake, world};
+
+    const AGENT: &str = "k3s-agents-1-1";
+    const NODES: &str =
+        r#"{"items":[{"metadata":{"name":"n","labels":{"slicer/hostname":"k3s-agents-1-1"}}}]}"#;
+    const THEIRS: &str = r#"{"items":[{"metadata":{"namespace":"default","name":"web-0"},"status":{"phase":"Running"}}]}"#;
+    const OWN: &str = r#"{"items":[
+        {"metadata":{"name":"going","labels":{"slicer-k3s.dev/proof":"k3s-agents-1"}}},
+        {"metadata":{"name":"lb","ownerReferences":[{"kind":"DaemonSet"}]}},
+        {"metadata":{"name":"job"},"status":{"phase":"Succeeded"}}]}"#;
+
+    /// A pod that waited for an agent is free to take the proof's; no autoscaler would remove that.
+    #[tokio::test]
+    async fn an_agent_that_somebody_else_came_to_need_is_theirs() {
+        for (pods, stays) in [(THEIRS, true), (OWN, false)] {
+            let server = Fake::new()
+                .says("get nodes", NODES)
+                .says("spec.nodeName", pods);
+            let host = Fake::new().says("auth/token", "t0ken\n").says(
+                "GET /hostgroup/k3s-agents-1/nodes",
+                r#"[{"hostname":"k3s-agents-1-1"}]"#,
+            );
+            let trial = super::super::trial(true);
+            {
+                let mut progress = trial.progress();
+                progress.removed = true;
+                progress.nodes = vec![("n".into(), AGENT.into())];
+            }
+            let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
+            let found = ScaleDown::new(&trial).check(&world).await.unwrap();
+            let expected = if stays {
+                Finding::Done("n stays, default/web-0 runs on it".into())
+            } else {
+                Finding::Unknown("Node n is still there".into())
+            };
+            assert_eq!(found, expected);
+        }
     }
 }
