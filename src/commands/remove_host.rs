@@ -28,6 +28,9 @@ use crate::world::World;
 
 const COMMAND: &str = "remove-host";
 
+/// For how long the cluster is asked what would go, before the person is.
+const LOOK: Duration = Duration::from_secs(20);
+
 /// Runs it.
 pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec<Failure>> {
     let started = Instant::now();
@@ -73,7 +76,10 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     let plan = plan::decide(&file.after, &decisions, &facts, &absent, &version)?;
 
     let mut world = World::new(plan, state.secrets.clone(), fleet.machines);
-    say(&prospect(&world, &remains, options).await);
+    let enrolled = tokio::time::timeout(LOOK, removal::enrolled(&world));
+    let (prospect, enrolled) = tokio::join!(prospect(&world, &remains, options), enrolled);
+    let enrolled = enrolled.ok().and_then(Result::ok);
+    say(&prospect);
     say(&file.diff());
     consent(options.yes).map_err(one)?;
     let leaving = Leaving {
@@ -81,6 +87,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
         remains: &remains,
         routes: &routes,
         stays: options.agents,
+        enrolled: enrolled.as_ref(),
         drain: (!options.gone).then_some(Drain {
             limit: Duration::from_secs(options.drain_limit),
             force: options.force,
@@ -119,6 +126,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     drop(turn);
     let shared = remains.iter().any(|daemon| daemon.shares.is_some());
     say(&stays(options, shared));
+    say_unenrolled(&world.plan, enrolled.as_ref());
     if fleet.absent.is_empty() {
         return Ok(0);
     }
@@ -232,6 +240,17 @@ fn routes_to(
     vias.into_iter().flat_map(of).collect()
 }
 
+/// What an enrolment that was cut short has left of other hosts, where that is known.
+fn say_unenrolled(plan: &Plan, enrolled: Option<&BTreeSet<String>>) {
+    let Some(enrolled) = enrolled else { return };
+    for daemon in plan.workers().filter(|it| !enrolled.contains(&it.group)) {
+        say(&format!(
+            "{} on {} is not enrolled yet; slicer-k3s init enrols it.",
+            daemon.group, daemon.host
+        ));
+    }
+}
+
 /// What would go.
 async fn prospect(world: &World, remains: &[Remains], options: &RemoveHost) -> String {
     let name = &options.name;
@@ -242,7 +261,7 @@ async fn prospect(world: &World, remains: &[Remains], options: &RemoveHost) -> S
         name.clone()
     };
     let mut text = format!("This takes {what} out of {}:\n", world.plan.cluster);
-    let nodes = tokio::time::timeout(Duration::from_secs(20), nodes(world, &groups)).await;
+    let nodes = tokio::time::timeout(LOOK, nodes(world, &groups)).await;
     match nodes {
         Ok(Ok(nodes)) if nodes.is_empty() => text.push_str("  it has no nodes now\n"),
         Ok(Ok(nodes)) => {

@@ -61,6 +61,15 @@ struct Section {
     max: Quoted,
 }
 
+/// The groups that such a file names, in its order, whoever wrote it.
+pub fn named_groups(file: &str) -> Vec<String> {
+    let headings = file.lines().filter_map(|line| {
+        let name = line.trim().strip_prefix("[nodegroup \"")?;
+        Some(name.strip_suffix("\"]")?.to_owned())
+    });
+    headings.collect()
+}
+
 /// The file. Two groups of one name would silently become one, and none at all is a panic: both are refused.
 pub fn cloud_config(k3s_url: &str, k3s_token: &Secret, groups: &[NodeGroup]) -> Result<String> {
     if groups.is_empty() {

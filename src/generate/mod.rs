@@ -10,7 +10,7 @@ mod tree;
 mod unit;
 mod ways;
 
-pub use cloud_config::{NodeGroup, cloud_config};
+pub use cloud_config::{NodeGroup, cloud_config, named_groups};
 pub use file::{
     File, daemon_config, daemon_unit, forwarding, host_files, host_mark, host_routes,
     own_addresses, server_files,

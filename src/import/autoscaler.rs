@@ -48,10 +48,6 @@ impl Autoscaler {
             Some((tag, digest)) => (tag.to_owned(), Some(digest.to_owned())),
             None => (tag, None),
         };
-        let groups = cloud_config.lines().filter_map(|line| {
-            let name = line.trim().strip_prefix("[nodegroup \"")?;
-            Some(name.strip_suffix("\"]")?.to_owned())
-        });
         Some(Self {
             repo: repo.map(str::to_owned),
             version: version.to_owned(),
@@ -59,7 +55,7 @@ impl Autoscaler {
             tag,
             digest,
             expander: text(&values["extraArgs"]["expander"]),
-            groups: groups.collect(),
+            groups: generate::named_groups(cloud_config),
             values,
         })
     }

@@ -12,14 +12,16 @@ mod routes_gone;
 mod routes_withdrawn;
 mod snapshot_kept;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::Options;
 use super::ordered::Ordered;
-use crate::generate::Route;
+use crate::failure::Result;
+use crate::generate::{self, Route};
 use crate::pipeline::{Step, StepId};
 use crate::plan::{Adopted, Decisions, FoundDaemon, Plan};
+use crate::world::World;
 
 pub use daemon_gone::Remains;
 pub use nodes_drained::Drain;
@@ -71,6 +73,8 @@ pub struct Leaving<'a> {
     pub routes: &'a [Route],
     /// Whether the host itself stays, and only these daemons go.
     pub stays: bool,
+    /// The groups that the autoscaler has, where that is known: others are not admitted by a removal.
+    pub enrolled: Option<&'a BTreeSet<String>>,
     /// How to drain its nodes; `None` where the machine is gone for good.
     pub drain: Option<Drain>,
 }
@@ -79,6 +83,14 @@ pub struct Leaving<'a> {
 /// Node is left that is reached over them, and the machine's mark goes last.
 pub fn leave(plan: &Plan, options: &Options, leaving: &Leaving<'_>) -> Vec<Box<dyn Step>> {
     let mut steps = super::told(plan, options);
+    let has = |group: &str| leaving.enrolled.is_none_or(|groups| groups.contains(group));
+    // What was never enrolled may not even run. Where nothing else is left, it is what the autoscaler must live on.
+    if plan.workers().any(|daemon| has(&daemon.group)) {
+        steps.retain(|step| {
+            let subject = step.id().subject;
+            plan.daemon(&subject).is_none() || has(&subject)
+        });
+    }
     let told = if plan.workers().next().is_some() {
         super::autoscaler_running::id()
     } else {
@@ -123,6 +135,15 @@ pub fn leave(plan: &Plan, options: &Options, leaving: &Leaving<'_>) -> Vec<Box<d
         steps.push(Box::new(mark_gone::MarkGone::new(leaving.host, &gone)));
     }
     steps
+}
+
+/// The groups that the autoscaler has now.
+pub async fn enrolled(world: &World) -> Result<BTreeSet<String>> {
+    let kubernetes = world.kubernetes().await?;
+    let file = super::cloud_config::current(&kubernetes).await?;
+    let file = file.unwrap_or_default();
+    let names = generate::named_groups(&String::from_utf8_lossy(&file));
+    Ok(names.into_iter().collect())
 }
 
 /// The file of the daemon that served a group no longer speaks of it; what it has read it will read anew with its next start.
@@ -246,6 +267,7 @@ mod tests {
             remains: &remains,
             routes: &[],
             stays: true,
+            enrolled: None,
             drain: Some(Drain {
                 limit: std::time::Duration::from_secs(1),
                 force: false,
@@ -265,6 +287,13 @@ mod tests {
     }
 
     fn left(drain: Option<Drain>) -> Vec<Box<dyn Step>> {
+        without_ryzen(drain, None)
+    }
+
+    fn without_ryzen(
+        drain: Option<Drain>,
+        enrolled: Option<&BTreeSet<String>>,
+    ) -> Vec<Box<dyn Step>> {
         let mut plan = plan();
         let remains = remains_on("home", &decided(), "ryzen", &[]);
         plan.hosts.retain(|host| host.name != "ryzen");
@@ -275,6 +304,7 @@ mod tests {
             remains: &remains,
             routes: &[],
             stays: false,
+            enrolled,
             drain,
         };
         leave(&plan, &options, &leaving)
@@ -311,6 +341,39 @@ mod tests {
             let destroys = ["drained", "gone", "withdrawn"];
             !destroys.iter().any(|word| step.id().name.contains(word)) || step.after().is_empty()
         }));
+    }
+
+    /// After an enrolment that was killed, another host's removal waited for daemons that had never been started.
+    #[test]
+    fn groups_that_were_never_enrolled_are_not_asked() {
+        let asked = |enrolled: Option<&[&str]>| -> bool {
+            let names: Option<BTreeSet<String>> =
+                enrolled.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+            let steps = without_ryzen(None, names.as_ref());
+            let asks = |id: &str| steps.iter().any(|step| step.id().to_string() == id);
+            assert!(asks("cloud-config/cluster"));
+            asks("group-reachable/k3s-agents-2") && asks("k3s-token-secret/k3s-agents-2")
+        };
+        assert!(asked(None));
+        assert!(asked(Some(&["k3s-agents-1", "k3s-agents-2"])));
+        assert!(asked(Some(&["k3s-agents-1"])), "nothing else is left");
+        let mut plan = plan();
+        let mut another = plan.daemons[2].clone();
+        another.group = "k3s-agents-3".into();
+        plan.daemons.push(another);
+        let enrolled = BTreeSet::from(["k3s-agents-2".to_owned()]);
+        let leaving = Leaving {
+            host: "nobody",
+            remains: &[],
+            routes: &[],
+            stays: false,
+            enrolled: Some(&enrolled),
+            drain: None,
+        };
+        let steps = leave(&plan, &crate::steps::tests::options(), &leaving);
+        let subjects: BTreeSet<String> = steps.iter().map(|step| step.id().subject).collect();
+        assert!(subjects.contains("k3s-agents-2"));
+        assert!(!subjects.contains("k3s-agents-3") && !subjects.contains("k3s-agents-1"));
     }
 
     #[test]

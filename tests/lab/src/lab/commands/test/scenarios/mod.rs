@@ -2,6 +2,7 @@
 
 mod adopted;
 mod destroy;
+mod enrol_kills;
 mod errors;
 mod farewell;
 mod first_contact;
@@ -60,6 +61,7 @@ pub(super) fn checks() -> Vec<Check> {
         Check::long("shared", shared::run),
         Check::long("reconfigured", reconfigured::run),
         Check::long("fleet-changes", fleet_changes::run),
+        Check::long("enrol-kills", enrol_kills::run),
         Check::long("kills", kills::run),
     ]
 }
