@@ -51,7 +51,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
         Turn::take(here, &fleet, &file.before, COMMAND, &state)
     );
     let turn = turn.map_err(one)?;
-    let (there, facts): (Vec<_>, Vec<_>) = facts?
+    let (there, mut facts): (Vec<_>, Vec<_>) = facts?
         .into_iter()
         .partition(|facts| facts.name == name && !options.agents);
     let found = there.iter().flat_map(|facts| facts.daemons.clone());
@@ -66,6 +66,9 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
         remains.retain(|daemon| !decisions.groups.contains_key(&daemon.group));
     }
     let groups: Vec<&str> = remains.iter().map(|daemon| &*daemon.group).collect();
+    if let Some(stays) = facts.iter_mut().find(|facts| facts.name == name) {
+        stays.overlook(&groups);
+    }
     let routes = routes_to(&state.decisions, &last, name, &groups, options.agents);
     let absent: Vec<(String, String)> = fleet
         .absent

@@ -138,6 +138,13 @@ impl HostFacts {
         u32::try_from(self.disk_free_bytes / 1_000_000_000).unwrap_or(u32::MAX)
     }
 
+    /// Forgets what daemons here serve of these groups: they are to go, and the plan of what stays need not reckon with them.
+    pub fn overlook(&mut self, groups: &[&str]) {
+        for daemon in &mut self.daemons {
+            daemon.groups.retain(|group| !groups.contains(&&**group));
+        }
+    }
+
     /// The record that cluster `name` left on this host.
     pub fn mark(&self, name: &str) -> Option<&str> {
         self.marks

@@ -102,6 +102,24 @@ fn a_cluster_of_the_same_name_made_elsewhere_is_not_overwritten() {
     assert_snapshot!(refusals(&config, &Decisions::default(), &[host.facts()]), @"plan-conflict box runs a cluster called home already, which this workstation has no record of: its tokens and decisions lie in the state directory of the workstation that made it (slicer-k3s import gets them from the hosts; for another cluster, change `name` in cluster.toml)");
 }
 
+/// `remove-host --agents` was refused: the group that it was to take away counted as somebody else's.
+#[test]
+fn a_group_that_is_to_go_is_no_sign_of_another_cluster() {
+    let config = parsed("name='home'\n[hosts.box]\nssh='local'\nworkers=false");
+    let both = parsed("name='home'\n[hosts.box]\nssh='local'");
+    let mut host = machine("box", "192.168.1.10/24");
+    let decided = plan(&both, &Decisions::default(), &[host.facts()]);
+    let rest = decided
+        .decisions(&Decisions::default())
+        .without_agents("box");
+    host.more = "== daemon\n /etc/systemd/system/slicer-k3s-agent-1.service\n== daemon-directory\n /var/lib/slicer-k3s/home/k3s-agent-1\n\
+        == daemon-yaml\n config: {host_groups: [{name: k3s-agent-1}]}\n".to_owned();
+    let mut facts = [host.facts()];
+    assert!(refusals(&config, &rest, &facts).contains("another record"));
+    facts[0].overlook(&["k3s-agent-1"]);
+    assert_eq!(plan(&config, &rest, &facts).workers().count(), 0);
+}
+
 #[test]
 fn a_machine_keeps_the_name_it_was_enrolled_under() {
     let config = parsed("name='home'\n[hosts.box]\nssh='local'");
