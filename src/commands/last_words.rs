@@ -1,9 +1,12 @@
 //! What a person wants to know when `init` is done: what exists, where the files are, what to type next.
 
+use std::fmt::Write as _;
+
 use super::act;
 use super::context::Home;
 use crate::pipeline::Ended;
 use crate::plan::Plan;
+use crate::report::headed;
 
 /// The last words of a good run.
 pub(super) fn after_init(plan: &Plan, home: &Home, ended: &[Ended]) -> String {
@@ -17,8 +20,8 @@ pub(super) fn after_init(plan: &Plan, home: &Home, ended: &[Ended]) -> String {
         .workers()
         .map(|daemon| {
             format!(
-                "{} on {} (0 to {} VMs)",
-                daemon.group, daemon.host, daemon.max
+                "{} on {} ({} to {} VMs)",
+                daemon.group, daemon.host, daemon.min, daemon.max
             )
         })
         .collect();
@@ -40,37 +43,40 @@ pub(super) fn after_init(plan: &Plan, home: &Home, ended: &[Ended]) -> String {
             Some(format!("sudo ip route replace {} via {via}", daemon.cidr))
         })
         .collect();
+    let kubeconfig = home.kubeconfig().display().to_string();
+    let state = format!(
+        "{} (keep a copy: it holds the join tokens)",
+        home.state_file().display()
+    );
+    let mut text = format!("\n{} is up.\n", plan.cluster);
+    for (key, value) in [
+        ("servers", &servers.join(", ")),
+        ("workers", &groups.join(", ")),
+        ("k3s", &plan.k3s.version),
+        ("kubeconfig", &kubeconfig),
+        ("state", &state),
+    ] {
+        if !value.is_empty() {
+            text += &headed(&format!("  {key:<10}  "), value);
+        }
+    }
+    text += "Next:\n";
+    let mut next = vec![(
+        "no route and no kubectl needed",
+        "slicer-k3s kubectl get nodes".to_owned(),
+    )];
     // Where `--workstation-route` was asked for, that is done.
-    let installed = ended.iter().any(|step| step.id.name == "workstation-route");
-    let route = if installed {
-        String::new()
-    } else {
-        format!("  {}    for your own kubectl\n", routes.join("; "))
-    };
-    let (workers, prove) = if groups.is_empty() {
-        (String::new(), "")
-    } else {
-        (
-            format!("  workers     {}\n", groups.join(", ")),
-            "  slicer-k3s prove                         watch it scale again\n",
-        )
-    };
-    format!(
-        "\n{cluster} is up.\n\
-         \x20 servers     {servers}\n\
-{workers}\
-         \x20 k3s         {version}\n\
-         \x20 kubeconfig  {kubeconfig}\n\
-         \x20 state       {state} (keep a copy: it holds the join tokens)\n\
-         Next:\n\
-         \x20 slicer-k3s kubectl get nodes             no route and no kubectl needed\n\
-{route}\
-{prove}\
-         \x20 another host: add it to cluster.toml and run slicer-k3s init again",
-        cluster = plan.cluster,
-        servers = servers.join(", "),
-        version = plan.k3s.version,
-        kubeconfig = home.kubeconfig().display(),
-        state = home.state_file().display(),
-    )
+    if !ended.iter().any(|step| step.id.name == "workstation-route") {
+        next.push(("for your own kubectl", routes.join("; ")));
+    }
+    if !groups.is_empty() {
+        next.push(("watch it scale again", "slicer-k3s prove".to_owned()));
+    }
+    let more = "slicer-k3s add-host NAME --ssh USER@ADDRESS".to_owned();
+    next.push(("another host", more));
+    for (what, command) in next {
+        // The command comes last: however long it is, it can be copied.
+        let _ = writeln!(text, "  {what:<30}  {command}");
+    }
+    text.trim_end().to_owned()
 }

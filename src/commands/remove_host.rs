@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::generate::Route;
-use crate::plan::{self, Decisions, Plan};
+use crate::plan::{self, Decisions, FoundDaemon, Plan};
 use crate::report::{escape, say};
 use crate::state::Lock;
 use crate::steps;
@@ -55,16 +55,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
         .into_iter()
         .partition(|facts| facts.name == name && !options.agents);
     let found = there.iter().flat_map(|facts| facts.daemons.clone());
-    let found: Vec<_> = found.collect();
-    let decisions = if options.agents {
-        state.decisions.without_agents(name)
-    } else {
-        state.decisions.without(name, options.gone)
-    };
-    let mut remains = removal::remains_on(&before.name, &state.decisions, name, &found);
-    if options.agents {
-        remains.retain(|daemon| !decisions.groups.contains_key(&daemon.group));
-    }
+    let (remains, decisions) = parted(&before.name, &state.decisions, found, options);
     let groups: Vec<&str> = remains.iter().map(|daemon| &*daemon.group).collect();
     if let Some(stays) = facts.iter_mut().find(|facts| facts.name == name) {
         stays.overlook(&groups);
@@ -138,6 +129,24 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
         .into_iter()
         .map(|(_, failure)| failure)
         .collect())
+}
+
+/// The daemons that go, of those that were decided or found there; and what was decided of all that stays.
+fn parted(
+    cluster: &str,
+    decided: &Decisions,
+    found: impl Iterator<Item = FoundDaemon>,
+    options: &RemoveHost,
+) -> (Vec<Remains>, Decisions) {
+    let name = options.name.as_str();
+    let found: Vec<FoundDaemon> = found.collect();
+    let mut remains = removal::remains_on(cluster, decided, name, &found);
+    if options.agents {
+        let stays = decided.without_agents(name);
+        remains.retain(|daemon| !stays.groups.contains_key(&daemon.group));
+        return (remains, stays);
+    }
+    (remains, decided.without(name, options.gone))
 }
 
 /// Whether it is a host at all, and one that can be spared.

@@ -52,20 +52,32 @@ fn cut(text: &str, width: usize) -> String {
 
 /// Broken into lines of at most [`WIDTH`] columns where words allow; all but the first are indented.
 pub fn wrapped(text: &str, indent: usize) -> String {
+    fill(0, indent, text)
+}
+
+/// A heading, and behind it a text whose further lines begin where its first does.
+pub fn headed(heading: &str, text: &str) -> String {
+    let indent = heading.chars().count();
+    format!("{heading}{}", fill(indent, indent, text))
+}
+
+/// Words, where `start` columns of the first line are taken.
+fn fill(start: usize, indent: usize, text: &str) -> String {
     let mut lines = String::new();
-    let mut column = 0;
+    let (mut column, mut empty) = (start, true);
     for word in escape(text).split_whitespace() {
         let width = word.chars().count();
-        if column > 0 && column + 1 + width > WIDTH {
+        if !empty && column + 1 + width > WIDTH {
             lines.push('\n');
             lines.push_str(&" ".repeat(indent));
             column = indent;
-        } else if column > 0 {
+        } else if !empty {
             lines.push(' ');
             column += 1;
         }
         lines.push_str(word);
         column += width;
+        empty = false;
     }
     lines.push('\n');
     lines
@@ -82,6 +94,17 @@ mod tests {
         table(&mut text, ["HOST", "WHAT", "VERSION"], &[row]);
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH));
         assert!(text.contains("n100  xxxx") && text.contains("…  v1"));
+    }
+
+    #[test]
+    fn what_a_heading_is_about_stays_behind_it() {
+        let text = headed("  servers     ", &"k3s-cp-1 192.168.137.2, ".repeat(4));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert!(lines[0].starts_with("  servers     k3s-cp-1 ") && lines[0].len() <= WIDTH);
+        assert_eq!(lines[1].find(|c| c != ' '), Some(14), "{text}");
+        let long = "x".repeat(90);
+        assert_eq!(headed("  key  ", &long), format!("  key  {long}\n"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 
 pub use crate::escape::{escape, harmless_json};
-pub use layout::{WIDTH, table, wrapped};
+pub use layout::{WIDTH, headed, table, wrapped};
 pub use timings::timings;
 
 use crate::cli::Output;
