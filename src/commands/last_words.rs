@@ -61,22 +61,19 @@ pub(super) fn after_init(plan: &Plan, home: &Home, ended: &[Ended]) -> String {
         }
     }
     text += "Next:\n";
-    let mut next = vec![(
-        "no route and no kubectl needed",
-        "slicer-k3s kubectl get nodes".to_owned(),
-    )];
+    let mut next = vec![("see its nodes", "slicer-k3s kubectl get nodes".to_owned())];
     // Where `--workstation-route` was asked for, that is done.
     if !ended.iter().any(|step| step.id.name == "workstation-route") {
-        next.push(("for your own kubectl", routes.join("; ")));
+        next.push(("for own kubectl", routes.join("; ")));
     }
     if !groups.is_empty() {
-        next.push(("watch it scale again", "slicer-k3s prove".to_owned()));
+        next.push(("prove it again", "slicer-k3s prove".to_owned()));
     }
     let more = "slicer-k3s add-host NAME --ssh USER@ADDRESS".to_owned();
     next.push(("another host", more));
     for (what, command) in next {
         // The command comes last: however long it is, it can be copied.
-        let _ = writeln!(text, "  {what:<30}  {command}");
+        let _ = writeln!(text, "  {what:<15}  {command}");
     }
     text.trim_end().to_owned()
 }
