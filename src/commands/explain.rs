@@ -27,7 +27,7 @@ fn about(all: &[Explanation], asked: &str) -> Result<String> {
         .trim_end_matches([']', ':']);
     let name = name.split('/').next().unwrap_or_default();
     if let Some(found) = all.iter().find(|one| one.name == name) {
-        return Ok(format!("{name}\n\n{}\n", found.text));
+        return Ok(format!("{name}\n\n{}", paragraphs(&found.text)));
     }
     let names: Vec<&str> = all.iter().map(|one| one.name).collect();
     let failure = Failure::new(Code::Config, format!("no code or step is called {asked}"));
@@ -51,9 +51,18 @@ fn list(all: &[Explanation]) -> String {
             );
             part = one.part;
         }
-        let _ = writeln!(text, "  {:<18} {}", one.name, one.first_sentence());
+        let heading = format!("  {:<18} ", one.name);
+        text += &report::headed(&heading, &one.first_sentence());
     }
     text
+}
+
+/// The page's lines are longer than a terminal's.
+fn paragraphs(text: &str) -> String {
+    let paragraphs = text
+        .split("\n\n")
+        .map(|lines| report::wrapped(&lines.replace('\n', " "), 0));
+    paragraphs.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -67,6 +76,20 @@ mod tests {
             let word = name.trim_start_matches("error[").split([']', '/']).next();
             assert!(text.starts_with(word.unwrap()), "{name}");
         }
+    }
+
+    #[test]
+    fn all_of_it_fits_a_terminal() {
+        let all = explanations::all();
+        let texts = all.iter().map(|one| about(&all, one.name).unwrap());
+        for text in texts.chain([list(&all)]) {
+            for line in text.lines() {
+                assert!(line.chars().count() <= report::WIDTH, "{line}");
+            }
+        }
+        let one = about(&all, "vm").unwrap();
+        assert_eq!(one.matches("\n\n").count(), 3, "{one}");
+        assert!(!one.contains('|'), "{one}");
     }
 
     #[test]

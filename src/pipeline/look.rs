@@ -16,14 +16,16 @@ use crate::world::World;
 
 /// Looks at all steps side by side, whether what they need holds or not; what each showed, in the given order.
 pub async fn look_at_once(steps: &[Box<dyn Step>], world: &World) -> Vec<Result<Finding>> {
-    join_all(looks(steps, world)).await
+    let looks = looks(steps, world).map(|look| async { look.await.0 });
+    join_all(looks).await
 }
 
-/// One look at each step. Only what goes by what others have just seen (`after`) waits for them.
+/// One look at each step, and when it was. Only what goes by what others have just seen (`after`) waits for them.
 fn looks<'a>(
     steps: &'a [Box<dyn Step>],
     world: &'a World,
-) -> impl Iterator<Item = impl Future<Output = Result<Finding>> + 'a> {
+) -> impl Iterator<Item = impl Future<Output = (Result<Finding>, Span)> + 'a> {
+    let started = Instant::now();
     let seen: HashMap<StepId, watch::Sender<bool>> = steps
         .iter()
         .map(|step| (step.id(), watch::channel(false).0))
@@ -37,11 +39,17 @@ fn looks<'a>(
                     let _ = gate.subscribe().wait_for(|done| *done).await;
                 }
             }
+            let began = started.elapsed();
             let found = step.check(world).await;
+            let span = Span {
+                began,
+                took: started.elapsed().saturating_sub(began),
+                ..Span::default()
+            };
             if let Some(gate) = seen.get(&step.id()) {
                 gate.send_replace(true);
             }
-            found
+            (found, span)
         }
     })
 }
@@ -55,26 +63,20 @@ pub async fn all_hold(
     world: &World,
     events: &Events,
 ) -> Option<Vec<Ended>> {
-    let started = Instant::now();
     let done = looks(steps, world).map(|look| async {
         match look.await {
-            Ok(Finding::Done(note)) => Some(note),
-            _ => None,
+            (Ok(Finding::Done(note)), span) => Ok((note, span)),
+            _ => Err(()),
         }
-        .ok_or(())
     });
-    let notes = try_join_all(done).await.ok()?;
-    let span = Span {
-        took: started.elapsed(),
-        ..Span::default()
-    };
-    let ended = steps.iter().zip(notes).map(|(step, note)| {
+    let held = try_join_all(done).await.ok()?;
+    let ended = steps.iter().zip(held).map(|(step, (note, span))| {
         events.send(tell::ended(step.as_ref(), Outcome::Kept, &note, &span));
         Ended {
             id: step.id(),
             outcome: Outcome::Kept,
             failure: None,
-            span: span.clone(),
+            span,
         }
     });
     Some(ended.collect())
