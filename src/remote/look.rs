@@ -17,6 +17,8 @@ pub enum Look {
     FileFacts(String),
     /// `systemctl show` of a unit: its states, restarts, last exit status, result and start time.
     Unit(String),
+    /// Status 0 where a VM of this group has left the log of its serial console.
+    ConsoleLogs(String),
     /// "MODE UID" of a directory; status 1 where it is none.
     Directory(String),
     /// The processes that run `slicer up` with this YAML in this directory, one id a line: units' and hand-started ones.
@@ -108,6 +110,11 @@ impl Look {
             Self::Unit(unit) => Script::new(
                 "systemctl show -p ActiveState,SubState,UnitFileState,NRestarts,ExecMainStatus,Result,ExecMainStartTimestampMonotonic -- {}",
                 &[unit],
+            ),
+            Self::ConsoleLogs(group) => Script::new(
+                "l=/var/log/slicer/{}; for log in \"$l\"-[0-9].txt \"$l\"-[0-9][0-9].txt \"$l\"-[0-9][0-9][0-9].txt; do \
+                 [ -e \"$log\" ] && exit 0; done; exit 1",
+                &[group],
             ),
             Self::Directory(path) => {
                 Script::new("test -d {} && stat -c '%a %u' -- {}", &[path, path])

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::console_logs;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Adopted, FoundDaemon, unit_of};
@@ -88,13 +89,12 @@ impl DaemonGone {
 
 /// Disabled first: a reboot in the middle must not bring it back. The directory last: by it a later run knows that
 /// something is left.
-const REMOVE: &str = "set -e; u={}; f={}; b={}; d={}; logs={}
+const REMOVE: &str = "set -e; u={}; f={}; b={}; d={}
 systemctl -q disable -- \"$u\" 2>/dev/null || true
 systemctl stop -- \"$u\" 2>/dev/null || [ \"$(systemctl is-active -- \"$u\")\" != active ]
 if [ -n \"$f\" ]; then rm -f -- \"$f\"; rm -rf -- \"$f.d\"; fi; systemctl daemon-reload; systemctl reset-failed -- \"$u\" 2>/dev/null || true
 if [ -d \"/sys/class/net/$b\" ]; then ip link delete \"$b\"; fi
-rm -rf --one-file-system -- \"$d\"
-rm -f -- \"$logs\"-[0-9].txt \"$logs\"-[0-9][0-9].txt";
+rm -rf --one-file-system -- \"$d\"";
 
 /// As Ctrl-C would: its VMs are shut down.
 const STOP: &str = "kill -TERM {} 2>/dev/null; n=0
@@ -124,12 +124,13 @@ impl Step for DaemonGone {
         let host = world.host(&self.daemon.host)?;
         let directory = Look::Directory(self.directory.clone());
         let bridge = Look::Directory(format!("/sys/class/net/{}", self.bridge));
-        let (processes, foreign, unit, directory, bridge) = tokio::try_join!(
+        let (processes, foreign, unit, directory, bridge, logs) = tokio::try_join!(
             self.hand_started(host),
             self.foreign(host),
             Unit::look(host, &self.unit),
             host.look(&directory),
-            host.look(&bridge)
+            host.look(&bridge),
+            console_logs::left(host, &self.daemon.group)
         )?;
         let why = if directory.ok() {
             format!("{} is there", self.directory)
@@ -143,6 +144,8 @@ impl Step for DaemonGone {
             format!("{} is there", self.unit)
         } else if bridge.ok() {
             format!("{} is there", self.bridge)
+        } else if logs {
+            "its VMs' console logs are there".to_owned()
         } else {
             return Ok(Finding::done());
         };
@@ -151,7 +154,6 @@ impl Step for DaemonGone {
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let host = world.host(&self.daemon.host)?;
-        let logs = format!("/var/log/slicer/{}", self.daemon.group);
         if self.foreign(host).await? {
             let script = Script::new("rm -rf --one-file-system -- {}", &[&self.directory]);
             let what = "removing what is ours";
@@ -169,12 +171,12 @@ impl Step for DaemonGone {
                 host.must(hands, "stopping the daemon", &stop).await?;
             }
         }
-        let words = [&*self.unit, &file, &self.bridge, &self.directory, &logs];
+        let words = [&*self.unit, &file, &self.bridge, &self.directory];
         // The unit gives its VMs three minutes.
         let script = Script::new(REMOVE, &words).limit(Duration::from_secs(200));
         let done = host.run(hands, &script).await?;
         if done.ok() {
-            return Ok(());
+            return console_logs::remove(host, hands, &self.daemon.group).await;
         }
         Err(Failure::new(
             Code::Command,
@@ -262,7 +264,14 @@ mod tests {
                 .says("systemctl show", "ActiveState=inactive\nUnitFileState=\n")
         };
         for (fake, done) in [
-            (gone().answers("test -d", 1, ""), true),
+            (
+                gone()
+                    .answers("test -d", 1, "")
+                    .answers("/var/log/slicer", 1, ""),
+                true,
+            ),
+            // Another group's daemon served it: nothing else of it outlives that.
+            (gone().answers("test -d", 1, ""), false),
             (
                 gone()
                     .says("/sys/class/net", "755 0")

@@ -1,11 +1,12 @@
-//! A group that its host's servers' daemon serves has no VMs left. The daemon runs on: the servers are its as well.
+//! A group that the daemon of its host's servers serves has no VMs left, nor anything of them. The daemon runs on: the servers
+//! are its as well.
 
 use async_trait::async_trait;
 
-use super::Remains;
+use super::{Remains, console_logs};
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::slicer::Slicer;
+use crate::slicer::{Slicer, Vm};
 use crate::world::World;
 
 pub(super) struct GroupEmptied {
@@ -37,6 +38,15 @@ impl GroupEmptied {
         })?;
         world.slicer(carrier).await
     }
+
+    /// None where the daemon no longer knows the group: it has started since.
+    async fn vms(&self, slicer: &Slicer) -> Result<Vec<Vm>> {
+        let groups = slicer.groups().await?;
+        if groups.iter().any(|group| group.name == self.group) {
+            return slicer.vms(&self.group).await;
+        }
+        Ok(Vec::new())
+    }
 }
 
 #[async_trait]
@@ -54,24 +64,21 @@ impl Step for GroupEmptied {
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
-        let slicer = self.slicer(world).await?;
-        // A daemon that has started since no longer knows the group.
-        let groups = slicer.groups().await?;
-        if !groups.iter().any(|group| group.name == self.group) {
-            return Ok(Finding::done());
-        }
-        Ok(match slicer.vms(&self.group).await?.first() {
+        let logs = console_logs::left(world.host(&self.host)?, &self.group).await?;
+        let vms = self.vms(&self.slicer(world).await?).await?;
+        Ok(match vms.first() {
             Some(vm) => Finding::differs(format!("{} is there", vm.hostname)),
+            None if logs => Finding::differs("its VMs' console logs are there"),
             None => Finding::done(),
         })
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let slicer = self.slicer(world).await?;
-        for vm in slicer.vms(&self.group).await? {
+        for vm in self.vms(&slicer).await? {
             slicer.delete_vm(hands, &self.group, &vm.hostname).await?;
         }
-        Ok(())
+        console_logs::remove(world.host(&self.host)?, hands, &self.group).await
     }
 }
 

@@ -2,6 +2,7 @@
 //! that somebody else made.
 
 mod autoscaler_gone;
+mod console_logs;
 mod daemon_gone;
 mod group_emptied;
 mod mark_gone;

@@ -1,0 +1,18 @@
+//! What a group's VMs said on their serial consoles: Slicer keeps `/var/log/slicer/VM.txt` whatever becomes of the VM.
+
+use crate::failure::Result;
+use crate::pipeline::Hands;
+use crate::remote::{Look, Machine, Script};
+
+/// Whether a VM of the group has left one.
+pub(super) async fn left(host: &Machine, group: &str) -> Result<bool> {
+    Ok(host.look(&Look::ConsoleLogs(group.to_owned())).await?.ok())
+}
+
+/// Removes them. By number: a group whose name begins with this one's has logs of its own.
+pub(super) async fn remove(host: &Machine, hands: &Hands, group: &str) -> Result<()> {
+    let script = "l=/var/log/slicer/{}; rm -f -- \"$l\"-[0-9].txt \"$l\"-[0-9][0-9].txt \"$l\"-[0-9][0-9][0-9].txt";
+    let script = Script::new(script, &[group]);
+    let what = "removing the VMs' console logs";
+    host.must(hands, what, &script).await.map(drop)
+}
