@@ -27,7 +27,7 @@ fn about(all: &[Explanation], asked: &str) -> Result<String> {
         .trim_end_matches([']', ':']);
     let name = name.split('/').next().unwrap_or_default();
     if let Some(found) = all.iter().find(|one| one.name == name) {
-        return Ok(format!("{name}\n\n{}", paragraphs(&found.text)));
+        return Ok(format!("{name}\n\n{}", paragraphs(found.text)));
     }
     let names: Vec<&str> = all.iter().map(|one| one.name).collect();
     let failure = Failure::new(Code::Config, format!("no code or step is called {asked}"));
