@@ -6,7 +6,11 @@ use crate::cli::{Global, Logs};
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{AUTOSCALER, NAMESPACE};
 use crate::plan::{Daemon, Plan};
-use crate::remote::Script;
+use crate::remote::{Machine, Script};
+use crate::report;
+
+/// Exit code of a process that wrote to a pipe nobody reads.
+const SIGPIPE: u8 = 128 + 13;
 
 /// The name that stands for the autoscaler.
 const THE_AUTOSCALER: &str = "autoscaler";
@@ -21,7 +25,12 @@ enum Whose {
 
 /// Runs it.
 pub(super) async fn run(global: &Global, options: &Logs) -> Result<u8, Vec<Failure>> {
-    Ok(passed_on::until_stopped(shown(global, options)).await)
+    let shown = passed_on::until_stopped(shown(global, options));
+    // `| grep -m1 …` has seen what it waited for: the log's next line may be hours away.
+    Ok(tokio::select! {
+        code = shown => code,
+        () = report::reader_gone(), if options.follow => SIGPIPE,
+    })
 }
 
 async fn shown(global: &Global, options: &Logs) -> Result<i32, Vec<Failure>> {
@@ -43,7 +52,8 @@ async fn shown(global: &Global, options: &Logs) -> Result<i32, Vec<Failure>> {
         Whose::Vm(vm) if options.console => console(&context, &vm, options).await,
         Whose::Vm(vm) => {
             let unit = options.unit.as_deref().unwrap_or(vm.unit());
-            vm.tell(&context, &journal(unit, options)).await
+            let words = journal(unit, options);
+            vm.tell(&context, &words, options.follow).await
         }
         Whose::Daemon(daemon) => of_daemon(&context, &daemon, options).await,
         Whose::Autoscaler => autoscaler(&context, options).await,
@@ -82,8 +92,7 @@ fn journal(unit: &str, options: &Logs) -> Vec<String> {
 async fn of_daemon(context: &Context, daemon: &Daemon, options: &Logs) -> Result<i32> {
     let words = journal(&daemon.unit(), options);
     let script = Script::words(words.iter().map(String::as_str));
-    let host = context.world.host(&daemon.host)?;
-    host.attach_with(script.text(), b"").await
+    show(context.world.host(&daemon.host)?, &script, options).await
 }
 
 /// What a VM prints there is anybody's text: nothing that a terminal would obey comes through. It is read where Slicer
@@ -97,8 +106,7 @@ async fn console(context: &Context, vm: &Vm, options: &Logs) -> Result<i32> {
 tail {} -n {} -- \"$f\" | LC_ALL=C.UTF-8 sed -u 's/\\x1b\\[[0-9;?]*[A-Za-z]//g; s/[^[:print:]\\t]//g'",
         &[&file, follow, &lines],
     );
-    let host = context.world.host(vm.host())?;
-    host.attach_with(script.text(), b"").await
+    show(context.world.host(vm.host())?, &script, options).await
 }
 
 async fn autoscaler(context: &Context, options: &Logs) -> Result<i32> {
@@ -107,8 +115,14 @@ async fn autoscaler(context: &Context, options: &Logs) -> Result<i32> {
     let words = ["k3s", "kubectl", "logs", "-n", NAMESPACE, &workload, &lines];
     let follow = options.follow.then_some("-f");
     let script = Script::words(words.into_iter().chain(follow));
-    let server = context.world.first_server().await?;
-    server.attach_with(script.text(), b"").await
+    show(context.world.first_server().await?, &script, options).await
+}
+
+async fn show(machine: &Machine, script: &Script, options: &Logs) -> Result<i32> {
+    if options.follow {
+        return machine.follow(script).await;
+    }
+    machine.attach_with(script.text(), b"").await
 }
 
 #[cfg(test)]

@@ -77,12 +77,21 @@ impl Vm {
         }
     }
 
-    /// Runs a command as root in it that reads nothing, on our stdout and stderr; its exit status.
-    pub(super) async fn tell(&self, context: &Context, words: &[String]) -> Result<i32> {
+    /// Runs a command as root in it that reads nothing, on our stdout and stderr; its exit status. `follows` where it would
+    /// go on for ever.
+    pub(super) async fn tell(
+        &self,
+        context: &Context,
+        words: &[String],
+        follows: bool,
+    ) -> Result<i32> {
         match self {
             Self::Server(server) => {
                 let script = Script::words(words.iter().map(String::as_str));
                 let machine = context.world.server(server).await?;
+                if follows {
+                    return machine.follow(&script).await;
+                }
                 machine.attach_with(script.text(), b"").await
             }
             Self::Agent(daemon, name) => {

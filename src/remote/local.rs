@@ -27,9 +27,10 @@ impl Remote for Local {
     }
 
     async fn attach(&self, command: &str, input: Input, _tty: bool) -> Result<i32> {
-        let (first, own) = match input {
-            Input::Own(first) => (first, true),
-            Input::Bytes(bytes) => (bytes, false),
+        let (first, own, held) = match input {
+            Input::Own(first) => (first, true, false),
+            Input::Bytes(bytes) => (bytes, false, false),
+            Input::Held(first) => (first, false, true),
         };
         let mut child = Command::new("/bin/sh");
         child.arg("-c").arg(command);
@@ -51,6 +52,10 @@ impl Remote for Local {
                     while open && let Some(bytes) = keyboard.next().await {
                         open = stdin.write_all(&bytes).await.is_ok();
                     }
+                }
+                if held {
+                    // Dropped with this future: that is what the command waits for.
+                    std::future::pending::<()>().await;
                 }
             }
             std::future::pending::<()>().await;

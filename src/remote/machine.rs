@@ -146,6 +146,15 @@ impl Machine {
             .await
     }
 
+    /// Runs a script as root that would go on for ever, on this process's own stdout and stderr; its exit status. It ends
+    /// with this process at the latest, however that ends.
+    pub async fn follow(&self, script: &Script) -> Result<i32> {
+        let script = script.tied();
+        let (command, first) = self.root.sudo.wrap(script.text(), None)?;
+        let input = Input::Held(first);
+        self.root.remote.attach(&command, input, false).await
+    }
+
     /// Starts a command as root, for those in this room who talk with one while it runs.
     pub(super) async fn open(&self, command: &str) -> Result<Box<dyn Stream>> {
         let (command, first) = self.root.sudo.wrap(command, None)?;

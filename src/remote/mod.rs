@@ -88,6 +88,8 @@ pub enum Input {
     Own(Vec<u8>),
     /// These bytes only.
     Bytes(Vec<u8>),
+    /// These bytes, and no end as long as this process waits for the command's.
+    Held(Vec<u8>),
 }
 
 /// The one side-effect seam: a way to run a command line on a machine and to reach ports from it.

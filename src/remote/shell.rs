@@ -32,6 +32,10 @@ pub struct Script {
     limit: Duration,
 }
 
+/// All that belongs to it is one process group, whoever ends first.
+const TIED: &str = "{ cat <&3; kill -TERM 0; } >/dev/null 2>&1 &
+exec 3<&- </dev/null; /bin/sh -c {}; s=$?; trap '' TERM; kill -TERM 0; exit $s";
+
 impl Script {
     /// `text` is ours; each `{}` in it is replaced by the next of `words`, quoted. Spare places stay empty words.
     pub fn new(text: &'static str, words: &[&str]) -> Self {
@@ -76,6 +80,13 @@ impl Script {
         self
     }
 
+    /// The same script, in a session of its own that ends as soon as stdin does: an SSH server ends nothing when its
+    /// client is gone, and what follows a silent log would never notice.
+    pub(super) fn tied(&self) -> Self {
+        let session = Self::new(TIED, &[&self.text]);
+        Self::new("exec 3<&0; exec setsid -w /bin/sh -c {}", &[&session.text])
+    }
+
     /// The shell text.
     pub fn text(&self) -> &str {
         &self.text
@@ -112,5 +123,32 @@ mod tests {
                 .arg("-c").arg(format!("printf %s {}", quote(&word))).output().unwrap();
             prop_assert_eq!(String::from_utf8_lossy(&out.stdout), word);
         }
+    }
+
+    /// Starts a tied script; it, its stdin, and what it printed when it had ended.
+    fn tied(text: &'static str) -> std::process::Child {
+        std::process::Command::new("/bin/sh")
+            .arg("-c")
+            .arg(Script::new(text, &[]).tied().text())
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// `tail -F` of a silent console stayed on the host for good after Ctrl-C.
+    #[test]
+    fn what_is_tied_ends_with_its_stdin_and_with_its_own_status() {
+        let begin = std::time::Instant::now();
+        let mut child = tied("sleep 61 | cat; echo never");
+        drop(child.stdin.take());
+        let out = child.wait_with_output().unwrap();
+        assert!(!out.status.success() && out.stdout.is_empty(), "{out:?}");
+        let mut child = tied("echo here; exit 7");
+        let stdin = child.stdin.take();
+        let out = child.wait_with_output().unwrap();
+        drop(stdin);
+        assert_eq!((out.status.code(), &*out.stdout), (Some(7), &b"here\n"[..]));
+        assert!(begin.elapsed().as_secs() < 30);
     }
 }

@@ -4,6 +4,7 @@ mod layout;
 mod lines;
 mod live;
 mod ndjson;
+mod reader;
 mod timings;
 
 use std::fmt::Write as _;
@@ -16,6 +17,7 @@ use tokio::task::JoinHandle;
 
 pub use crate::escape::{escape, harmless_json};
 pub use layout::{WIDTH, headed, table, wrapped};
+pub use reader::reader_gone;
 pub use timings::timings;
 
 use crate::cli::Output;

@@ -68,11 +68,15 @@ async fn show(to: &mut (impl tokio::io::AsyncWrite + Unpin), data: &[u8]) -> std
 
 /// Sends the input, then its end; never returns, so that the loop goes on listening.
 async fn feed(writer: &ChannelWriteHalf<Msg>, input: Input) {
-    let (first, own) = match input {
-        Input::Bytes(bytes) => (bytes, false),
-        Input::Own(first) => (first, true),
+    let (first, own, held) = match input {
+        Input::Bytes(bytes) => (bytes, false, false),
+        Input::Own(first) => (first, true, false),
+        Input::Held(first) => (first, false, true),
     };
     let mut sent = writer.data_bytes(first).await;
+    if held {
+        return std::future::pending().await;
+    }
     if own {
         let mut keyboard = Keyboard::open();
         while sent.is_ok()
