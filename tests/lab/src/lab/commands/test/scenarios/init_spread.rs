@@ -46,7 +46,6 @@ fn once(trial: &Trial) -> Result<()> {
     one_host_goes(trial, &init)?;
     changes_nothing(trial, ("workstation", "me"), &init, UNHURRIED)?;
     one_at_a_time(trial, &init)?;
-    agents_leave(trial, &init)?;
     nothing_stays(trial)
 }
 
@@ -75,21 +74,6 @@ fn own_addresses(trial: &Trial) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// A host's server goes on without the agents beside it.
-fn agents_leave(trial: &Trial, init: &str) -> Result<()> {
-    let group = "systemctl is-active slicer-k3s-agent-3";
-    trial.root("pi5", group)?.expect(0)?;
-    trial
-        .me("slicer-k3s remove-host pi5 --agents --yes")?
-        .expect(0)?;
-    healthy(trial)?;
-    changes_nothing(trial, ("workstation", "me"), init, UNHURRIED)?;
-    if trial.root("pi5", group)?.status == 0 {
-        bail!("the agents' daemon still runs");
-    }
-    trial.me("slicer-k3s status")?.expect(0).map(drop)
 }
 
 /// The table goes with the cluster.

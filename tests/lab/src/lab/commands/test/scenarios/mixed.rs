@@ -72,6 +72,7 @@ fn once(trial: &Trial) -> Result<()> {
     trial.me("slicer-k3s status")?.expect(0)?;
     again(trial)?;
     reboots(trial).context("reboots")?;
+    agents_leave(trial).context("agents leave")?;
     nothing_stays(trial).context("destroy")?;
     enrolled(trial).context("enrolment")
 }
@@ -123,6 +124,23 @@ fn rebooted(trial: &Trial, host: &str) -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(200));
     }
+}
+
+/// A host's server goes on without the agents beside it, and nobody has a route to them any more.
+fn agents_leave(trial: &Trial) -> Result<()> {
+    trial
+        .me("slicer-k3s remove-host attic --agents --yes")?
+        .expect(0)?;
+    healthy(trial)?;
+    changes_nothing(trial, ("workstation", "me"), INIT, UNHURRIED)?;
+    trial.me("slicer-k3s status")?.expect(0)?;
+    let group = trial.root("attic", "ip -br link | grep ^brk3s-agent; true")?;
+    let routes = trial.root("n100", "ip route | grep ^192.168.141; true")?;
+    let left = group.stdout + &routes.stdout;
+    if !left.trim().is_empty() {
+        bail!("left of attic's agents:\n{left}");
+    }
+    Ok(())
 }
 
 /// What was made goes with the cluster, routes to hosts themselves and the gateway's table included.
