@@ -21,6 +21,9 @@ use crate::remote::{Input, Output, Remote, Stream};
 /// Tunnels do not count there.
 const WIDTH: usize = 8;
 
+/// What to do about a machine that went silent.
+const UP: &str = "slicer-k3s status tells whether it is up; run again";
+
 /// The machine at the other end of an SSH connection.
 pub(super) struct SshRemote {
     name: String,
@@ -84,7 +87,8 @@ impl SshRemote {
                     .because(format!(
                         "it opens no session within {} s",
                         PATIENCE.as_secs()
-                    )));
+                    ))
+                    .hint(UP));
                 }
             }
         }
@@ -94,10 +98,12 @@ impl SshRemote {
         match tokio::time::timeout(limit, self.width.acquire()).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(
-                Failure::new(Code::Command, format!("{} is busy", self.name)).because(format!(
-                    "{WIDTH} commands already run there, and none ended within {} s",
-                    limit.as_secs()
-                )),
+                Failure::new(Code::Command, format!("{} is busy", self.name))
+                    .because(format!(
+                        "{WIDTH} commands already run there, and none ended within {} s",
+                        limit.as_secs()
+                    ))
+                    .hint(UP),
             ),
         }
     }
@@ -108,6 +114,7 @@ impl SshRemote {
             format!("the connection to {} was lost {when}", self.name),
         )
         .because(connection.ending.words())
+        .hint(UP)
     }
 }
 

@@ -49,10 +49,14 @@ impl Step for Proven {
 
     async fn check(&self, world: &World) -> Result<Finding> {
         let kubernetes = world.kubernetes().await?;
-        Ok(if record::read(&kubernetes, &self.trial).await? {
-            Finding::done()
-        } else {
+        let group = &self.trial.daemon.group;
+        Ok(if !record::read(&kubernetes, &self.trial).await? {
             Finding::differs("it is not on record")
+        } else if record::begun(&kubernetes, group).await?.is_some() {
+            // It was proven again: the next run must not look for what that left.
+            Finding::differs("it is on record as begun")
+        } else {
+            Finding::done()
         })
     }
 
@@ -69,11 +73,13 @@ mod tests {
 
     #[tokio::test]
     async fn another_form_of_the_group_is_not_on_record() {
-        for (value, done) in [("f00", true), ("old", false)] {
-            let fake = Fake::new().says(
-                "get configmap",
-                &format!(r#"{{"data":{{"k3s-agents-1":"{value}"}}}}"#),
-            );
+        for (data, done) in [
+            (r#""k3s-agents-1":"f00""#, true),
+            (r#""k3s-agents-1":"old""#, false),
+            // After `prove` the next `init` found something to do.
+            (r#""k3s-agents-1":"f00","k3s-agents-1.begun":"""#, false),
+        ] {
+            let fake = Fake::new().says("get configmap", &format!(r#"{{"data":{{{data}}}}}"#));
             let step = Proven::new(&super::super::trial(false));
             let found = step.check(&world(&[("k3s-cp-1", &fake)])).await.unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), done);

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::Options;
+use super::host_mark::HostMark;
 use super::ordered::Ordered;
 use crate::failure::Result;
 use crate::generate::{self, Route};
@@ -128,6 +129,10 @@ pub fn leave(plan: &Plan, options: &Options, leaving: &Leaving<'_>) -> Vec<Box<d
     for host in &plan.hosts {
         let step = routes_withdrawn::RoutesWithdrawn::new(&host.name, leaving.routes, &gone);
         steps.push(Box::new(step));
+    }
+    if let Some(host) = plan.host(leaving.host).filter(|_| leaving.stays) {
+        // What it says of the groups that were here.
+        steps.push(Box::new(Ordered::new(HostMark::new(host), &gone)));
     }
     if leaving.drain.is_some() && !leaving.stays {
         let step = routes_gone::RoutesGone::new(leaving.host);
@@ -278,7 +283,9 @@ mod tests {
         let ids: Vec<String> = steps.iter().map(|step| step.id().to_string()).collect();
         let has = |id: &str| ids.iter().any(|known| known == id);
         assert!(
-            has("group-emptied/k3s-agents-2") && has("daemon-config/k3s-cp"),
+            has("group-emptied/k3s-agents-2")
+                && has("daemon-config/k3s-cp")
+                && has("host-mark/n100"),
             "{ids:?}"
         );
         assert!(
