@@ -116,6 +116,27 @@ impl Code {
             _ => 1,
         }
     }
+
+    /// What to do next about most failures of this kind; nothing where only the one at hand can tell.
+    pub fn usual_hint(self) -> Option<&'static str> {
+        Some(match self {
+            Self::SshUnreachable => "is it on, and does its SSH server run? ssh -v tells more",
+            Self::SshLost => "slicer-k3s status tells whether it is up; run again",
+            Self::HostKeyUnknown | Self::HostKeyChanged => {
+                "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there shows the key it has"
+            }
+            Self::Sudo => "log in there as SSH does and try sudo -v",
+            Self::Vm => "slicer-k3s logs VM --console shows how it booted",
+            Self::K3sStart | Self::Kubernetes => {
+                "slicer-k3s status tells which servers are up; slicer-k3s logs SERVER what k3s says"
+            }
+            Self::Route => "slicer-k3s routes tells who needs which",
+            Self::Command => "run again; the log has the command's own words",
+            Self::LocalFile => "look at its directory's permissions and free space (df -h)",
+            Self::Locked => "wait for the other run to end",
+            _ => return None,
+        })
+    }
 }
 
 /// One failure: code, what, cause, hint.
@@ -166,6 +187,11 @@ impl Failure {
         self
     }
 
+    /// Its own hint, or what usually helps.
+    pub fn next(&self) -> Option<&str> {
+        self.hint.as_deref().or_else(|| self.code.usual_hint())
+    }
+
     /// Marks this occurrence as one that waiting cannot cure.
     #[must_use]
     pub fn lasting(mut self) -> Self {
@@ -193,3 +219,15 @@ impl std::error::Error for Failure {}
 
 /// The result of everything that can fail for a reason the user can act on.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failures_own_hint_goes_before_the_usual_one() {
+        let lost = Failure::new(Code::SshLost, "the connection to n100 was lost");
+        assert!(lost.next().unwrap().starts_with("slicer-k3s status"));
+        assert_eq!(lost.hint("look at it").next(), Some("look at it"));
+    }
+}

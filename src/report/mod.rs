@@ -92,7 +92,7 @@ fn failed(failure: &Failure) -> Event {
         code: failure.code.name(),
         what: failure.what.clone(),
         cause: failure.cause.clone(),
-        hint: failure.hint.clone(),
+        hint: failure.next().map(str::to_owned),
     }
 }
 
@@ -135,7 +135,7 @@ fn render(failure: &Failure) -> String {
             escape(cause)
         );
     }
-    if let Some(hint) = &failure.hint {
+    if let Some(hint) = failure.next() {
         let _ = write!(
             text,
             "\n  {} {}",

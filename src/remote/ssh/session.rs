@@ -21,9 +21,6 @@ use crate::remote::{Input, Output, Remote, Stream};
 /// Tunnels do not count there.
 const WIDTH: usize = 8;
 
-/// What to do about a machine that went silent.
-const UP: &str = "slicer-k3s status tells whether it is up; run again";
-
 /// The machine at the other end of an SSH connection.
 pub(super) struct SshRemote {
     name: String,
@@ -87,8 +84,7 @@ impl SshRemote {
                     .because(format!(
                         "it opens no session within {} s",
                         PATIENCE.as_secs()
-                    ))
-                    .hint(UP));
+                    )));
                 }
             }
         }
@@ -103,7 +99,7 @@ impl SshRemote {
                         "{WIDTH} commands already run there, and none ended within {} s",
                         limit.as_secs()
                     ))
-                    .hint(UP),
+                    .hint("slicer-k3s status tells whether it is up; run again"),
             ),
         }
     }
@@ -114,7 +110,6 @@ impl SshRemote {
             format!("the connection to {} was lost {when}", self.name),
         )
         .because(connection.ending.words())
-        .hint(UP)
     }
 }
 
