@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-pub use lock::ClusterLock;
+pub use lock::{ClusterLock, noted};
 
 use crate::cli::Global;
 use crate::config::{self, Config};

@@ -5,12 +5,12 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use super::context::{self, Home};
-use super::one;
+use super::{one, turn};
 use crate::cli::{Global, Output, Status as Options};
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
-use crate::plan::{Decisions, Plan};
-use crate::state::Secrets;
+use crate::plan::Plan;
+use crate::state::State;
 use crate::status::{self, Asked, Status};
 use crate::world::World;
 use crate::{config::Config, report, steps};
@@ -25,8 +25,7 @@ const UNSEEN: u8 = 1;
 struct Known {
     config: Config,
     plan: Plan,
-    decisions: Decisions,
-    secrets: Secrets,
+    state: State,
     options: steps::Options,
 }
 
@@ -38,8 +37,7 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<u8, Vec<Fa
     let known = Known {
         config,
         plan,
-        decisions: state.decisions,
-        secrets: state.secrets,
+        state,
         options: steps::Options::modest(home.kubeconfig()),
     };
     let mut fleet = fleet::connect_what_answers(&known.config, global).await;
@@ -74,7 +72,7 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<u8, Vec<Fa
 /// One look, over the hosts' connections that are there; servers are connected to anew, for a VM may be another by now.
 async fn look(known: &Known, fleet: &Fleet) -> Status {
     let machines: HashMap<_, _> = fleet.machines.clone();
-    let world = World::new(known.plan.clone(), known.secrets.clone(), machines);
+    let world = World::new(known.plan.clone(), known.state.secrets.clone(), machines);
     let absent: Vec<(String, String)> = fleet
         .absent
         .iter()
@@ -87,12 +85,16 @@ async fn look(known: &Known, fleet: &Fleet) -> Status {
         .collect();
     let asked = Asked {
         config: &known.config,
-        decisions: &known.decisions,
+        decisions: &known.state.decisions,
         options: &known.options,
         absent: &absent,
         hints: &hints,
     };
-    let seen = status::gather(&asked, &world).await;
+    let (mut seen, noted) = tokio::join!(
+        status::gather(&asked, &world),
+        fleet::noted(fleet, &known.config)
+    );
+    seen.elsewhere = turn::news(&known.state, &noted);
     status::compare(&known.plan, &seen)
 }
 

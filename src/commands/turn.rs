@@ -61,7 +61,7 @@ impl Turn {
 }
 
 /// What somebody else noted and nobody knows here.
-fn news(state: &State, noted: &str) -> Option<Failure> {
+pub(super) fn news(state: &State, noted: &str) -> Option<Failure> {
     let (fingerprint, who) = noted.split_once(' ')?;
     if state.decisions.groups.is_empty() || state.knows(fingerprint) {
         return None;

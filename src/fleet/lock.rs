@@ -41,19 +41,12 @@ const PACE: Duration = Duration::from_secs(2);
 impl ClusterLock {
     /// Takes it for `command` on the first host of the control plane that is connected, else on any.
     pub async fn take(fleet: &Fleet, config: &Config, command: &str) -> Result<Self> {
-        let hosts = config.hosts.iter().map(|host| &host.name);
-        let machine = config
-            .control_plane
-            .hosts
-            .iter()
-            .chain(hosts)
-            .find_map(|name| fleet.machines.get(name))
-            .ok_or_else(|| {
-                let absent = fleet.absent.first().map(|(_, failure)| failure.clone());
-                absent.unwrap_or_else(|| {
-                    Failure::new(Code::SshUnreachable, "no host of the cluster answers")
-                })
-            })?;
+        let machine = holder(fleet, config).ok_or_else(|| {
+            let absent = fleet.absent.first().map(|(_, failure)| failure.clone());
+            absent.unwrap_or_else(|| {
+                Failure::new(Code::SshUnreachable, "no host of the cluster answers")
+            })
+        })?;
         let place = Place {
             machine: Arc::clone(machine),
             cluster: config.name.clone(),
@@ -115,6 +108,22 @@ impl ClusterLock {
 impl Drop for ClusterLock {
     fn drop(&mut self) {
         self.keeper.abort();
+    }
+}
+
+/// The host that the lock lies on.
+fn holder<'f>(fleet: &'f Fleet, config: &Config) -> Option<&'f Arc<Machine>> {
+    let hosts = config.hosts.iter().map(|host| &host.name);
+    let first = config.control_plane.hosts.iter();
+    first.chain(hosts).find_map(|name| fleet.machines.get(name))
+}
+
+/// What whoever held the lock last has noted for the next; empty where nobody did since that host booted, or where it
+/// does not tell.
+pub async fn noted(fleet: &Fleet, config: &Config) -> String {
+    match holder(fleet, config) {
+        Some(machine) => machine.lock_note(&config.name).await.unwrap_or_default(),
+        None => String::new(),
     }
 }
 

@@ -58,10 +58,24 @@ else
   printf 'theirs\n%s\n' "$up"; head -c 1024 "$f"
 fi"#;
 
+/// Where locks and notes lie: a reboot, which ends every run, empties it.
+const DIRECTORY: &str = "/run/slicer-k3s";
+
+/// Most bytes of a note.
+const NOTE: usize = 256;
+
 impl Machine {
+    /// The note that whoever held lock `name` last has left, without taking it; empty where there is none.
+    pub async fn lock_note(&self, name: &str) -> Result<String> {
+        let note = self.read(&format!("{DIRECTORY}/{name}.lock.note")).await?;
+        let note = note.unwrap_or_default();
+        let first = note.lines().next().unwrap_or_default();
+        Ok(first.chars().take(NOTE).collect())
+    }
+
     /// Tries to take lock `name` for `holder`.
     pub async fn claim(&self, name: &str, holder: &Holder) -> Result<Claim> {
-        let script = script("/run/slicer-k3s", name, holder);
+        let script = script(DIRECTORY, name, holder);
         let mut stream = self.open(script.text()).await?;
         let failed = |cause: String| {
             Failure::new(
@@ -69,7 +83,7 @@ impl Machine {
                 format!("cannot take the cluster's lock on {}", self.name()),
             )
             .because(cause)
-            .hint(format!("on {}: ls -l /run/slicer-k3s", self.name()))
+            .hint(format!("on {}: ls -l {DIRECTORY}", self.name()))
         };
         let answer = tokio::time::timeout(PATIENCE, answer(&mut stream)).await;
         let answer = answer

@@ -22,6 +22,18 @@ pub fn compare(plan: &Plan, seen: &Seen) -> Status {
     let nodes = nodes::nodes(plan, seen, &mut drift);
     pods::waiting(plan, seen, &mut drift);
     steps(plan, seen, &mut drift);
+    if let Some(failure) = &seen.elsewhere {
+        // Judged by an older plan, all that is right looks wrong, and `init` would refuse to mend it.
+        drift.retain(|drift| drift.kind == "host-unreachable");
+        let mend = failure.next().unwrap_or(INIT);
+        add(
+            &mut drift,
+            "elsewhere",
+            "cluster",
+            failure.to_string(),
+            mend,
+        );
+    }
     let groups = groups(plan, seen);
     Status {
         version: VERSION,

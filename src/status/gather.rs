@@ -64,6 +64,8 @@ pub struct Seen {
     pub cluster: Result<Cluster, String>,
     /// What steps found.
     pub steps: Vec<StepSeen>,
+    /// Somebody else changed the cluster, and this workstation's record is older.
+    pub elsewhere: Option<Failure>,
     /// What the next `init` would plan.
     pub planned: Result<Plan, Vec<Failure>>,
 }
@@ -117,6 +119,7 @@ pub async fn gather(asked: &Asked<'_>, world: &World) -> Seen {
         servers,
         cluster,
         steps,
+        elsewhere: None,
         planned,
     }
 }

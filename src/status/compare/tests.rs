@@ -69,6 +69,7 @@ fn healthy() -> Seen {
             autoscaler: Some(true),
         }),
         steps: Vec::new(),
+        elsewhere: None,
         planned: Ok(plan()),
     }
 }
@@ -312,4 +313,18 @@ fn long_names_fit_and_nothing_raw_gets_through() {
     told(&seen);
     let text = render(&compare(&plan(), &seen));
     assert!(!text.contains('\u{1b}'));
+}
+
+/// A second person's host made all of the first one's routes look wrong, and `init`, which was to mend them, refused.
+#[test]
+fn where_somebody_else_acted_nothing_is_judged_by_the_older_record() {
+    let mut seen = healthy();
+    let wrong = Ok(Finding::differs("routes.d/home has other content"));
+    seen.steps = vec![step("routes", "n100", wrong)];
+    assert_eq!(told(&seen), one("routes", "n100"));
+    seen.elsewhere = Some(Failure::new(
+        Code::PlanConflict,
+        "home was changed from elsewhere",
+    ));
+    assert_eq!(told(&seen), one("elsewhere", "cluster"));
 }
