@@ -24,6 +24,16 @@ impl Arch {
             _ => None,
         }
     }
+
+    /// The image of Slicer's that boots on it with what Kubernetes needs in its kernel.
+    ///
+    /// Source: Slicer's reference of images; a wrong architecture hangs or panics at boot.
+    pub(super) fn image(self) -> &'static str {
+        match self {
+            Self::X86_64 => "ghcr.io/openfaasltd/slicer-systemd:6.1.90-x86_64-latest",
+            Self::Aarch64 => "ghcr.io/openfaasltd/slicer-systemd-arm64:6.1.90-aarch64-latest",
+        }
+    }
 }
 
 impl std::fmt::Display for Arch {

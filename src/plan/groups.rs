@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::decisions::{Decisions, Group};
-use super::facts::{Arch, HostFacts};
+use super::facts::HostFacts;
 use super::pool::Pool;
 use super::{Daemon, Role, adopted, capacity, fit};
 use crate::config::Config;
@@ -210,7 +210,7 @@ impl Draft<'_> {
             cidr,
             api_port,
             tap_prefix,
-            image: image(host.arch).to_owned(),
+            image: host.arch.image().to_owned(),
             shares: wanted.shares.clone(),
             adopted: None,
         };
@@ -388,15 +388,5 @@ impl Draft<'_> {
                 wanted.section
             )),
         );
-    }
-}
-
-/// The image of Slicer's that boots on this architecture with what Kubernetes needs in its kernel.
-///
-/// Source: Slicer's reference of images; a wrong architecture hangs or panics at boot.
-fn image(arch: Arch) -> &'static str {
-    match arch {
-        Arch::X86_64 => "ghcr.io/openfaasltd/slicer-systemd:6.1.90-x86_64-latest",
-        Arch::Aarch64 => "ghcr.io/openfaasltd/slicer-systemd-arm64:6.1.90-aarch64-latest",
     }
 }
