@@ -6,9 +6,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
+use super::daemon_running;
+use super::unit::Unit;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Daemon;
+use crate::slicer::{Group, Slicer};
 use crate::world::World;
 
 /// A daemon that has just started may write a new token; one that still refuses the file's after this long will go on.
@@ -29,6 +32,20 @@ impl DaemonAnswers {
             daemon: daemon.clone(),
             refused: Mutex::new(None),
         }
+    }
+
+    async fn ask(&self, world: &World) -> Result<(Slicer, Vec<Group>)> {
+        let slicer = world.slicer(&self.daemon).await?;
+        let groups = slicer.groups().await;
+        let groups = groups.map_err(|failure| self.judged(failure))?;
+        Ok((slicer, groups))
+    }
+
+    /// Why nobody answers, where the daemon ran only for the moment in which that was looked at.
+    async fn cause(&self, world: &World) -> Result<Option<Failure>> {
+        let host = world.host(&self.daemon.host)?;
+        let unit = Unit::look(host, &self.daemon.unit()).await?;
+        daemon_running::given_up(host, &self.daemon, &unit).await
     }
 
     /// A token that is refused again and again is a lasting failure.
@@ -58,7 +75,7 @@ impl Step for DaemonAnswers {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![super::daemon_running::id(self.daemon.carrier())]
+        vec![daemon_running::id(self.daemon.carrier())]
     }
 
     fn after(&self) -> Vec<StepId> {
@@ -83,11 +100,10 @@ impl Step for DaemonAnswers {
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
-        let slicer = world.slicer(&self.daemon).await?;
-        let groups = slicer
-            .groups()
-            .await
-            .map_err(|failure| self.judged(failure))?;
+        let (slicer, groups) = match self.ask(world).await {
+            Ok(answer) => answer,
+            Err(failure) => return Err(self.cause(world).await?.unwrap_or(failure)),
+        };
         if !groups.iter().any(|group| group.name == self.daemon.group) {
             let names: Vec<_> = groups.iter().map(|group| group.name.as_str()).collect();
             return Ok(Finding::differs(format!(
@@ -111,11 +127,27 @@ impl Step for DaemonAnswers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::steps::testing::{Fake, plan, world};
+
+    /// A look at the right instant saw it run; what it says of its licence is still the cause.
+    #[tokio::test]
+    async fn a_daemon_that_ends_again_and_again_is_told_by_its_own_words() {
+        let unit = "ActiveState=activating\nSubState=auto-restart\nNRestarts=2\n";
+        let fake = Fake::new()
+            .says("ActiveState", unit)
+            .says("journalctl", "Error: license token is expired\n");
+        let step = DaemonAnswers::new(&plan().daemons[0]);
+        let failure = step.check(&world(&[("n100", &fake)])).await.unwrap_err();
+        assert_eq!(failure.code, Code::SlicerLicence);
+        let quiet = Fake::new();
+        let failure = step.check(&world(&[("n100", &quiet)])).await.unwrap_err();
+        assert_ne!(failure.code, Code::SlicerLicence);
+    }
 
     /// The whole patience is for daemons that are starting, not for a token that nobody accepts.
     #[tokio::test(start_paused = true)]
     async fn a_token_that_stays_refused_ends_the_wait() {
-        let step = DaemonAnswers::new(&crate::steps::testing::plan().daemons[0]);
+        let step = DaemonAnswers::new(&plan().daemons[0]);
         let judged = |code| step.judged(Failure::new(code, "x")).is_lasting();
         assert!(!judged(Code::SlicerToken));
         tokio::time::advance(SETTLED).await;
