@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::quorum::Turns;
 use super::restart::{self, Cause};
-use super::unit::runs_with;
+use super::unit::{Unit, runs_with};
 use super::{Options, agents_drained};
 use crate::failure::{Code, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
@@ -77,10 +77,15 @@ impl Step for DaemonCurrent {
 
     async fn check(&self, world: &World) -> Result<Finding> {
         let host = world.host(&self.daemon.host)?;
-        Ok(if holds(world, &self.daemon, host).await? {
-            Finding::done()
-        } else {
+        if holds(world, &self.daemon, host).await? {
+            return Ok(Finding::done());
+        }
+        // Whether it comes up is another's question; a restart would cost nothing, and gain nothing.
+        let unit = Unit::look(host, &self.daemon.unit()).await?;
+        Ok(if unit.runs() {
             Finding::differs("it runs with an older configuration")
+        } else {
+            Finding::Done("its next start reads it".into())
         })
     }
 
@@ -111,11 +116,24 @@ mod tests {
         }
     }
 
+    const RUNS: &str = "ActiveState=active\nSubState=running\n";
+
+    /// One that had just ended for want of a licence was told as one that must restart, at the cost of an outage.
+    #[tokio::test]
+    async fn a_daemon_that_does_not_run_needs_no_restart() {
+        for (unit, done) in [(RUNS, false), ("ActiveState=activating\n", true)] {
+            let fake = Fake::new().says("ActiveState", unit);
+            let found = step(false).check(&world(&[("n100", &fake)])).await.unwrap();
+            assert_eq!(matches!(found, Finding::Done(_)), done, "{found:?}");
+        }
+    }
+
     /// Restarting a daemon reboots its servers: never by the way.
     #[tokio::test]
     async fn a_changed_configuration_restarts_only_with_permission() {
         let wanted = super::super::daemon_config::host_yaml(&world(&[]), &step(true).daemon);
         let fake = Fake::new()
+            .says("ActiveState", RUNS)
             .says_first("environ", "0ld\n")
             .says("environ", &sha256(wanted.unwrap().content.as_bytes()));
         let world = world(&[("n100", &fake)]);
