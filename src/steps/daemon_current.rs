@@ -82,10 +82,10 @@ impl Step for DaemonCurrent {
         }
         // Whether it comes up is another's question; a restart would cost nothing, and gain nothing.
         let unit = Unit::look(host, &self.daemon.unit()).await?;
-        Ok(if unit.runs() {
-            Finding::differs("it runs with an older configuration")
-        } else {
+        Ok(if unit.has_failed() {
             Finding::Done("its next start reads it".into())
+        } else {
+            Finding::differs("it runs with an older configuration")
         })
     }
 
@@ -121,7 +121,9 @@ mod tests {
     /// One that had just ended for want of a licence was told as one that must restart, at the cost of an outage.
     #[tokio::test]
     async fn a_daemon_that_does_not_run_needs_no_restart() {
-        for (unit, done) in [(RUNS, false), ("ActiveState=activating\n", true)] {
+        let failed = "ActiveState=activating\nSubState=auto-restart\n";
+        let restarts = "ActiveState=deactivating\nSubState=stop-sigterm\n";
+        for (unit, done) in [(RUNS, false), (failed, true), (restarts, false)] {
             let fake = Fake::new().says("ActiveState", unit);
             let found = step(false).check(&world(&[("n100", &fake)])).await.unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), done, "{found:?}");

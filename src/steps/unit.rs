@@ -48,6 +48,11 @@ impl Unit {
         self.file.starts_with("enabled")
     }
 
+    /// Ended by itself, whether it is to be started anew or not.
+    pub(super) fn has_failed(&self) -> bool {
+        self.sub == "auto-restart" || self.active == "failed"
+    }
+
     /// Ends again and again.
     pub(super) fn keeps_failing(&self) -> bool {
         self.restarts >= 2 || self.active == "failed"
