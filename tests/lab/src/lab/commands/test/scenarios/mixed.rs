@@ -51,6 +51,9 @@ const ROUTED: &str = "ip route | grep ' via ' | grep -v ^default | sort; true";
 /// Within so many seconds a route is back without us.
 const BACK: Duration = Duration::from_secs(30);
 
+/// Servers are whole again within this time, whatever became of their hosts and networks.
+const PATIENCE: Duration = Duration::from_mins(3);
+
 /// Runs it.
 pub(super) fn run(_: &Place) -> Result<()> {
     each_masquerade("mixed", "test-mixed", once)
@@ -84,7 +87,21 @@ fn again(trial: &Trial) -> Result<()> {
         let seconds = back(trial, host).with_context(|| format!("{what} on {host}"))?;
         say::line(format_args!("  {host}: {what}: back after {seconds:.0} s"));
     }
-    trial.me("slicer-k3s status")?.expect(0).map(drop)
+    settled(trial)
+}
+
+/// A server that lost the others for some seconds starts anew, and its member votes again a little later.
+fn settled(trial: &Trial) -> Result<()> {
+    let begin = Instant::now();
+    while let Err(why) = trial.me("slicer-k3s status")?.expect(0) {
+        if begin.elapsed() > PATIENCE {
+            return Err(why);
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    say::line(format_args!("  no drift {seconds:.0} s later"));
+    Ok(())
 }
 
 /// The gateway has no server, and the others go on; those behind it are found again with it.
@@ -96,13 +113,7 @@ fn reboots(trial: &Trial) -> Result<()> {
             "  {host}: rebooted: back after {seconds:.0} s"
         ));
     }
-    let begin = Instant::now();
-    while let Err(why) = trial.me("slicer-k3s status")?.expect(0) {
-        if begin.elapsed() > Duration::from_mins(3) {
-            return Err(why);
-        }
-        std::thread::sleep(Duration::from_secs(2));
-    }
+    settled(trial)?;
     healthy(trial)?;
     // Pods still land on the other side.
     trial.me("slicer-k3s prove")?.expect(0).map(drop)
