@@ -44,7 +44,8 @@ pub(super) async fn given_up(
     daemon: &Daemon,
     unit: &Unit,
 ) -> Result<Option<Failure>> {
-    if !unit.keeps_failing() {
+    // What runs now may have been restarted often, long ago, and may speak of its licence without complaint.
+    if unit.runs() || !unit.keeps_failing() {
         return Ok(None);
     }
     let name = daemon.unit();
