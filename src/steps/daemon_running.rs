@@ -167,10 +167,7 @@ impl Step for DaemonRunning {
             return Ok(if self.stays_up(&unit) {
                 Finding::done()
             } else {
-                Finding::Unknown(format!(
-                    "it runs again, for the {}th time",
-                    unit.restarts + 1
-                ))
+                Finding::Unknown(format!("it was started anew {} times", unit.restarts))
             });
         }
         if unit.enabled() && by_hand(host, &self.daemon).await? {
