@@ -9,10 +9,13 @@ pub(super) async fn left(host: &Machine, group: &str) -> Result<bool> {
     Ok(host.look(&Look::ConsoleLogs(group.to_owned())).await?.ok())
 }
 
-/// Removes them. By number: a group whose name begins with this one's has logs of its own.
+/// Removes them.
 pub(super) async fn remove(host: &Machine, hands: &Hands, group: &str) -> Result<()> {
-    let script = "l=/var/log/slicer/{}; rm -f -- \"$l\"-[0-9].txt \"$l\"-[0-9][0-9].txt \"$l\"-[0-9][0-9][0-9].txt";
-    let script = Script::new(script, &[group]);
+    let found = host.look(&Look::ConsoleLogs(group.to_owned())).await?;
+    if !found.ok() {
+        return Ok(());
+    }
+    let script = Script::words(["rm", "-f", "--"].into_iter().chain(found.stdout.lines()));
     let what = "removing the VMs' console logs";
     host.must(hands, what, &script).await.map(drop)
 }
