@@ -6,7 +6,7 @@ use crate::cli::{Global, Logs};
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{AUTOSCALER, NAMESPACE};
 use crate::plan::{Daemon, Plan};
-use crate::remote::{Machine, Script};
+use crate::remote::Script;
 use crate::report;
 
 /// Exit code of a process that wrote to a pipe nobody reads.
@@ -92,7 +92,8 @@ fn journal(unit: &str, options: &Logs) -> Vec<String> {
 async fn of_daemon(context: &Context, daemon: &Daemon, options: &Logs) -> Result<i32> {
     let words = journal(&daemon.unit(), options);
     let script = Script::words(words.iter().map(String::as_str));
-    show(context.world.host(&daemon.host)?, &script, options).await
+    let machine = context.world.host(&daemon.host)?;
+    machine.tell(&script, options.follow).await
 }
 
 /// What a VM prints there is anybody's text: nothing that a terminal would obey comes through. It is read where Slicer
@@ -106,7 +107,8 @@ async fn console(context: &Context, vm: &Vm, options: &Logs) -> Result<i32> {
 tail {} -n {} -- \"$f\" | LC_ALL=C.UTF-8 sed -u 's/\\x1b\\[[0-9;?]*[A-Za-z]//g; s/[^[:print:]\\t]//g'",
         &[&file, follow, &lines],
     );
-    show(context.world.host(vm.host())?, &script, options).await
+    let machine = context.world.host(vm.host())?;
+    machine.tell(&script, options.follow).await
 }
 
 async fn autoscaler(context: &Context, options: &Logs) -> Result<i32> {
@@ -115,14 +117,8 @@ async fn autoscaler(context: &Context, options: &Logs) -> Result<i32> {
     let words = ["k3s", "kubectl", "logs", "-n", NAMESPACE, &workload, &lines];
     let follow = options.follow.then_some("-f");
     let script = Script::words(words.into_iter().chain(follow));
-    show(context.world.first_server().await?, &script, options).await
-}
-
-async fn show(machine: &Machine, script: &Script, options: &Logs) -> Result<i32> {
-    if options.follow {
-        return machine.follow(script).await;
-    }
-    machine.attach_with(script.text(), b"").await
+    let machine = context.world.first_server().await?;
+    machine.tell(&script, options.follow).await
 }
 
 #[cfg(test)]

@@ -89,10 +89,7 @@ impl Vm {
             Self::Server(server) => {
                 let script = Script::words(words.iter().map(String::as_str));
                 let machine = context.world.server(server).await?;
-                if follows {
-                    return machine.follow(&script).await;
-                }
-                machine.attach_with(script.text(), b"").await
+                machine.tell(&script, follows).await
             }
             Self::Agent(daemon, name) => {
                 let slicer = context.world.slicer(daemon).await?;

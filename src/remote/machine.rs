@@ -146,9 +146,12 @@ impl Machine {
             .await
     }
 
-    /// Runs a script as root that would go on for ever, on this process's own stdout and stderr; its exit status. It ends
-    /// with this process at the latest, however that ends.
-    pub async fn follow(&self, script: &Script) -> Result<i32> {
+    /// Runs a script as root that reads nothing, on this process's own stdout and stderr; its exit status. One that
+    /// `follows` would go on for ever: it ends with this process at the latest, however that ends.
+    pub async fn tell(&self, script: &Script, follows: bool) -> Result<i32> {
+        if !follows {
+            return self.attach_with(script.text(), b"").await;
+        }
         let script = script.tied();
         let (command, first) = self.root.sudo.wrap(script.text(), None)?;
         let input = Input::Held(first);
