@@ -139,6 +139,14 @@ pub struct Init {
     #[arg(long)]
     pub allow_outage: bool,
 
+    /// Give up what this server holds where servers hold two clusters: its data is moved aside, and it joins the others
+    #[arg(long, value_name = "SERVER", value_delimiter = ',', help_heading = LOST)]
+    pub give_up: Vec<String>,
+
+    /// Found a new, empty cluster in the place of this one; what the servers hold is moved aside
+    #[arg(long, value_name = "NAME", conflicts_with = "give_up", help_heading = LOST)]
+    pub force_new_cluster: Option<String>,
+
     /// A host (or `NAME=local` for this machine); once for each
     #[arg(long = "host", value_name = "NAME=USER@ADDRESS", help_heading = NEW)]
     pub hosts: Vec<String>,
@@ -179,6 +187,9 @@ pub struct Making {
     #[arg(long)]
     pub skip_proof: bool,
 }
+
+/// The heading of flags that give data up.
+const LOST: &str = "Where a cluster's data is lost or doubled";
 
 /// The heading of flags that only a first run needs.
 const NEW: &str = "Where there is no cluster.toml yet";

@@ -64,6 +64,12 @@ codes! {
     K3sInstall = "k3s-install",
     /// k3s does not become ready.
     K3sStart = "k3s-start",
+    /// Servers hold several clusters, or another one than the one on record.
+    TwoClusters = "two-clusters",
+    /// Too few servers have, or can be asked for, the cluster's data.
+    QuorumLost = "quorum-lost",
+    /// No server has the cluster's data any more.
+    ClusterLost = "cluster-lost",
     /// The Kubernetes API refused or does not answer.
     Kubernetes = "kubernetes",
     /// A route is missing or a machine cannot be reached through it.
@@ -101,6 +107,9 @@ impl Code {
                 | Self::SlicerMissing
                 | Self::SlicerLicence
                 | Self::LocalFile
+                | Self::TwoClusters
+                | Self::QuorumLost
+                | Self::ClusterLost
                 | Self::Locked
                 | Self::Interrupted
                 | Self::Terminated

@@ -13,7 +13,7 @@ pub use lock::{ClusterLock, noted};
 use crate::cli::Global;
 use crate::config::{self, Config};
 use crate::failure::{Code, Failure, Result};
-use crate::plan::HostFacts;
+use crate::plan::{HostFacts, Mark};
 use crate::remote::ssh::{self, HostTarget, KeyPolicy};
 use crate::remote::{Local, Look, Machine, Remote, sudo};
 
@@ -167,6 +167,19 @@ async fn tunnels(remote: &dyn Remote) -> Result<()> {
 pub async fn facts(machine: &Machine) -> Result<HostFacts> {
     let output = machine.look(&Look::Survey).await?;
     HostFacts::parse(machine.name(), &output.stdout)
+}
+
+/// The marks of a cluster on the connected hosts.
+pub async fn marks(fleet: &Fleet, cluster: &str) -> Result<Vec<Mark>> {
+    let path = Mark::path(cluster);
+    let read = fleet.machines.values().map(|machine| async {
+        match machine.read(&path).await? {
+            None => Ok(None),
+            Some(text) => Mark::read(machine.name(), cluster, &text).map(Some),
+        }
+    });
+    let marks: Result<Vec<Option<Mark>>> = join_all(read).await.into_iter().collect();
+    Ok(marks?.into_iter().flatten().collect())
 }
 
 /// Looks at every connected host, side by side.

@@ -3,6 +3,7 @@
 mod lock;
 mod secrets;
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -15,8 +16,9 @@ pub use secrets::{Retired, Secrets};
 use crate::failure::{Code, Failure, Result};
 use crate::plan::Decisions;
 
-/// The version of the file that this program writes and understands.
-const VERSION: u32 = 1;
+/// The version of the file that this program writes; it reads every earlier one. Version 1 had no record of what was
+/// founded, and a program that knows no other must not drop it.
+const VERSION: u32 = 2;
 
 /// Most earlier decisions whose fingerprints are kept.
 const KNOWN: usize = 100;
@@ -124,7 +126,7 @@ impl State {
             ))
         };
         let header: Header = serde_json::from_str(&text).map_err(damaged)?;
-        if header.version != VERSION {
+        if header.version == 0 || header.version > VERSION {
             return Err(Failure::new(
                 Code::LocalFile,
                 format!(
@@ -133,11 +135,14 @@ impl State {
                     header.version
                 ),
             )
-            .because("it was written by another release of slicer-k3s")
+            .because("a newer release of slicer-k3s wrote it")
             .hint("use that release, or a newer one"));
         }
         let state: Self = serde_json::from_str(&text).map_err(damaged)?;
-        Ok(Some(state))
+        Ok(Some(Self {
+            version: VERSION,
+            ..state
+        }))
     }
 
     /// Writes the state: whole or not at all, readable by its owner only from its first byte on.
@@ -155,6 +160,42 @@ impl State {
         crate::files::write_private(&path, &text)
             .map_err(|error| failed(error.cause.unwrap_or_default()))
     }
+}
+
+/// CA hashes of the clusters of this name that were destroyed from here: what still carries one is not obeyed.
+pub fn destroyed(name: &str) -> Result<BTreeSet<String>> {
+    let place = archive(&State::directory(name)?);
+    let entries = match fs_err::read_dir(&place) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        Err(error) => {
+            return Err(
+                Failure::new(Code::LocalFile, format!("cannot read {}", place.display()))
+                    .because(error),
+            );
+        }
+    };
+    let prefix = format!("{name}-");
+    let ours = entries
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
+    // An archive that cannot be read tells nothing, and then its marks stand in the way by name.
+    Ok(ours
+        .filter_map(|entry| State::open(&entry.path()).ok().flatten())
+        .filter(|state| state.cluster == name)
+        .flat_map(|state| {
+            let decisions = state.decisions;
+            decisions
+                .given_up
+                .into_iter()
+                .chain(decisions.founded.map(|founded| founded.ca))
+        })
+        .collect())
+}
+
+/// Where the states of destroyed clusters are kept, beside the state of this one. No cluster's name begins with a dot.
+pub fn archive(directory: &Path) -> PathBuf {
+    directory.with_file_name(".destroyed")
 }
 
 /// Makes a directory that only its owner can enter, and closes one that others can.
@@ -215,7 +256,7 @@ mod tests {
             ("", "damaged"),
             ("{\"version\":1}", "damaged"),
             ("not json", "damaged"),
-            ("{\"version\":2,\"more\":true}", "version 2"),
+            ("{\"version\":3,\"more\":true}", "version 3"),
         ] {
             fs_err::write(&path, text).unwrap();
             let failure = State::open(dir.path()).unwrap_err();

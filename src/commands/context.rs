@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use super::plan_file;
 use super::turn::Turn;
 use crate::cli::Global;
 use crate::config::{self, Config};
 use crate::failure::{Code, Failure, Result};
 use crate::fleet;
 use crate::plan::Plan;
-use crate::state::{Lock, State};
+use crate::state::{self, Lock, State};
+use crate::steps;
 use crate::world::World;
 
 /// The cluster's state directory and what lies in it.
@@ -35,6 +37,11 @@ impl Home {
         self.0.join("kubeconfig")
     }
 
+    /// What steps are asked for by a command that is asked for nothing that costs anything.
+    pub(crate) fn modest(&self) -> steps::Options {
+        steps::Options::modest(self.0.clone(), self.kubeconfig())
+    }
+
     /// Where the logs of runs are kept.
     pub(crate) fn logs(&self) -> PathBuf {
         self.0.join("logs")
@@ -45,10 +52,9 @@ impl Home {
         self.0.join("plan.json")
     }
 
-    /// That plan, where there is one. A file that another version wrote counts as none: `init` writes it anew.
-    pub(crate) fn last_plan(&self) -> Option<Plan> {
-        let text = fs_err::read_to_string(self.plan_file()).ok()?;
-        serde_json::from_str(&text).ok()
+    /// That plan, where there is one. A file that cannot be read, or that a newer release wrote, is a failure.
+    pub(crate) fn last_plan(&self) -> Result<Option<Plan>> {
+        plan_file::read(&self.plan_file())
     }
 
     /// Puts the directory aside, whole: a destroyed cluster's tokens still open its snapshots. Where it is now.
@@ -61,8 +67,7 @@ impl Home {
             .because(error)
         };
         let name = self.0.file_name().unwrap_or_default().to_string_lossy();
-        // No cluster's name begins with a dot.
-        let archive = self.0.with_file_name(".destroyed");
+        let archive = state::archive(&self.0);
         let place = archive.join(format!("{name}-{id}"));
         fs_err::create_dir_all(&archive).map_err(failed)?;
         fs_err::rename(&self.0, &place).map_err(failed)?;
@@ -71,10 +76,7 @@ impl Home {
 
     /// Keeps a plan.
     pub(crate) fn keep_plan(&self, plan: &Plan) -> Result<()> {
-        let text = serde_json::to_vec_pretty(plan).map_err(|error| {
-            Failure::new(Code::LocalFile, "cannot write the plan").because(error)
-        })?;
-        crate::files::write_private(&self.plan_file(), &text)
+        plan_file::write(&self.plan_file(), plan)
     }
 }
 
@@ -143,8 +145,19 @@ pub(crate) fn load(global: &Global) -> Result<Config, Vec<Failure>> {
 /// State and plan of a cluster that was made from here.
 pub(crate) fn known(home: &Home, cluster: &str) -> Result<(State, Plan), Vec<Failure>> {
     let state = State::open(home.path()).map_err(super::one)?;
-    match (state, home.last_plan()) {
-        (Some(state), Some(plan)) => Ok((state, plan)),
+    match (state, home.last_plan().map_err(super::one)?) {
+        (Some(state), Some(mut plan)) => {
+            plan.founded.clone_from(&state.decisions.founded);
+            Ok((state, plan))
+        }
+        (Some(_), None) => Err(super::one(
+            Failure::new(
+                Code::LocalFile,
+                format!("{} does not exist", home.plan_file().display()),
+            )
+            .because(format!("the state of {cluster} is here, and the plan of its last run is not"))
+            .hint("slicer-k3s init --dry-run looks at the hosts; slicer-k3s init writes it again"),
+        )),
         _ => Err(super::one(
             Failure::new(
                 Code::Config,

@@ -6,8 +6,9 @@ use super::act::{self, Act};
 use super::context::Home;
 use super::first_contact;
 use super::turn::Turn;
-use super::{ask, last_words, one};
+use super::{ask, last_words, one, servers};
 use crate::cli::{Global, Init, Making};
+use crate::control_plane::ControlPlane;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::plan::{self, Autoscaler, Plan};
@@ -60,28 +61,38 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         .iter()
         .map(|(name, failure)| (name.clone(), failure.to_string()))
         .collect();
+    let new_cluster = state.decisions.servers.is_empty();
+    state.decisions.founded = servers::on_record(&config, &state.decisions, &facts).map_err(one)?;
     let plan = plan::decide(&config, &state.decisions, &facts, &absent, &version)?;
-    let new = home.last_plan().as_ref() != Some(&plan);
+    let mut world = World::new(plan, state.secrets.clone(), fleet.machines);
+    let new_cluster = new_cluster && world.plan.founded.is_none();
+    let control_plane = servers::survey(&world, &options, new_cluster)
+        .await
+        .map_err(one)?;
+    accept(&mut state, &mut world.plan, &control_plane);
+    let remarks = control_plane.remarks();
+    let new = home.last_plan().map_err(one)?.as_ref() != Some(&world.plan) || !remarks.is_empty();
+    world.plan.reasons.extend(remarks);
     if new {
-        report::say(&plan::render(&plan));
+        report::say(&plan::render(&world.plan));
     }
     let wanted = steps::Options {
         allow_outage: options.allow_outage,
         workstation_route: options.workstation_route,
         ..asked_for(&options.making, &home)
     };
-    let world = World::new(plan, state.secrets.clone(), fleet.machines);
     if let Some(turn) = &turn {
         may_begin(&world, &world.plan, &wanted).await?;
         if new {
             consent(options.making.yes).map_err(one)?;
+            servers::consent(&options, &control_plane).map_err(one)?;
         }
         state.decide(world.plan.decisions(&state.decisions));
         state.save(home.path()).map_err(one)?;
         turn.note(&state);
         home.keep_plan(&world.plan).map_err(one)?;
     }
-    let steps = steps::init(&world.plan, &wanted);
+    let steps = steps::init(&world.plan, &wanted, &control_plane);
     let act = Act {
         global,
         command: "init",
@@ -100,6 +111,17 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     }
     report::say(&last_words::after_init(&world.plan, &home, &ended));
     Ok(0)
+}
+
+/// Takes over what the servers say of their cluster. One that a new cluster replaces is given up: a mark on a host that is
+/// off must not bring it back.
+fn accept(state: &mut State, plan: &mut Plan, control_plane: &ControlPlane) {
+    let before = plan.founded.take();
+    plan.founded.clone_from(&control_plane.founded);
+    state.decisions.founded.clone_from(&control_plane.founded);
+    if let (Some(before), None) = (before, &control_plane.founded) {
+        state.decisions.given_up.insert(before.ca);
+    }
 }
 
 /// The version decided once, else the one asked for, else the channel's, resolved on a host.
@@ -193,7 +215,7 @@ pub(super) fn asked_for(making: &Making, home: &Home) -> steps::Options {
             pods: 1,
             again: false,
         }),
-        ..steps::Options::modest(home.kubeconfig())
+        ..home.modest()
     }
 }
 

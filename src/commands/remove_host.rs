@@ -22,7 +22,6 @@ use crate::generate::Route;
 use crate::plan::{self, Decisions, FoundDaemon, Plan};
 use crate::report::{escape, say};
 use crate::state::Lock;
-use crate::steps;
 use crate::steps::removal::{self, Drain, Leaving, Remains};
 use crate::world::World;
 
@@ -87,7 +86,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
             force: options.force,
         }),
     };
-    let modest = steps::Options::modest(home.kubeconfig());
+    let modest = home.modest();
     let act = Act {
         global,
         command: COMMAND,

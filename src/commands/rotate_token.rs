@@ -110,7 +110,7 @@ impl Rotation<'_> {
         world.secrets = state.secrets.clone();
         let all = Options {
             allow_outage: self.allow_outage,
-            ..Options::modest(self.home.kubeconfig())
+            ..self.home.modest()
         };
         let steps = steps::rotation::rotate(&world.plan, &all, &state.secrets.retired);
         let act = Act {

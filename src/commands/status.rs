@@ -38,7 +38,7 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<u8, Vec<Fa
         config,
         plan,
         state,
-        options: steps::Options::modest(home.kubeconfig()),
+        options: home.modest(),
     };
     let mut fleet = fleet::connect_what_answers(&known.config, global).await;
     loop {

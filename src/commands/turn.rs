@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
-use crate::fleet::{ClusterLock, Fleet};
+use crate::fleet::{self, ClusterLock, Fleet};
 use crate::report::escape;
 use crate::state::{Lock, State};
 
@@ -22,7 +22,13 @@ impl Turn {
         command: &str,
         state: &State,
     ) -> Result<Self> {
-        let turn = Self::take_over(here, fleet, config, command).await?;
+        let (turn, marks) = tokio::join!(
+            Self::take_over(here, fleet, config, command),
+            fleet::marks(fleet, &config.name)
+        );
+        let turn = turn?;
+        // What a newer release wrote there, or nobody can read, is not ours to replace.
+        marks?;
         match news(state, turn.there.noted()) {
             Some(failure) => Err(failure),
             None => Ok(turn),

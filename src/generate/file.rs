@@ -1,15 +1,13 @@
 //! The files of hosts and servers, each with its place and mode: what `init` puts there and `generate` writes here.
 
-use serde_json::json;
-
 use super::own_addresses::own_addresses_rules;
 use super::{
     ROUTES_SCRIPT, ROUTES_UNIT, host_yaml, own_addresses_path, route_table, routes, routes_script,
     routes_unit, server_ways, unit,
 };
-use crate::failure::Result;
+use crate::failure::{Code, Failure, Result};
 use crate::k3s;
-use crate::plan::{Daemon, Plan, Server};
+use crate::plan::{Daemon, Mark, Plan, Server};
 use crate::state::Secrets;
 
 /// A file on a machine that is ours whole.
@@ -70,28 +68,15 @@ pub fn forwarding() -> File {
 }
 
 /// The decisions about a host, without secrets, so that another workstation plans the same.
-pub fn host_mark(plan: &Plan, host: &str) -> File {
-    let daemons: Vec<_> = plan.daemons_of(host).collect();
-    let servers: Vec<_> = plan
-        .servers
-        .iter()
-        .filter(|server| server.host == host)
-        .collect();
-    let mark = json!({
-        "version": 1,
-        "cluster": plan.cluster,
-        "host": host,
-        "daemons": daemons,
-        "servers": servers,
-        "cluster_cidr": plan.k3s.cluster_cidr,
-        "service_cidr": plan.k3s.service_cidr,
-        "k3s_version": plan.k3s.version,
-    });
-    File::open(
-        format!("/etc/slicer-k3s/{}.json", plan.cluster),
+pub fn host_mark(plan: &Plan, host: &str) -> Result<File> {
+    let text = serde_json::to_string_pretty(&plan.mark(host)).map_err(|error| {
+        Failure::new(Code::LocalFile, "cannot write a host's mark").because(error)
+    })?;
+    Ok(File::open(
+        Mark::path(&plan.cluster),
         "0644",
-        format!("{mark:#}\n"),
-    )
+        format!("{text}\n"),
+    ))
 }
 
 /// What keeps a host's routes: the script, this cluster's table, the unit.
@@ -126,7 +111,7 @@ pub fn own_addresses(plan: &Plan, host: &str) -> Result<Option<File>> {
 
 /// Everything that lies on a host.
 pub fn host_files(plan: &Plan, host: &str, cluster_key: &str) -> Result<Vec<File>> {
-    let mut files = vec![forwarding(), host_mark(plan, host)];
+    let mut files = vec![forwarding(), host_mark(plan, host)?];
     files.extend(host_routes(plan, host)?);
     files.extend(own_addresses(plan, host)?);
     let daemons = plan.daemons_of(host);
@@ -139,20 +124,31 @@ pub fn host_files(plan: &Plan, host: &str, cluster_key: &str) -> Result<Vec<File
     Ok(files)
 }
 
-/// A server's k3s configuration, the unit's drop-in that tells which one the process has read, and what the user asks for
+/// A server's k3s configuration, the unit's drop-in that says which one the process has read, and what the user asks for
 /// besides.
 pub fn server_files(plan: &Plan, server: &Server, secrets: &Secrets) -> Result<Vec<File>> {
-    let all = k3s::configuration(plan, server, secrets)?;
+    server_files_joining(plan, server, k3s::joins(plan, server), secrets)
+}
+
+/// The same for a server that is to join this one if it has no data, or to found the cluster.
+pub fn server_files_joining(
+    plan: &Plan,
+    server: &Server,
+    join: Option<&Server>,
+    secrets: &Secrets,
+) -> Result<Vec<File>> {
+    let readings = k3s::readings(plan, server, secrets)?;
+    let reading = readings.first().map(String::as_str).unwrap_or_default();
     let private = |path: &str, content: String| File {
         path: path.to_owned(),
         mode: "0600",
         content,
         secret: true,
     };
-    let config = k3s::config(plan, server, secrets)?;
+    let config = k3s::config(plan, server, join, secrets)?;
     let mut files = vec![
         private(k3s::CONFIG_PATH, config),
-        File::open(k3s::DROP_IN_PATH, "0644", k3s::drop_in(&all)),
+        File::open(k3s::DROP_IN_PATH, "0644", k3s::drop_in(reading)),
     ];
     // Both may hold a password.
     let more = [
@@ -172,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_mark_holds_this_hosts_decisions_and_no_secret() {
-        let mark = host_mark(&plan(), "ryzen");
+        let mark = host_mark(&plan(), "ryzen").unwrap();
         assert_eq!(mark.path, "/etc/slicer-k3s/home.json");
         assert!(mark.content.contains("k3s-agents-1") && !mark.content.contains("k3s-agents-2"));
     }

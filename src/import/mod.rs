@@ -5,21 +5,20 @@ mod autoscaler;
 mod cloud_config;
 mod file;
 mod hand_made;
-mod mark;
 mod servers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use crate::control_plane::Held;
 use crate::failure::{Code, Failure, Result};
-use crate::plan::{Daemon, Decisions, Group, HostFacts, Role, Server};
+use crate::plan::{Daemon, Decisions, Founded, Group, HostFacts, Mark, Role, Server};
 use crate::slicer::ServerFacts;
 use crate::state::State;
 
 pub use autoscaler::Autoscaler;
 pub use file::text;
 pub use hand_made::{Candidate, HandMade, adopt, missing_groups, once, ssh_keys};
-pub use mark::Mark;
 
 /// A host with its mark.
 #[derive(Clone, Debug)]
@@ -158,6 +157,34 @@ impl Findings {
         .because("the control plane's YAML is not where slicer-k3s puts it"))
     }
 
+    /// The cluster that was founded, as its servers have it, or else as its hosts' marks say. Where servers hold several,
+    /// none is put on record: `init` refuses them by name.
+    fn founded(&self, servers: &[Server]) -> Option<Founded> {
+        let marked = || self.hosts.iter().find_map(|host| host.mark.founded.clone());
+        let held = self
+            .servers
+            .iter()
+            .filter_map(|(_, facts)| Held::parse(&facts.data));
+        let held: Vec<Held> = held.filter(|held| held.data).collect();
+        let mut cas = held.iter().filter_map(|held| held.ca.as_ref());
+        let Some(ca) = cas.next() else {
+            return marked();
+        };
+        if cas.any(|other| other != ca) {
+            return None;
+        }
+        let members = held.iter().find_map(|held| held.members.as_ref())?;
+        let votes = |server: &Server| {
+            let mut voters = members.iter().filter(|member| !member.learner);
+            voters.any(|member| member.is(&server.name, server.address))
+        };
+        let voters = servers.iter().filter(|server| votes(server));
+        Some(Founded {
+            ca: ca.clone(),
+            voters: voters.map(|server| server.name.clone()).collect(),
+        })
+    }
+
     fn decisions(&self, servers: Vec<Server>) -> Decisions {
         let first = self.hosts.first().map(|host| &host.mark);
         let groups = self
@@ -172,7 +199,6 @@ impl Findings {
             k3s_networks: first.map(|mark| (mark.cluster_cidr, mark.service_cidr)),
             plain_secrets: self.servers.iter().any(|(_, facts)| !facts.encrypts),
             groups: groups.collect(),
-            servers,
             lan_addresses: addresses.collect(),
             // Seen again by the next plan.
             behind: BTreeMap::new(),
@@ -183,6 +209,9 @@ impl Findings {
                 .collect(),
             // Whoever answers is not gone, and of others nobody tells.
             gone: BTreeSet::new(),
+            founded: self.founded(&servers),
+            servers,
+            given_up: BTreeSet::new(),
         }
     }
 }

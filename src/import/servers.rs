@@ -45,6 +45,26 @@ pub(super) fn config(facts: &ServerFacts) -> Value {
     Value::Object(config)
 }
 
+/// The first server: the one that founds, else the one that most of the others join (it joins one itself, as soon as a
+/// second one votes), and of two that join each other the one whose name comes first.
+fn first<'s>(configs: &[(&str, Value)], servers: &'s [Server]) -> Option<&'s Server> {
+    let founds = configs
+        .iter()
+        .find(|(_, config)| config["cluster-init"] == true);
+    if let Some((name, _)) = founds {
+        return servers.iter().find(|server| server.name == *name);
+    }
+    let joined = |server: &&Server| {
+        let url = api_url(server);
+        let joins = configs
+            .iter()
+            .filter(|(_, config)| config["server"].as_str() == Some(&url));
+        joins.count()
+    };
+    let candidates = servers.iter().filter(|server| joined(server) > 0);
+    candidates.max_by(|a, b| joined(a).cmp(&joined(b)).then(b.name.cmp(&a.name)))
+}
+
 /// Reads them.
 pub(super) fn read(findings: &Findings) -> Result<Known> {
     let configs: Vec<(&str, Value)> = findings
@@ -65,14 +85,7 @@ pub(super) fn read(findings: &Findings) -> Result<Known> {
         return Err(lost("no server has /etc/rancher/k3s/config.yaml"));
     };
     let mut servers: Vec<Server> = findings.marked_servers().cloned().collect();
-    let first = configs
-        .iter()
-        .find(|(_, config)| config["cluster-init"] == true)
-        .and_then(|(name, _)| servers.iter().find(|server| server.name == *name))
-        .or_else(|| {
-            let mut servers = servers.iter();
-            servers.find(|server| some["server"].as_str() == Some(&api_url(server)))
-        })
+    let first = first(&configs, &servers)
         .ok_or_else(|| lost("the host of its first server was not named"))?
         .clone();
     servers.sort_by_key(|server| {

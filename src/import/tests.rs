@@ -25,7 +25,7 @@ fn findings(plan: &Plan, secrets: &Secrets) -> Findings {
             format!("{}/24", host.lan_address).parse().unwrap(),
         )];
         facts.ssh_address = Some(host.lan_address);
-        let mark = generate::host_mark(plan, &host.name);
+        let mark = generate::host_mark(plan, &host.name).unwrap();
         let mut keys = vec![secrets.ssh_public_key.clone()];
         keys.extend(plan.ssh_keys.clone());
         Found {
@@ -40,7 +40,9 @@ fn findings(plan: &Plan, secrets: &Secrets) -> Findings {
     let chart = generate::helm_chart(plan, "abc").unwrap().to_string();
     let servers = plan.servers.iter().map(|server| {
         let facts = ServerFacts {
-            config: Secret::new(k3s::config(plan, server, secrets).unwrap()),
+            config: Secret::new(
+                k3s::config(plan, server, k3s::joins(plan, server), secrets).unwrap(),
+            ),
             chart: chart.clone(),
             cloud_config: Secret::new(
                 "[nodegroup \"k3s-agents-1\"]\n[nodegroup \"k3s-agents-2\"]\n",
@@ -232,21 +234,48 @@ fn the_token_that_some_servers_still_have_is_kept_as_retired() {
     let mut findings = findings(&plan(), &secrets);
     let old = secrets.agent_token.clone();
     secrets.renew(false).unwrap();
-    let config = k3s::config(&plan(), &plan().servers[0], &secrets).unwrap();
+    let config = k3s::config(&plan(), &plan().servers[0], None, &secrets).unwrap();
     findings.servers[0].1.config = Secret::new(config);
     let state = findings.state().unwrap();
     assert_eq!(state.secrets.agent_token, secrets.agent_token);
     assert_eq!(state.secrets.retired.agent, Some(old));
 }
 
+/// Once a second server votes no file says which server founded the cluster.
+#[test]
+fn the_first_server_is_the_one_that_the_others_name() {
+    let mut plan = plan();
+    plan.founded = Some(crate::plan::Founded {
+        ca: "ca".into(),
+        voters: plan
+            .servers
+            .iter()
+            .map(|server| server.name.clone())
+            .collect(),
+    });
+    let mut secrets = crate::steps::testing::secrets();
+    secrets.ssh_public_key += " slicer-k3s-home";
+    let mut findings = findings(&plan, &secrets);
+    findings.servers.reverse();
+    let state = findings.state().unwrap();
+    assert_eq!(state.decisions.servers, plan.servers);
+    assert_eq!(state.decisions.founded, plan.founded);
+    // Of two that name each other it is the one whose name comes first.
+    findings.servers.retain(|(name, _)| name != "k3s-cp-3");
+    assert_eq!(
+        findings.state().unwrap().decisions.servers[0].name,
+        "k3s-cp-1"
+    );
+}
+
 #[test]
 fn a_mark_that_does_not_agree_with_itself_is_refused() {
-    let mark = generate::host_mark(&plan(), "n100").content;
+    let mark = generate::host_mark(&plan(), "n100").unwrap().content;
     assert!(Mark::read("x", "home", &mark).is_ok());
     let mut other: Value = serde_json::from_str(&mark).unwrap();
     other["servers"][0]["host"] = json!("pi");
     for text in [
-        mark.replace("\"version\": 1", "\"version\": 2"),
+        mark.replace("\"version\": 2", "\"version\": 3"),
         mark.replace("\"group\": \"k3s-cp\"", "\"group\": \"../x\""),
         other.to_string(),
         "{}".to_owned(),

@@ -19,9 +19,9 @@ pub const CONFIG_PATH: &str = "/etc/rancher/k3s/config.yaml";
 /// A drop-in of the unit that tells which configuration the running process has read.
 pub const DROP_IN_PATH: &str = "/etc/systemd/system/k3s.service.d/slicer-k3s.conf";
 
-/// The drop-in for a configuration.
-pub fn drop_in(config: &str) -> String {
-    let hash = sha256(config.as_bytes());
+/// The drop-in for what a process reads at its start.
+pub fn drop_in(reading: &str) -> String {
+    let hash = sha256(reading.as_bytes());
     format!("# Written by slicer-k3s.\n[Service]\nEnvironment=SLICER_K3S_CONFIG={hash}\n")
 }
 
@@ -49,8 +49,51 @@ struct Config<'a> {
     extra: &'a Map<String, Value>,
 }
 
-/// The file of one server. Only the first may start a cluster: two that do are two clusters.
-pub fn config(plan: &Plan, server: &Server, secrets: &Secrets) -> Result<String> {
+/// Which server a server of the plan names as the one to join if it has no data; none where it is to found the cluster.
+///
+/// Once a second server votes every file names another server, the first one's, too, and none has `cluster-init`: an empty
+/// disk can then never found a second cluster. k3s ignores both keys where it has data.
+pub fn joins<'p>(plan: &'p Plan, server: &Server) -> Option<&'p Server> {
+    let first = plan.servers.first()?;
+    if first.name != server.name {
+        return Some(first);
+    }
+    let outlives = plan.founded.as_ref()?.outlives_a_server();
+    plan.servers.get(1).filter(|_| outlives)
+}
+
+/// The file of one server that joins another one, or founds the cluster.
+pub fn config(
+    plan: &Plan,
+    server: &Server,
+    join: Option<&Server>,
+    secrets: &Secrets,
+) -> Result<String> {
+    text(plan, server, Start::of(join), secrets)
+}
+
+/// All of the file but how the server starts where it has no data.
+pub(super) fn settings(plan: &Plan, server: &Server, secrets: &Secrets) -> Result<String> {
+    text(plan, server, Start::default(), secrets)
+}
+
+/// How a server without data starts.
+#[derive(Default)]
+struct Start {
+    cluster_init: Option<bool>,
+    server: Option<String>,
+}
+
+impl Start {
+    fn of(join: Option<&Server>) -> Self {
+        Self {
+            cluster_init: join.is_none().then_some(true),
+            server: join.map(super::api_url),
+        }
+    }
+}
+
+fn text(plan: &Plan, server: &Server, start: Start, secrets: &Secrets) -> Result<String> {
     let k3s = &plan.k3s;
     let mut ours = SERVER_ARGS.iter().map(|(key, _)| key);
     if let Some(key) = ours.find(|key| k3s.extra.contains_key(**key)) {
@@ -60,14 +103,10 @@ pub fn config(plan: &Plan, server: &Server, secrets: &Secrets) -> Result<String>
         )
         .hint("remove it from cluster.toml"));
     }
-    let first = plan
-        .servers
-        .first()
-        .filter(|first| first.name != server.name);
     let sans = plan.servers.iter().map(|server| server.address.to_string());
     yaml::write(&Config {
-        cluster_init: first.is_none().then_some(true),
-        server: first.map(super::api_url),
+        cluster_init: start.cluster_init,
+        server: start.server,
         token: secrets.server_token.expose(),
         agent_token: secrets.agent_token.expose(),
         node_ip: server.address,
@@ -92,10 +131,15 @@ mod tests {
     use super::*;
     use crate::steps::testing::{plan, secrets};
 
+    fn canonical(plan: &Plan, server: usize, secrets: &Secrets) -> Result<String> {
+        let server = &plan.servers[server];
+        config(plan, server, joins(plan, server), secrets)
+    }
+
     #[test]
     fn the_first_server_starts_the_cluster_and_the_others_join_it() {
         let plan = plan();
-        insta::assert_snapshot!(config(&plan, &plan.servers[0], &secrets()).unwrap(), @r#"
+        insta::assert_snapshot!(canonical(&plan, 0, &secrets()).unwrap(), @r#"
         cluster-init: true
         token: 5e7ve7
         agent-token: a9e47
@@ -113,12 +157,47 @@ mod tests {
         - traefik
         - servicelb
         "#);
-        let second = config(&plan, &plan.servers[1], &secrets()).unwrap();
+        let second = canonical(&plan, 1, &secrets()).unwrap();
         assert!(
             second.contains("server: https://192.168.137.2:6443"),
             "{second}"
         );
         assert!(!second.contains("cluster-init"));
+    }
+
+    /// With `cluster-init` in its file a first server that lost its disk would found a second, empty cluster.
+    #[test]
+    fn once_a_second_server_votes_none_founds() {
+        let mut plan = plan();
+        let founded = |voters: &[&str]| crate::plan::Founded {
+            ca: "ca".into(),
+            voters: voters.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        plan.founded = Some(founded(&["k3s-cp-1"]));
+        assert!(
+            canonical(&plan, 0, &secrets())
+                .unwrap()
+                .contains("cluster-init: true")
+        );
+        plan.founded = Some(founded(&["k3s-cp-1", "k3s-cp-2"]));
+        for (server, other) in [
+            (0, "192.168.137.3"),
+            (1, "192.168.137.2"),
+            (2, "192.168.137.2"),
+        ] {
+            let text = canonical(&plan, server, &secrets()).unwrap();
+            assert!(!text.contains("cluster-init"), "{text}");
+            assert!(
+                text.contains(&format!("server: https://{other}:6443")),
+                "{text}"
+            );
+        }
+        plan.servers.truncate(1);
+        assert!(
+            canonical(&plan, 0, &secrets())
+                .unwrap()
+                .contains("cluster-init: true")
+        );
     }
 
     /// Random hex may look like a number, and k3s would read another token.
@@ -128,7 +207,7 @@ mod tests {
         for token in ["12345678", "123e4567", "0x12", "0123", "1e5"] {
             let mut secrets = secrets();
             secrets.server_token = crate::secret::Secret::new(token);
-            let text = config(&plan, &plan.servers[0], &secrets).unwrap();
+            let text = canonical(&plan, 0, &secrets).unwrap();
             let quoted = [format!("token: \"{token}\""), format!("token: '{token}'")];
             assert!(quoted.iter().any(|q| text.contains(q)), "{text}");
         }
@@ -140,13 +219,11 @@ mod tests {
         plan.k3s
             .extra
             .insert("kubelet-arg".into(), serde_json::json!(["max-pods=200"]));
-        let text = config(&plan, &plan.servers[0], &secrets()).unwrap();
+        let text = canonical(&plan, 0, &secrets()).unwrap();
         assert!(text.contains("max-pods=200"));
         plan.k3s.extra.insert("token".into(), "x".into());
         assert_eq!(
-            config(&plan, &plan.servers[0], &secrets())
-                .unwrap_err()
-                .code,
+            canonical(&plan, 0, &secrets()).unwrap_err().code,
             Code::Config
         );
     }

@@ -7,10 +7,10 @@ mod token;
 mod unit;
 mod version;
 
-pub use config::{CONFIG_PATH, DROP_IN_PATH, config, drop_in};
+pub use config::{CONFIG_PATH, DROP_IN_PATH, config, drop_in, joins};
 pub use journal::{Trouble, classify, since_start};
 pub use surroundings::{
-    ENVIRONMENT_PATH, MARK, REGISTRIES_PATH, configuration, environment, registries,
+    ENVIRONMENT_PATH, MARK, REGISTRIES_PATH, environment, readings, registries,
 };
 pub use token::{agent_token, password};
 pub use unit::{UNIT_ENVIRONMENT_PATH, UNIT_PATH, arguments, as_config, overrules};

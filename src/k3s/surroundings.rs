@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::config;
+use super::config::{config, settings};
 use crate::failure::Result;
 use crate::plan::{Plan, Server};
 use crate::state::Secrets;
@@ -35,12 +35,22 @@ pub fn environment(plan: &Plan) -> Option<String> {
     (!variables.is_empty()).then_some(text)
 }
 
-/// All that a server's process reads at its start: another one needs a restart.
-pub fn configuration(plan: &Plan, server: &Server, secrets: &Secrets) -> Result<String> {
-    let more = [registries(plan)?, environment(plan)];
-    let mut all = config(plan, server, secrets)?;
-    all.extend(more.into_iter().flatten());
-    Ok(all)
+/// All that a server's process reads at its start and that needs a restart to change. The first text is the one that is
+/// written down; a process that was started with one of the others has read the same.
+///
+/// How a server without data starts does not count, since k3s ignores it where there is data. Earlier releases counted it.
+pub fn readings(plan: &Plan, server: &Server, secrets: &Secrets) -> Result<Vec<String>> {
+    let more: String = [registries(plan)?, environment(plan)]
+        .into_iter()
+        .flatten()
+        .collect();
+    let first = plan.servers.first();
+    let joined = first.filter(|first| first.name != server.name);
+    let texts = [
+        settings(plan, server, secrets)?,
+        config(plan, server, joined, secrets)?,
+    ];
+    Ok(texts.map(|text| text + &more).to_vec())
 }
 
 #[cfg(test)]
@@ -54,10 +64,8 @@ mod tests {
         let server = &plan.servers[0];
         assert_eq!(registries(&plan).unwrap(), None);
         assert_eq!(environment(&plan), None);
-        assert_eq!(
-            configuration(&plan, server, &secrets()).unwrap(),
-            config(&plan, server, &secrets()).unwrap()
-        );
+        let readings = readings(&plan, server, &secrets()).unwrap();
+        assert_eq!(readings[0], settings(&plan, server, &secrets()).unwrap());
     }
 
     #[test]
@@ -82,7 +90,24 @@ mod tests {
             .args(["-c", &script])
             .output();
         assert_eq!(String::from_utf8(shell.unwrap().stdout).unwrap(), proxy);
-        let restarts = configuration(&plan, &plan.servers[0], &secrets()).unwrap();
-        assert!(restarts.contains("mirror.lan") && restarts.contains("3128"));
+        for restarts in readings(&plan, &plan.servers[0], &secrets()).unwrap() {
+            assert!(restarts.contains("mirror.lan") && restarts.contains("3128"));
+        }
+    }
+
+    /// Taking `cluster-init` out of a running server's file must not restart it, nor must an update of this program.
+    #[test]
+    fn how_a_server_would_start_needs_no_restart() {
+        let mut plan = plan();
+        let before = readings(&plan, &plan.servers[0], &secrets()).unwrap();
+        plan.founded = Some(crate::plan::Founded {
+            ca: "ca".into(),
+            voters: ["k3s-cp-1".to_owned(), "k3s-cp-2".to_owned()].into(),
+        });
+        let after = readings(&plan, &plan.servers[0], &secrets()).unwrap();
+        assert_eq!(before, after);
+        assert!(!after[0].contains("cluster-init") && after[1].contains("cluster-init: true"));
+        let second = readings(&plan, &plan.servers[1], &secrets()).unwrap();
+        assert!(second[1].contains("server: https://192.168.137.2:6443"));
     }
 }

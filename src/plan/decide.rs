@@ -76,6 +76,7 @@ pub fn decide(
         away: away::away(decisions, &absent),
         absent,
         reasons: draft.reasons,
+        founded: decisions.founded.clone(),
     })
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::{Code, Failure};
 
-use super::{Adopted, Autoscaler, Behind, Daemon, Plan, Role, Server};
+use super::{Adopted, Autoscaler, Behind, Daemon, Founded, Plan, Role, Server};
 
 /// Every decision that later runs must repeat.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,12 @@ pub struct Decisions {
     /// Hosts that died and were removed: what was decided of them is kept, for they may come back with their daemons.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub gone: BTreeSet<String>,
+    /// The cluster that was founded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub founded: Option<Founded>,
+    /// CA hashes of clusters of this name that were given up: a mark that names one is not obeyed.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub given_up: BTreeSet<String>,
 }
 
 impl Decisions {

@@ -11,10 +11,12 @@ mod decisions;
 mod facts;
 mod fit;
 mod found;
+mod founded;
 mod groups;
 mod k3s;
 mod lan;
 mod left;
+mod mark;
 mod pool;
 mod render;
 mod survey;
@@ -34,6 +36,8 @@ pub use capacity::default_max;
 pub use decide::decide;
 pub use decisions::{Decisions, Group};
 pub use facts::{Arch, FoundDaemon, HostFacts};
+pub use founded::Founded;
+pub use mark::Mark;
 pub use render::render;
 
 /// What a daemon's group is for.
@@ -259,6 +263,9 @@ pub struct Plan {
     pub away: Vec<Away>,
     /// Why each decision was made, for people: (what, why).
     pub reasons: Vec<(String, String)>,
+    /// The cluster that was founded, if any; kept with the decisions, not with the plan.
+    #[serde(skip)]
+    pub founded: Option<Founded>,
 }
 
 impl PartialEq for Plan {

@@ -20,6 +20,10 @@ pub enum Look {
     /// The logs of the serial consoles of this group's VMs, one path a line; status 1 where there is none. By number: a group
     /// whose name begins with this one's has logs of its own.
     ConsoleLogs(String),
+    /// Whether a path exists: `yes` or `no`; another status than 0 where that cannot be seen.
+    Exists(String),
+    /// What a k3s server holds: whether it has etcd data, its CA's hash, etcd's members (see `control_plane`).
+    ServerData,
     /// "MODE UID" of a directory; status 1 where it is none.
     Directory(String),
     /// The processes that run `slicer up` with this YAML in this directory, one id a line: units' and hand-started ones.
@@ -90,6 +94,7 @@ impl Look {
     pub(super) fn is_quick(&self) -> bool {
         match self {
             Self::Survey
+            | Self::ServerData
             | Self::Http(_)
             | Self::Tcp { .. }
             | Self::Channel(_)
@@ -116,6 +121,14 @@ impl Look {
                 "l=/var/log/slicer/{}; ls -- \"$l\"-[0-9].txt \"$l\"-[0-9][0-9].txt \"$l\"-[0-9][0-9][0-9].txt 2>/dev/null | grep .",
                 &[group],
             ),
+            Self::Exists(path) => Script::new(
+                "if w=$(LC_ALL=C stat -c %n -- {} 2>&1); then echo yes; else case $w in *'No such file or directory') echo no;; \
+                 *) echo \"$w\" >&2; exit 3;; esac; fi",
+                &[path],
+            ),
+            Self::ServerData => {
+                Script::new(include_str!("server_data.sh"), &[]).limit(Duration::from_secs(12))
+            }
             Self::Directory(path) => {
                 Script::new("test -d {} && stat -c '%a %u' -- {}", &[path, path])
             }

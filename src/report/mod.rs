@@ -118,6 +118,12 @@ pub fn crash(error: &std::io::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// A hint's first line, and below it its commands, one a line.
+fn lines(hint: &str) -> String {
+    let lines: Vec<String> = hint.lines().map(escape).collect();
+    lines.join("\n    ")
+}
+
 /// `error[code]: what` / `  cause: …` / `  hint: …`.
 fn render(failure: &Failure) -> String {
     let mut text = format!(
@@ -140,7 +146,7 @@ fn render(failure: &Failure) -> String {
             text,
             "\n  {} {}",
             style("hint:").cyan().for_stderr(),
-            escape(hint)
+            lines(hint)
         );
     }
     text

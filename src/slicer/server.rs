@@ -31,7 +31,12 @@ pub struct ServerFacts {
     pub chart: String,
     /// The autoscaler's cloud-config, tokens included.
     pub cloud_config: Secret,
+    /// What its k3s holds, as `Look::ServerData` prints it.
+    pub data: String,
 }
+
+/// The script of `Look::ServerData`.
+const DATA: &str = include_str!("../remote/server_data.sh");
 
 /// Each part's lines begin with a blank, so that none can pass for a heading. The API is asked without kubectl, which takes
 /// ten times as long to start.
@@ -56,7 +61,8 @@ const KEYS: &str = "/home/ubuntu/.ssh/authorized_keys";
 impl Slicer {
     /// What a server's k3s was told.
     pub async fn server_facts(&self, vm: &str) -> Result<ServerFacts> {
-        let done = exec::run(self, vm, LOOK).await?;
+        let look = format!("{LOOK}\n(\n{DATA}) | p data");
+        let done = exec::run(self, vm, &look).await?;
         let part = |label: &str| part(&done.stdout, label);
         let version = part("version");
         Ok(ServerFacts {
@@ -74,6 +80,7 @@ impl Slicer {
             release: Secret::new(part("release")),
             chart: part("chart"),
             cloud_config: Secret::new(decoded(&part("cloud-config"))),
+            data: part("data"),
         })
     }
 

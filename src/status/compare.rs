@@ -18,6 +18,11 @@ const INIT: &str = "slicer-k3s init";
 pub fn compare(plan: &Plan, seen: &Seen) -> Status {
     let mut drift = Vec::new();
     hosts_drift(plan, seen, &mut drift);
+    if let Err(failure) = &seen.control_plane {
+        let mend = failure.next().unwrap_or(INIT);
+        let kind = failure.code.name();
+        add(&mut drift, kind, "cluster", failure.to_string(), mend);
+    }
     planned(plan, seen, &mut drift);
     let nodes = nodes::nodes(plan, seen, &mut drift);
     pods::waiting(plan, seen, &mut drift);

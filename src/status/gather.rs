@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::config::Config;
+use crate::control_plane::{self, ControlPlane, Judgement};
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{AUTOSCALER, NAMESPACE};
 use crate::kubernetes::{Kubernetes, condition};
@@ -58,6 +59,8 @@ pub struct Seen {
     pub hints: Vec<(String, String)>,
     /// VMs of the plan's groups.
     pub groups: Vec<(String, Result<Vec<Vm>, String>)>,
+    /// How the plan's servers would have to start, or why none may.
+    pub control_plane: Result<ControlPlane, Failure>,
     /// The plan's servers: whether each one's own API is ready.
     pub servers: Vec<(String, Result<(), String>)>,
     /// What Kubernetes lists.
@@ -94,9 +97,10 @@ pub struct StepSeen {
 
 /// Asks everything at once.
 pub async fn gather(asked: &Asked<'_>, world: &World) -> Seen {
-    let (hosts, groups, (servers, cluster), steps) = tokio::join!(
+    let (hosts, groups, control_plane, (servers, cluster), steps) = tokio::join!(
         hosts(asked, world),
         groups(world),
+        control_plane(world),
         cluster(world),
         look_at_steps(asked, world)
     );
@@ -116,6 +120,7 @@ pub async fn gather(asked: &Asked<'_>, world: &World) -> Seen {
         hosts,
         hints: asked.hints.to_vec(),
         groups,
+        control_plane,
         servers,
         cluster,
         steps,
@@ -157,6 +162,19 @@ async fn groups(world: &World) -> Vec<(String, Result<Vec<Vm>, String>)> {
         (daemon.group.clone(), vms)
     }))
     .await
+}
+
+/// What the servers hold, judged as `init` would.
+async fn control_plane(world: &World) -> Result<ControlPlane, Failure> {
+    let seen = control_plane::ask_all(world, false).await;
+    match control_plane::judge(&world.plan, &seen, &[]) {
+        Judgement::Clear(control_plane) => Ok(control_plane),
+        // A member list that is just changing is no news.
+        Judgement::Refused(refusal) if refusal.passes => {
+            Ok(ControlPlane::unquestioned(&world.plan))
+        }
+        Judgement::Refused(refusal) => Err(control_plane::describe(world, *refusal).await),
+    }
 }
 
 /// Every server's own API, and from whichever is ready first what Kubernetes lists.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::document::{Node, Status};
 use crate::plan::Role;
-use crate::report::{table, wrapped};
+use crate::report::{escape, table, wrapped};
 
 /// The whole picture.
 pub fn render(status: &Status) -> String {
@@ -163,6 +163,12 @@ fn drift(text: &mut String, status: &Status) {
     };
     for drift in &status.drift {
         text.push_str(&wrapped(&format!("! {}: {}", drift.machine, drift.what), 2));
-        let _ = write!(text, "  → {}", wrapped(&drift.mend, 4));
+        let mut lines = drift.mend.lines();
+        let first = lines.next().unwrap_or_default();
+        let _ = write!(text, "  → {}", wrapped(first, 4));
+        // Commands, to be copied as they are.
+        for command in lines {
+            let _ = writeln!(text, "    {}", escape(command));
+        }
     }
 }

@@ -32,7 +32,7 @@ pub(super) async fn holds(world: &World, daemon: &Daemon, host: &Machine) -> Res
         return Ok(true);
     }
     let yaml = super::daemon_config::host_yaml(world, daemon)?;
-    runs_with(host, &daemon.unit(), &yaml.content).await
+    runs_with(host, &daemon.unit(), &[yaml.content]).await
 }
 
 impl DaemonCurrent {

@@ -25,7 +25,7 @@ impl HostMark {
         }
     }
 
-    fn file(&self, world: &World) -> File {
+    fn file(&self, world: &World) -> Result<File> {
         generate::host_mark(&world.plan, &self.host)
     }
 }
@@ -49,15 +49,16 @@ impl Step for HostMark {
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
-        let differs = self.file(world).differs(world.host(&self.host)?).await?;
+        let differs = self.file(world)?.differs(world.host(&self.host)?).await?;
         Ok(differs.map_or_else(Finding::done, Finding::Differs))
     }
 
     async fn diff(&self, world: &World) -> Result<String> {
-        difference::of_files(world.host(&self.host)?, [self.file(world)]).await
+        difference::of_files(world.host(&self.host)?, [self.file(world)?]).await
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
-        self.file(world).write(world.host(&self.host)?, hands).await
+        let host = world.host(&self.host)?;
+        self.file(world)?.write(host, hands).await
     }
 }

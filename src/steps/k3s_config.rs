@@ -1,22 +1,31 @@
 //! A server's k3s configuration lies on it, root's alone, before k3s does.
 
+use std::time::{Duration, Instant};
+
 use async_trait::async_trait;
 
 use super::difference;
 use super::file::File;
+use crate::control_plane::{self, ControlPlane, Start};
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
 use crate::k3s::{self, ENVIRONMENT_PATH, MARK, REGISTRIES_PATH};
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::plan::Server;
+use crate::plan::{Plan, Server};
 use crate::remote::{Machine, Script};
 use crate::world::World;
 
 /// Where k3s keeps the token that its data is encrypted with.
 const TOKEN_PATH: &str = "/var/lib/rancher/k3s/server/token";
 
+/// How long others may take to say whether this server may start a cluster or has one to join.
+const DECISION: Duration = Duration::from_mins(5);
+
 pub(super) struct K3sConfig {
     server: Server,
+    start: Start,
+    needs: Vec<StepId>,
+    after: Vec<StepId>,
 }
 
 pub(super) fn id(server: &str) -> StepId {
@@ -24,19 +33,100 @@ pub(super) fn id(server: &str) -> StepId {
 }
 
 impl K3sConfig {
-    pub(super) fn new(server: &Server) -> Self {
+    pub(super) fn new(plan: &Plan, server: &Server, control_plane: &ControlPlane) -> Self {
+        let start = control_plane.start(&server.name).clone();
+        let mut needs = vec![super::vm_reachable::id(&server.name)];
+        // A new cluster begins when nobody holds the old one any more.
+        let aside = control_plane.set_aside.keys();
+        let aside = aside.filter(|name| start == Start::Found || **name == server.name);
+        needs.extend(aside.map(|name| super::data_set_aside::id(name)));
+        let undecided = start == Start::Undecided;
+        let others = plan
+            .servers_here()
+            .filter(|other| undecided && other.name != server.name);
         Self {
             server: server.clone(),
+            start,
+            needs,
+            after: others
+                .map(|other| super::vm_reachable::id(&other.name))
+                .collect(),
         }
     }
 
-    fn files(&self, world: &World) -> Result<Vec<File>> {
-        generate::server_files(&world.plan, &self.server, &world.secrets)
+    /// How the server starts, as far as that can be said now.
+    async fn start(&self, world: &World) -> Result<Option<Start>> {
+        match &self.start {
+            Start::Undecided => control_plane::start_now(world, &self.server).await,
+            start => Ok(Some(start.clone())),
+        }
+    }
+
+    /// The same, waited for.
+    async fn decided(&self, world: &World) -> Result<Start> {
+        let begin = Instant::now();
+        loop {
+            if let Some(start) = self.start(world).await? {
+                return Ok(start);
+            }
+            if begin.elapsed() >= DECISION {
+                return Err(Failure::new(
+                    Code::QuorumLost,
+                    format!(
+                        "{} has no data, and no cluster answers that it could join",
+                        self.server.name
+                    ),
+                )
+                .because(format!(
+                    "after {} s no quorum of the other servers answers",
+                    DECISION.as_secs()
+                ))
+                .hint("slicer-k3s status shows which servers are up"));
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// The servers that its file may name, the one that is written first; `None` founds the cluster.
+    fn joins<'w>(&self, world: &'w World, start: &Start) -> Vec<Option<&'w Server>> {
+        let plan = &world.plan;
+        let named = |name: &String| plan.servers.iter().find(|server| server.name == *name);
+        match start {
+            Start::Found => vec![None],
+            Start::Join { via, .. } => vec![named(via)],
+            // With data it goes by none of them, and any other server would do if it lost it.
+            Start::Member | Start::Undecided => {
+                let others = plan.servers.iter();
+                let others = others.filter(|other| other.name != self.server.name);
+                std::iter::once(k3s::joins(plan, &self.server))
+                    .chain(others.map(Some))
+                    .collect()
+            }
+        }
+    }
+
+    fn files(&self, world: &World, join: Option<&Server>) -> Result<Vec<File>> {
+        generate::server_files_joining(&world.plan, &self.server, join, &world.secrets)
+    }
+
+    /// Why its files are not so, as one that joins this server.
+    async fn differs(
+        &self,
+        world: &World,
+        machine: &Machine,
+        join: Option<&Server>,
+    ) -> Result<Option<String>> {
+        for file in self.files(world, join)? {
+            if let Some(why) = file.differs(machine).await? {
+                return Ok(Some(why));
+            }
+        }
+        Ok(None)
     }
 
     /// A file of ours that cluster.toml no longer asks for.
     async fn leftover(&self, world: &World, machine: &Machine) -> Result<Option<&'static str>> {
-        let files = self.files(world)?;
+        let files = self.files(world, None)?;
         for path in [REGISTRIES_PATH, ENVIRONMENT_PATH] {
             if files.iter().all(|file| file.path != path)
                 && let Some(text) = machine.read(path).await?
@@ -79,7 +169,11 @@ impl Step for K3sConfig {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![super::vm_reachable::id(&self.server.name)]
+        self.needs.clone()
+    }
+
+    fn after(&self) -> Vec<StepId> {
+        self.after.clone()
     }
 
     fn hint(&self) -> String {
@@ -89,10 +183,21 @@ impl Step for K3sConfig {
     async fn check(&self, world: &World) -> Result<Finding> {
         let machine = world.server(&self.server).await?;
         self.same_cluster(world, machine).await?;
-        for file in self.files(world)? {
-            if let Some(why) = file.differs(machine).await? {
-                return Ok(Finding::Differs(why));
-            }
+        let Some(start) = self.start(world).await? else {
+            return Ok(Finding::Unknown(
+                "it has no data, and the other servers have still to say whether a cluster is there".into(),
+            ));
+        };
+        let mut differs = None;
+        for join in self.joins(world, &start) {
+            let Some(why) = self.differs(world, machine, join).await? else {
+                differs = None;
+                break;
+            };
+            differs.get_or_insert(why);
+        }
+        if let Some(why) = differs {
+            return Ok(Finding::Differs(why));
         }
         if let Some(path) = self.leftover(world, machine).await? {
             return Ok(Finding::differs(format!("{path} is no longer asked for")));
@@ -101,13 +206,17 @@ impl Step for K3sConfig {
     }
 
     async fn diff(&self, world: &World) -> Result<String> {
-        difference::of_files(world.server(&self.server).await?, self.files(world)?).await
+        let start = self.start(world).await?.unwrap_or(Start::Undecided);
+        let join = self.joins(world, &start).first().copied().flatten();
+        difference::of_files(world.server(&self.server).await?, self.files(world, join)?).await
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let machine = world.server(&self.server).await?;
         self.same_cluster(world, machine).await?;
-        for file in self.files(world)? {
+        let start = self.decided(world).await?;
+        let join = self.joins(world, &start).first().copied().flatten();
+        for file in self.files(world, join)? {
             file.write(machine, hands).await?;
         }
         while let Some(path) = self.leftover(world, machine).await? {
@@ -127,7 +236,13 @@ mod tests {
     use crate::steps::testing::{Fake, plan, world};
 
     fn step() -> K3sConfig {
-        K3sConfig::new(&plan().servers[0])
+        let plan = plan();
+        let start = Start::Found;
+        let control_plane = ControlPlane {
+            starts: [("k3s-cp-1".to_owned(), start)].into(),
+            ..ControlPlane::default()
+        };
+        K3sConfig::new(&plan, &plan.servers[0], &control_plane)
     }
 
     #[tokio::test]

@@ -6,8 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::unit::Unit;
+use crate::control_plane::ControlPlane;
 use crate::failure::{Code, Failure, Result};
 use crate::k3s::{UNIT, UNIT_ENVIRONMENT_PATH, UNIT_PATH, overrules};
+use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
 use crate::remote::{Look, Script};
@@ -31,6 +33,8 @@ impl OneScript {
 pub(super) struct K3sInstalled {
     server: Server,
     script: Arc<OneScript>,
+    /// The server that it joins, where it comes back into a cluster that lives.
+    via: Option<String>,
 }
 
 pub(super) fn id(server: &str) -> StepId {
@@ -38,11 +42,48 @@ pub(super) fn id(server: &str) -> StepId {
 }
 
 impl K3sInstalled {
-    pub(super) fn new(server: &Server, script: &Arc<OneScript>) -> Self {
+    pub(super) fn new(
+        server: &Server,
+        script: &Arc<OneScript>,
+        control_plane: &ControlPlane,
+    ) -> Self {
+        let mut returning = control_plane.returning();
+        let via = returning.find(|(name, _)| *name == server.name);
         Self {
             server: server.clone(),
             script: Arc::clone(script),
+            via: via.map(|(_, via)| via.to_owned()),
         }
+    }
+
+    /// The version that was decided; of a server that comes back the one that its cluster runs, for they may have been
+    /// upgraded, and a newer server must not join older ones.
+    async fn wanted(&self, world: &World) -> Result<String> {
+        let decided = &world.plan.k3s.version;
+        let Some(via) = &self.via else {
+            return Ok(decided.clone());
+        };
+        let mut servers = world.plan.servers.iter();
+        let Some(via) = servers.find(|server| server.name == *via) else {
+            return Ok(decided.clone());
+        };
+        let kubernetes = Kubernetes {
+            server: world.server(via).await?.clone(),
+        };
+        let nodes = kubernetes.list(&["nodes"]).await?;
+        let peers = nodes.iter().filter(|node| {
+            let name = &node["metadata"]["name"];
+            let mut servers = world.plan.servers.iter();
+            *name != *self.server.name && servers.any(|server| *name == *server.name)
+        });
+        let versions = peers.filter_map(|node| {
+            let version = node["status"]["nodeInfo"]["kubeletVersion"].as_str()?;
+            let number = semver::Version::parse(version.strip_prefix('v')?).ok()?;
+            Some((number, version.to_owned()))
+        });
+        Ok(versions
+            .min()
+            .map_or_else(|| decided.clone(), |(_, version)| version))
     }
 }
 
@@ -73,7 +114,9 @@ impl Step for K3sInstalled {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![super::k3s_config::id(&self.server.name)]
+        let mut needs = vec![super::k3s_config::id(&self.server.name)];
+        needs.extend(self.via.as_deref().map(super::k3s_started::id));
+        needs
     }
 
     fn code(&self) -> Code {
@@ -86,7 +129,7 @@ impl Step for K3sInstalled {
 
     async fn check(&self, world: &World) -> Result<Finding> {
         let machine = world.server(&self.server).await?;
-        let wanted = &world.plan.k3s.version;
+        let wanted = self.wanted(world).await?;
         let version = machine.look(&Look::Version(K3S.to_owned())).await?.stdout;
         if version.trim().is_empty() {
             return Ok(Finding::differs("it is not installed"));
@@ -137,7 +180,7 @@ impl Step for K3sInstalled {
             .hint("run again; if it lasts, ask why get.k3s.io answers differently"));
         }
         let install =
-            Script::new(INSTALL, &[&world.plan.k3s.version]).limit(Duration::from_mins(10));
+            Script::new(INSTALL, &[&self.wanted(world).await?]).limit(Duration::from_mins(10));
         let output = machine.run(hands, &install).await?;
         if output.ok() {
             return Ok(());
@@ -162,7 +205,7 @@ mod tests {
     use crate::steps::testing::{Fake, plan, world};
 
     fn step(n: usize, script: &Arc<OneScript>) -> K3sInstalled {
-        K3sInstalled::new(&plan().servers[n], script)
+        K3sInstalled::new(&plan().servers[n], script, &ControlPlane::default())
     }
 
     #[tokio::test]

@@ -6,9 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::Options;
+use super::old_node_removed::OldNodeRemoved;
 use super::quorum::Turns;
 use super::unit::{Unit, runs_with};
 use super::vm_path::VmPath;
+use crate::control_plane::{ControlPlane, Start};
 use crate::failure::{Code, Failure, Result};
 use crate::k3s::{self, Trouble, UNIT, classify, since_start};
 use crate::kubernetes::Kubernetes;
@@ -22,9 +24,9 @@ const LOOP: u32 = 8;
 
 pub(super) struct K3sStarted {
     server: Server,
-    first: Option<String>,
-    /// The step that proves the way to the servers before it, where they are on other hosts.
-    path: Option<StepId>,
+    /// The server that it joins, where it has no data.
+    via: Option<String>,
+    needs: Vec<StepId>,
     allow_outage: bool,
     turns: Turns,
     applied: AtomicBool,
@@ -42,16 +44,38 @@ pub(super) fn first_api(plan: &Plan) -> Vec<StepId> {
         .collect()
 }
 
+/// The server whose API has to answer before this one starts: the one that it joins. One that has data waits for nobody,
+/// or none of them would come back after all were off.
+fn via(plan: &Plan, server: &Server, control_plane: &ControlPlane) -> Option<String> {
+    match control_plane.start(&server.name) {
+        Start::Join { via, .. } => Some(via.clone()),
+        // It will found the cluster, or join whoever does.
+        Start::Undecided if plan.founded.is_none() => {
+            let first = plan.servers_here().next().map(|first| first.name.clone());
+            first.filter(|first| *first != server.name)
+        }
+        Start::Undecided | Start::Member | Start::Found => None,
+    }
+}
+
 impl K3sStarted {
-    pub(super) fn new(plan: &Plan, server: &Server, options: &Options, turns: &Turns) -> Self {
+    pub(super) fn new(
+        plan: &Plan,
+        server: &Server,
+        options: &Options,
+        turns: &Turns,
+        control_plane: &ControlPlane,
+    ) -> Self {
+        let mut needs = vec![super::k3s_installed::id(&server.name)];
+        // The way to the servers before it, where they are on other hosts.
+        needs.extend(VmPath::new(plan, server).map(|path| path.id()));
+        needs.extend(OldNodeRemoved::new(plan, server, control_plane).map(|step| step.id()));
+        let via = via(plan, server, control_plane);
+        needs.extend(via.as_deref().map(id));
         Self {
             server: server.clone(),
-            first: plan
-                .servers
-                .first()
-                .map(|first| first.name.clone())
-                .filter(|first| *first != server.name),
-            path: VmPath::new(plan, server).map(|path| path.id()),
+            via,
+            needs,
             allow_outage: options.allow_outage,
             turns: turns.clone(),
             applied: AtomicBool::new(false),
@@ -60,8 +84,8 @@ impl K3sStarted {
 
     /// Whether the running process has read another configuration than it should have.
     async fn outdated(&self, world: &World, machine: &Machine) -> Result<bool> {
-        let wanted = k3s::configuration(&world.plan, &self.server, &world.secrets)?;
-        Ok(!runs_with(machine, UNIT, &wanted).await?)
+        let readings = k3s::readings(&world.plan, &self.server, &world.secrets)?;
+        Ok(!runs_with(machine, UNIT, &readings).await?)
     }
 
     fn hint_of(&self, world: &World, trouble: Trouble) -> String {
@@ -89,17 +113,14 @@ impl Step for K3sStarted {
     }
 
     fn title(&self) -> String {
-        match &self.first {
+        match &self.via {
             None => format!("Start k3s on {}", self.server.name),
-            Some(first) => format!("Join {} to {first}", self.server.name),
+            Some(via) => format!("Join {} to {via}", self.server.name),
         }
     }
 
     fn needs(&self) -> Vec<StepId> {
-        let mut needs = vec![super::k3s_installed::id(&self.server.name)];
-        needs.extend(self.first.as_deref().map(id));
-        needs.extend(self.path.clone());
-        needs
+        self.needs.clone()
     }
 
     fn patience(&self) -> Duration {
@@ -214,8 +235,8 @@ impl Step for K3sStarted {
         self.applied.store(true, Ordering::Relaxed);
         match turn {
             Some(turn) => {
-                let wanted = k3s::configuration(&world.plan, &self.server, &world.secrets)?;
-                turn.end(world, machine, UNIT, Some(&wanted)).await
+                let readings = k3s::readings(&world.plan, &self.server, &world.secrets)?;
+                turn.end(world, machine, UNIT, Some(&readings)).await
             }
             None => Ok(()),
         }
@@ -231,8 +252,8 @@ mod tests {
     fn step() -> K3sStarted {
         K3sStarted {
             server: plan().servers[1].clone(),
-            first: Some("k3s-cp-1".into()),
-            path: None,
+            via: Some("k3s-cp-1".into()),
+            needs: Vec::new(),
             allow_outage: false,
             turns: Turns::default(),
             applied: AtomicBool::new(false),

@@ -11,7 +11,7 @@ use super::seen::Seen;
 use crate::failure::{Code, Failure, Result};
 use crate::k3s;
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::plan::{Daemon, Plan};
+use crate::plan::{Daemon, Plan, Server};
 use crate::remote::Look;
 use crate::secret::{Secret, sha256};
 use crate::slicer::Slicer;
@@ -48,7 +48,28 @@ pub(super) async fn token(world: &World) -> Result<Secret> {
         .because(output.last_words())
         .hint(format!("on {}: sudo journalctl -u k3s -n 30", server.name)));
     }
+    same_cluster(world, server, &output.stdout)?;
     k3s::agent_token(&output.stdout, &world.secrets.agent_token)
+}
+
+/// Agents and people are sent to the cluster that is on record only.
+pub(super) fn same_cluster(world: &World, server: &Server, cacerts: &str) -> Result<()> {
+    let ca = sha256(cacerts.as_bytes());
+    match &world.plan.founded {
+        Some(founded) if founded.ca != ca => Err(Failure::new(
+            Code::TwoClusters,
+            format!(
+                "{} serves another cluster than the one on record",
+                server.name
+            ),
+        )
+        .because(format!(
+            "its CA is {ca:.12}, and the one on record {:.12}",
+            founded.ca
+        ))
+        .hint("slicer-k3s init compares what all servers hold")),
+        _ => Ok(()),
+    }
 }
 
 impl K3sTokenSecret {

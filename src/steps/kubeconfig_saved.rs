@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::k3s_token_secret::same_cluster;
 use super::{CLUSTER, Options};
 use crate::failure::{Code, Failure, Result};
 use crate::k3s::api_url;
@@ -15,6 +16,9 @@ use crate::{files, kubeconfig, yaml};
 
 /// Where k3s writes it, root's alone.
 const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
+
+/// The servers' CA certificate.
+const CA: &str = "/var/lib/rancher/k3s/server/tls/server-ca.crt";
 
 pub(super) struct KubeconfigSaved {
     path: PathBuf,
@@ -51,9 +55,13 @@ impl KubeconfigSaved {
                 "no host of a server is there",
             ));
         };
-        let Some(text) = world.server(server).await?.read(KUBECONFIG).await? else {
+        let machine = world.server(server).await?;
+        let Some(text) = machine.read(KUBECONFIG).await? else {
             return Ok(None);
         };
+        if let Some(ca) = machine.read(CA).await? {
+            same_cluster(world, server, &ca)?;
+        }
         let theirs = kubeconfig::parse(&text, &format!("{KUBECONFIG} on {}", server.name))?;
         let ours = kubeconfig::rename(theirs, &world.plan.cluster, &api_url(server))?;
         yaml::write(&ours).map(Some)

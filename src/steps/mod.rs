@@ -7,11 +7,13 @@ mod autoscaler_words;
 mod chart;
 mod chart_state;
 mod cloud_config;
+mod cluster_recorded;
 mod console;
 mod daemon_answers;
 mod daemon_config;
 mod daemon_current;
 mod daemon_running;
+mod data_set_aside;
 mod difference;
 mod etcd_voter;
 mod file;
@@ -19,6 +21,7 @@ mod forwarding;
 mod group_nodes;
 mod group_reachable;
 mod host_mark;
+mod join_address;
 mod k3s_config;
 mod k3s_installed;
 mod k3s_started;
@@ -26,6 +29,7 @@ mod k3s_token_secret;
 mod kubeconfig_saved;
 mod node;
 mod node_ready;
+mod old_node_removed;
 mod ordered;
 mod own_addresses;
 mod proof;
@@ -51,6 +55,7 @@ mod workstation_route;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::control_plane::ControlPlane;
 use crate::pipeline::{Step, StepId};
 use crate::plan::{Plan, Role};
 
@@ -74,6 +79,8 @@ pub struct Options {
     pub allow_outage: bool,
     /// This workstation gets a route to the control plane.
     pub workstation_route: bool,
+    /// The cluster's state directory on the workstation.
+    pub state: PathBuf,
     /// Where the cluster's kubeconfig is kept on the workstation.
     pub kubeconfig: PathBuf,
     /// The proof of scaling, unless skipped.
@@ -82,8 +89,9 @@ pub struct Options {
 
 impl Options {
     /// Those of a command that is asked for nothing that costs anything.
-    pub fn modest(kubeconfig: PathBuf) -> Self {
+    pub fn modest(state: PathBuf, kubeconfig: PathBuf) -> Self {
         Self {
+            state,
             install_slicer: false,
             accept_slicer_licence: false,
             allow_outage: false,
@@ -104,7 +112,7 @@ pub struct Proof {
 }
 
 /// Everything from bare hosts to a proven autoscaler.
-pub fn init(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
+pub fn init(plan: &Plan, options: &Options, control_plane: &ControlPlane) -> Vec<Box<dyn Step>> {
     let seen = Arc::new(seen::Seen::default());
     let turns = quorum::Turns::default();
     let mut steps: Vec<Box<dyn Step>> = Vec::new();
@@ -135,19 +143,48 @@ pub fn init(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
     }
     let script = Arc::new(k3s_installed::OneScript::default());
     for server in plan.servers_here() {
-        steps.push(Box::new(vm_up::VmUp::new(server)));
+        steps.push(Box::new(vm_up::VmUp::new(
+            server,
+            options,
+            &turns,
+            control_plane,
+        )));
         steps.push(Box::new(server_key::ServerKey::new(server)));
         steps.push(Box::new(vm_reachable::VmReachable::new(server, &seen)));
         if let Some(path) = vm_path::VmPath::new(plan, server) {
             steps.push(Box::new(path));
         }
-        steps.push(Box::new(k3s_config::K3sConfig::new(server)));
-        steps.push(Box::new(k3s_installed::K3sInstalled::new(server, &script)));
+        if let Some(aside) = data_set_aside::DataSetAside::new(server, control_plane) {
+            steps.push(Box::new(aside));
+        }
+        steps.push(Box::new(k3s_config::K3sConfig::new(
+            plan,
+            server,
+            control_plane,
+        )));
+        if let Some(old) = old_node_removed::OldNodeRemoved::new(plan, server, control_plane) {
+            steps.push(Box::new(old));
+        }
+        steps.push(Box::new(k3s_installed::K3sInstalled::new(
+            server,
+            &script,
+            control_plane,
+        )));
         steps.push(Box::new(k3s_started::K3sStarted::new(
-            plan, server, options, &turns,
+            plan,
+            server,
+            options,
+            &turns,
+            control_plane,
         )));
         steps.push(Box::new(node_ready::NodeReady::new(server)));
         steps.push(Box::new(etcd_voter::EtcdVoter::new(server)));
+    }
+    if let Some(address) = join_address::JoinAddress::new(plan) {
+        steps.push(Box::new(address));
+    }
+    if let Some(recorded) = cluster_recorded::ClusterRecorded::new(plan, options) {
+        steps.push(Box::new(recorded));
     }
     steps.push(Box::new(kubeconfig_saved::KubeconfigSaved::new(
         plan, options,
@@ -183,9 +220,14 @@ pub fn init(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
     steps
 }
 
+/// The steps of [`init`] for a command that starts no server.
+fn all(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
+    init(plan, options, &ControlPlane::unquestioned(plan))
+}
+
 /// Those of `init`'s steps that have one of these names.
 pub fn only(plan: &Plan, options: &Options, names: &[&str]) -> Vec<Box<dyn Step>> {
-    let mut steps = init(plan, options);
+    let mut steps = all(plan, options);
     steps.retain(|step| names.contains(&step.id().name));
     steps
 }
@@ -194,7 +236,7 @@ pub fn only(plan: &Plan, options: &Options, names: &[&str]) -> Vec<Box<dyn Step>
 pub fn add_hosts(plan: &Plan, options: &Options, hosts: &[String]) -> Vec<Box<dyn Step>> {
     let new = |host: &str| hosts.iter().any(|name| name == host);
     let learns = learns(plan);
-    let mut steps = init(plan, options);
+    let mut steps = all(plan, options);
     steps.retain(|step| {
         let id = step.id();
         let group = plan.daemon(&id.subject);
@@ -206,7 +248,7 @@ pub fn add_hosts(plan: &Plan, options: &Options, hosts: &[String]) -> Vec<Box<dy
 /// The steps of [`init`] by which the autoscaler is told of the groups that are seen to be fit.
 fn told(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
     let ids = autoscaler_learns(plan);
-    let mut steps = init(plan, options);
+    let mut steps = all(plan, options);
     steps.retain(|step| ids.contains(&step.id()));
     steps
 }

@@ -84,13 +84,13 @@ impl Turn {
         world: &World,
         machine: &Machine,
         unit: &str,
-        configuration: Option<&str>,
+        configurations: Option<&[String]>,
     ) -> Result<()> {
         let begin = Instant::now();
         let mut open = self.voted.iter().peekable();
         loop {
-            let has_read = match configuration {
-                Some(configuration) => runs_with(machine, unit, configuration).await,
+            let has_read = match configurations {
+                Some(configurations) => runs_with(machine, unit, configurations).await,
                 None => Ok(true),
             };
             let why = match (has_read, open.peek()) {
@@ -179,7 +179,10 @@ mod tests {
         let early = tokio::time::timeout(Duration::from_millis(50), second).await;
         assert!(early.is_err(), "two servers were down at once");
         let host = machine("n100", Fake::new().says("environ", &sha256(b"new")));
-        first.end(&world, &host, "x", Some("new")).await.unwrap();
+        first
+            .end(&world, &host, "x", Some(&["new".to_owned()]))
+            .await
+            .unwrap();
         assert!(turns.take(&world, &servers[1..2]).await.is_ok());
     }
 }

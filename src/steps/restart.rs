@@ -117,9 +117,10 @@ pub(super) async fn restart(
     let yaml = match daemon.adopted {
         // What its process has read is not told by a person's unit.
         Some(_) => None,
-        None => Some(host_yaml(world, daemon)?.content),
+        None => Some([host_yaml(world, daemon)?.content]),
     };
-    turn.end(world, host, &daemon.unit(), yaml.as_deref()).await
+    let yaml = yaml.as_ref().map(|yaml| &yaml[..]);
+    turn.end(world, host, &daemon.unit(), yaml).await
 }
 
 #[cfg(test)]

@@ -294,5 +294,6 @@ pub(crate) fn plan() -> Plan {
         absent: Vec::new(),
         away: Vec::new(),
         reasons: Vec::new(),
+        founded: None,
     }
 }

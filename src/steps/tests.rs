@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::*;
+use crate::control_plane::{Judgement, Observed, Start, judge};
 
 pub(crate) fn options() -> Options {
     Options {
@@ -10,6 +11,7 @@ pub(crate) fn options() -> Options {
         accept_slicer_licence: false,
         allow_outage: true,
         workstation_route: true,
+        state: "state".into(),
         kubeconfig: "kubeconfig".into(),
         proof: Some(Proof {
             pods: 1,
@@ -18,11 +20,64 @@ pub(crate) fn options() -> Options {
     }
 }
 
+/// The steps of a cluster that was never made.
+fn first(plan: &Plan) -> Vec<Box<dyn Step>> {
+    let servers = plan.servers.iter().cloned();
+    let nothing: Vec<_> = servers.map(|server| (server, Observed::Nothing)).collect();
+    match judge(plan, &nothing, &[]) {
+        Judgement::Clear(control_plane) => init(plan, &options(), &control_plane),
+        Judgement::Refused(refusal) => panic!("{}", refusal.failure),
+    }
+}
+
+/// The steps of a cluster whose first server gives up what it has and joins the second.
+fn returned(plan: &Plan) -> Vec<Box<dyn Step>> {
+    let start = Start::Join {
+        via: "k3s-cp-2".into(),
+        stale: true,
+    };
+    let control_plane = ControlPlane {
+        starts: [("k3s-cp-1".to_owned(), start)].into(),
+        set_aside: [("k3s-cp-1".to_owned(), true)].into(),
+        ..ControlPlane::default()
+    };
+    init(plan, &options(), &control_plane)
+}
+
+/// What a lost server does comes in this order, and nobody with data waits for it.
+#[test]
+fn a_server_that_comes_back_waits_for_the_one_that_it_joins() {
+    let steps = returned(&testing::plan());
+    in_order(&steps);
+    let needs = |name: &str| -> Vec<String> {
+        let step = steps.iter().find(|step| step.id().to_string() == name);
+        let needs = step.unwrap().needs();
+        needs.iter().map(ToString::to_string).collect()
+    };
+    let started = needs("k3s-started/k3s-cp-1");
+    assert!(
+        started.contains(&"old-node-removed/k3s-cp-1".to_owned()),
+        "{started:?}"
+    );
+    assert!(
+        started.contains(&"k3s-started/k3s-cp-2".to_owned()),
+        "{started:?}"
+    );
+    assert!(needs("old-node-removed/k3s-cp-1").contains(&"k3s-config/k3s-cp-1".to_owned()));
+    assert!(needs("k3s-config/k3s-cp-1").contains(&"data-set-aside/k3s-cp-1".to_owned()));
+    assert!(
+        !needs("k3s-started/k3s-cp-2")
+            .iter()
+            .any(|id| id.starts_with("k3s-started/"))
+    );
+}
+
 /// A need that names no step counts as held: a slip of the pen would silently lose an order.
 #[test]
 fn every_need_is_a_step_that_comes_earlier() {
     for plan in [testing::plan(), testing::spread()] {
-        in_order(&init(&plan, &options()));
+        in_order(&all(&plan, &options()));
+        in_order(&first(&plan));
     }
 }
 
@@ -94,8 +149,9 @@ fn every_step_has_its_heading_in_the_troubleshooting_page() {
     };
     let rotated = rotation::rotate(&plan, &options(), &retired);
     let steps = [
-        init(&plan, &options()),
-        init(&spread, &options()),
+        first(&plan),
+        all(&spread, &options()),
+        returned(&plan),
         gone,
         rotated,
     ];
@@ -108,7 +164,7 @@ fn every_step_has_its_heading_in_the_troubleshooting_page() {
 /// Servers 2 and 3 prepare while 1 starts; the autoscaler does not wait for the last voter.
 #[test]
 fn the_critical_path_holds_no_needless_wait() {
-    let steps = init(&testing::plan(), &options());
+    let steps = first(&testing::plan());
     let needs = |name: &str| {
         let mut reached = HashSet::new();
         let mut open = vec![name.to_owned()];
@@ -141,7 +197,7 @@ fn a_shared_daemon_is_one() {
         allow_outage: true,
         ..options()
     };
-    let steps = init(&plan, &options);
+    let steps = all(&plan, &options);
     let named = |name: &str| -> Vec<String> {
         let ids = steps.iter().map(|step| step.id());
         let of = ids.filter(|id| id.name == name);

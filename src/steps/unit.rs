@@ -82,12 +82,16 @@ pub(super) async fn last_words(machine: &Machine, unit: &str) -> Result<String> 
     Ok(own.unwrap_or_else(|| journal.last_words()).to_owned())
 }
 
-/// Whether a unit's running process has read the configuration of this text. Told by its environment, not by times:
-/// clocks jump.
-pub(super) async fn runs_with(machine: &Machine, unit: &str, configuration: &str) -> Result<bool> {
+/// Whether a unit's running process has read one of these configurations. Its environment says so, not times: clocks jump.
+pub(super) async fn runs_with(
+    machine: &Machine,
+    unit: &str,
+    configurations: &[String],
+) -> Result<bool> {
     let look = Look::RunningConfig(unit.to_owned());
     let has = machine.look(&look).await?.stdout;
-    Ok(has.trim() == sha256(configuration.as_bytes()))
+    let mut configurations = configurations.iter();
+    Ok(configurations.any(|text| has.trim() == sha256(text.as_bytes())))
 }
 
 #[cfg(test)]

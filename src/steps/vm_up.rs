@@ -6,9 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
+use super::quorum::Turns;
+use super::{Options, restart};
+use crate::control_plane::ControlPlane;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
+use crate::remote::Script;
 use crate::slicer::{Slicer, Vm};
 use crate::world::World;
 
@@ -18,6 +22,10 @@ const BOOT: Duration = Duration::from_mins(3);
 
 pub(super) struct VmUp {
     server: Server,
+    /// Whether its disk is gone, so that Slicer has to make a new one.
+    without_disk: bool,
+    allow_outage: bool,
+    turns: Turns,
     /// Since when it has been seen to run.
     runs: Mutex<Option<Instant>>,
 }
@@ -27,9 +35,17 @@ pub(super) fn id(server: &str) -> StepId {
 }
 
 impl VmUp {
-    pub(super) fn new(server: &Server) -> Self {
+    pub(super) fn new(
+        server: &Server,
+        options: &Options,
+        turns: &Turns,
+        control_plane: &ControlPlane,
+    ) -> Self {
         Self {
             server: server.clone(),
+            without_disk: control_plane.without_disk.contains(&server.name),
+            allow_outage: options.allow_outage,
+            turns: turns.clone(),
             runs: Mutex::new(None),
         }
     }
@@ -150,16 +166,56 @@ impl Step for VmUp {
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let slicer = self.slicer(world).await?;
         match self.vm(&slicer).await? {
-            Some(vm) if !vm.runs() => {
-                slicer.wake(hands, &vm).await.map_err(|failure| {
-                    failure.hint(format!(
-                        "on {}: sudo systemctl restart slicer-{} boots it, and every other server of that host",
-                        self.server.host, self.server.group
-                    ))
-                })
+            Some(vm) if vm.runs() => Ok(()),
+            Some(vm) => match slicer.wake(hands, &vm).await {
+                Ok(()) => Ok(()),
+                // Whether Slicer makes a disk where there is none is not documented.
+                Err(refused) if self.without_disk => self.restart(world, hands, refused).await,
+                Err(refused) => Err(refused.hint(format!(
+                    "on {}: sudo systemctl restart slicer-{} boots it, and every other server of that host",
+                    self.server.host, self.server.group
+                ))),
+            },
+            None if self.without_disk => {
+                let refused = Failure::new(Code::Vm, "Slicer does not list it");
+                self.restart(world, hands, refused).await
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
+    }
+}
+
+impl VmUp {
+    /// Restarts its daemon, which makes a disk for every VM that it counts and that has none.
+    async fn restart(&self, world: &World, hands: &Hands, refused: Failure) -> Result<()> {
+        let server = &self.server;
+        let Some(daemon) = world.plan.daemon(&server.group) else {
+            return Err(refused);
+        };
+        let mut others = Vec::new();
+        for group in world.plan.carried(daemon) {
+            let vms = world.slicer(daemon).await?.vms(&group.group).await?;
+            let running = vms.into_iter().filter(Vm::runs);
+            others.extend(running.map(|vm| vm.hostname));
+        }
+        if !others.is_empty() && !self.allow_outage {
+            return Err(Failure::new(
+                Code::PlanConflict,
+                format!(
+                    "{} on {} must restart to make a new disk for {}",
+                    daemon.unit(),
+                    server.host,
+                    server.name
+                ),
+            )
+            .because(format!(
+                "Slicer does not relaunch it without its disk ({refused}), and a restart reboots {}",
+                others.join(", ")
+            ))
+            .hint("slicer-k3s init --allow-outage"));
+        }
+        let script = Script::new("systemctl restart --no-block -- {}", &[&daemon.unit()]);
+        restart::restart(world, hands, daemon, &self.turns, &script).await
     }
 }
 
@@ -168,6 +224,15 @@ mod tests {
     use super::*;
     use crate::pipeline::testing::hands;
     use crate::steps::testing::{Fake, plan, world};
+
+    fn step() -> VmUp {
+        VmUp::new(
+            &plan().servers[0],
+            &crate::steps::tests::options(),
+            &Turns::default(),
+            &ControlPlane::default(),
+        )
+    }
 
     /// Slicer starts what its YAML counts only when the daemon starts: without us a server that ended stays so.
     #[tokio::test]
@@ -185,7 +250,7 @@ mod tests {
                 .says("GET /hostgroup/k3s-cp/nodes", &vms)
                 .says("GET /vm/k3s-cp-1/health", r#"{"agent_uptime":1}"#);
             let world = world(&[("n100", &host)]);
-            let step = VmUp::new(&plan().servers[0]);
+            let step = step();
             let found = step.check(&world).await.unwrap();
             assert_eq!(
                 matches!(found, Finding::Done(_)),
@@ -206,7 +271,7 @@ mod tests {
             .says("auth/token", "t0ken\n")
             .says("GET /hostgroup/k3s-cp/nodes", vms);
         let world = world(&[("n100", &host)]);
-        let step = VmUp::new(&plan().servers[0]);
+        let step = step();
         assert!(matches!(
             step.check(&world).await.unwrap(),
             Finding::Unknown(why) if why.starts_with("its agent does not answer yet: ")

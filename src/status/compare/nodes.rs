@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{INIT, add, facts};
+use crate::control_plane::Start;
 use crate::kubernetes::condition;
 use crate::plan::{Daemon, HostFacts, Plan, Role, Server};
 use crate::slicer::Vm;
@@ -113,6 +114,13 @@ fn servers(plan: &Plan, seen: &Seen, listed: &[Node], drift: &mut Vec<Drift>) ->
                 add(drift, "server-vm", name, what, INIT);
                 continue;
             }
+        }
+        let control_plane = seen.control_plane.as_ref().ok();
+        let returning = control_plane.map(|control_plane| control_plane.start(name));
+        if let Some(Start::Join { via, .. }) = returning {
+            let what = format!("it has no data; it can join {via}");
+            add(drift, "server-data", name, what, INIT);
+            continue;
         }
         let ready = seen.servers.iter().find(|(known, _)| known == name);
         if let Some((_, Err(why))) = ready {

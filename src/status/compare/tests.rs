@@ -54,6 +54,7 @@ fn healthy() -> Seen {
     nodes.push(node("k3s-agents-1-1-00ff00ff", &labels));
     Seen {
         hints: Vec::new(),
+        control_plane: Ok(crate::control_plane::ControlPlane::default()),
         hosts: ["n100", "ryzen"]
             .map(|name| (name.to_owned(), Ok(host_facts(name))))
             .to_vec(),

@@ -17,6 +17,7 @@ use super::{
     Options, agents_drained, agents_settled, autoscaler_running, chart, cloud_config, etcd_voter,
     group_reachable, k3s_config, k3s_started, k3s_token_secret, node_ready, quorum, seen,
 };
+use crate::control_plane::ControlPlane;
 use crate::pipeline::{Step, StepId};
 use crate::plan::{Plan, Role};
 use crate::state::Retired;
@@ -25,6 +26,8 @@ use crate::state::Retired;
 pub fn rotate(plan: &Plan, options: &Options, retired: &Retired) -> Vec<Box<dyn Step>> {
     let seen = Arc::new(seen::Seen::default());
     let turns = quorum::Turns::default();
+    // Every server has its data: it is not in doubt how any of them starts.
+    let as_they_are = ControlPlane::unquestioned(plan);
     let mut steps: Vec<Box<dyn Step>> = vec![Box::new(servers_whole::ServersWhole)];
     let mut before = vec![servers_whole::id()];
     if retired.server.is_some() {
@@ -33,7 +36,7 @@ pub fn rotate(plan: &Plan, options: &Options, retired: &Retired) -> Vec<Box<dyn 
     }
     // The files on all servers first: from then on a server that falls over comes back with the new token.
     for server in &plan.servers {
-        let config = k3s_config::K3sConfig::new(server);
+        let config = k3s_config::K3sConfig::new(plan, server, &as_they_are);
         steps.push(Box::new(Ordered::new(config, &before)));
     }
     before.extend(
@@ -45,7 +48,7 @@ pub fn rotate(plan: &Plan, options: &Options, retired: &Retired) -> Vec<Box<dyn 
     steps.extend(renewed);
     let mut used: Vec<StepId> = Vec::new();
     for server in &plan.servers {
-        let started = k3s_started::K3sStarted::new(plan, server, options, &turns);
+        let started = k3s_started::K3sStarted::new(plan, server, options, &turns, &as_they_are);
         steps.push(Box::new(Ordered::new(started, &before)));
         steps.push(Box::new(node_ready::NodeReady::new(server)));
         steps.push(Box::new(etcd_voter::EtcdVoter::new(server)));
@@ -117,7 +120,7 @@ mod tests {
     fn rotated(retired: &Retired) -> Vec<Box<dyn Step>> {
         let options = Options {
             allow_outage: true,
-            ..Options::modest("kubeconfig".into())
+            ..Options::modest("state".into(), "kubeconfig".into())
         };
         rotate(&plan(), &options, retired)
     }

@@ -1,0 +1,206 @@
+//! Every server is asked, side by side, what it holds.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::held::Held;
+use crate::failure::{Code, Failure, Result};
+use crate::plan::{Daemon, Plan, Server};
+use crate::remote::{Look, Machine};
+use crate::world::World;
+
+/// A server that does not answer for so long counts as silent.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// What is known of one server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// It said what it holds.
+    Answers(Held),
+    /// Its VM runs and does not answer (yet), and why.
+    Silent(String),
+    /// Its VM does not run, and there is a disk, which has to be taken for one with data.
+    Stopped,
+    /// There is neither a VM that runs nor a disk.
+    Nothing,
+    /// Its host does not answer, and why.
+    Unreachable(String),
+}
+
+impl Observed {
+    /// Whether it is known to hold no data.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Answers(held) => !held.data,
+            Self::Nothing => true,
+            _ => false,
+        }
+    }
+
+    /// What it holds, where it has data.
+    pub fn data(&self) -> Option<&Held> {
+        match self {
+            Self::Answers(held) if held.data => Some(held),
+            _ => None,
+        }
+    }
+}
+
+/// All servers of the plan. On a cluster that was never made (`new`) the hosts' disks are looked at first, for its VMs do
+/// not exist yet and need not be asked.
+pub async fn ask_all(world: &World, new: bool) -> Vec<(Server, Observed)> {
+    let asked = world.plan.servers.iter().map(|server| async move {
+        let observed = if new {
+            match disk(world, server).await {
+                Disk::None => Observed::Nothing,
+                _ => ask_of(world, server).await,
+            }
+        } else {
+            ask_of(world, server).await
+        };
+        (server.clone(), observed)
+    });
+    join_all(asked).await
+}
+
+/// One server.
+pub async fn ask_of(world: &World, server: &Server) -> Observed {
+    if let Err(failure) = world.host(&server.host) {
+        let absent = world
+            .plan
+            .absent
+            .iter()
+            .find(|(name, _)| *name == server.host);
+        return Observed::Unreachable(
+            absent.map_or_else(|| failure.to_string(), |(_, why)| why.clone()),
+        );
+    }
+    let asked = tokio::time::timeout(LIMIT, async { ask(world.server(server).await?).await });
+    let why = match asked.await {
+        Ok(Ok(held)) => return Observed::Answers(held),
+        Ok(Err(failure)) => failure.to_string(),
+        Err(_) => format!("no answer after {} s", LIMIT.as_secs()),
+    };
+    without_answer(world, server, why).await
+}
+
+/// What a server says that it holds.
+pub async fn ask(machine: &Machine) -> Result<Held> {
+    let output = machine.look(&Look::ServerData).await?;
+    let held = output.ok().then(|| Held::parse(&output.stdout)).flatten();
+    held.ok_or_else(|| {
+        Failure::new(
+            Code::Command,
+            format!("{} does not say what its k3s holds", machine.name()),
+        )
+        .because(output.last_words())
+    })
+}
+
+/// A server that does not answer: what its host knows of its VM.
+async fn without_answer(world: &World, server: &Server, why: String) -> Observed {
+    if runs(world, server).await == Some(true) {
+        return Observed::Silent(why);
+    }
+    match disk(world, server).await {
+        Disk::None => Observed::Nothing,
+        Disk::Some => Observed::Stopped,
+        Disk::Unknown(why) => Observed::Unreachable(why),
+    }
+}
+
+/// Whether its VM runs, where its daemon answers.
+async fn runs(world: &World, server: &Server) -> Option<bool> {
+    let daemon = world.plan.daemon(&server.group)?;
+    let vms = tokio::time::timeout(LIMIT, async {
+        world.slicer(daemon).await?.vms(&daemon.group).await
+    });
+    let vms = vms.await.ok()?.ok()?;
+    let mut vms = vms.iter();
+    Some(vms.any(|vm| vm.hostname == server.name && vm.runs()))
+}
+
+/// A VM's disk.
+enum Disk {
+    Some,
+    None,
+    Unknown(String),
+}
+
+/// Whether a VM's disk lies on its host.
+///
+/// Source: Slicer's reference of storage: `<hostname>.img` in the daemon's working directory.
+async fn disk(world: &World, server: &Server) -> Disk {
+    let unknown = |failure: Failure| Disk::Unknown(failure.to_string());
+    let host = match world.host(&server.host) {
+        Ok(host) => host,
+        Err(failure) => return unknown(failure),
+    };
+    let Some(daemon) = world.plan.daemon(&server.group) else {
+        return Disk::Unknown(format!("{} has no group in the plan", server.name));
+    };
+    let path = format!("{}/{}.img", directory(&world.plan, daemon), server.name);
+    match host.look(&Look::Exists(path)).await {
+        Ok(output) if output.ok() && output.stdout.trim() == "yes" => Disk::Some,
+        Ok(output) if output.ok() && output.stdout.trim() == "no" => Disk::None,
+        Ok(output) => Disk::Unknown(format!(
+            "{} does not say whether it has a disk of {}: {}",
+            server.host,
+            server.name,
+            output.last_words()
+        )),
+        Err(failure) => unknown(failure),
+    }
+}
+
+fn directory(plan: &Plan, daemon: &Daemon) -> String {
+    match &daemon.adopted {
+        Some(own) => own.directory.clone(),
+        None => plan.directory(daemon),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::{Fake, plan, world};
+
+    const VMS: &str = r#"[{"hostname":"k3s-cp-1","ip":"192.168.137.2/24","status":"Stopped"}]"#;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_did_not_come_is_never_an_empty_disk() {
+        let server = &plan().servers[0];
+        let ask = async |fake: &Fake| ask_of(&world(&[("n100", fake)]), server).await;
+        let stopped = || {
+            let fake = Fake::new().says("auth/token", "t0ken\n");
+            fake.says("GET /hostgroup/k3s-cp/nodes", VMS)
+        };
+        let none = stopped().says(".img", "no\n");
+        assert_eq!(ask(&none).await, Observed::Nothing);
+        let there = stopped().says(".img", "yes\n");
+        assert_eq!(ask(&there).await, Observed::Stopped);
+        let broken = stopped().answers(".img", 3, "");
+        assert!(matches!(ask(&broken).await, Observed::Unreachable(_)));
+        let elsewhere = world(&[]);
+        assert!(matches!(
+            ask_of(&elsewhere, server).await,
+            Observed::Unreachable(_)
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_cannot_read_its_disk_is_not_empty() {
+        let server = &plan().servers[0];
+        for (status, text, empty) in [
+            (0, "data=no\nmembers=\nend\n", true),
+            (0, "data=no\n", false),
+            (3, "data=no\nend\n", false),
+        ] {
+            let fake = Fake::new().answers("member/wal", status, text);
+            let host = Fake::new().says(".img", "yes\n");
+            let world = world(&[("n100", &host), ("k3s-cp-1", &fake)]);
+            assert_eq!(ask_of(&world, server).await.is_empty(), empty, "{text}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What one server holds, as it says itself.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use serde::Deserialize;
+
+/// Most members that are read of a list.
+const MOST: usize = 64;
+
+/// What a server that answers holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Whether etcd was ever started here: then k3s ignores `cluster-init` and does not join anew.
+    pub data: bool,
+    /// SHA-256 of its CA certificate.
+    pub ca: Option<String>,
+    /// Seconds since etcd's database was last written, by the server's own clock.
+    pub written: Option<u64>,
+    /// The size of etcd's database.
+    pub bytes: u64,
+    /// etcd's members, where a quorum answers through this server.
+    pub members: Option<Vec<Member>>,
+}
+
+/// A member of etcd.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Member {
+    /// etcd's own number for it.
+    #[serde(rename = "ID", default)]
+    pub id: u64,
+    /// `<node name>-<8 hex digits>`; empty until it has started.
+    #[serde(default)]
+    pub name: String,
+    /// Where the other members reach it.
+    #[serde(rename = "peerURLs", default)]
+    pub peer_urls: Vec<String>,
+    /// Whether it does not vote yet.
+    #[serde(rename = "isLearner", default)]
+    pub learner: bool,
+}
+
+#[derive(Deserialize)]
+struct Members {
+    members: Option<Vec<Member>>,
+}
+
+impl Member {
+    /// Whether it is the member of the server of this name and address.
+    pub fn is(&self, server: &str, address: Ipv4Addr) -> bool {
+        let node = self.name.rsplit_once('-').map(|(node, _)| node);
+        let peer = format!("https://{address}:2380");
+        node == Some(server) || self.peer_urls.contains(&peer)
+    }
+}
+
+impl Held {
+    /// Reads what `Look::ServerData` printed; an answer that was cut is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut held = Self::default();
+        let mut answered = false;
+        let mut ended = false;
+        for line in text.lines() {
+            ended |= line == "end";
+            let Some((key, value)) = line.split_once('=') else {
+                continue;
+            };
+            match key {
+                "data" => {
+                    answered = true;
+                    held.data = value == "yes";
+                }
+                "ca" => held.ca = is_hash(value).then(|| value.to_owned()),
+                "written" => held.written = value.parse().ok(),
+                "bytes" => held.bytes = value.parse().unwrap_or(u64::MAX),
+                "members" => held.members = members(value),
+                _ => {}
+            }
+        }
+        (answered && ended).then_some(held)
+    }
+
+    /// Whether its etcd has hardly begun: a cluster's database is larger than that as soon as its API has answered once.
+    pub fn has_hardly_begun(&self) -> bool {
+        self.data && self.bytes < 1 << 20
+    }
+
+    /// etcd's numbers of its members.
+    pub fn ids(&self) -> Option<BTreeSet<u64>> {
+        let members = self.members.as_ref()?;
+        Some(members.iter().map(|member| member.id).collect())
+    }
+}
+
+fn is_hash(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The members of k3s's `/db/info`; a list without any is none.
+fn members(json: &str) -> Option<Vec<Member>> {
+    let list: Members = serde_json::from_str(json).ok()?;
+    let members: Vec<Member> = list.members?.into_iter().take(MOST).collect();
+    (!members.is_empty()).then_some(members)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CA: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[test]
+    fn a_whole_answer_is_read_and_a_cut_one_is_none() {
+        let info = r#"{"members":[{"ID":17179869184000000001,"name":"k3s-cp-1-00aa11bb","peerURLs":["https://192.168.137.2:2380"]},{"ID":2,"peerURLs":["https://192.168.137.3:2380"],"isLearner":true}]}"#;
+        let text = format!("data=yes\nca={CA}\nwritten=12\nmembers={info}\nend\n");
+        let held = Held::parse(&text).unwrap();
+        assert!(held.data && held.written == Some(12) && held.ca.as_deref() == Some(CA));
+        assert_eq!(held.ids().unwrap().len(), 2);
+        let members = held.members.unwrap();
+        assert!(members[0].is("k3s-cp-1", [10, 0, 0, 1].into()));
+        assert!(members[1].is("another", [192, 168, 137, 3].into()));
+        assert!(!members[1].is("k3s-cp", [192, 168, 137, 4].into()) && members[1].learner);
+        for cut in ["", "data=no\n", "end\n", &text[..text.len() - 5]] {
+            assert_eq!(Held::parse(cut), None, "{cut}");
+        }
+        let empty = Held::parse("data=no\nmembers=\nend\n").unwrap();
+        assert_eq!(empty, Held::default());
+    }
+
+    /// A server's answer is nobody's to trust.
+    #[test]
+    fn nonsense_is_no_member_list() {
+        for json in [
+            "",
+            "[]",
+            "{}",
+            "null",
+            r#"{"members":[]}"#,
+            r#"{"members":[{"ID":-1}]}"#,
+        ] {
+            assert_eq!(members(json), None, "{json}");
+        }
+        assert!(!is_hash("x") && is_hash(CA));
+    }
+}

@@ -1,0 +1,25 @@
+//! Whether the cluster's servers are one cluster, and how each of them has to start.
+//!
+//! k3s founds a new cluster wherever `cluster-init` meets an empty data directory, whoever else is up. So all servers are
+//! asked what they hold before anything is written, and `cluster-init` goes to nobody as long as any of them has data, may
+//! have data, or is known to have had data.
+//!
+//! Source: k3s, pkg/cluster/bootstrap.go `shouldBootstrapLoad`, pkg/etcd/etcd.go.
+
+mod ask;
+mod describe;
+mod held;
+mod judge;
+mod now;
+mod recorded;
+mod refusals;
+mod start;
+
+pub use ask::{Observed, ask, ask_all, ask_of};
+pub use describe::describe;
+pub use held::{Held, Member};
+pub use judge::{Judgement, Side, judge, judge_new};
+pub use now::start_now;
+pub use recorded::recorded;
+pub use refusals::Refusal;
+pub use start::{ControlPlane, Start};

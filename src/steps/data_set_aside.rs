@@ -1,0 +1,89 @@
+//! A server's etcd data makes room for another cluster's: it is moved, never deleted.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::control_plane::{self, ControlPlane};
+use crate::failure::Result;
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::plan::Server;
+use crate::remote::Script;
+use crate::world::World;
+
+pub(super) struct DataSetAside {
+    server: Server,
+    /// Whether its certificates are another cluster's, too.
+    foreign: bool,
+}
+
+pub(super) fn id(server: &str) -> StepId {
+    StepId::new("data-set-aside", server)
+}
+
+impl DataSetAside {
+    /// Of a server whose data was given up.
+    pub(super) fn new(server: &Server, control_plane: &ControlPlane) -> Option<Self> {
+        let foreign = *control_plane.set_aside.get(&server.name)?;
+        Some(Self {
+            server: server.clone(),
+            foreign,
+        })
+    }
+}
+
+/// Only `db/etcd` has to go: snapshots lie beside it. A server with the certificates of another cluster is refused by the
+/// one that it joins, so these go with it.
+///
+/// Source: k3s, pkg/cluster/bootstrap.go `ReconcileBootstrapData`.
+const SET_ASIDE: &str = "set -e
+systemctl stop k3s 2>/dev/null || true
+cd /var/lib/rancher/k3s/server
+now=$(date +%s)
+if [ {} = foreign ]; then
+    for part in tls cred; do if [ -e \"$part\" ]; then mv -T -- \"$part\" \"$part-old-$now\"; fi; done
+fi
+mv -T -- db/etcd \"db/etcd-old-$now\"
+sync -f db";
+
+#[async_trait]
+impl Step for DataSetAside {
+    fn id(&self) -> StepId {
+        id(&self.server.name)
+    }
+
+    fn title(&self) -> String {
+        format!("Move the etcd data of {} aside", self.server.name)
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        vec![super::vm_reachable::id(&self.server.name)]
+    }
+
+    fn hint(&self) -> String {
+        format!(
+            "on {}: ls -l /var/lib/rancher/k3s/server/db",
+            self.server.name
+        )
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let held = control_plane::ask(world.server(&self.server).await?).await?;
+        Ok(if held.data {
+            Finding::differs("it holds a cluster's data that was given up")
+        } else {
+            Finding::done()
+        })
+    }
+
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let which = if self.foreign { "foreign" } else { "own" };
+        let script = Script::new(SET_ASIDE, &[which]).limit(Duration::from_mins(2));
+        world
+            .server(&self.server)
+            .await?
+            .must(hands, "moving the etcd data aside", &script)
+            .await
+            .map(drop)
+    }
+}

@@ -1,0 +1,214 @@
+//! Of a server that lost its data the cluster keeps nothing: with its Node its etcd member and its node password go, and
+//! only then may a server of that name join again.
+//!
+//! Source: k3s, pkg/etcd/etcd.go `join` ("duplicate node name found"), pkg/etcd/member_controller.go.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::control_plane::{self, ControlPlane, Held, Start};
+use crate::failure::{Code, Failure, Result};
+use crate::kubernetes::Kubernetes;
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::plan::{Plan, Server};
+use crate::world::World;
+
+pub(super) struct OldNodeRemoved {
+    server: Server,
+    /// The server that it is to join, where that is known already.
+    via: Option<String>,
+    needs: Vec<StepId>,
+}
+
+impl OldNodeRemoved {
+    /// Of a server that may come back into a cluster that knows it.
+    pub(super) fn new(plan: &Plan, server: &Server, control_plane: &ControlPlane) -> Option<Self> {
+        let via = match control_plane.start(&server.name) {
+            Start::Join { via, stale: true } => Some(via.clone()),
+            Start::Undecided if plan.founded.is_some() => None,
+            _ => return None,
+        };
+        // Its configuration lies there once it is certain that it has no data and which cluster it joins.
+        let mut needs = vec![super::k3s_config::id(&server.name)];
+        needs.extend(via.as_deref().map(super::k3s_started::id));
+        Some(Self {
+            server: server.clone(),
+            via,
+            needs,
+        })
+    }
+
+    /// The server through which its cluster is asked; `None` where it has data, and so keeps its Node.
+    async fn via<'w>(&self, world: &'w World) -> Result<Option<&'w Server>> {
+        let via = match &self.via {
+            Some(via) => via.clone(),
+            None => match control_plane::start_now(world, &self.server).await? {
+                Some(Start::Join { via, .. }) => via,
+                _ => return Ok(None),
+            },
+        };
+        let mut servers = world.plan.servers.iter();
+        let found = servers.find(|server| server.name == via);
+        found
+            .map(Some)
+            .ok_or_else(|| Failure::new(Code::Vm, format!("{via} is not in the plan")).lasting())
+    }
+
+    async fn node(&self, kubernetes: &Kubernetes) -> Result<Option<Value>> {
+        kubernetes.get(&["node", &self.server.name]).await
+    }
+}
+
+#[async_trait]
+impl Step for OldNodeRemoved {
+    fn id(&self) -> StepId {
+        StepId::new("old-node-removed", &self.server.name)
+    }
+
+    fn title(&self) -> String {
+        format!("Delete the old Node of {}", self.server.name)
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        self.needs.clone()
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_mins(2)
+    }
+
+    fn code(&self) -> Code {
+        Code::Kubernetes
+    }
+
+    fn hint(&self) -> String {
+        format!(
+            "slicer-k3s kubectl describe node {}: the server that leads k3s's controllers removes its etcd member and then its finalizers",
+            self.server.name
+        )
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let Some(via) = self.via(world).await? else {
+            return Ok(Finding::done());
+        };
+        let machine = world.server(via).await?;
+        let kubernetes = Kubernetes {
+            server: machine.clone(),
+        };
+        if let Some(node) = self.node(&kubernetes).await? {
+            if node["metadata"]["deletionTimestamp"].is_null() {
+                return Ok(Finding::differs("the Node of before is still there"));
+            }
+            let finalizers: Vec<&str> = node["metadata"]["finalizers"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            return Ok(Finding::Unknown(format!(
+                "its Node is being deleted and waits for {}",
+                finalizers.join(", ")
+            )));
+        }
+        let held: Held = control_plane::ask(machine).await?;
+        let members = held.members.unwrap_or_default();
+        let left =
+            |member: &control_plane::Member| member.is(&self.server.name, self.server.address);
+        Ok(match members.iter().find(|member| left(member)) {
+            None => Finding::done(),
+            Some(member) if member.learner => Finding::Unknown(
+                "etcd still has a learner of its name, which its leader evicts after 5 min"
+                    .to_owned(),
+            ),
+            Some(_) => Finding::Unknown("etcd still has a member of its name".to_owned()),
+        })
+    }
+
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let Some(via) = self.via(world).await? else {
+            return Ok(());
+        };
+        // A Node is deleted only while its server has nothing to lose.
+        let held = control_plane::ask(world.server(&self.server).await?).await?;
+        if held.data {
+            return Err(Failure::new(
+                Code::PlanConflict,
+                format!("{} has etcd data, and so keeps its Node", self.server.name),
+            )
+            .hint("run again"));
+        }
+        let kubernetes = Kubernetes {
+            server: world.server(via).await?.clone(),
+        };
+        kubernetes.delete(hands, &["node", &self.server.name]).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::testing::hands;
+    use crate::steps::testing::{Fake, plan, world};
+
+    const EMPTY: &str = "data=no\nmembers=\nend\n";
+
+    fn step() -> OldNodeRemoved {
+        let plan = plan();
+        let start = Start::Join {
+            via: "k3s-cp-2".into(),
+            stale: true,
+        };
+        let control_plane = ControlPlane {
+            starts: [("k3s-cp-1".to_owned(), start)].into(),
+            ..ControlPlane::default()
+        };
+        OldNodeRemoved::new(&plan, &plan.servers[0], &control_plane).unwrap()
+    }
+
+    fn second(node: &str, members: &str) -> Fake {
+        Fake::new()
+            .says("kubectl delete", "")
+            .says("kubectl get node", node)
+            .says("member/wal", &format!("data=yes\nmembers={members}\nend\n"))
+    }
+
+    #[tokio::test]
+    async fn it_is_done_when_neither_node_nor_member_is_left() {
+        let gone = r#"{"metadata":{"deletionTimestamp":"2026","finalizers":["wrangler.cattle.io/managed-etcd-controller"]}}"#;
+        let member = r#"{"members":[{"ID":1,"name":"k3s-cp-1-00aa11bb"},{"ID":2,"name":"k3s-cp-2-00aa11bb"}]}"#;
+        let without = r#"{"members":[{"ID":2,"name":"k3s-cp-2-00aa11bb"}]}"#;
+        for (node, members, why) in [
+            (r#"{"metadata":{}}"#, member, Some("still there")),
+            (gone, member, Some("managed-etcd-controller")),
+            ("", member, Some("etcd still has")),
+            ("", without, None),
+        ] {
+            let fake = second(node, members);
+            let found = step().check(&world(&[("k3s-cp-2", &fake)])).await.unwrap();
+            match (found, why) {
+                (Finding::Done(_), None) => {}
+                (Finding::Differs(found) | Finding::Unknown(found), Some(why)) => {
+                    assert!(found.contains(why), "{found}");
+                }
+                (found, why) => panic!("{found:?} instead of {why:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_node_of_a_server_with_data_is_not_deleted() {
+        for (data, deleted) in [(EMPTY, true), ("data=yes\nmembers=\nend\n", false)] {
+            let first = Fake::new().says("member/wal", data);
+            let second = second("", "");
+            let world = world(&[("k3s-cp-1", &first), ("k3s-cp-2", &second)]);
+            let applied = step().apply(&world, &hands()).await;
+            assert_eq!(
+                (applied.is_ok(), second.was_told("delete")),
+                (deleted, deleted)
+            );
+        }
+    }
+}
