@@ -192,6 +192,9 @@ pub(crate) enum FaultKind {
     },
     /// A VM is killed once, with whatever runs in it (an etcd member, say).
     VmDies { vm: String },
+    /// A VM is killed once and its disk is lost, as when somebody deletes its image. Slicer makes a new one when it boots
+    /// the VM again (see variant `disk-lost`).
+    DiskLost { vm: String },
     /// A host or VM reboots once.
     Reboot { machine: String },
     /// Nothing can be written on a machine or VM.
