@@ -71,6 +71,12 @@ pub(crate) struct Test {
     /// Only the checks of these names, or whose name contains this.
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
+    /// Rounds of each check that kills at random moments.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seeds: Option<u64>,
+    /// The first round's seed, which decides its moment; the next round has the next one.
+    #[arg(long, value_name = "SEED")]
+    pub(crate) seed: Option<u64>,
 }
 
 /// Options of `bench`.
