@@ -71,6 +71,12 @@ pub(crate) struct Test {
     /// Only the checks of these names, or whose name contains this.
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
+    /// Rounds of each check that kills at random moments.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seeds: Option<u64>,
+    /// The first round's seed, which decides its moment; the next round has the next one.
+    #[arg(long, value_name = "SEED")]
+    pub(crate) seed: Option<u64>,
 }
 
 /// Options of `bench`.
@@ -192,6 +198,9 @@ pub(crate) enum FaultKind {
     },
     /// A VM is killed once, with whatever runs in it (an etcd member, say).
     VmDies { vm: String },
+    /// A VM is killed once and its disk is lost, as when somebody deletes its image. Slicer makes a new one when it boots
+    /// the VM again (see variant `disk-lost`).
+    DiskLost { vm: String },
     /// A host or VM reboots once.
     Reboot { machine: String },
     /// Nothing can be written on a machine or VM.

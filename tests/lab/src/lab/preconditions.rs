@@ -13,8 +13,6 @@ use crate::say;
 
 /// Set when root was reached through sudo: the caller has built what there was to build.
 const PREPARED: &str = "LAB_PREPARED";
-/// When the check `kills` kills.
-pub(crate) const KILLS: &str = "LAB_KILLS";
 /// A fleet's caches take about 4 GB, its machines' disks a few more.
 const LEAST_DISK_GB: u64 = 10;
 /// File systems that cannot carry an overlay's upper layer.
@@ -69,14 +67,12 @@ pub(crate) fn become_root(place: &Place) -> Result<()> {
         pair.push(value);
         pair
     };
-    let kills = std::env::var_os(KILLS).map(|kills| environment(KILLS, &kills));
     // Returns only when sudo could not be started; sudo itself says why it refuses.
     let error = Command::new("sudo")
         .arg("env")
         .arg(environment("LAB_CACHE", place.cache.as_os_str()))
         .arg(environment("PATH", &full))
         .arg(format!("{PREPARED}=1"))
-        .args(kills)
         .arg(std::env::current_exe()?)
         .args(std::env::args_os().skip(1))
         .exec();

@@ -2,8 +2,9 @@
 
 use anyhow::{Result, bail};
 
+use super::files::check;
 use super::{Fault, Undo, on};
-use crate::machine::host_of;
+use crate::machine::{host_of, keeper_of};
 use crate::state::{Role, State};
 
 /// Where people, Slicer and k3s write.
@@ -87,6 +88,45 @@ pub(super) fn vm_dies(fleet: &State, vm: &str) -> Result<()> {
     };
     let kill = "kill -KILL \"$(cat \"/lab/data/vms/$1/leader.pid\")\"";
     on(fleet, &host.name, &["sh", "-c", kill, "kill", vm]).map(drop)
+}
+
+/// The disk first, so that whatever boots the VM once it is dead finds none; then the VM, where it runs. The layers are
+/// put aside while they are in use and removed when the daemon has unmounted them.
+const LOSE: &str = r#"
+set -e
+cd "/lab/data/vms/$1"
+mounted() { grep -q " $(pwd)/root " /proc/self/mounts; }
+images=$(find / -xdev -name "$1.img" 2>/dev/null) || :
+[ -n "$images" ] || { echo "$1 has no disk image on this host" >&2; exit 1; }
+lost="../.lost-$1-$$"
+mkdir "$lost"
+rm -f $images prepared
+for layer in upper overlay rancher kubelet containerd; do
+    [ ! -e "$layer" ] || mv "$layer" "$lost/"
+done
+# The number of one that does not run may be another process's by now.
+if mounted; then kill -KILL "$(cat leader.pid)" 2>/dev/null || :; fi
+waited=0
+while mounted; do
+    waited=$((waited + 1))
+    [ "$waited" -lt 300 ] || { echo "no Slicer daemon on this host cleared $1 away" >&2; exit 1; }
+    sleep 0.1
+done
+# Gone from the table of mounts it still takes a moment until the daemon lists the VM as stopped.
+sleep 1
+rm -rf "$lost""#;
+
+/// A VM is gone with its disk. Also one that does not run.
+pub(super) fn disk_lost(fleet: &State, vm: &str) -> Result<()> {
+    check(vm)?;
+    let Some(host) = keeper_of(fleet, vm) else {
+        bail!(
+            "no host of fleet {} has a disk of a VM called {}: see `cargo lab status`",
+            fleet.name,
+            vm.escape_default()
+        );
+    };
+    on(fleet, &host.name, &["sh", "-c", LOSE, "lose", vm]).map(drop)
 }
 
 /// A host starts over; a VM does what its Slicer lets it do on a reboot from within.

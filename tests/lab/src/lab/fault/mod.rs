@@ -76,6 +76,10 @@ pub(crate) fn make(fleet: &State, kind: &FaultKind) -> Result<()> {
             machine::vm_dies(fleet, vm)?;
             None
         }
+        FaultKind::DiskLost { vm } => {
+            machine::disk_lost(fleet, vm)?;
+            None
+        }
         FaultKind::Reboot { machine } => {
             machine::reboot(fleet, machine)?;
             None

@@ -89,6 +89,14 @@ pub(crate) fn host_of<'a>(fleet: &'a State, vm: &str) -> Option<&'a Machine> {
         .find(|host| virtual_machines(fleet, host).iter().any(|name| name == vm))
 }
 
+/// The host whose Slicer keeps a VM of this name, whether it runs or not.
+pub(crate) fn keeper_of<'a>(fleet: &'a State, vm: &str) -> Option<&'a Machine> {
+    fleet.hosts().find(|host| {
+        let record = format!("data/vms/{vm}/vm.json");
+        fleet.machine_directory(&host.name).join(record).is_file()
+    })
+}
+
 /// A VM's first process, as this machine's process table knows it; the pid file has the host's view.
 pub(crate) fn virtual_leader(fleet: &State, host: &Machine, vm: &str) -> Result<u32> {
     let file = fleet

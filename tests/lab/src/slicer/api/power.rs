@@ -79,7 +79,7 @@ pub(crate) async fn relaunch(
         return Err(Failure::new(409, format!("{hostname} is already running")));
     }
     let wait = Wait::read(&query)?;
-    app.fleet.launch(&hostname).await?;
+    app.fleet.relaunch(&hostname).await?;
     if let Some(wait) = wait
         && !app
             .fleet

@@ -188,17 +188,32 @@ impl Fleet {
             self.set_state(&record.hostname, node.launch, State::Stopped);
             if record.protected && self.variant.is("fixed-reboot", "relaunched") {
                 let (fleet, hostname) = (Arc::clone(self), record.hostname.clone());
-                tokio::spawn(fleet.relaunch(hostname));
+                tokio::spawn(fleet.relaunch_later(hostname));
             }
         } else {
             let _ = self.remove(record).await;
         }
     }
 
+    /// Boots a VM that is stopped from the disk that it has. Where that is lost, it gets a new one from the image, or
+    /// is refused: then only the daemon's next start makes one.
+    pub(crate) async fn relaunch(self: &Arc<Self>, hostname: &str) -> Result<()> {
+        ensure!(
+            !self.variant.is("disk-lost", "refused") || self.machines.has_disk(hostname),
+            "failed to open disk image {hostname}.img: no such file or directory"
+        );
+        self.launch(hostname).await
+    }
+
     /// Boxed: a launch may end in a launch.
-    fn relaunch(self: Arc<Self>, hostname: String) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn relaunch_later(
+        self: Arc<Self>,
+        hostname: String,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
-            let _ = self.launch(&hostname).await;
+            if let Err(error) = self.relaunch(&hostname).await {
+                log(&hostname, &format!("not relaunched: {error:#}"));
+            }
         })
     }
 

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::{Context, Result};
 
 /// Every key with its values; the first is the default.
-const CHOICES: [(&str, &[&str]); 20] = [
+const CHOICES: [(&str, &[&str]); 21] = [
     ("arch", &["x86_64", "amd64"]),
     ("create-status", &["201", "200"]),
     ("delete-status", &["200", "204"]),
+    ("disk-lost", &["new", "refused"]),
     ("exec-frames", &["typed", "untyped"]),
     ("exec-uid", &["0", "1000"]),
     ("fixed-reboot", &["stops", "relaunched"]),

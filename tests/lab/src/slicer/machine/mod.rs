@@ -95,6 +95,8 @@ pub(crate) trait Machines: Send + Sync {
     fn ask(&self, hostname: &str, ending: Ending) -> Result<()>;
     /// Ends a VM at once and clears all but its disk.
     fn kill<'a>(&'a self, record: &'a Record) -> Doing<'a, ()>;
+    /// Whether the VM has a disk.
+    fn has_disk(&self, hostname: &str) -> bool;
     /// Removes a VM's disk.
     fn discard<'a>(&'a self, hostname: &'a str) -> Doing<'a, ()>;
     /// Stops or continues a VM's CPUs.

@@ -71,6 +71,14 @@ impl Machines for Pretend {
         })
     }
 
+    fn has_disk(&self, hostname: &str) -> bool {
+        self.disks
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|disk| disk == hostname)
+    }
+
     fn discard<'a>(&'a self, hostname: &'a str) -> Doing<'a, ()> {
         Box::pin(async move {
             self.disks.lock().unwrap().retain(|disk| disk != hostname);

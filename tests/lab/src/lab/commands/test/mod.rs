@@ -5,9 +5,11 @@ mod canary;
 mod gate;
 mod prints;
 mod scenarios;
+mod seeds;
 mod trial;
 
 pub(crate) use prints::{FILES_AND_UNITS, Prints};
+pub(crate) use seeds::Seeds;
 pub(crate) use trial::{CLUSTER_OF_THREE, Trial};
 
 use std::collections::BTreeSet;
@@ -26,7 +28,15 @@ pub(crate) struct Check {
     name: &'static str,
     /// Only with `--all`.
     long: bool,
-    run: fn(&Place) -> Result<()>,
+    run: Run,
+}
+
+/// What a check does.
+enum Run {
+    /// The same each time.
+    Fixed(fn(&Place) -> Result<()>),
+    /// As many rounds as are wanted, each at a moment of its own.
+    Seeded(fn(&Seeds) -> Result<()>),
 }
 
 impl Check {
@@ -35,7 +45,7 @@ impl Check {
         Self {
             name,
             long: false,
-            run,
+            run: Run::Fixed(run),
         }
     }
 
@@ -44,7 +54,16 @@ impl Check {
         Self {
             name,
             long: true,
-            run,
+            run: Run::Fixed(run),
+        }
+    }
+
+    /// Only with `--all`; kills at random moments.
+    const fn seeded(name: &'static str, run: fn(&Seeds) -> Result<()>) -> Self {
+        Self {
+            name,
+            long: true,
+            run: Run::Seeded(run),
         }
     }
 }
@@ -52,11 +71,15 @@ impl Check {
 /// Runs the checks.
 pub(crate) fn run(options: &Test, place: &Place) -> Result<ExitCode> {
     let chosen = chosen(options)?;
+    let seeds = Seeds::of(options)?;
     let (mut passed, mut failed, mut report) = (0_u32, Vec::new(), String::new());
     for check in chosen {
         let begin = Instant::now();
         say::line(format_args!("· {} …", check.name));
-        let result = (check.run)(place);
+        let result = match check.run {
+            Run::Fixed(run) => run(place),
+            Run::Seeded(run) => run(&seeds),
+        };
         let seconds = begin.elapsed().as_secs_f64();
         match &result {
             Ok(()) => {

@@ -244,6 +244,41 @@ async fn a_restart_keeps_what_persists() {
     assert_eq!(nodes[0]["created_at"], created);
 }
 
+/// A fixed VM whose disk is lost: a relaunch makes a new one, or is refused until the daemon's next start makes one.
+/// Where the disk is there, nothing is refused.
+#[tokio::test]
+async fn a_lost_disk_is_replaced_by_a_relaunch_or_by_a_restart() {
+    let stopped = async |daemon: &Daemon, lost: bool| {
+        daemon.machines.ask("cp-1", Ending::Reboot).unwrap();
+        daemon
+            .until(async || daemon.get("/nodes").await.1[0]["status"] == "Stopped")
+            .await;
+        if lost {
+            daemon.machines.discard("cp-1").await.unwrap();
+        }
+    };
+    let daemon = daemon().await;
+    stopped(&daemon, true).await;
+    assert_eq!(daemon.post("/vm/cp-1/relaunch", "").await.0, 200);
+    assert!(daemon.machines.has_disk("cp-1"));
+
+    let refusing = || Variant::one("disk-lost", "refused");
+    let first = daemon_with(refusing()).await;
+    stopped(&first, false).await;
+    assert_eq!(first.post("/vm/cp-1/relaunch", "").await.0, 200);
+    stopped(&first, true).await;
+    let answer = first.post("/vm/cp-1/relaunch", "").await;
+    assert!(answer.1["error"].as_str().unwrap().contains("cp-1.img"));
+    refused(answer, 500);
+    assert_eq!(first.get("/nodes").await.1[0]["status"], "Stopped");
+    assert!(!first.machines.has_disk("cp-1"));
+    let address = first.get("/nodes").await.1[0]["ip"].clone();
+    first.fleet.stop().await.unwrap();
+    let second = daemon_in(first.directory.clone(), refusing()).await;
+    assert!(second.machines.has_disk("cp-1"));
+    assert_eq!(second.get("/nodes").await.1[0]["ip"], address);
+}
+
 /// Where the original would launch a fixed VM again after its guest's reboot, so does the variant.
 #[tokio::test]
 async fn a_fixed_vm_comes_back_or_not() {

@@ -1,6 +1,9 @@
 //! A VM's disk: an overlay over the lab's root, and directories of a real file system for container data.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 
@@ -13,16 +16,20 @@ pub(crate) const DATA: [&str; 3] = ["rancher", "kubelet", "containerd"];
 /// Marks a disk that has been prepared for its first boot.
 const PREPARED: &str = "prepared";
 
+/// The name under which the original keeps the disk, in the daemon's directory: removing it removes the disk.
+pub(crate) fn image(places: &Places, hostname: &str) -> PathBuf {
+    places.work.join(format!("{hostname}.img"))
+}
+
 /// Makes the disk where it is new, and mounts it; true when it is new.
 pub(crate) async fn mount(places: &Places, hostname: &str, bytes: u64) -> Result<bool> {
     let directory = places.vm(hostname);
     unmount(&directory).await?;
-    let image = places.work.join(format!("{hostname}.img"));
+    let image = image(places, hostname);
     // Half a preparation is none: its daemon was killed in the middle.
     let new = !directory.join(PREPARED).exists() || !image.exists();
     if new {
         clear(&directory)?;
-        // The name under which the original keeps the disk: removing it removes the disk.
         fs::File::create(&image)
             .and_then(|file| file.set_len(bytes))
             .with_context(|| format!("create {}", image.display()))?;
@@ -72,7 +79,7 @@ pub(crate) async fn unmount(directory: &Path) -> Result<()> {
 pub(crate) async fn discard(places: &Places, hostname: &str) -> Result<()> {
     let directory = places.vm(hostname);
     unmount(&directory).await?;
-    let _ = fs::remove_file(places.work.join(format!("{hostname}.img")));
+    let _ = fs::remove_file(image(places, hostname));
     let gone = directory.clone();
     // Thousands of files: not on a thread that answers requests.
     tokio::task::spawn_blocking(move || fs::remove_dir_all(&gone))

@@ -95,6 +95,10 @@ impl Machines for Nspawn {
         })
     }
 
+    fn has_disk(&self, hostname: &str) -> bool {
+        disk::image(&self.places, hostname).exists()
+    }
+
     fn discard<'a>(&'a self, hostname: &'a str) -> Doing<'a, ()> {
         Box::pin(disk::discard(&self.places, hostname))
     }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::super::trial::{CLUSTER_OF_THREE, Done, Trial};
 use super::farewell::LEFT;
-use super::{INIT, UNHURRIED, quick_look};
+use super::{INIT, UNHURRIED, killed, quick_look};
 use crate::place::Place;
 use crate::say;
 
@@ -63,11 +63,8 @@ pub(super) fn run(_: &Place) -> Result<()> {
         says(&asked, words)?;
     }
     // The first of them before it begins, the others in the middle.
-    for moment in [5, 18, 24] {
-        let killed = trial.me(&format!("timeout -s KILL {moment} {DESTROY}"))?;
-        let text = killed.text();
-        let last = text.lines().last().unwrap_or_default().to_owned();
-        say::line(format_args!("  killed after {moment} s; last line: {last}"));
+    for moment in [5.0, 18.0, 24.0] {
+        killed(&trial, moment, DESTROY)?;
     }
     let half = trial.me(DESTROY)?.expect(1)?;
     says(&half, "switch it on and run slicer-k3s destroy again")?;

@@ -6,9 +6,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use super::super::trial::{CLUSTER_OF_THREE, Trial};
-use super::{INIT, UNHURRIED, UNPROVEN, changes_nothing};
+use super::{INIT, UNHURRIED, UNPROVEN, changes_nothing, killed};
 use crate::place::Place;
-use crate::say;
 
 const FILE: &str = r#"name = "home"
 [control-plane]
@@ -37,12 +36,12 @@ enum Next {
 }
 
 /// Seconds until the kill, and what is done then. From the moment when daemons are described to that of the rollout.
-const ROUNDS: [(&str, Next); 5] = [
-    ("3", Next::Add),
-    ("4", Next::Remove("thinkcentre")),
-    ("5.5", Next::Init),
-    ("7", Next::Remove("pi5")),
-    ("9", Next::Add),
+const ROUNDS: [(f64, Next); 5] = [
+    (3.0, Next::Add),
+    (4.0, Next::Remove("thinkcentre")),
+    (5.5, Next::Init),
+    (7.0, Next::Remove("pi5")),
+    (9.0, Next::Add),
 ];
 
 /// Runs it.
@@ -58,13 +57,8 @@ pub(super) fn run(_: &Place) -> Result<()> {
     Ok(())
 }
 
-fn round(trial: &Trial, moment: &str, next: Next) -> Result<()> {
-    let killed = trial.me(&format!("timeout -s KILL {moment} {ADD}"))?.text();
-    let last = killed.lines().rfind(|line| !line.contains("Killed"));
-    say::line(format_args!(
-        "  killed after {moment} s: {}",
-        last.unwrap_or_default()
-    ));
+fn round(trial: &Trial, moment: f64, next: Next) -> Result<()> {
+    killed(trial, moment, ADD)?;
     all_answer(trial).context("after the kill")?;
     match next {
         Next::Add => drop(trial.me(ADD)?.expect(0)?),

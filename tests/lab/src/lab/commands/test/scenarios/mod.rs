@@ -62,7 +62,7 @@ pub(super) fn checks() -> Vec<Check> {
         Check::long("reconfigured", reconfigured::run),
         Check::long("fleet-changes", fleet_changes::run),
         Check::long("enrol-kills", enrol_kills::run),
-        Check::long("kills", kills::run),
+        Check::seeded("kills", kills::run),
     ]
 }
 
@@ -206,6 +206,23 @@ fn healthy(trial: &Trial) -> Result<()> {
         Some(vm) => bail!("the VM {vm} is left over"),
         None => Ok(()),
     }
+}
+
+/// Runs a command of the person's and kills it after so many seconds, unless it was quicker.
+fn killed(trial: &Trial, moment: f64, command: &str) -> Result<Done> {
+    let done = trial.me(&format!("timeout -s KILL {moment:.2} {command}"))?;
+    let text = done.text();
+    let last = text.lines().rfind(|line| !line.contains("Killed"));
+    let how = if done.status == 0 {
+        "done before"
+    } else {
+        "killed after"
+    };
+    crate::say::line(format_args!(
+        "  {how} {moment:.1} s; last line: {}",
+        last.unwrap_or_default()
+    ));
+    Ok(done)
 }
 
 /// Every secret of the run, by name: what no command line, log or open file may hold.
