@@ -23,6 +23,7 @@ mod k3s_config;
 mod k3s_installed;
 mod k3s_started;
 mod k3s_token_secret;
+mod k3s_troubles;
 mod kubeconfig_saved;
 mod node;
 mod node_ready;
