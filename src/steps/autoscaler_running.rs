@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use super::CLUSTER;
 use super::autoscaler_words::{death, has_read};
-use super::chart_state::chart_state;
+use super::chart_state::{chart_state, pods_hint};
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{self, AUTOSCALER, CONFIG_ANNOTATION, NAMESPACE, VALUES_ANNOTATION};
-use crate::kubernetes::waiting;
+use crate::kubernetes::{Kubernetes, waiting};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Plan;
 use crate::world::World;
@@ -30,6 +30,8 @@ pub(super) struct AutoscalerRunning {
     alive: Mutex<Option<(String, Instant)>>,
     /// Since when its image has been seen not to be pulled.
     unpulled: Mutex<Option<Instant>>,
+    /// The command that shows more of what is waited for: it names what there is by then.
+    hint: Mutex<Option<String>>,
     applied: AtomicBool,
 }
 
@@ -46,6 +48,7 @@ impl AutoscalerRunning {
             needs,
             alive: Mutex::new(None),
             unpulled: Mutex::new(None),
+            hint: Mutex::new(None),
             applied: AtomicBool::new(false),
         }
     }
@@ -75,6 +78,31 @@ impl AutoscalerRunning {
             ))
             .lasting(),
         )
+    }
+
+    /// Where the chart's installation stands.
+    async fn installing(&self, kubernetes: &Kubernetes, otherwise: &str) -> Result<Finding> {
+        let state = chart_state(kubernetes, otherwise).await?;
+        self.hint_at(Some(state.hint));
+        Ok(state.finding)
+    }
+
+    fn hint_at(&self, hint: Option<String>) {
+        *self.hint.lock().unwrap_or_else(PoisonError::into_inner) = hint;
+    }
+
+    /// Why its pod does not run.
+    async fn why(&self, kubernetes: &Kubernetes, pod: &Value, log: &str) -> Result<String> {
+        if let Some((cause, line)) = death(log) {
+            return Ok(format!("{cause} ({line})"));
+        }
+        let reason = if log.trim().is_empty() {
+            self.hint_at(Some(pods_hint()));
+            kubernetes.stuck(NAMESPACE, pod).await?
+        } else {
+            waiting(pod).map(str::to_owned)
+        };
+        Ok(reason.unwrap_or_else(|| "its pod is starting".to_owned()))
     }
 
     /// How long this pod has been seen alive.
@@ -136,10 +164,14 @@ impl Step for AutoscalerRunning {
     }
 
     fn hint(&self) -> String {
-        format!("slicer-k3s kubectl logs -n {NAMESPACE} deployment/{AUTOSCALER} --tail=50")
+        let hint = self.hint.lock().unwrap_or_else(PoisonError::into_inner);
+        hint.clone().unwrap_or_else(|| {
+            format!("slicer-k3s kubectl logs -n {NAMESPACE} deployment/{AUTOSCALER} --tail=50")
+        })
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
+        self.hint_at(None);
         let kubernetes = world.kubernetes().await?;
         let wanted = super::cloud_config::current_hash(&kubernetes).await?;
         let deployment = kubernetes
@@ -147,16 +179,18 @@ impl Step for AutoscalerRunning {
             .await?;
         let Some(deployment) = deployment else {
             let why = "the chart is installed, its Deployment not there yet";
-            return chart_state(&kubernetes, why).await;
+            return self.installing(&kubernetes, why).await;
         };
         let annotation =
             &deployment["spec"]["template"]["metadata"]["annotations"][CONFIG_ANNOTATION];
         if wanted.is_none() || annotation.as_str() != wanted.as_deref() {
-            return chart_state(&kubernetes, "it still has the previous cloud-config").await;
+            let why = "it still has the previous cloud-config";
+            return self.installing(&kubernetes, why).await;
         }
         let hash = generate::values_hash(&world.plan);
         if deployment["metadata"]["annotations"][VALUES_ANNOTATION] != hash.as_str() {
-            return chart_state(&kubernetes, "it still has the previous values").await;
+            let why = "it still has the previous values";
+            return self.installing(&kubernetes, why).await;
         }
         if deployment["spec"]["replicas"] == 0 {
             return Ok(Finding::differs("it was stopped: it has no pod"));
@@ -173,6 +207,7 @@ impl Step for AutoscalerRunning {
                 && pod["metadata"].get("deletionTimestamp").is_none()
         });
         let Some(pod) = current else {
+            self.hint_at(Some(pods_hint()));
             return Ok(Finding::Unknown("its pod is not made yet".into()));
         };
         let container = &pod["status"]["containerStatuses"][0];
@@ -184,10 +219,7 @@ impl Step for AutoscalerRunning {
             if let Some(failure) = self.unpulled(pod) {
                 return Err(failure);
             }
-            let why = match death(&log) {
-                Some((cause, line)) => format!("{cause} ({line})"),
-                None => waiting(pod).unwrap_or("its pod is starting").to_owned(),
-            };
+            let why = self.why(&kubernetes, pod, &log).await?;
             // Kubernetes retries ever more slowly; three deaths of one cause are no accident.
             if restarts >= 3 && self.applied.load(Ordering::Relaxed) && death(&log).is_some() {
                 return Err(
@@ -299,6 +331,59 @@ mod tests {
                 "{found:?}"
             );
         }
+    }
+
+    /// A pod that cannot start logs nothing for ever; why is in its events. There is no Deployment to ask then.
+    #[tokio::test]
+    async fn a_pod_without_a_log_is_told_by_its_last_warning() {
+        let events = r#"{"items":[
+            {"type":"Normal","reason":"Scheduled","message":"assigned","lastTimestamp":"2026-11-30T01:00:00Z"},
+            {"type":"Warning","reason":"FailedCreatePodSandBox","message":"seccomp not supported","lastTimestamp":"2026-11-30T01:00:09Z"}]}"#;
+        let job = Fake::new()
+            .says("get secret", r#"{"data":{"cloud-config":"YWJj"}}"#)
+            .says("get job", r#"{"status":{}}"#)
+            .says(
+                "get pods",
+                r#"{"items":[{"metadata":{"name":"helm-1","uid":"u1"}}]}"#,
+            )
+            .says("involvedObject.uid=u1", events);
+        let hash = crate::secret::sha256(b"abc");
+        let pod = cluster(&hash, false, "").says("involvedObject.uid=u", events);
+        for (fake, is_installed) in [(job, false), (pod, true)] {
+            let step = AutoscalerRunning::new(&plan());
+            let world = world(&[("k3s-cp-1", &fake)]);
+            let (Finding::Unknown(why) | Finding::Differs(why)) = step.check(&world).await.unwrap()
+            else {
+                panic!()
+            };
+            let says = "FailedCreatePodSandBox: seccomp not supported";
+            assert!(why.ends_with(says), "{why}");
+            assert!(step.hint().contains("get events"), "{}", step.hint());
+            assert!(is_installed || !step.hint().contains("deployment/"));
+        }
+    }
+
+    /// The hint names what is there by then.
+    #[tokio::test]
+    async fn the_hint_names_only_what_exists() {
+        let hint = async |fake: Fake| {
+            let step = AutoscalerRunning::new(&plan());
+            let world = world(&[("k3s-cp-1", &fake)]);
+            step.check(&world).await.unwrap();
+            step.hint()
+        };
+        let secret = || Fake::new().says("get secret", r#"{"data":{"cloud-config":"YWJj"}}"#);
+        let no_job = hint(secret()).await;
+        assert!(no_job.contains("describe helmchart"), "{no_job}");
+        let logging = secret()
+            .says("get job", r#"{"status":{}}"#)
+            .says("get pods", r#"{"items":[{"metadata":{"name":"helm-1"}}]}"#)
+            .says("/log?", "Error: chart not found\n");
+        let logging = hint(logging).await;
+        assert!(logging.contains("logs -n kube-system job/"), "{logging}");
+        let hash = crate::secret::sha256(b"abc");
+        let runs = hint(cluster(&hash, true, "x")).await;
+        assert!(runs.contains("deployment/"), "{runs}");
     }
 
     /// After a change of flags alone the old pod still runs, with the right cloud-config.
