@@ -240,7 +240,7 @@ impl Seen<'_> {
             )));
         }
         let Some(members) = &side.members else {
-            return self.without_quorum(side, ca);
+            return self.without_quorum(side, &ca);
         };
         let voting = |server: &Server| {
             let mut members = members.iter();
@@ -287,7 +287,7 @@ impl Seen<'_> {
     }
 
     /// Data was seen, and no quorum answers: it may be starting, or lost for good.
-    fn without_quorum(&self, side: &Side, ca: String) -> Result<ControlPlane, Box<Refusal>> {
+    fn without_quorum(&self, side: &Side, ca: &str) -> Result<ControlPlane, Box<Refusal>> {
         // Not on record yet: where only the first server ever had data, nobody had joined it.
         let first = self.servers.first();
         let first_alone = self.plan.founded.is_none()
@@ -305,7 +305,7 @@ impl Seen<'_> {
                 all.map(|server| server.name.clone()).collect()
             };
             Founded {
-                ca: ca.clone(),
+                ca: ca.to_owned(),
                 voters: voters.into_iter().collect(),
             }
         });

@@ -175,8 +175,8 @@ impl Findings {
         }
         let members = held.iter().find_map(|held| held.members.as_ref())?;
         let votes = |server: &Server| {
-            let mut voters = members.iter().filter(|member| !member.learner);
-            voters.any(|member| member.is(&server.name, server.address))
+            let mut members = members.iter();
+            members.any(|member| !member.learner && member.is(&server.name, server.address))
         };
         let voters = servers.iter().filter(|server| votes(server));
         Some(Founded {

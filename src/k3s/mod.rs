@@ -8,7 +8,7 @@ mod unit;
 mod version;
 
 pub use config::{CONFIG_PATH, DROP_IN_PATH, config, drop_in, joins};
-pub use journal::{Trouble, classify, since_start};
+pub use journal::{Told, Trouble, texts, told};
 pub use surroundings::{
     ENVIRONMENT_PATH, MARK, REGISTRIES_PATH, environment, readings, registries,
 };

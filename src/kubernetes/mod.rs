@@ -1,6 +1,10 @@
 //! The cluster's API, asked and told on a server: no route and no client of our own.
 
 mod path;
+mod pod;
+mod words;
+
+pub use pod::waiting;
 
 use std::sync::Arc;
 
@@ -9,6 +13,7 @@ use serde_json::Value;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::Hands;
 use crate::remote::{Look, Machine, Output, Script};
+use words::{cause, unready};
 
 /// Who owns the fields that we write.
 const FIELD_MANAGER: &str = "slicer-k3s";
@@ -42,7 +47,7 @@ impl Kubernetes {
                 Code::Kubernetes,
                 format!("the API on {} does not answer yet", self.server.name()),
             )
-            .because(output.last_words())
+            .because(cause(&output))
         })?;
         // The API tells its refusals as an object of their own.
         if answer["kind"] == "Status" && answer["status"] == "Failure" {
@@ -178,19 +183,6 @@ impl Kubernetes {
         Ok(output.stdout)
     }
 
-    /// The same of all pods with these labels.
-    pub async fn logs(&self, namespace: &str, selector: &str, lines: u32) -> Result<String> {
-        let mut all = String::new();
-        for pod in self
-            .list(&["pods", "-n", namespace, "-l", selector])
-            .await?
-        {
-            let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-            all += &self.log(namespace, name, lines).await?;
-        }
-        Ok(all)
-    }
-
     async fn must(&self, hands: &Hands, verb: &str, script: &Script) -> Result<()> {
         let output = self.server.run(hands, script).await?;
         if output.ok() {
@@ -205,7 +197,7 @@ impl Kubernetes {
             Code::Kubernetes,
             format!("kubectl {verb} failed on {}", self.server.name()),
         )
-        .because(output.last_words())
+        .because(cause(output))
         .hint(format!(
             "on {}: sudo k3s kubectl get --raw='/readyz?verbose'",
             self.server.name()
@@ -220,33 +212,6 @@ pub fn condition<'v>(object: &'v Value, kind: &str) -> Option<&'v str> {
         .iter()
         .find(|condition| condition["type"] == kind)?["status"]
         .as_str()
-}
-
-/// Why a pod does not run, in Kubernetes' words; `None` where it says nothing.
-pub fn waiting(pod: &Value) -> Option<&str> {
-    let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
-    let scheduled = pod["status"]["conditions"].as_array().and_then(|all| {
-        all.iter()
-            .find(|condition| condition["type"] == "PodScheduled")
-    });
-    [&waiting["message"], &waiting["reason"]]
-        .into_iter()
-        .chain(scheduled.map(|condition| &condition["message"]))
-        .find_map(Value::as_str)
-}
-
-/// What a server's `/readyz` lacks: the names of its failed checks, else its last words.
-fn unready(output: &Output) -> String {
-    let failed: Vec<&str> = output
-        .stdout
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("[-]")?.split(' ').next())
-        .collect();
-    match failed.as_slice() {
-        [] => output.last_words().to_owned(),
-        [first] => format!("not ready yet: {first}"),
-        [first, others @ ..] => format!("not ready yet: {first} and {} more", others.len()),
-    }
 }
 
 #[cfg(test)]

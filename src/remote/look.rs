@@ -15,7 +15,7 @@ pub enum Look {
     Program(String),
     /// A file's "MODE UID GID SHA256" line (mode octal without leading zero); status 1 where it does not exist.
     FileFacts(String),
-    /// `systemctl show` of a unit: its states, restarts, last exit status, result and start time.
+    /// `systemctl show` of a unit: its states, restarts, last exit status, result, invocation and start time.
     Unit(String),
     /// The logs of the serial consoles of this group's VMs, one path a line; status 1 where there is none. By number: a group
     /// whose name begins with this one's has logs of its own.
@@ -41,6 +41,16 @@ pub enum Look {
         unit: String,
         /// How many lines.
         lines: u32,
+    },
+    /// Of the last lines of a unit's programs, those that hold one of these texts (all, where there are none) and the first of
+    /// each start, as journalctl's JSON (see [`super::starts`]). systemd's own lines are not among them.
+    Starts {
+        /// The unit.
+        unit: String,
+        /// How many lines are looked through.
+        lines: u32,
+        /// The texts, as they stand in JSON.
+        texts: Vec<&'static str>,
     },
     /// Everything the plan must know of a host, as labelled sections (see `plan::facts`).
     Survey,
@@ -114,7 +124,7 @@ impl Look {
                 &[path, path],
             ),
             Self::Unit(unit) => Script::new(
-                "systemctl show -p ActiveState,SubState,UnitFileState,NRestarts,ExecMainStatus,Result,ExecMainStartTimestampMonotonic -- {}",
+                "systemctl show -p ActiveState,SubState,UnitFileState,NRestarts,ExecMainStatus,Result,InvocationID,ExecMainStartTimestampMonotonic -- {}",
                 &[unit],
             ),
             Self::ConsoleLogs(group) => Script::new(
@@ -143,6 +153,10 @@ impl Look {
             Self::Journal { unit, lines } => Script::new(
                 "journalctl -q --no-pager -o cat -n {} -u {}",
                 &[&lines.to_string(), unit],
+            ),
+            Self::Starts { unit, lines, texts } => Script::new(
+                include_str!("starts.sh"),
+                &[&lines.to_string(), unit, &texts.join("|")],
             ),
             Self::Survey => {
                 Script::new(include_str!("survey.sh"), &[]).limit(Duration::from_secs(20))

@@ -6,6 +6,7 @@ mod batch;
 mod console;
 mod fetch;
 mod image_tag;
+mod journal;
 mod local;
 mod lock;
 mod look;
@@ -25,6 +26,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub use ask::{Ask, Terminal};
 pub(crate) use console::Keyboard;
 pub use image_tag::ImageTag;
+#[cfg(test)]
+pub(crate) use journal::testing::journal;
+pub use journal::{Start, since, starts};
 pub use local::Local;
 pub use lock::{Claim, Hold, Holder};
 pub use look::Look;

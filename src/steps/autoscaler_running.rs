@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use super::CLUSTER;
 use super::autoscaler_words::{death, has_read};
-use super::chart_state::chart_state;
+use super::chart_state::{chart_state, pods_hint};
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{self, AUTOSCALER, CONFIG_ANNOTATION, NAMESPACE, VALUES_ANNOTATION};
-use crate::kubernetes::waiting;
+use crate::kubernetes::{Kubernetes, waiting};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Plan;
 use crate::world::World;
@@ -30,6 +30,8 @@ pub(super) struct AutoscalerRunning {
     alive: Mutex<Option<(String, Instant)>>,
     /// Since when its image has been seen not to be pulled.
     unpulled: Mutex<Option<Instant>>,
+    /// The command that shows more of what is waited for: it names what there is by then.
+    hint: Mutex<Option<String>>,
     applied: AtomicBool,
 }
 
@@ -46,6 +48,7 @@ impl AutoscalerRunning {
             needs,
             alive: Mutex::new(None),
             unpulled: Mutex::new(None),
+            hint: Mutex::new(None),
             applied: AtomicBool::new(false),
         }
     }
@@ -77,6 +80,31 @@ impl AutoscalerRunning {
         )
     }
 
+    /// Where the chart's installation stands.
+    async fn installing(&self, kubernetes: &Kubernetes, otherwise: &str) -> Result<Finding> {
+        let state = chart_state(kubernetes, otherwise).await?;
+        self.hint_at(Some(state.hint));
+        Ok(state.finding)
+    }
+
+    fn hint_at(&self, hint: Option<String>) {
+        *self.hint.lock().unwrap_or_else(PoisonError::into_inner) = hint;
+    }
+
+    /// Why its pod does not run.
+    async fn why(&self, kubernetes: &Kubernetes, pod: &Value, log: &str) -> Result<String> {
+        if let Some((cause, line)) = death(log) {
+            return Ok(format!("{cause} ({line})"));
+        }
+        let reason = if log.trim().is_empty() {
+            self.hint_at(Some(pods_hint()));
+            kubernetes.stuck(NAMESPACE, pod).await?
+        } else {
+            waiting(pod).map(str::to_owned)
+        };
+        Ok(reason.unwrap_or_else(|| "its pod is starting".to_owned()))
+    }
+
     /// How long this pod has been seen alive.
     fn age(&self, pod: &str) -> Duration {
         let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,6 +127,12 @@ fn selector(deployment: &Value) -> String {
         .filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
         .collect::<Vec<_>>()
         .join(",")
+}
+
+/// Whether a pod is over: one that a Node refused when it registered anew stays listed beside the one in its place.
+fn ended(pod: &Value) -> bool {
+    let phase = pod["status"]["phase"].as_str();
+    matches!(phase, Some("Failed" | "Succeeded"))
 }
 
 /// Whether pods of an older form are still there, or the change has not even been seen yet.
@@ -136,10 +170,14 @@ impl Step for AutoscalerRunning {
     }
 
     fn hint(&self) -> String {
-        format!("slicer-k3s kubectl logs -n {NAMESPACE} deployment/{AUTOSCALER} --tail=50")
+        let hint = self.hint.lock().unwrap_or_else(PoisonError::into_inner);
+        hint.clone().unwrap_or_else(|| {
+            format!("slicer-k3s kubectl logs -n {NAMESPACE} deployment/{AUTOSCALER} --tail=50")
+        })
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
+        self.hint_at(None);
         let kubernetes = world.kubernetes().await?;
         let wanted = super::cloud_config::current_hash(&kubernetes).await?;
         let deployment = kubernetes
@@ -147,16 +185,18 @@ impl Step for AutoscalerRunning {
             .await?;
         let Some(deployment) = deployment else {
             let why = "the chart is installed, its Deployment not there yet";
-            return chart_state(&kubernetes, why).await;
+            return self.installing(&kubernetes, why).await;
         };
         let annotation =
             &deployment["spec"]["template"]["metadata"]["annotations"][CONFIG_ANNOTATION];
         if wanted.is_none() || annotation.as_str() != wanted.as_deref() {
-            return chart_state(&kubernetes, "it still has the previous cloud-config").await;
+            let why = "it still has the previous cloud-config";
+            return self.installing(&kubernetes, why).await;
         }
         let hash = generate::values_hash(&world.plan);
         if deployment["metadata"]["annotations"][VALUES_ANNOTATION] != hash.as_str() {
-            return chart_state(&kubernetes, "it still has the previous values").await;
+            let why = "it still has the previous values";
+            return self.installing(&kubernetes, why).await;
         }
         if deployment["spec"]["replicas"] == 0 {
             return Ok(Finding::differs("it was stopped: it has no pod"));
@@ -171,8 +211,10 @@ impl Step for AutoscalerRunning {
         let current = pods.iter().find(|pod| {
             pod["metadata"]["annotations"][CONFIG_ANNOTATION].as_str() == wanted.as_deref()
                 && pod["metadata"].get("deletionTimestamp").is_none()
+                && !ended(pod)
         });
         let Some(pod) = current else {
+            self.hint_at(Some(pods_hint()));
             return Ok(Finding::Unknown("its pod is not made yet".into()));
         };
         let container = &pod["status"]["containerStatuses"][0];
@@ -184,10 +226,7 @@ impl Step for AutoscalerRunning {
             if let Some(failure) = self.unpulled(pod) {
                 return Err(failure);
             }
-            let why = match death(&log) {
-                Some((cause, line)) => format!("{cause} ({line})"),
-                None => waiting(pod).unwrap_or("its pod is starting").to_owned(),
-            };
+            let why = self.why(&kubernetes, pod, &log).await?;
             // Kubernetes retries ever more slowly; three deaths of one cause are no accident.
             if restarts >= 3 && self.applied.load(Ordering::Relaxed) && death(&log).is_some() {
                 return Err(
@@ -233,113 +272,4 @@ impl Step for AutoscalerRunning {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::steps::testing::{Fake, plan, world};
-
-    fn cluster(hash: &str, running: bool, log: &str) -> Fake {
-        let state = if running {
-            r#"{"running":{}}"#
-        } else {
-            r#"{"waiting":{"reason":"CrashLoopBackOff"}}"#
-        };
-        let annotations = format!(r#""annotations":{{"{CONFIG_ANNOTATION}":"{hash}"}}"#);
-        let values = generate::values_hash(&plan());
-        let installed = format!(r#""annotations":{{"{VALUES_ANNOTATION}":"{values}"}}"#);
-        Fake::new()
-            .says("get secret", r#"{"data":{"cloud-config":"YWJj"}}"#)
-            .says("get deployment", &format!(r#"{{"metadata":{{{installed}}},"spec":{{"selector":{{"matchLabels":{{"a":"b"}}}},"template":{{"metadata":{{{annotations}}}}}}}}}"#))
-            .says("get pods", &format!(r#"{{"items":[{{"metadata":{{"name":"ca-1","uid":"u",{annotations}}},"status":{{"containerStatuses":[{{"ready":{running},"restartCount":3,"state":{state}}}]}}}}]}}"#))
-            .says("/log?", log)
-    }
-
-    async fn check(fake: &Fake) -> Result<Finding> {
-        AutoscalerRunning::new(&plan())
-            .check(&world(&[("k3s-cp-1", fake)]))
-            .await
-    }
-
-    use crate::pipeline::testing::hands;
-
-    #[tokio::test]
-    async fn a_pod_that_runs_counts_when_it_works_with_the_current_config() {
-        let hash = crate::secret::sha256(b"abc");
-        let working = cluster(
-            &hash,
-            true,
-            "main.go:291] Registered cleanup signal handler\n",
-        );
-        assert_eq!(check(&working).await.unwrap(), Finding::done());
-        let young = cluster(&hash, true, "");
-        assert!(matches!(check(&young).await.unwrap(), Finding::Unknown(_)));
-        let old = cluster("other", true, "Starting main loop\n");
-        assert!(matches!(check(&old).await.unwrap(), Finding::Unknown(_)));
-    }
-
-    /// Helm's own words hold what they like, "Deployment" among it: they say where the installation stands all the same.
-    #[tokio::test]
-    async fn an_installation_under_way_is_told_by_helms_last_word() {
-        let job = |status: &str| {
-            Fake::new()
-                .says("get secret", r#"{"data":{"cloud-config":"YWJj"}}"#)
-                .says("get deployment", r#"{"metadata":{},"spec":{}}"#)
-                .says("get job", status)
-                .says("get pods", r#"{"items":[{"metadata":{"name":"helm-1"}}]}"#)
-                .says("/log?", "Patch Deployment \"slicer-cluster-autoscaler\"\n")
-        };
-        let under_way = job(r#"{"status":{}}"#);
-        let through = job(r#"{"status":{"conditions":[{"type":"Complete","status":"True"}]}}"#);
-        for (fake, says) in [
-            (under_way, "Patch Deployment"),
-            (through, "previous cloud-config"),
-        ] {
-            let found = check(&fake).await.unwrap();
-            assert!(
-                matches!(&found, Finding::Unknown(why) if why.contains(says)),
-                "{found:?}"
-            );
-        }
-    }
-
-    /// After a change of flags alone the old pod still runs, with the right cloud-config.
-    #[test]
-    fn a_pod_of_an_older_form_does_not_count() {
-        let deployment = |seen: u32, updated: u32| {
-            serde_json::json!({"metadata": {"generation": 2}, "status": {
-                "observedGeneration": seen, "replicas": 1, "updatedReplicas": updated}})
-        };
-        assert!(rolls(&deployment(1, 1)) && rolls(&deployment(2, 0)));
-        assert!(!rolls(&deployment(2, 1)));
-    }
-
-    #[tokio::test]
-    async fn a_crash_is_told_by_its_cause() {
-        let hash = crate::secret::sha256(b"abc");
-        let dead = cluster(&hash, false, "F0101 Failed to parse config, error: x\n");
-        let world = world(&[("k3s-cp-1", &dead)]);
-        let step = AutoscalerRunning::new(&plan());
-        assert!(matches!(
-            step.check(&world).await.unwrap(),
-            Finding::Differs(_)
-        ));
-        step.apply(&world, &hands()).await.unwrap();
-        assert!(dead.was_told("rollout restart"));
-        let failure = step.check(&world).await.unwrap_err();
-        assert!(failure.is_lasting());
-        assert!(failure.to_string().contains("cannot read its cloud-config"));
-    }
-
-    /// A registry that does not answer is told after a minute, not after five.
-    #[tokio::test(start_paused = true)]
-    async fn an_image_that_cannot_be_pulled_ends_the_wait() {
-        let step = AutoscalerRunning::new(&plan());
-        step.applied.store(true, Ordering::Relaxed);
-        let pod = serde_json::json!({"spec": {"nodeName": "k3s-cp-1"}, "status": {"containerStatuses": [
-            {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "ghcr.io: connection reset"}}}]}});
-        assert!(step.unpulled(&pod).is_none());
-        tokio::time::advance(PULLING).await;
-        let failure = step.unpulled(&pod).unwrap();
-        assert!(failure.is_lasting());
-        assert!(failure.what.contains("k3s-cp-1") && failure.to_string().contains("ghcr.io"));
-    }
-}
+mod tests;

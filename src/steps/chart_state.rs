@@ -1,38 +1,91 @@
 //! How far k3s's Helm controller is with the autoscaler's chart.
 
+use serde_json::Value;
+
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{AUTOSCALER, NAMESPACE};
 use crate::kubernetes::{Kubernetes, condition};
 use crate::pipeline::Finding;
 
+/// Where the installation stands, and the command that shows more of it.
+pub(super) struct ChartState {
+    pub(super) finding: Finding,
+    pub(super) hint: String,
+}
+
 /// Where its installation stands; `otherwise` once it is through, and what was to follow is not seen yet.
-pub(super) async fn chart_state(kubernetes: &Kubernetes, otherwise: &str) -> Result<Finding> {
+pub(super) async fn chart_state(kubernetes: &Kubernetes, otherwise: &str) -> Result<ChartState> {
     let job = format!("helm-install-{AUTOSCALER}");
+    let state = |why: String, hint: String| ChartState {
+        finding: Finding::Unknown(why),
+        hint,
+    };
     let object = kubernetes.get(&["job", "-n", NAMESPACE, &job]).await?;
     let Some(object) = object else {
-        return Ok(Finding::Unknown(
-            "k3s has not made the chart's job yet".into(),
-        ));
+        let hint = format!("slicer-k3s kubectl describe helmchart -n {NAMESPACE} {AUTOSCALER}");
+        return Ok(state("k3s has not made the chart's job yet".into(), hint));
     };
+    let log = format!("slicer-k3s kubectl logs -n {NAMESPACE} job/{job}");
     if condition(&object, "Complete") == Some("True") {
-        return Ok(Finding::Unknown(otherwise.into()));
+        return Ok(state(otherwise.into(), log));
     }
-    let log = kubernetes
-        .logs(NAMESPACE, &format!("job-name={job}"), 20)
-        .await?;
-    let words = log.lines().map(str::trim).rfind(|line| !line.is_empty());
-    let words = words
-        .unwrap_or("its pod has not logged anything")
-        .to_owned();
+    let (words, hint) = match said(kubernetes, &job).await? {
+        Said::Logged(words) => (words, log),
+        Said::Stuck(words) => (words, pods_hint()),
+    };
     if condition(&object, "Failed") == Some("True") {
         return Err(
             Failure::new(Code::Autoscaler, "the autoscaler's chart was not installed")
                 .because(words)
-                .hint(format!("slicer-k3s kubectl logs -n {NAMESPACE} job/{job}"))
+                .hint(hint)
                 .lasting(),
         );
     }
-    Ok(Finding::Unknown(format!(
-        "the chart is being installed: {words}"
-    )))
+    Ok(state(
+        format!("the chart is being installed: {words}"),
+        hint,
+    ))
+}
+
+/// The command that shows why pods without a log do not run.
+pub(super) fn pods_hint() -> String {
+    format!("slicer-k3s kubectl get events -n {NAMESPACE} --field-selector type=Warning")
+}
+
+/// What the job says.
+enum Said {
+    /// The last line of its log.
+    Logged(String),
+    /// Why its pod has not logged anything.
+    Stuck(String),
+}
+
+/// What the newest of the job's pods that says anything does.
+async fn said(kubernetes: &Kubernetes, job: &str) -> Result<Said> {
+    let selector = format!("job-name={job}");
+    let mut pods = kubernetes
+        .list(&["pods", "-n", NAMESPACE, "-l", &selector])
+        .await?;
+    let made = |pod: &Value| {
+        pod["metadata"]["creationTimestamp"]
+            .as_str()
+            .map(str::to_owned)
+    };
+    pods.sort_by_key(made);
+    let mut why = None;
+    for pod in pods.iter().rev() {
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        let log = kubernetes.log(NAMESPACE, name, 20).await?;
+        if let Some(line) = log.lines().map(str::trim).rfind(|line| !line.is_empty()) {
+            return Ok(Said::Logged(line.to_owned()));
+        }
+        if why.is_none() {
+            why = kubernetes.stuck(NAMESPACE, pod).await?;
+        }
+    }
+    let nothing = match pods.as_slice() {
+        [] => "its pod is not made yet",
+        _ => "its pod has not logged anything",
+    };
+    Ok(Said::Stuck(why.unwrap_or_else(|| nothing.to_owned())))
 }

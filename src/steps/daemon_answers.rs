@@ -132,18 +132,20 @@ mod tests {
     /// A look at the right instant saw it run; what it says of its licence is still the cause.
     #[tokio::test]
     async fn a_daemon_that_ends_again_and_again_is_told_by_its_own_words() {
-        let unit = "ActiveState=activating\nSubState=auto-restart\nNRestarts=2\n";
-        let fake = Fake::new()
-            .says("ActiveState", unit)
-            .says("journalctl", "Error: license token is expired\n");
+        let unit = "ActiveState=activating\nSubState=auto-restart\nNRestarts=2\nInvocationID=a\n";
+        let fake = Fake::new().says("ActiveState", unit).says(
+            "journalctl",
+            &crate::remote::journal(&[("a", "Error: license token is expired")]),
+        );
         let step = DaemonAnswers::new(&plan().daemons[0]);
         let failure = step.check(&world(&[("n100", &fake)])).await.unwrap_err();
         assert_eq!(failure.code, Code::SlicerLicence);
         // It was started anew once or twice, days ago.
         let runs = "ActiveState=active\nSubState=running\nNRestarts=2\n";
-        let busy = Fake::new()
-            .says("ActiveState", runs)
-            .says("journalctl", "License is valid\n");
+        let busy = Fake::new().says("ActiveState", runs).says(
+            "journalctl",
+            &crate::remote::journal(&[("a", "License is valid")]),
+        );
         let failure = step.check(&world(&[("n100", &busy)])).await.unwrap_err();
         assert_ne!(failure.code, Code::SlicerLicence);
     }

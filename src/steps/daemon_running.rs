@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::difference;
 use super::file::File;
-use super::unit::{Unit, last_words};
+use super::unit::Unit;
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
 use crate::pipeline::{Finding, Hands, Step, StepId};
@@ -49,7 +49,7 @@ pub(super) async fn given_up(
         return Ok(None);
     }
     let name = daemon.unit();
-    let words = last_words(host, &name).await?;
+    let words = unit.last_words(host, &name).await?;
     let lower = words.to_lowercase();
     if lower.contains("license") || lower.contains("licence") {
         let failure = Failure::new(
@@ -183,7 +183,7 @@ impl Step for DaemonRunning {
         {
             return Err(failure);
         }
-        let words = last_words(host, &name).await?;
+        let words = unit.last_words(host, &name).await?;
         Ok(Finding::differs(format!("{name} keeps failing: {words}")))
     }
 
@@ -247,8 +247,8 @@ mod tests {
         let facts = format!("644 0 0\n{}  -\n", sha256(unit.content.as_bytes()));
         let fake = Fake::new()
             .says("stat", &facts)
-            .says("ActiveState", "ActiveState=activating\nSubState=auto-restart\nUnitFileState=enabled\nNRestarts=2\n")
-            .says("journalctl", "Error: no valid license found\n");
+            .says("ActiveState", "ActiveState=activating\nSubState=auto-restart\nUnitFileState=enabled\nNRestarts=2\nInvocationID=a\n")
+            .says("journalctl", &crate::remote::journal(&[("a", "Error: no valid license found")]));
         let world = crate::steps::testing::world(&[("n100", &fake)]);
         let step = step();
         assert!(matches!(

@@ -8,7 +8,7 @@ use crate::control_plane::{self, ControlPlane};
 use crate::failure::Result;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
-use crate::remote::Script;
+use crate::remote::{Machine, Script};
 use crate::world::World;
 
 pub(super) struct DataSetAside {
@@ -77,13 +77,14 @@ impl Step for DataSetAside {
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
-        let which = if self.foreign { "foreign" } else { "own" };
-        let script = Script::new(SET_ASIDE, &[which]).limit(Duration::from_mins(2));
-        world
-            .server(&self.server)
-            .await?
-            .must(hands, "moving the etcd data aside", &script)
-            .await
-            .map(drop)
+        set_aside(world.server(&self.server).await?, hands, self.foreign).await
     }
+}
+
+/// Stops k3s and moves what it holds aside; of another cluster's server its certificates, too.
+pub(super) async fn set_aside(machine: &Machine, hands: &Hands, foreign: bool) -> Result<()> {
+    let which = if foreign { "foreign" } else { "own" };
+    let script = Script::new(SET_ASIDE, &[which]).limit(Duration::from_mins(2));
+    let what = "moving the etcd data aside";
+    machine.must(hands, what, &script).await.map(drop)
 }

@@ -6,17 +6,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::Options;
+use super::data_set_aside::set_aside;
+use super::k3s_troubles::{Troubles, is_removed};
 use super::old_node_removed::OldNodeRemoved;
 use super::quorum::Turns;
 use super::unit::{Unit, runs_with};
 use super::vm_path::VmPath;
-use crate::control_plane::{ControlPlane, Start};
+use crate::control_plane::{self, ControlPlane, Start};
 use crate::failure::{Code, Failure, Result};
-use crate::k3s::{self, Trouble, UNIT, classify, since_start};
+use crate::k3s::{self, Told, UNIT};
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Plan, Server};
-use crate::remote::{Look, Machine, Script};
+use crate::remote::{Machine, Script};
 use crate::world::World;
 
 /// So many ends for reasons that we do not know, five seconds apart, are no hiccup of a start.
@@ -28,7 +30,10 @@ pub(super) struct K3sStarted {
     via: Option<String>,
     needs: Vec<StepId>,
     allow_outage: bool,
+    /// Whether it has data and never voted: then it may begin again.
+    newcomer: bool,
     turns: Turns,
+    troubles: Troubles,
     applied: AtomicBool,
 }
 
@@ -58,6 +63,10 @@ fn via(plan: &Plan, server: &Server, control_plane: &ControlPlane) -> Option<Str
     }
 }
 
+fn is_cut_short(told: &Told) -> bool {
+    told.trouble.is_some_and(|trouble| trouble.is_cut_short())
+}
+
 impl K3sStarted {
     pub(super) fn new(
         plan: &Plan,
@@ -77,7 +86,9 @@ impl K3sStarted {
             via,
             needs,
             allow_outage: options.allow_outage,
+            newcomer: control_plane.newcomers.contains(&server.name),
             turns: turns.clone(),
+            troubles: Troubles::default(),
             applied: AtomicBool::new(false),
         }
     }
@@ -88,21 +99,78 @@ impl K3sStarted {
         Ok(!runs_with(machine, UNIT, &readings).await?)
     }
 
-    fn hint_of(&self, world: &World, trouble: Trouble) -> String {
-        let first = world.plan.servers.first();
-        let first = first.map_or_else(String::new, |first| first.address.to_string());
-        trouble.hint_for(&self.server.name, &first)
+    /// Why its API is not ready, by what k3s or systemd says; an error where waiting cannot help.
+    async fn explained(
+        &self,
+        world: &World,
+        machine: &Machine,
+        unit: &Unit,
+        why: &str,
+    ) -> Result<Finding> {
+        let told = self.troubles.of(machine, unit).await?;
+        let ended = told.as_ref().is_some_and(|told| told.ended);
+        if !ended && is_removed(machine).await? {
+            let why = "it was removed from the cluster, and runs on without etcd";
+            return Ok(Finding::differs(why));
+        }
+        // What an earlier run left failing may be cured by what this one applies.
+        let applied = self.applied.load(Ordering::Relaxed);
+        let failure = |what: &str| {
+            let what = format!("k3s {what} on {}", self.server.name);
+            Failure::new(Code::K3sStart, what).lasting()
+        };
+        let words = told.as_ref().map(|told| told.words.clone());
+        let words = words.unwrap_or_else(|| "k3s does not say why".to_owned());
+        let cut_short = told.as_ref().is_some_and(is_cut_short);
+        if self.newcomer && !applied && cut_short {
+            return Ok(Finding::differs("its first start was cut short"));
+        }
+        if let Some(trouble) = told.and_then(|told| told.trouble) {
+            let hint = trouble.hint_for(&self.server.name, &self.other(world));
+            if applied && !trouble.passes {
+                return Err(failure("does not start")
+                    .because(format!("{} ({words})", trouble.cause))
+                    .hint(hint));
+            }
+            return Ok(Finding::Unknown(format!("{}; {hint}", trouble.cause)));
+        }
+        if unit.active == "active" {
+            return Ok(Finding::Unknown(format!(
+                "its API does not answer yet: {why}"
+            )));
+        }
+        if applied && unit.restarts >= LOOP {
+            return Err(failure("does not stay up")
+                .because(format!("it ended {} times: {words}", unit.restarts))
+                .hint(self.hint()));
+        }
+        Ok(Finding::Unknown(match unit.ends() {
+            0 => format!("its API does not answer yet: {why}"),
+            1 => format!("it ended once and starts again: {words}"),
+            ends => format!("it ended {ends} times and starts again: {words}"),
+        }))
     }
 
-    /// What the journal tells of a k3s that ends again and again.
-    async fn trouble(&self, machine: &Machine, unit: &Unit) -> Result<(Option<Trouble>, String)> {
-        let look = Look::Journal {
-            unit: UNIT.to_owned(),
-            lines: 80,
-        };
-        let journal = machine.look(&look).await?;
-        let recent = since_start(&journal.stdout, unit.restarts);
-        Ok((classify(recent), journal.last_words().to_owned()))
+    /// A first start that ended before its cluster's data were written can only begin again, with an empty directory.
+    async fn begin_again(&self, machine: &Machine, hands: &Hands, unit: &Unit) -> Result<()> {
+        if !self.newcomer || unit.active == "active" {
+            return Ok(());
+        }
+        let told = self.troubles.of(machine, unit).await?;
+        if !told.as_ref().is_some_and(is_cut_short) {
+            return Ok(());
+        }
+        if control_plane::ask(machine).await?.has_hardly_begun() {
+            set_aside(machine, hands, false).await?;
+        }
+        Ok(())
+    }
+
+    /// The address of another server.
+    fn other(&self, world: &World) -> String {
+        let mut servers = world.plan.servers.iter();
+        let other = servers.find(|server| server.name != self.server.name);
+        other.map_or_else(String::new, |other| other.address.to_string())
     }
 }
 
@@ -155,55 +223,16 @@ impl Step for K3sStarted {
             Ok(()) => return Ok(Finding::done()),
             Err(why) => why,
         };
-        if unit.restarts == 0 {
-            return Ok(Finding::Unknown(format!(
-                "its API does not answer yet: {why}"
-            )));
-        }
-        let (trouble, words) = self.trouble(machine, &unit).await?;
-        match trouble {
-            // What an earlier run left failing may be cured by what this one applies.
-            Some(trouble) if !trouble.passes && self.applied.load(Ordering::Relaxed) => {
-                Err(Failure::new(
-                    Code::K3sStart,
-                    format!("k3s does not start on {}", self.server.name),
-                )
-                .because(format!("{} ({words})", trouble.cause))
-                .hint(self.hint_of(world, trouble))
-                .lasting())
-            }
-            Some(trouble) => Ok(Finding::Unknown(format!(
-                "{}; {}",
-                trouble.cause,
-                self.hint_of(world, trouble)
-            ))),
-            None if unit.restarts >= LOOP && self.applied.load(Ordering::Relaxed) => {
-                Err(Failure::new(
-                    Code::K3sStart,
-                    format!("k3s does not stay up on {}", self.server.name),
-                )
-                .because(format!(
-                    "it ended {} times; its last words: {words}",
-                    unit.restarts
-                ))
-                .hint(self.hint())
-                .lasting())
-            }
-            None => Ok(Finding::Unknown(format!(
-                "it ended {} and starts again: {words}",
-                if unit.restarts == 1 {
-                    "once".to_owned()
-                } else {
-                    format!("{} times", unit.restarts)
-                }
-            ))),
-        }
+        self.explained(world, machine, &unit, &why).await
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let machine = world.server(&self.server).await?;
         let unit = Unit::look(machine, UNIT).await?;
-        let outdated = unit.active == "active" && self.outdated(world, machine).await?;
+        self.begin_again(machine, hands, &unit).await?;
+        // Without etcd it serves nobody: its restart takes nothing away.
+        let removed = is_removed(machine).await?;
+        let outdated = !removed && unit.active == "active" && self.outdated(world, machine).await?;
         if outdated && !self.allow_outage {
             return Err(Failure::new(
                 Code::PlanConflict,
@@ -221,7 +250,7 @@ impl Step for K3sStarted {
             None
         };
         // A start that is under way is left alone; one that fails again and again gets a fresh count.
-        let verb = if outdated || unit.restarts > 0 {
+        let verb = if outdated || unit.restarts > 0 || removed {
             "restart"
         } else {
             "start"
@@ -232,6 +261,7 @@ impl Step for K3sStarted {
             &[verb],
         );
         machine.must(hands, "starting k3s", &script).await?;
+        self.troubles.forget();
         self.applied.store(true, Ordering::Relaxed);
         match turn {
             Some(turn) => {
@@ -255,25 +285,38 @@ mod tests {
             via: Some("k3s-cp-1".into()),
             needs: Vec::new(),
             allow_outage: false,
+            newcomer: false,
             turns: Turns::default(),
+            troubles: Troubles::default(),
             applied: AtomicBool::new(false),
         }
     }
 
-    fn failing(line: &str) -> Fake {
+    fn failing(state: &str, journal: &[(&str, &str)]) -> Fake {
         Fake::new()
-            .says(
-                "ActiveState",
-                "ActiveState=activating\nSubState=auto-restart\nNRestarts=2\n",
-            )
+            .says("ActiveState", state)
             .answers("readyz", 1, "")
-            .says("journalctl", line)
+            .says("journalctl", &crate::remote::journal(journal))
+    }
+
+    const ENDED: &str = "ActiveState=activating\nSubState=auto-restart\nNRestarts=1\nInvocationID=b\nResult=exit-code\nExecMainStatus=1\n";
+    const STARTS: &str = "ActiveState=activating\nSubState=start\nNRestarts=0\nInvocationID=b\n";
+    const RUNS: &str = "ActiveState=active\nSubState=running\nNRestarts=0\nInvocationID=b\n";
+    const MODPROBE: &str = "modprobe: FATAL: Module overlay not found in directory /lib/modules/6";
+    const MISMATCH: &str = r#"time="x" level=fatal msg="Error: critical configuration value mismatch between servers""#;
+    const LEARNERS: &str = r#"time="x" level=info msg="Waiting for other members to finish joining etcd cluster: etcdserver: too many learner members in cluster""#;
+
+    async fn why(fake: &Fake) -> String {
+        match step().check(&world(&[("k3s-cp-2", fake)])).await.unwrap() {
+            Finding::Unknown(why) | Finding::Differs(why) => why,
+            Finding::Done(note) => panic!("{note}"),
+        }
     }
 
     /// A mistake that waiting cannot cure must not cost five minutes, nor stop a run that is about to cure it.
     #[tokio::test]
     async fn a_lasting_trouble_ends_the_wait_only_after_we_started_it() {
-        let fake = failing("critical configuration value mismatch\n");
+        let fake = failing(ENDED, &[("b", MISMATCH), ("b", MODPROBE)]);
         let world = world(&[("k3s-cp-2", &fake)]);
         let step = step();
         assert!(matches!(
@@ -286,12 +329,96 @@ mod tests {
         assert!(failure.is_lasting() && failure.hint.is_some(), "{failure}");
     }
 
+    /// It would end of this for ever. One that was a member keeps what it has, whatever its journal says.
     #[tokio::test]
-    async fn a_learner_queue_is_waited_for() {
-        let fake = failing("etcdserver: too many learner members in cluster\n");
+    async fn a_first_start_that_was_cut_short_begins_again_and_a_members_never() {
+        let fatal = r#"time="x" level=fatal msg="Error: preparing server: failed to reconcile with local datastore: no bootstrap data found in datastore - check server token value and verify datastore integrity""#;
+        let young = "data=yes\nbytes=20480\nmembers=\nend\n";
+        let grown = "data=yes\nbytes=4000000\nmembers=\nend\n";
+        for (newcomer, held, again) in [
+            (true, young, true),
+            (true, grown, false),
+            (false, young, false),
+        ] {
+            let fake = failing(ENDED, &[("b", fatal)]).says_first("member/wal", held);
+            let world = world(&[("k3s-cp-2", &fake)]);
+            let step = K3sStarted { newcomer, ..step() };
+            let found = step.check(&world).await.unwrap();
+            assert_eq!(matches!(found, Finding::Differs(_)), newcomer, "{found:?}");
+            step.apply(&world, &hands()).await.unwrap();
+            assert_eq!(fake.was_told("etcd-old-"), again, "{held}");
+        }
+    }
+
+    /// k3s waits for the others without ending: systemd has nothing to count.
+    #[tokio::test]
+    async fn a_learner_queue_is_the_reason_of_the_wait() {
+        let fake = failing(STARTS, &[("a", MISMATCH), ("b", LEARNERS)]);
         let step = step();
         step.applied.store(true, Ordering::Relaxed);
         let found = step.check(&world(&[("k3s-cp-2", &fake)])).await.unwrap();
         assert!(matches!(found, Finding::Unknown(why) if why.contains("one in at a time")));
+    }
+
+    /// Neither what `ExecStartPre` prints nor what systemd says of the unit, and never an earlier run's end.
+    #[tokio::test]
+    async fn a_k3s_that_ended_is_told_by_its_own_last_message() {
+        let fatal = r#"time="x" level=fatal msg="Error: \"x\" is broken""#;
+        let lines = [("a", MISMATCH), ("b", MODPROBE), ("b", fatal), ("b", "x")];
+        let told = why(&failing(ENDED, &lines)).await;
+        assert_eq!(
+            told,
+            "it ended 2 times and starts again: Error: \"x\" is broken"
+        );
+        // The next start has begun and says nothing yet, or only noise.
+        let next = ENDED
+            .replace("auto-restart", "start")
+            .replace("NRestarts=1", "NRestarts=2")
+            .replace("InvocationID=b", "InvocationID=c");
+        for more in [vec![], vec![("c", MODPROBE)]] {
+            let lines = [lines.to_vec(), more].concat();
+            let told = why(&failing(&next, &lines)).await;
+            assert_eq!(
+                told,
+                "it ended 2 times and starts again: Error: \"x\" is broken"
+            );
+        }
+        // It was killed while it waited for others.
+        let killed = ENDED
+            .replace("exit-code", "oom-kill")
+            .replace("NRestarts=1", "NRestarts=0");
+        let told = why(&failing(&killed, &[("a", fatal), ("b", LEARNERS)])).await;
+        assert_eq!(
+            told,
+            "it ended once and starts again: the kernel killed it, as memory ran out"
+        );
+    }
+
+    /// It is active, so that `start` would do nothing.
+    #[tokio::test]
+    async fn a_server_that_was_removed_while_it_ran_is_restarted() {
+        let fake = failing(RUNS, &[]).says("db/etcd/tombstone", "600 0 0\ne3b0  -\n");
+        let world = world(&[("k3s-cp-2", &fake)]);
+        let found = step().check(&world).await.unwrap();
+        assert!(matches!(found, Finding::Differs(why) if why.contains("removed")));
+        step().apply(&world, &hands()).await.unwrap();
+        assert!(fake.was_told("systemctl restart --no-block k3s"));
+        // Where it cannot rejoin, that is what counts.
+        let fatal = r#"time="x" level=fatal msg="Error: starting kubernetes: preparing server: tombstone file has been detected but --server is empty: backup and delete""#;
+        let fake = failing(ENDED, &[("b", fatal)]).says("db/etcd/tombstone", "600 0 0\n");
+        assert!(why(&fake).await.contains("names no server to rejoin"));
+    }
+
+    /// A Status, as k3s answers curl while it starts, ends with a brace.
+    #[tokio::test]
+    async fn an_api_that_starts_is_told_by_its_message() {
+        let status = "{\n  \"kind\": \"Status\",\n  \"status\": \"Failure\",\n  \"message\": \"apiserver not ready\",\n  \"code\": 503\n}";
+        let fake = Fake::new()
+            .says("ActiveState", STARTS)
+            .says("readyz", status);
+        assert_eq!(
+            why(&fake).await,
+            "its API does not answer yet: apiserver not ready"
+        );
     }
 }

@@ -26,6 +26,7 @@ mod k3s_config;
 mod k3s_installed;
 mod k3s_started;
 mod k3s_token_secret;
+mod k3s_troubles;
 mod kubeconfig_saved;
 mod node;
 mod node_ready;
@@ -141,45 +142,7 @@ pub fn init(plan: &Plan, options: &Options, control_plane: &ControlPlane) -> Vec
         }
         steps.push(Box::new(daemon_answers::DaemonAnswers::new(daemon)));
     }
-    let script = Arc::new(k3s_installed::OneScript::default());
-    for server in plan.servers_here() {
-        steps.push(Box::new(vm_up::VmUp::new(
-            server,
-            options,
-            &turns,
-            control_plane,
-        )));
-        steps.push(Box::new(server_key::ServerKey::new(server)));
-        steps.push(Box::new(vm_reachable::VmReachable::new(server, &seen)));
-        if let Some(path) = vm_path::VmPath::new(plan, server) {
-            steps.push(Box::new(path));
-        }
-        if let Some(aside) = data_set_aside::DataSetAside::new(server, control_plane) {
-            steps.push(Box::new(aside));
-        }
-        steps.push(Box::new(k3s_config::K3sConfig::new(
-            plan,
-            server,
-            control_plane,
-        )));
-        if let Some(old) = old_node_removed::OldNodeRemoved::new(plan, server, control_plane) {
-            steps.push(Box::new(old));
-        }
-        steps.push(Box::new(k3s_installed::K3sInstalled::new(
-            server,
-            &script,
-            control_plane,
-        )));
-        steps.push(Box::new(k3s_started::K3sStarted::new(
-            plan,
-            server,
-            options,
-            &turns,
-            control_plane,
-        )));
-        steps.push(Box::new(node_ready::NodeReady::new(server)));
-        steps.push(Box::new(etcd_voter::EtcdVoter::new(server)));
-    }
+    steps.extend(servers(plan, options, control_plane, &seen, &turns));
     if let Some(address) = join_address::JoinAddress::new(plan) {
         steps.push(Box::new(address));
     }
@@ -216,6 +179,57 @@ pub fn init(plan: &Plan, options: &Options, control_plane: &ControlPlane) -> Vec
         for daemon in plan.workers() {
             steps.extend(proof::steps(plan, daemon, options.proof));
         }
+    }
+    steps
+}
+
+/// From a VM to a server that votes.
+fn servers(
+    plan: &Plan,
+    options: &Options,
+    control_plane: &ControlPlane,
+    seen: &Arc<seen::Seen>,
+    turns: &quorum::Turns,
+) -> Vec<Box<dyn Step>> {
+    let mut steps: Vec<Box<dyn Step>> = Vec::new();
+    let script = Arc::new(k3s_installed::OneScript::default());
+    for server in plan.servers_here() {
+        steps.push(Box::new(vm_up::VmUp::new(
+            server,
+            options,
+            turns,
+            control_plane,
+        )));
+        steps.push(Box::new(server_key::ServerKey::new(server)));
+        steps.push(Box::new(vm_reachable::VmReachable::new(server, seen)));
+        if let Some(path) = vm_path::VmPath::new(plan, server) {
+            steps.push(Box::new(path));
+        }
+        if let Some(aside) = data_set_aside::DataSetAside::new(server, control_plane) {
+            steps.push(Box::new(aside));
+        }
+        steps.push(Box::new(k3s_config::K3sConfig::new(
+            plan,
+            server,
+            control_plane,
+        )));
+        if let Some(old) = old_node_removed::OldNodeRemoved::new(plan, server, control_plane) {
+            steps.push(Box::new(old));
+        }
+        steps.push(Box::new(k3s_installed::K3sInstalled::new(
+            server,
+            &script,
+            control_plane,
+        )));
+        steps.push(Box::new(k3s_started::K3sStarted::new(
+            plan,
+            server,
+            options,
+            turns,
+            control_plane,
+        )));
+        steps.push(Box::new(node_ready::NodeReady::new(server)));
+        steps.push(Box::new(etcd_voter::EtcdVoter::new(server)));
     }
     steps
 }

@@ -1,7 +1,7 @@
 //! Of a server that lost its data the cluster keeps nothing: with its Node its etcd member and its node password go, and
 //! only then may a server of that name join again.
 //!
-//! Source: k3s, pkg/etcd/etcd.go `join` ("duplicate node name found"), pkg/etcd/member_controller.go.
+//! Source: k3s, pkg/etcd/etcd.go `join` ("duplicate node name found"), `pkg/etcd/member_controller.go`.
 
 use std::time::Duration;
 

@@ -1,11 +1,11 @@
 //! The state of a systemd unit.
 
 use crate::failure::Result;
-use crate::remote::{Look, Machine};
+use crate::remote::{Look, Machine, Start, since, starts};
 use crate::secret::sha256;
 
 /// What `systemctl show` tells.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Unit {
     /// `active`, `activating`, `inactive`, `failed`.
     pub(super) active: String,
@@ -15,6 +15,12 @@ pub(super) struct Unit {
     pub(super) file: String,
     /// How often systemd restarted it by itself.
     pub(super) restarts: u32,
+    /// The id of its current start, or of its last one where none is running.
+    invocation: String,
+    /// How that start ended, in systemd's words: `success`, `exit-code`, `signal`, `oom-kill`, ….
+    result: String,
+    /// The exit status, or the signal's number.
+    status: String,
 }
 
 impl Unit {
@@ -32,6 +38,9 @@ impl Unit {
                 "SubState" => value.clone_into(&mut unit.sub),
                 "UnitFileState" => value.clone_into(&mut unit.file),
                 "NRestarts" => unit.restarts = value.parse().unwrap_or(0),
+                "InvocationID" => value.clone_into(&mut unit.invocation),
+                "Result" => value.clone_into(&mut unit.result),
+                "ExecMainStatus" => value.clone_into(&mut unit.status),
                 _ => {}
             }
         }
@@ -50,7 +59,64 @@ impl Unit {
 
     /// Ended by itself, whether it is to be started anew or not.
     pub(super) fn has_failed(&self) -> bool {
-        self.sub == "auto-restart" || self.active == "failed"
+        self.sub.starts_with("auto-restart") || self.active == "failed"
+    }
+
+    /// How often it has ended since somebody started it.
+    pub(super) fn ends(&self) -> u32 {
+        // A restart that is queued is counted already.
+        let uncounted = self.has_failed() && self.sub != "auto-restart-queued";
+        self.restarts + u32::from(uncounted)
+    }
+
+    /// How its last start ended, in systemd's words; `None` where it runs, or ended without a fault.
+    pub(super) fn end(&self) -> Option<String> {
+        let status = &self.status;
+        match self.result.as_str() {
+            _ if !self.has_failed() => None,
+            "" => None,
+            "success" => Some(format!("it ended by itself, with exit status {status}")),
+            // Its main process never was: it is not its status.
+            "exit-code" if status == "0" => {
+                Some("a command that its unit runs before it failed".to_owned())
+            }
+            "exit-code" => Some(format!("it ended with exit status {status}")),
+            "signal" | "core-dump" => Some(format!("signal {status} ended it")),
+            "oom-kill" => Some("the kernel killed it, as memory ran out".to_owned()),
+            "timeout" => Some("it did not start or stop in time".to_owned()),
+            other => Some(format!("systemd says {other}")),
+        }
+    }
+
+    /// What its programs logged, start by start, in the starts that tell of how it is: in its last one where that has
+    /// become active or has ended; else, since what is starting now has not said much yet, in all since somebody started
+    /// it. Only lines with one of these texts, where any are given.
+    pub(super) async fn starts(
+        &self,
+        machine: &Machine,
+        name: &str,
+        lines: u32,
+        texts: Vec<&'static str>,
+    ) -> Result<Vec<Start>> {
+        let look = Look::Starts {
+            unit: name.to_owned(),
+            lines,
+            texts,
+        };
+        let journal = machine.look(&look).await?;
+        let alone = self.active == "active" || self.has_failed();
+        let restarts = if alone { 0 } else { self.restarts };
+        Ok(since(&starts(&journal.stdout), &self.invocation, restarts))
+    }
+
+    /// The last line that its program logged, else how systemd saw it end.
+    pub(super) async fn last_words(&self, machine: &Machine, name: &str) -> Result<String> {
+        let starts = self.starts(machine, name, 60, Vec::new()).await?;
+        let said = starts.iter().flat_map(|start| &start.lines);
+        let mut said = said.map(|line| line.trim());
+        let last = said.rfind(|line| !line.is_empty());
+        let last = last.map(str::to_owned).or_else(|| self.end());
+        Ok(last.unwrap_or_else(|| "it has not logged anything".to_owned()))
     }
 
     /// Ends again and again.
@@ -71,17 +137,6 @@ pub(super) fn own_words<'j>(
         .filter(move |line| !line.is_empty() && !line.contains(name))
 }
 
-/// The last line that a unit's program logged; systemd's where it logged nothing.
-pub(super) async fn last_words(machine: &Machine, unit: &str) -> Result<String> {
-    let look = Look::Journal {
-        unit: unit.to_owned(),
-        lines: 20,
-    };
-    let journal = machine.look(&look).await?;
-    let own = own_words(&journal.stdout, unit).next_back();
-    Ok(own.unwrap_or_else(|| journal.last_words()).to_owned())
-}
-
 /// Whether a unit's running process has read one of these configurations. Its environment says so, not times: clocks jump.
 pub(super) async fn runs_with(
     machine: &Machine,
@@ -97,6 +152,7 @@ pub(super) async fn runs_with(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::steps::testing::{Fake, machine};
 
     /// Between two tries the journal ends with systemd's lines, and the cause stands above them.
     #[test]
@@ -106,6 +162,28 @@ mod tests {
                        slicer-k3s-cp.service: Failed with result 'exit-code'.\n";
         let said: Vec<&str> = own_words(journal, "slicer-k3s-cp.service").collect();
         assert_eq!(said, ["Error: token is expired"]);
+    }
+
+    #[tokio::test]
+    async fn last_words_are_of_the_start_that_ended() {
+        let journal = crate::remote::journal(&[("a", "Error: token is expired"), ("b", " ")]);
+        let fake = Fake::new().says("journalctl", &journal);
+        let host = machine("n100", fake);
+        let state = |rest: &str| Unit::read(&format!("ActiveState=activating\n{rest}"));
+        let killed = "SubState=auto-restart\nInvocationID=b\nResult=signal\nExecMainStatus=9\n";
+        for (unit, words) in [
+            (state(killed), "signal 9 ended it"),
+            (
+                state("SubState=start\nNRestarts=1\nInvocationID=b\n"),
+                "Error: token is expired",
+            ),
+            (
+                state("SubState=start\nNRestarts=0\nInvocationID=c\n"),
+                "it has not logged anything",
+            ),
+        ] {
+            assert_eq!(unit.last_words(&host, "x").await.unwrap(), words);
+        }
     }
 
     #[test]

@@ -111,20 +111,20 @@ fn the_first_server_founds_only_where_every_other_one_says_that_it_has_nothing()
 /// The worst that this program could do: found an empty cluster beside the one that holds everything.
 #[test]
 fn a_first_server_that_lost_its_data_joins_the_others() {
-    let list: Option<&[i8]> = Some(&[1, 2, 3]);
-    let lost = clear(ALL, [empty(), data(OLD, list), data(OLD, list)]);
+    let all: Option<&[i8]> = Some(&[1, 2, 3]);
+    let lost = clear(ALL, [empty(), data(OLD, all), data(OLD, all)]);
     assert_eq!(starts(&lost), [join(2, true), Start::Member, Start::Member]);
     assert_eq!(
         lost.founded.as_ref().map(|founded| founded.ca.as_str()),
         Some(OLD)
     );
     // Not on record yet, as earlier releases left it; and with a server's host off.
-    let lost = clear(None, [empty(), off(), data(OLD, list)]);
+    let lost = clear(None, [empty(), off(), data(OLD, all)]);
     assert_eq!(starts(&lost), [join(3, true), Start::Member, Start::Member]);
     // Its VM and disk are gone: Slicer makes new ones.
-    let lost = clear(ALL, [Observed::Nothing, data(OLD, list), data(OLD, list)]);
+    let lost = clear(ALL, [Observed::Nothing, data(OLD, all), data(OLD, all)]);
     assert_eq!(lost.without_disk, ["k3s-cp-1"]);
-    let other = clear(ALL, [data(OLD, list), empty(), data(OLD, list)]);
+    let other = clear(ALL, [data(OLD, all), empty(), data(OLD, all)]);
     assert_eq!(
         starts(&other),
         [Start::Member, join(1, true), Start::Member]

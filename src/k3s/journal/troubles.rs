@@ -1,0 +1,285 @@
+//! The troubles that k3s has: what it says, what that means, and what to do.
+
+/// A known trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What is wrong, for people.
+    pub cause: &'static str,
+    /// What to do, with places for names.
+    hint: &'static str,
+    /// Whether k3s gets over it by itself.
+    pub passes: bool,
+}
+
+impl Trouble {
+    /// Whether a first start ended before k3s had written the cluster's data: only an empty directory helps.
+    pub fn is_cut_short(&self) -> bool {
+        *self == CUT_SHORT
+    }
+
+    /// What to do, with the name of the server and the address of another one in their places.
+    pub fn hint_for(&self, server: &str, other: &str) -> String {
+        self.hint.replace("NAME", server).replace("OTHER", other)
+    }
+}
+
+const fn lasts(cause: &'static str, hint: &'static str) -> Trouble {
+    Trouble {
+        cause,
+        hint,
+        passes: false,
+    }
+}
+
+const fn passes(cause: &'static str, hint: &'static str) -> Trouble {
+    Trouble {
+        cause,
+        hint,
+        passes: true,
+    }
+}
+
+/// What k3s ends of (text in its last message, trouble): the first that is found counts, so the specific come first.
+const ENDS: [(&str, Trouble); 22] = [
+    (
+        "no space left on device",
+        lasts(
+            "the VM's disk is full",
+            "raise storage-gb of the control plane",
+        ),
+    ),
+    (
+        "critical configuration value mismatch",
+        lasts(
+            "its settings differ from the first server's",
+            "on NAME: sudo journalctl -u k3s | grep 'critical configuration mismatched' names them; \
+             make them equal in every /etc/rancher/k3s/config.yaml",
+        ),
+    ),
+    (
+        "duplicate node name found",
+        lasts(
+            "etcd has a member of its name, left over from an earlier VM",
+            "slicer-k3s init takes it out",
+        ),
+    ),
+    (
+        "tombstone file has been detected",
+        lasts(
+            "it was removed from the cluster, and its config.yaml names no server to rejoin",
+            "slicer-k3s init names one",
+        ),
+    ),
+    (
+        "token CA hash does not match",
+        lasts(
+            "its token belongs to another cluster",
+            "compare the token in /etc/rancher/k3s/config.yaml with this cluster's",
+        ),
+    ),
+    (
+        "bootstrap data already found and encrypted with different token",
+        lasts(
+            "the cluster's data is sealed with another server token",
+            "where a rotation was cut short, slicer-k3s rotate-token --server finishes it; \
+             where another workstation made the cluster, or rotated its token, use that one's state directory",
+        ),
+    ),
+    (
+        "cred/passwd newer than datastore",
+        lasts(
+            "its file of passwords was changed after the cluster's data was sealed",
+            "on NAME: sudo rm /var/lib/rancher/k3s/server/cred/passwd: k3s makes it from the cluster's data at its next start",
+        ),
+    ),
+    (
+        "newer than datastore",
+        lasts(
+            "files of its own are newer than the cluster's data",
+            "on NAME: move the files that it names away: k3s makes them from the cluster's data at its next start",
+        ),
+    ),
+    ("no bootstrap data found in datastore", CUT_SHORT),
+    ("failed to read consistent index", CUT_SHORT),
+    ("failed to stat MVCC KV store backend path", CUT_SHORT),
+    (
+        "cannot perform cluster-reset while server URL is set",
+        lasts(
+            "it is to reset the cluster, and its config.yaml names a server to join",
+            "on NAME: take `server` out of /etc/rancher/k3s/config.yaml until the reset is done; slicer-k3s init writes it again",
+        ),
+    ),
+    (
+        "etcd cluster membership has been reset",
+        lasts(
+            "the cluster is reset, and it is still told to reset it",
+            "on NAME: take `cluster-reset` out of /etc/rancher/k3s/config.yaml and its unit, then sudo systemctl restart k3s",
+        ),
+    ),
+    (
+        "not authorized",
+        lasts(
+            "another server refuses its token",
+            "compare the token in /etc/rancher/k3s/config.yaml on both; a running server knows the one that it was started with",
+        ),
+    ),
+    (
+        "configured to not run on a host using cgroup v1",
+        lasts(
+            "this kubelet needs cgroup v2",
+            "use an image with cgroup v2, or set kubelet-arg = [\"fail-cgroupv1=false\"] under [k3s.server-args]",
+        ),
+    ),
+    (
+        "failed to find memory cgroup",
+        lasts(
+            "the kernel has no memory cgroup",
+            "use the full image, or add cgroup_memory=1 cgroup_enable=memory to the kernel's command line",
+        ),
+    ),
+    (
+        " cgroup (v2)",
+        lasts(
+            "the kernel lacks a cgroup controller that k3s needs",
+            "use the full image",
+        ),
+    ),
+    (
+        "could not retrieve cluster information from the given URLs",
+        passes(
+            "the other servers refuse its etcd, or do not answer it",
+            "on them: sudo journalctl -u k3s | grep 'rejected connection'; an address there that is not this server's is masqueraded on the way",
+        ),
+    ),
+    (
+        "etcd cluster join failed",
+        passes(
+            "joining etcd failed",
+            "on the other servers: sudo journalctl -u k3s -n 50",
+        ),
+    ),
+    ("failed to get CA certs", UNREACHED),
+    (
+        "failed to validate token",
+        passes(
+            "it cannot check its token with another server",
+            "from this server: curl -k https://OTHER:6443/ping",
+        ),
+    ),
+    (
+        "failed to wait for API server to become ready",
+        passes(
+            "its API server was not ready within 15 minutes",
+            "on NAME: sudo journalctl -u k3s | grep 'slow fdatasync': etcd wants a disk that syncs within 10 ms",
+        ),
+    ),
+];
+
+const CUT_SHORT: Trouble = lasts(
+    "its first start was cut short before its data was whole, or its data is damaged",
+    "slicer-k3s init: a server that never was a member begins with empty data",
+);
+
+const UNREACHED: Trouble = passes(
+    "it cannot reach another server's API",
+    "from this server: curl -k https://OTHER:6443/ping",
+);
+
+/// What k3s says once it has joined etcd: no wait before it counts any more.
+const READY: &str = "Connection to etcd is ready";
+
+/// What k3s waits for without ending (text in its journal, trouble): the first that is found in the
+/// newest line counts.
+const WAITS: [(&str, Trouble); 10] = [
+    (
+        "This node has been removed from the cluster",
+        passes(
+            "it was removed from the cluster, and runs on without etcd",
+            "slicer-k3s init restarts it, so that it rejoins",
+        ),
+    ),
+    (
+        "too many learner members",
+        passes(
+            "another server is joining; k3s lets one in at a time",
+            "wait: one that makes no progress for five minutes is taken out",
+        ),
+    ),
+    (
+        "unhealthy cluster",
+        passes(
+            "etcd waits for a member that does not answer",
+            "wait; if it lasts, slicer-k3s status names the server that is down",
+        ),
+    ),
+    (
+        "Waiting to retrieve etcd cluster member list",
+        passes(
+            "the server that it joins does not give it etcd's members",
+            "from this server: curl -k https://OTHER:6443/ping",
+        ),
+    ),
+    (
+        "Retrying etcd cluster join",
+        passes(
+            "etcd does not take it in: its leader does not answer in time",
+            "slicer-k3s status tells which servers are up",
+        ),
+    ),
+    ("Node password rejected", PASSWORD),
+    ("NodePasswordValidationFailed", PASSWORD),
+    (
+        "not a member of the etcd cluster",
+        passes(
+            "etcd has no member of its name at its address",
+            "on NAME: sudo journalctl -u k3s | grep 'member of the etcd cluster' names the members",
+        ),
+    ),
+    (
+        "not yet been promoted from learner",
+        passes(
+            "etcd has not made it a voter yet",
+            "wait: its leader promotes one server every 15 s",
+        ),
+    ),
+    (
+        "Failed to test etcd connection",
+        passes(
+            "its etcd does not answer yet",
+            "on NAME: sudo journalctl -u k3s | grep 'test etcd connection'",
+        ),
+    ),
+];
+
+const PASSWORD: Trouble = passes(
+    "a Node of its name is left over from an earlier VM",
+    "slicer-k3s init deletes it",
+);
+
+/// The trouble that k3s ended of, by its last message.
+pub(super) fn of_end(message: &str) -> Option<Trouble> {
+    let found = ENDS.iter().find(|(text, _)| message.contains(text));
+    found.map(|(_, trouble)| *trouble)
+}
+
+/// What a line says of a wait.
+pub(super) enum Wait {
+    /// k3s waits because of this.
+    For(Trouble),
+    /// It has got what it waited for.
+    Over,
+}
+
+/// What a line says that k3s waits for, if anything.
+pub(super) fn of_wait(message: &str) -> Option<Wait> {
+    if message.contains(READY) {
+        return Some(Wait::Over);
+    }
+    let found = WAITS.iter().find(|(text, _)| message.contains(text));
+    found.map(|(_, trouble)| Wait::For(*trouble))
+}
+
+/// What to look for in the journal, beside the lines that end a start.
+pub(super) fn waits() -> impl Iterator<Item = &'static str> {
+    std::iter::once(READY).chain(WAITS.iter().map(|(text, _)| *text))
+}

@@ -1,0 +1,62 @@
+//! What keeps a server's k3s from being ready, by its journal.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::unit::Unit;
+use crate::failure::Result;
+use crate::k3s::{Told, UNIT, texts, told};
+use crate::remote::{Look, Machine};
+
+/// While one start goes on, its journal is read again after this time: that costs more than asking its API.
+const AGAIN: Duration = Duration::from_secs(3);
+
+/// How many lines are looked through: a server that starts writes hundreds.
+const LINES: u32 = 3000;
+
+/// Where k3s marks that etcd's other members took this one out. It is gone once k3s has started again.
+const TOMBSTONE: &str = "/var/lib/rancher/k3s/server/db/etcd/tombstone";
+
+/// What the journal told last.
+#[derive(Default)]
+pub(super) struct Troubles(Mutex<Option<(Instant, Unit, Option<Told>)>>);
+
+impl Troubles {
+    /// What k3s says of why it ended or what it waits for; systemd's word where it ended without one.
+    pub(super) async fn of(&self, machine: &Machine, unit: &Unit) -> Result<Option<Told>> {
+        if let Some((when, known, said)) = &*self.known()
+            && known == unit
+            && when.elapsed() < AGAIN
+        {
+            return Ok(said.clone());
+        }
+        let starts = unit.starts(machine, UNIT, LINES, texts()).await?;
+        let said = told(&starts).filter(|told| told.ended || !unit.has_failed());
+        let said = said.or_else(|| {
+            Some(Told {
+                ended: true,
+                words: unit.end()?,
+                trouble: None,
+            })
+        });
+        *self.known() = Some((Instant::now(), unit.clone(), said.clone()));
+        Ok(said)
+    }
+
+    /// What was read before says nothing of what comes.
+    pub(super) fn forget(&self) {
+        *self.known() = None;
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Option<(Instant, Unit, Option<Told>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a server was taken out of the cluster's etcd while its k3s ran, which goes on without it.
+pub(super) async fn is_removed(machine: &Machine) -> Result<bool> {
+    let facts = machine.look(&Look::FileFacts(TOMBSTONE.to_owned())).await?;
+    Ok(facts.ok() && !facts.stdout.trim().is_empty())
+}
