@@ -82,7 +82,7 @@ func (g *Group) Start(path string, args ...string) error {
 		g.mutex.Lock()
 		defer g.mutex.Unlock()
 		if !g.stopping {
-			g.Failed <- fmt.Errorf("%s exited: %v", name, err)
+			g.Failed <- &Shutdown{Cause: fmt.Errorf("%s exited: %v", name, err)}
 		}
 	}()
 	return <-started
