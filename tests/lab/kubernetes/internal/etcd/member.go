@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -45,6 +46,7 @@ type Member struct {
 	server   *embed.Etcd
 	client   *clientv3.Client
 	stopping atomic.Bool
+	closing  sync.Once
 }
 
 // Open finds out under which name this server is (or will be) a member.
@@ -217,7 +219,7 @@ func (m *Member) Stop() {
 	m.stopping.Store(true)
 	done := make(chan struct{})
 	go func() {
-		m.server.Close()
+		m.close(m.server)
 		close(done)
 	}()
 	select {
@@ -225,6 +227,9 @@ func (m *Member) Stop() {
 	case <-time.After(testEvery):
 	}
 }
+
+// close ends etcd, once: it does not bear a second time.
+func (m *Member) close(server *embed.Etcd) { m.closing.Do(server.Close) }
 
 func urls(texts ...string) ([]url.URL, error) {
 	parsed := []url.URL{}

@@ -28,16 +28,21 @@ var errTombstone = errors.New("tombstone file has been detected but --server is 
 
 func tombstone(dbDir string) string { return filepath.Join(dbDir, "etcd", "tombstone") }
 
-// watch marks the data of a member that was removed from its cluster. Nothing else ends etcd by itself; the process
-// goes on without it.
+// watch marks the data of a member that was removed from its cluster: nothing else stops etcd by itself. The process goes
+// on without it.
 func (m *Member) watch(server *embed.Etcd) {
-	select {
-	case err := <-server.Err():
-		if err != nil {
-			logrus.Errorf("etcd exited: %v", err)
+	failures := server.Err()
+	for stopped := false; !stopped; {
+		select {
+		case err, open := <-failures:
+			if !open {
+				failures = nil
+			} else if !m.stopping.Load() {
+				logrus.Errorf("etcd exited: %v", err)
+			}
+		case <-server.Server.StopNotify():
+			stopped = true
 		}
-		return
-	case <-server.Server.StopNotify():
 	}
 	if m.stopping.Load() {
 		logrus.Info("etcd server stopped")
@@ -46,7 +51,7 @@ func (m *Member) watch(server *embed.Etcd) {
 	if err := os.WriteFile(tombstone(m.Dir), nil, 0o600); err != nil {
 		logrus.Fatalf("Failed to write tombstone file to %s: %v", tombstone(m.Dir), err)
 	}
-	server.Close()
+	m.close(server)
 	logrus.Info("This node has been removed from the cluster - please restart k3s to rejoin the cluster")
 }
 

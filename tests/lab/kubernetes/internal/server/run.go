@@ -93,6 +93,9 @@ func Run(ctx context.Context, s *config.Server, children *process.Group) (func()
 
 // listen opens the server's port, with etcd's name decided: from here on others can ask.
 func listen(ctx context.Context, s *config.Server, users *passwd.Passwords, nodePassword string) (*supervisor.Supervisor, *etcd.Member, error) {
+	if err := supervisor.Free(s.Port); err != nil {
+		return nil, nil, err
+	}
 	if err := etcd.SetAside(s.ServerDir("db"), s.URL); err != nil {
 		return nil, nil, err
 	}

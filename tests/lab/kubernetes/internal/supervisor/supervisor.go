@@ -57,6 +57,25 @@ func (s *Supervisor) SetReady() { s.ready.Store(true) }
 
 func (s *Supervisor) tls(name string) string { return s.Config.ServerDir("tls", name) }
 
+// Free says whether the port is: the way in which it is listened on would share it with another k3s. What a process that
+// was just killed still holds of it is waited for.
+func Free(port int) error {
+	for since := time.Now(); ; time.Sleep(freeEvery) {
+		alone, err := net.Listen("tcp4", fmt.Sprintf("0.0.0.0:%d", port))
+		if err == nil {
+			return alone.Close()
+		}
+		if time.Since(since) > freeLimit {
+			return err
+		}
+	}
+}
+
+const (
+	freeLimit = 2 * time.Second
+	freeEvery = 100 * time.Millisecond
+)
+
 // Listen opens the port and serves it until the context ends.
 func (s *Supervisor) Listen(ctx context.Context) error {
 	pool, err := certPool(s.tls("client-ca.crt"))
@@ -70,14 +89,6 @@ func (s *Supervisor) Listen(ctx context.Context) error {
 	}
 	certificate, err := tls.LoadX509KeyPair(s.tls("serving-kube-apiserver.crt"), s.tls("serving-kube-apiserver.key"))
 	if err != nil {
-		return err
-	}
-	// That option would also let us share the port with another k3s; without it the kernel refuses.
-	alone, err := net.Listen("tcp4", fmt.Sprintf("0.0.0.0:%d", s.Config.Port))
-	if err != nil {
-		return err
-	}
-	if err := alone.Close(); err != nil {
 		return err
 	}
 	listen := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
