@@ -18,7 +18,7 @@ ssh = "alex@192.168.1.11"
 
 /// Runs it.
 pub(super) fn run(_: &Place) -> Result<()> {
-    let trial = Trial::up("one", "test-k3s-servers", &[])?;
+    let trial = Trial::up("one", "test-k3s", &[])?;
     CLUSTER_OF_ONE.write(&trial)?;
     trial
         .me(&format!("{UNPROVEN} --accept-new-host-keys"))?
