@@ -83,7 +83,7 @@ func StartRuntime(ctx context.Context, n *config.Node, children *process.Group) 
 			return err
 		}
 	}
-	if err := children.Start(containerd, "-c", path, "--log-level", "warn"); err != nil {
+	if err := children.Logged(filepath.Join(root, "containerd.log"), containerd, "-c", path, "--log-level", "warn"); err != nil {
 		return err
 	}
 	if err := waitRuntime(ctx); err != nil {

@@ -20,6 +20,7 @@ import (
 	"slicer-k3s.lab/kubernetes/internal/join"
 	"slicer-k3s.lab/kubernetes/internal/kubeconfig"
 	"slicer-k3s.lab/kubernetes/internal/notify"
+	"slicer-k3s.lab/kubernetes/internal/passwd"
 	"slicer-k3s.lab/kubernetes/internal/process"
 	"slicer-k3s.lab/kubernetes/internal/token"
 )
@@ -61,7 +62,7 @@ func Agent(ctx context.Context, n *config.Node, children *process.Group) error {
 	}
 	var client *join.Client
 	for {
-		if client, err = join.Connect(ctx, "https://"+local, n.Token, "node"); err == nil {
+		if client, err = Connect(ctx, n, "https://"+local, n.Token); err == nil {
 			break
 		}
 		logrus.Errorf("Failed to validate connection to cluster at %s: %v", n.URL, err)
@@ -71,10 +72,14 @@ func Agent(ctx context.Context, n *config.Node, children *process.Group) error {
 		case <-time.After(connectEvery):
 		}
 	}
-	if err := StartRuntime(ctx, n, children); err != nil {
+	cluster, err := Credentials(ctx, n, client, "https://"+local, password)
+	if err != nil {
 		return err
 	}
-	if err := Run(ctx, n, client, "https://"+local, password, children); err != nil {
+	if err := StartRuntime(ctx, n, children); err != nil {
+		return &process.Shutdown{Cause: fmt.Errorf("failed to start container runtime: %w", err)}
+	}
+	if err := Run(ctx, n, cluster, children); err != nil {
 		return err
 	}
 	go learn(ctx, client, servers)
@@ -102,12 +107,16 @@ func learn(ctx context.Context, client *join.Client, servers *balancer.Balancer)
 	}
 }
 
+// Connect is this node's way to a server: by its token, and by its own certificate where it has one already.
+func Connect(ctx context.Context, n *config.Node, url, text string) (*join.Client, error) {
+	return join.Connect(ctx, join.Origin{
+		URL: url, Token: text, User: passwd.Node,
+		Certificate: n.AgentDir("client-kubelet.crt"), Key: n.AgentDir("client-kubelet.key"),
+	})
+}
+
 // Run starts what makes this machine a node; the container runtime runs already.
-func Run(ctx context.Context, n *config.Node, client *join.Client, api, password string, children *process.Group) error {
-	cluster, err := credentials(ctx, n, client, api, password)
-	if err != nil {
-		return err
-	}
+func Run(ctx context.Context, n *config.Node, cluster config.Critical, children *process.Group) error {
 	arguments, err := kubeletArguments(n, cluster)
 	if err != nil {
 		return err

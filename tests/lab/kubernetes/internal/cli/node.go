@@ -2,12 +2,14 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
@@ -30,10 +32,9 @@ func serve(args []string) int {
 	}
 	logrus.Infof("Starting k3s %s (%s)", version.Version, version.Commit)
 	if values.Bool("cluster-reset") {
-		if err := server.Reset(context.Background(), settings); err != nil {
-			return fatal(err)
-		}
-		return 0
+		return supervise(func(ctx context.Context, _ *process.Group) (func(), error) {
+			return server.Reset(ctx, settings)
+		})
 	}
 	return supervise(func(ctx context.Context, children *process.Group) (func(), error) {
 		return server.Run(ctx, settings, children)
@@ -63,21 +64,61 @@ func supervise(start func(context.Context, *process.Group) (cleanup func(), err 
 		logrus.Warnf("cgroups stay read-only: %v", err)
 	}
 	children := process.NewGroup()
-	cleanup, err := start(ctx, children)
-	if err == nil {
+	type result struct {
+		cleanup func()
+		err     error
+	}
+	started := make(chan result, 1)
+	go func() {
+		cleanup, err := start(ctx, children)
+		started <- result{cleanup, err}
+	}()
+	var err error
+	begun := false
+	cleanup := func() {}
+	for waiting := true; waiting; {
 		select {
+		case now := <-started:
+			cleanup, err, begun = now.cleanup, now.err, true
+			waiting = err == nil
 		case <-ctx.Done():
+			waiting = false
 		case err = <-children.Failed:
+			waiting = false
 		}
 	}
 	interrupted := ctx.Err() != nil
+	code := ended(err, interrupted)
 	stop()
 	children.Stop()
-	cleanup()
-	if err != nil && !interrupted {
-		return fatal(err)
+	if !begun {
+		select {
+		case now := <-started:
+			cleanup = now.cleanup
+		case <-time.After(startGrace):
+		}
 	}
-	return 0
+	cleanup()
+	return code
+}
+
+// startGrace is how long a start that was broken off has to notice.
+const startGrace = 5 * time.Second
+
+// ended logs why a node ends, in the words that the original has for each kind of end, and returns the exit code.
+func ended(err error, interrupted bool) int {
+	var shutdown *process.Shutdown
+	var fatality *process.Fatal
+	switch {
+	case err == nil || interrupted:
+		return 0
+	case errors.As(err, &fatality):
+		return lastWord(fatality.Text)
+	case errors.As(err, &shutdown):
+		logrus.Errorf("Shutdown request received: %q", shutdown.Cause)
+		return 0
+	}
+	return fatal(err)
 }
 
 // writableCgroups makes the controllers that a container manager mounted read-only writable again.
@@ -98,9 +139,12 @@ func writableCgroups() error {
 	return nil
 }
 
-func fatal(err error) int {
+// fatal is the end of a command, or of a node that did not come up.
+func fatal(err error) int { return lastWord(fmt.Sprintf("Error: %v", err)) }
+
+func lastWord(text string) int {
 	logger := logrus.StandardLogger()
 	logger.ExitFunc = func(int) {} // the children are ended by us, in order
-	logger.Fatal(err)
+	logger.Fatal(text)
 	return 1
 }

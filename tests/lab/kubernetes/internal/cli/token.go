@@ -19,6 +19,7 @@ import (
 	"slicer-k3s.lab/kubernetes/internal/config"
 	"slicer-k3s.lab/kubernetes/internal/join"
 	"slicer-k3s.lab/kubernetes/internal/kubeconfig"
+	"slicer-k3s.lab/kubernetes/internal/passwd"
 	"slicer-k3s.lab/kubernetes/internal/server"
 	"slicer-k3s.lab/kubernetes/internal/token"
 )
@@ -152,25 +153,9 @@ func tokenRotate(dataDir *string) *cobra.Command {
 	fresh := command.Flags().String("new-token", os.Getenv("K3S_NEW_TOKEN"), "new token that replaces existing token")
 	address := command.Flags().StringP("server", "s", "https://127.0.0.1:6443", "server to connect to")
 	command.RunE = func(c *cobra.Command, _ []string) error {
-		if *fresh == "" {
-			generated, err := token.Random(16)
-			if err != nil {
-				return err
-			}
-			*fresh = generated
-		}
-		if *old == "" {
-			content, err := os.ReadFile(*dataDir + "/server/token")
-			if err != nil {
-				return err
-			}
-			*old = string(content)
-		}
-		ctx := c.Context()
-		if ctx == nil {
-			ctx = context.Background()
-		}
-		client, err := join.Connect(ctx, *address, *old, "server")
+		fmt.Println("\033[33mWARNING\033[0m: Recommended to keep a record of the old token. If restoring from a snapshot, you must use the token associated with that snapshot.")
+		ctx := commandContext(c)
+		client, err := ownServer(ctx, *address, *old, *dataDir, 0)
 		if err != nil {
 			return err
 		}
@@ -181,10 +166,27 @@ func tokenRotate(dataDir *string) *cobra.Command {
 		if _, err := client.Send(ctx, http.MethodPut, "/v1-k3s/token", nil, body); err != nil {
 			return err
 		}
-		fmt.Println("WARNING: Recommended to keep a record of the old token. If restoring from a snapshot, you must use the token associated with that snapshot.")
-		fmt.Println("WARNING: Any new token must be set in the configuration of every server, which must then be restarted.")
 		fmt.Println("Token rotated, restart k3s nodes with new token")
 		return nil
 	}
 	return command
+}
+
+func commandContext(c *cobra.Command) context.Context {
+	if ctx := c.Context(); ctx != nil {
+		return ctx
+	}
+	return context.Background()
+}
+
+// ownServer is the way to a server for its administrator: by the server token given, of whichever form, or by this server's.
+func ownServer(ctx context.Context, address, text, dataDir string, limit time.Duration) (*join.Client, error) {
+	if text == "" {
+		content, err := os.ReadFile(dataDir + "/server/token")
+		if err != nil {
+			return nil, err
+		}
+		text = strings.TrimSpace(string(content))
+	}
+	return join.Connect(ctx, join.Origin{URL: address, Token: text, User: passwd.Server, Limit: limit})
 }

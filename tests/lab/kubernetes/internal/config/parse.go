@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
@@ -51,6 +52,22 @@ func Parse(command string, args []string, environment func(string) string) (Valu
 		}
 	}
 	return merged, nil
+}
+
+// ReadOnly reads the configuration file for a command that takes only some of its keys, and warns of all others.
+func ReadOnly(taken []string, environment func(string) string) (Values, error) {
+	path := DefaultFile
+	if given := environment("K3S_CONFIG_FILE"); given != "" {
+		path = given
+	}
+	values, err := readFiles(path, both)
+	for name := range values {
+		if !slices.Contains(taken, name) {
+			logrus.Warnf("Unknown flag --%s found in config.yaml, skipping\n", name)
+			delete(values, name)
+		}
+	}
+	return values, err
 }
 
 // parseLine reads `--name=value`, `--name value` and bare booleans; an unknown flag is an error, as in k3s.

@@ -50,8 +50,8 @@ func NewServer(v Values) (*Server, error) {
 	if v.Bool("cluster-reset") && s.URL != "" {
 		return nil, errors.New("cannot perform cluster-reset while server URL is set - remove server from configuration before resetting")
 	}
-	if s.URL != "" && s.Token == "" {
-		return nil, errors.New("--token is required to join a cluster")
+	if v.Text("cluster-reset-restore-path", "") != "" && !v.Bool("cluster-reset") {
+		return nil, errors.New("invalid flag use; --cluster-reset required with --cluster-reset-restore-path")
 	}
 	if s.Port, err = strconv.Atoi(v.Text("https-listen-port", "6443")); err != nil {
 		return nil, fmt.Errorf("invalid https-listen-port: %w", err)

@@ -5,14 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"slices"
+	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
-
-	"slicer-k3s.lab/kubernetes/internal/files"
 )
 
 const (
@@ -49,42 +46,49 @@ func (m *Member) Manage(ctx context.Context, report func(context.Context, []Heal
 			return
 		case <-timer.C:
 		}
-		if !m.Leads() {
-			clear(learners)
-			continue
-		}
 		limited, cancel := context.WithTimeout(ctx, manageEvery)
-		list, err := m.client.MemberList(limited)
-		if err != nil {
-			logrus.Errorf("Failed to get etcd member list: %v", err)
-			cancel()
-			continue
+		if health := m.look(limited, learners); health != nil {
+			report(limited, health)
 		}
-		health := []Health{}
-		for _, member := range list.Members {
-			if member.IsLearner {
-				m.promote(limited, member, learners)
-			}
-			health = append(health, m.examine(limited, member))
-		}
-		report(limited, health)
 		cancel()
 	}
 }
 
-// Leads says whether this member is the leader.
-func (m *Member) Leads() bool {
-	return m.server.Server.Leader() == m.server.Server.MemberID()
+// look promotes and examines the members, nil where another one leads.
+func (m *Member) look(ctx context.Context, learners map[uint64]progress) []Health {
+	status, err := m.client.Status(ctx, loopbackURL)
+	if err != nil {
+		logrus.Errorf("Failed to check local etcd status for learner management: %v", err)
+		return nil
+	}
+	if status.Header.MemberId != status.Leader {
+		clear(learners)
+		return nil
+	}
+	list, err := m.client.MemberList(ctx)
+	if err != nil {
+		logrus.Errorf("Failed to get etcd members for learner management: %v", err)
+		return nil
+	}
+	health := []Health{}
+	for _, member := range list.Members {
+		state := m.examine(ctx, member)
+		if member.IsLearner {
+			m.promote(ctx, member, learners)
+		}
+		health = append(health, state)
+	}
+	return health
 }
 
 func (m *Member) promote(ctx context.Context, member *etcdserverpb.Member, learners map[uint64]progress) {
 	_, err := m.client.MemberPromote(ctx, member.ID)
 	if err == nil {
-		logrus.Infof("Promoted learner %s to voting member", member.Name)
+		logrus.Infof("Promoted learner %s", member.Name)
 		delete(learners, member.ID)
 		return
 	}
-	logrus.Infof("Unable to promote learner %s: %v", member.Name, err)
+	logrus.Debugf("Unable to promote learner %s: %v", member.Name, err)
 	last, known := learners[member.ID]
 	applied := last.applied
 	if len(member.ClientURLs) > 0 {
@@ -101,78 +105,47 @@ func (m *Member) promote(ctx context.Context, member *etcdserverpb.Member, learn
 	case !known || applied > last.applied:
 		learners[member.ID] = progress{applied: applied, since: time.Now()}
 	case time.Since(last.since) > stallLimit:
-		logrus.Warnf("Learner %s stalled at raft index %d for %s, removing from cluster", member.Name, applied, stallLimit)
 		if _, err := m.client.MemberRemove(ctx, member.ID); err != nil {
-			logrus.Errorf("Failed to remove stalled learner: %v", err)
+			logrus.Errorf("Failed to track learner progress towards promotion: %v", err)
+			return
 		}
+		logrus.Warnf("Removed learner %s from etcd cluster", member.Name)
 		delete(learners, member.ID)
+	default:
+		logrus.Warnf("Learner %s stalled at RaftAppliedIndex=%d for %s", member.Name, applied, time.Since(last.since).Round(time.Second))
 	}
 }
 
+// examine says what a member is. What it was at the last look counts: one promoted just now is still called a learner.
 func (m *Member) examine(ctx context.Context, member *etcdserverpb.Member) Health {
-	health := Health{Name: member.Name, Reason: "Unhealthy"}
+	health := Health{Name: member.Name, Voter: !member.IsLearner, Reason: "MemberNotLearner", Message: "Node is a voting member of the etcd cluster"}
+	if member.IsLearner {
+		health.Reason, health.Message = "MemberIsLearner", "Node has not been promoted to voting member of the etcd cluster"
+	}
+	if err := m.reach(ctx, member); err != nil {
+		health.Voter, health.Reason, health.Message = false, "Unhealthy", err.Error()
+	}
+	return health
+}
+
+// reach asks a member for its status.
+func (m *Member) reach(ctx context.Context, member *etcdserverpb.Member) error {
 	if len(member.ClientURLs) == 0 {
-		health.Message = "member has not started"
-		return health
+		return errors.New("etcd member ClientURLs list is empty")
 	}
 	limited, cancel := context.WithTimeout(ctx, statusLimit)
 	defer cancel()
 	client, err := m.Client(member.ClientURLs...)
 	if err != nil {
-		health.Message = err.Error()
-		return health
+		return err
 	}
 	defer client.Close()
 	status, err := client.Status(limited, member.ClientURLs[0])
-	switch {
-	case err != nil:
-		health.Message = err.Error()
-	case status.IsLearner:
-		health.Reason, health.Message = "MemberIsLearner", "Node has not been promoted to voting member of the etcd cluster"
-	default:
-		health.Voter, health.Reason, health.Message = true, "MemberNotLearner", "Node is a voting member of the etcd cluster"
-	}
-	return health
-}
-
-// Remove takes a member out of the cluster, by name or by its peer URL.
-func (m *Member) Remove(ctx context.Context, name, peerURL string) error {
-	list, err := m.client.MemberList(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("failed to check etcd member status: %w", err)
 	}
-	for _, member := range list.Members {
-		if name != "" && member.Name == name || slices.Contains(member.PeerURLs, peerURL) {
-			logrus.Infof("Removing name=%s id=%d from etcd", member.Name, member.ID)
-			_, err := m.client.MemberRemove(ctx, member.ID)
-			return err
-		}
+	if len(status.Errors) > 0 {
+		return errors.New("etcd member has status errors: " + strings.Join(status.Errors, ","))
 	}
 	return nil
-}
-
-func (m *Member) tombstone() string { return m.path("tombstone") }
-
-// gone leaves a mark so that the next start does not come up with data the cluster has thrown this member out for.
-func (m *Member) gone() error {
-	err := errors.New("this server has been removed from the etcd cluster")
-	return errors.Join(err, files.Write(m.tombstone(), []byte(time.Now().UTC().Format(time.RFC3339)), 0o600))
-}
-
-// Gone is the reason to end with once Ended is closed without our doing.
-func (m *Member) Gone() error {
-	if m.server.Server.Cluster().Member(m.server.Server.MemberID()) == nil {
-		return m.gone()
-	}
-	return errors.New("etcd stopped")
-}
-
-// BuryRemoved moves the data of a removed member out of the way.
-func BuryRemoved(dbDir string) error {
-	data := filepath.Join(dbDir, "etcd")
-	if _, err := os.Stat(filepath.Join(data, "tombstone")); err != nil {
-		return nil
-	}
-	logrus.Infof("etcd data has been tombstoned, moving it out of the way")
-	return os.Rename(data, fmt.Sprintf("%s-old-%d", data, time.Now().Unix()))
 }

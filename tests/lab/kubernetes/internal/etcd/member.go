@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -26,6 +28,7 @@ const (
 	clientPort  = "2379"
 	peerPort    = "2380"
 	metricsURL  = "http://127.0.0.1:2381"
+	loopback    = "127.0.0.1"
 	heartbeat   = 500  // milliseconds
 	election    = 5000 // milliseconds
 	testEvery   = 5 * time.Second
@@ -40,29 +43,50 @@ type Member struct {
 	IP       net.IP
 	Name     string
 
-	server *embed.Etcd
-	client *clientv3.Client
+	server   *embed.Etcd
+	client   *clientv3.Client
+	stopping atomic.Bool
+	closing  sync.Once
 }
 
 // Open finds out under which name this server is (or will be) a member.
 func Open(dbDir, tlsDir, nodeName string, ip net.IP) (*Member, error) {
 	m := &Member{Dir: dbDir, TLS: filepath.Join(tlsDir, "etcd"), NodeName: nodeName, IP: ip}
-	name, err := files.ReadOr(m.path("name"), 0o600, func() ([]byte, error) {
-		suffix, err := token.Random(4)
-		return []byte(nodeName + "-" + suffix), err
-	})
+	name, err := files.ReadOr(m.path("name"), 0o600, m.fresh)
+	if err != nil {
+		return nil, err
+	}
 	m.Name = strings.TrimSpace(string(name))
+	m.client, err = m.Client(loopbackURL)
 	return m, err
+}
+
+const loopbackURL = "https://" + loopback + ":" + clientPort
+
+// fresh makes a name for a new member.
+func (m *Member) fresh() ([]byte, error) {
+	suffix, err := token.Random(4)
+	return []byte(m.NodeName + "-" + suffix), err
+}
+
+// Rename makes this server a new member of whatever it becomes a member of next.
+func (m *Member) Rename() error {
+	name, err := m.fresh()
+	if err != nil {
+		return err
+	}
+	m.Name = string(name)
+	return files.Write(m.path("name"), name, 0o600)
 }
 
 func (m *Member) path(elements ...string) string {
 	return filepath.Join(append([]string{m.Dir, "etcd"}, elements...)...)
 }
 
-// Initialized says whether this server holds data already; `cluster-init` and `server` are then ignored.
+// Initialized says whether this server holds data already; `cluster-init` and `server` then found and join nothing.
 func Initialized(dbDir string) bool {
-	_, err := os.Stat(filepath.Join(dbDir, "etcd", "member", "wal"))
-	return err == nil
+	info, err := os.Stat(filepath.Join(dbDir, "etcd", "member", "wal"))
+	return err == nil && info.IsDir()
 }
 
 // PeerURL is where the other members reach this one.
@@ -72,28 +96,28 @@ func (m *Member) PeerURL() string { return "https://" + net.JoinHostPort(m.IP.St
 func (m *Member) ClientURL() string { return "https://" + net.JoinHostPort(m.IP.String(), clientPort) }
 
 // Start runs the member; initialCluster is empty for a new cluster and for a restart.
-func (m *Member) Start(ctx context.Context, initialCluster string, forceNew bool) error {
+func (m *Member) Start(initialCluster string) error { return m.start(initialCluster, false) }
+
+// start runs the member. While a cluster is reset, nobody on another machine may reach it.
+func (m *Member) start(initialCluster string, reset bool) error {
 	cfg := embed.NewConfig()
 	cfg.Dir, cfg.Name = m.path(), m.Name
-	cfg.LogLevel, cfg.LogOutputs = "warn", []string{"stderr"}
+	cfg.LogLevel, cfg.LogOutputs = "info", []string{"stderr"}
 	cfg.TickMs, cfg.ElectionMs = heartbeat, election
 	cfg.SnapshotCount = 10000
 	cfg.WarningUnaryRequestDuration = embed.DefaultWarningUnaryRequestDuration
-	cfg.ForceNewCluster = forceNew
-	loopback := "https://" + net.JoinHostPort("127.0.0.1", clientPort)
-	peers, err := urls(m.PeerURL())
-	if err != nil {
-		return err
+	cfg.ForceNewCluster = reset
+	listenPeers, listenClients, advertise := []string{"https://" + loopback + ":" + peerPort}, []string{loopbackURL}, loopbackURL
+	if !reset {
+		listenPeers, listenClients, advertise = append(listenPeers, m.PeerURL()), append(listenClients, m.ClientURL()), m.ClientURL()
 	}
-	clients, err := urls(m.ClientURL())
-	if err != nil {
-		return err
-	}
-	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls, cfg.AdvertiseClientUrls = peers, peers, clients
-	if cfg.ListenClientUrls, err = urls(loopback, m.ClientURL()); err != nil {
-		return err
-	}
-	if cfg.ListenMetricsUrls, err = urls(metricsURL); err != nil {
+	var failures [5]error
+	cfg.ListenPeerUrls, failures[0] = urls(listenPeers...)
+	cfg.AdvertisePeerUrls, failures[1] = urls(m.PeerURL())
+	cfg.ListenClientUrls, failures[2] = urls(listenClients...)
+	cfg.AdvertiseClientUrls, failures[3] = urls(advertise)
+	cfg.ListenMetricsUrls, failures[4] = urls(metricsURL)
+	if err := errors.Join(failures[:]...); err != nil {
 		return err
 	}
 	cfg.ClientTLSInfo = m.tlsInfo("server-client", "server-ca")
@@ -105,11 +129,13 @@ func (m *Member) Start(ctx context.Context, initialCluster string, forceNew bool
 	if err := os.MkdirAll(m.path(), 0o700); err != nil {
 		return err
 	}
-	if m.server, err = embed.StartEtcd(cfg); err != nil {
+	server, err := embed.StartEtcd(cfg)
+	if err != nil {
 		return err
 	}
-	m.client, err = m.Client(loopback)
-	return err
+	m.server = server
+	go m.watch(server)
+	return nil
 }
 
 func (m *Member) tlsInfo(leaf, authority string) transport.TLSInfo {
@@ -121,14 +147,9 @@ func (m *Member) tlsInfo(leaf, authority string) transport.TLSInfo {
 
 // Client connects to the given client URLs with this server's client certificate.
 func (m *Member) Client(endpoints ...string) (*clientv3.Client, error) {
-	return Connect(m.TLS, endpoints...)
-}
-
-// Connect makes an etcd client from the certificates in the tls/etcd directory.
-func Connect(tlsDir string, endpoints ...string) (*clientv3.Client, error) {
 	info := transport.TLSInfo{
-		CertFile: filepath.Join(tlsDir, "client.crt"), KeyFile: filepath.Join(tlsDir, "client.key"),
-		TrustedCAFile: filepath.Join(tlsDir, "server-ca.crt"),
+		CertFile: filepath.Join(m.TLS, "client.crt"), KeyFile: filepath.Join(m.TLS, "client.key"),
+		TrustedCAFile: filepath.Join(m.TLS, "server-ca.crt"),
 	}
 	tls, err := info.ClientConfig()
 	if err != nil {
@@ -140,23 +161,20 @@ func Connect(tlsDir string, endpoints ...string) (*clientv3.Client, error) {
 	})
 }
 
-// WaitVoter returns once this member has a vote and answers.
+// WaitVoter returns once this member has a vote and answers. One that never will waits for ever.
 func (m *Member) WaitVoter(ctx context.Context) error {
 	ticker := time.NewTicker(testEvery)
 	defer ticker.Stop()
 	for {
 		err := m.Test(ctx)
 		if err == nil {
+			logrus.Info("Connection to etcd is ready")
 			return nil
 		}
 		logrus.Infof("Failed to test etcd connection: %v", err)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case err := <-m.server.Err():
-			return fmt.Errorf("etcd exited: %w", err)
-		case <-m.server.Server.StopNotify():
-			return m.Gone()
 		case <-ticker.C:
 		}
 	}
@@ -166,14 +184,14 @@ func (m *Member) WaitVoter(ctx context.Context) error {
 func (m *Member) Test(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, statusLimit)
 	defer cancel()
-	status, err := m.client.Status(limited, m.client.Endpoints()[0])
+	status, err := m.client.Status(limited, loopbackURL)
 	switch {
 	case err != nil:
 		return fmt.Errorf("failed to get etcd status: %w", err)
 	case status.IsLearner:
 		return errors.New("this server has not yet been promoted from learner to voting member")
 	case status.Leader == 0:
-		return errors.New("etcd cluster has no leader")
+		return errors.New("etcdserver: no leader")
 	}
 	members, err := m.client.MemberList(limited)
 	if err != nil {
@@ -182,26 +200,26 @@ func (m *Member) Test(ctx context.Context) error {
 	found := []string{}
 	for _, member := range members.Members {
 		for _, peer := range member.PeerURLs {
-			if peer == m.PeerURL() {
+			if peer == m.PeerURL() && member.Name == m.Name {
 				return nil
 			}
-			found = append(found, member.Name+"="+peer)
+		}
+		if len(member.PeerURLs) > 0 {
+			found = append(found, member.Name+"="+member.PeerURLs[0])
 		}
 	}
-	return fmt.Errorf("this server is a not a member of the etcd cluster. Found %v, expect: %s=%s", found, m.Name, m.PeerURL())
+	return fmt.Errorf("this server is not a member of the etcd cluster. Found %v, expect: %s=%s", found, m.Name, m.PeerURL())
 }
-
-// Ended is closed when the member stops by itself.
-func (m *Member) Ended() <-chan struct{} { return m.server.Server.StopNotify() }
 
 // Stop ends the member.
 func (m *Member) Stop() {
 	if m.server == nil {
 		return
 	}
+	m.stopping.Store(true)
 	done := make(chan struct{})
 	go func() {
-		m.server.Close()
+		m.close(m.server)
 		close(done)
 	}()
 	select {
@@ -209,6 +227,9 @@ func (m *Member) Stop() {
 	case <-time.After(testEvery):
 	}
 }
+
+// close ends etcd, once: it does not bear a second time.
+func (m *Member) close(server *embed.Etcd) { m.closing.Do(server.Close) }
 
 func urls(texts ...string) ([]url.URL, error) {
 	parsed := []url.URL{}

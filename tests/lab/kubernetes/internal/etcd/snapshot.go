@@ -2,42 +2,37 @@ package etcd
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"time"
 )
 
-// Save writes a snapshot of the local member's data to path.
-func Save(tlsDir, path string, limit time.Duration) error {
-	client, err := Connect(tlsDir, "https://127.0.0.1:"+clientPort)
-	if err != nil {
-		return err
+// Save takes a snapshot of this member's data into a directory and returns the new file's name.
+func (m *Member) Save(ctx context.Context, dir, name string) (string, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
 	}
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	content, err := client.Snapshot(ctx)
+	content, err := m.client.Snapshot(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer content.Close()
-	file, err := os.CreateTemp(filepath.Dir(path), ".part-*")
+	file, err := os.CreateTemp(dir, ".part-*")
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer os.Remove(file.Name())
 	if _, err := io.Copy(file, content); err != nil {
-		return err
+		return "", err
 	}
 	if err := file.Sync(); err != nil {
-		return err
+		return "", err
 	}
 	if err := file.Close(); err != nil {
-		return err
+		return "", err
 	}
-	return os.Rename(file.Name(), path)
+	snapshot := fmt.Sprintf("%s-%s-%d", name, m.NodeName, time.Now().Unix())
+	return snapshot, os.Rename(file.Name(), filepath.Join(dir, snapshot))
 }

@@ -26,8 +26,15 @@ const (
 	keyLength = 64
 )
 
+// secretType marks the Secrets of this package.
+const secretType corev1.SecretType = "k3s.cattle.io/node-password"
+
 // ErrRejected is the answer to a wrong password.
-var ErrRejected = errors.New("Node password rejected, duplicate hostname or contents of '/etc/rancher/node/password' may not match server node-passwd entry, try enabling a unique node name with the --with-node-id flag") //nolint:staticcheck // the original's words
+var ErrRejected = errors.New("hash does not match")
+
+func rejected(node string, err error) error {
+	return fmt.Errorf("unable to verify password for node %s: %w", node, err)
+}
 
 // SecretName is where a node's hash is kept.
 func SecretName(node string) string { return strings.ToLower(node) + suffix }
@@ -36,7 +43,10 @@ func SecretName(node string) string { return strings.ToLower(node) + suffix }
 func Ensure(ctx context.Context, client kubernetes.Interface, node, password string) error {
 	secret, err := client.CoreV1().Secrets(namespace).Get(ctx, SecretName(node), metav1.GetOptions{})
 	if err == nil {
-		return verify(string(secret.Data[field]), password)
+		if err := verify(string(secret.Data[field]), password); err != nil {
+			return rejected(node, err)
+		}
+		return nil
 	}
 	if !apierrors.IsNotFound(err) {
 		return err
@@ -49,6 +59,7 @@ func Ensure(ctx context.Context, client kubernetes.Interface, node, password str
 	secret = &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: SecretName(node), Namespace: namespace},
 		Immutable:  &immutable,
+		Type:       secretType,
 		Data:       map[string][]byte{field: []byte(hash)},
 	}
 	_, err = client.CoreV1().Secrets(namespace).Create(ctx, secret, metav1.CreateOptions{})
@@ -56,6 +67,11 @@ func Ensure(ctx context.Context, client kubernetes.Interface, node, password str
 		return Ensure(ctx, client, node, password)
 	}
 	return err
+}
+
+// Forget makes room for another password.
+func Forget(ctx context.Context, client kubernetes.Interface, node string) error {
+	return client.CoreV1().Secrets(namespace).Delete(ctx, SecretName(node), metav1.DeleteOptions{})
 }
 
 func newHash(password string) (string, error) {
@@ -71,14 +87,14 @@ func verify(hash, password string) error {
 	var logN, r, p int
 	parts := strings.Split(hash, ":")
 	if len(parts) != 6 || parts[0] != "$1" {
-		return errors.New("node password hash has an unknown form")
+		return fmt.Errorf("%w: it has an unknown form", ErrRejected)
 	}
 	if _, err := fmt.Sscanf(strings.Join(parts[2:5], " "), "%d %d %d", &logN, &r, &p); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrRejected, err)
 	}
 	salt, err := hex.DecodeString(parts[1])
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrRejected, err)
 	}
 	key, err := scrypt.Key([]byte(password), salt, 1<<logN, r, p, keyLength)
 	if err != nil {

@@ -20,16 +20,13 @@ const (
 )
 
 // Sweep ties each password to its Node, so that it goes when the Node goes, and removes those that never got one.
-func Sweep(ctx context.Context, client kubernetes.Interface, leads func() bool) {
+func Sweep(ctx context.Context, client kubernetes.Interface) {
 	last := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(ownEvery):
-		}
-		if !leads() {
-			continue
 		}
 		sweeping := time.Since(last) > sweepEvery
 		if sweeping {
@@ -42,7 +39,7 @@ func Sweep(ctx context.Context, client kubernetes.Interface, leads func() bool) 
 }
 
 func once(ctx context.Context, client kubernetes.Interface, sweeping bool) error {
-	secrets, err := client.CoreV1().Secrets(namespace).List(ctx, metav1.ListOptions{FieldSelector: "type=Opaque", ResourceVersion: "0"})
+	secrets, err := client.CoreV1().Secrets(namespace).List(ctx, metav1.ListOptions{FieldSelector: "type=" + string(secretType), ResourceVersion: "0"})
 	if err != nil {
 		return err
 	}

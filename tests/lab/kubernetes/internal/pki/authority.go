@@ -24,7 +24,7 @@ const (
 	authorityLife = 10 * 365 * 24 * time.Hour
 	leafLife      = 365 * 24 * time.Hour
 	// A certificate is made anew at start once it has less than this left, as k3s does.
-	renewBefore = 90 * 24 * time.Hour
+	renewBefore = 120 * 24 * time.Hour
 )
 
 // Authorities are the names, below the tls directory, of what a cluster signs with.

@@ -42,14 +42,30 @@ func (g *Group) Component(name string, args ...string) error {
 }
 
 // Start starts a child whose output goes where ours goes.
-func (g *Group) Start(path string, args ...string) error {
+func (g *Group) Start(path string, args ...string) error { return g.start(os.Stderr, path, args...) }
+
+// Logged starts a child with a log of its own.
+func (g *Group) Logged(log, path string, args ...string) error {
+	if err := os.MkdirAll(filepath.Dir(log), 0o700); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer file.Close() // the child has its own
+	logrus.Infof("Logging %s to %s", filepath.Base(path), log)
+	return g.start(file, path, args...)
+}
+
+func (g *Group) start(output *os.File, path string, args ...string) error {
 	name := filepath.Base(path)
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		name = args[0]
 	}
 	logrus.Infof("Running %s %s", filepath.Base(path), strings.Join(args, " "))
 	command := exec.Command(path, args...)
-	command.Stdout, command.Stderr = os.Stderr, os.Stderr
+	command.Stdout, command.Stderr = output, output
 	for _, entry := range os.Environ() {
 		// A child must neither report readiness in our name nor carry the join token.
 		if !strings.HasPrefix(entry, "NOTIFY_SOCKET=") && !strings.HasPrefix(entry, "K3S_") {
@@ -82,7 +98,7 @@ func (g *Group) Start(path string, args ...string) error {
 		g.mutex.Lock()
 		defer g.mutex.Unlock()
 		if !g.stopping {
-			g.Failed <- fmt.Errorf("%s exited: %v", name, err)
+			g.Failed <- &Shutdown{Cause: fmt.Errorf("%s exited: %v", name, err)}
 		}
 	}()
 	return <-started
@@ -100,6 +116,11 @@ func (g *Group) Stop() {
 	case <-done:
 	case <-time.After(grace):
 		g.signal(syscall.SIGKILL)
+		// What they listened on is to be free for the next start.
+		select {
+		case <-done:
+		case <-time.After(grace):
+		}
 	}
 }
 

@@ -3,8 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
-	"net"
-	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -14,35 +13,37 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
+	"slicer-k3s.lab/kubernetes/internal/config"
 	"slicer-k3s.lab/kubernetes/internal/etcd"
+	"slicer-k3s.lab/kubernetes/internal/nodepassword"
 )
 
 const (
 	annotationMember  = "etcd.k3s.cattle.io/node-name"
 	annotationAddress = "etcd.k3s.cattle.io/node-address"
-	finalizer         = "wrangler.cattle.io/managed-etcd-controller"
 	conditionVoter    = "EtcdIsVoter"
 	nodesEvery        = time.Second
+	heartbeatEvery    = 5 * time.Minute
 )
 
 var serverLabels = map[string]string{
 	"node-role.kubernetes.io/control-plane": "true",
 	"node-role.kubernetes.io/master":        "true",
-	"node-role.kubernetes.io/etcd":          "true",
+	labelEtcd:                               "true",
 }
 
 // nodes looks after the Node objects of servers.
 type nodes struct {
-	client *kubernetes.Clientset
+	client atomic.Pointer[kubernetes.Clientset]
 	member *etcd.Member
 }
 
-// label keeps this server's own Node labelled: the kubelet itself may not set role labels. The finalizer makes sure
-// that a deleted server leaves etcd before its Node is gone.
+// label keeps this server's own Node labelled: the kubelet itself may not set role labels.
 func (n *nodes) label(ctx context.Context) {
+	client := n.client.Load()
 	for {
-		node, err := n.client.CoreV1().Nodes().Get(ctx, n.member.NodeName, metav1.GetOptions{})
-		if err == nil && node.DeletionTimestamp == nil && !labelled(node, n.member.Name) {
+		node, err := client.CoreV1().Nodes().Get(ctx, n.member.NodeName, metav1.GetOptions{})
+		if err == nil && !n.labelled(node) {
 			err = n.patchLabels(ctx, node)
 		}
 		if err != nil && !apierrors.IsNotFound(err) && ctx.Err() == nil {
@@ -56,37 +57,37 @@ func (n *nodes) label(ctx context.Context) {
 	}
 }
 
-func labelled(node *corev1.Node, member string) bool {
+func (n *nodes) labelled(node *corev1.Node) bool {
 	for key, value := range serverLabels {
 		if node.Labels[key] != value {
 			return false
 		}
 	}
-	return node.Annotations[annotationMember] == member && slices.Contains(node.Finalizers, finalizer)
+	return node.Annotations[annotationMember] == n.member.Name && node.Annotations[annotationAddress] == n.member.IP.String()
 }
 
 func (n *nodes) patchLabels(ctx context.Context, node *corev1.Node) error {
-	finalizers := node.Finalizers
-	if !slices.Contains(finalizers, finalizer) {
-		finalizers = append(slices.Clone(finalizers), finalizer)
-	}
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
 		"labels":      serverLabels,
 		"annotations": map[string]string{annotationMember: n.member.Name, annotationAddress: n.member.IP.String()},
-		"finalizers":  finalizers,
 	}})
 	if err != nil {
 		return err
 	}
-	_, err = n.client.CoreV1().Nodes().Patch(ctx, node.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+	_, err = n.client.Load().CoreV1().Nodes().Patch(ctx, node.Name, types.MergePatchType, patch, metav1.PatchOptions{})
 	return err
 }
 
 // report writes what the leader found out onto the Nodes of the servers.
 func (n *nodes) report(ctx context.Context, health []etcd.Health) {
-	list, err := n.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: "node-role.kubernetes.io/etcd=true"})
+	client := n.client.Load()
+	if client == nil {
+		logrus.Warn("Failed to list nodes with etcd role: runtime core not ready")
+		return
+	}
+	list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: labelEtcd + "=true"})
 	if err != nil {
-		logrus.Errorf("Failed to list etcd nodes: %v", err)
+		logrus.Warnf("Failed to list nodes with etcd role: %v", err)
 		return
 	}
 	for _, node := range list.Items {
@@ -96,38 +97,48 @@ func (n *nodes) report(ctx context.Context, health []etcd.Health) {
 				state = candidate
 			}
 		}
-		if err := n.setCondition(ctx, &node, state); err != nil {
-			logrus.Errorf("Failed to set etcd condition of node %s: %v", node.Name, err)
+		if err := setCondition(ctx, client, &node, state); err != nil {
+			logrus.Errorf("Unable to set etcd status condition %s: %v", node.Name, err)
 		}
 	}
 }
 
-func (n *nodes) setCondition(ctx context.Context, node *corev1.Node, state etcd.Health) error {
+// setCondition writes a condition where it changed, and otherwise now and then, to say that it still is so.
+func setCondition(ctx context.Context, client kubernetes.Interface, node *corev1.Node, state etcd.Health) error {
 	now := metav1.Now()
 	condition := corev1.NodeCondition{Type: conditionVoter, Status: corev1.ConditionFalse, Reason: state.Reason, Message: state.Message, LastHeartbeatTime: now, LastTransitionTime: now}
 	if state.Voter {
 		condition.Status = corev1.ConditionTrue
 	}
 	for _, old := range node.Status.Conditions {
-		if old.Type == conditionVoter && old.Status == condition.Status {
-			condition.LastTransitionTime = old.LastTransitionTime
+		if old.Type != conditionVoter || old.Status != condition.Status || old.Reason != condition.Reason || old.Message != condition.Message {
+			continue
 		}
+		if now.Sub(old.LastHeartbeatTime.Time) < heartbeatEvery {
+			return nil
+		}
+		condition.LastTransitionTime = old.LastTransitionTime
 	}
 	patch, err := json.Marshal(map[string]any{"status": map[string]any{"conditions": []corev1.NodeCondition{condition}}})
 	if err != nil {
 		return err
 	}
-	_, err = n.client.CoreV1().Nodes().Patch(ctx, node.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	_, err = client.CoreV1().Nodes().Patch(ctx, node.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
 	return err
 }
 
-// removeDeleted takes the members of deleted Nodes out of etcd and lets the Nodes go.
-func (n *nodes) removeDeleted(ctx context.Context) {
+// afterReset forgets this node's password where the cluster was reset, as a snapshot may hold an earlier one, and that
+// it was.
+func afterReset(ctx context.Context, s *config.Server, client kubernetes.Interface) {
+	if !etcd.WasReset(s.ServerDir("db")) {
+		return
+	}
+	if err := nodepassword.Forget(ctx, client, s.Name); err != nil && !apierrors.IsNotFound(err) {
+		logrus.Warnf("failed to delete old node password secret: %v", err)
+	}
 	for {
-		if n.member.Leads() {
-			if err := n.removeOnce(ctx); err != nil && ctx.Err() == nil {
-				logrus.Errorf("Failed to remove etcd members of deleted nodes: %v", err)
-			}
+		if _, err := client.CoreV1().Nodes().Get(ctx, s.Name, metav1.GetOptions{}); err == nil {
+			break
 		}
 		select {
 		case <-ctx.Done():
@@ -135,32 +146,7 @@ func (n *nodes) removeDeleted(ctx context.Context) {
 		case <-time.After(nodesEvery):
 		}
 	}
-}
-
-func (n *nodes) removeOnce(ctx context.Context) error {
-	list, err := n.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: "node-role.kubernetes.io/etcd=true", ResourceVersion: "0"})
-	if err != nil {
-		return err
+	if err := etcd.ClearReset(s.ServerDir("db")); err != nil {
+		logrus.Errorf("Failed to delete etcd cluster-reset file: %v", err)
 	}
-	for _, node := range list.Items {
-		if node.DeletionTimestamp == nil || !slices.Contains(node.Finalizers, finalizer) {
-			continue
-		}
-		peer := "https://" + net.JoinHostPort(node.Annotations[annotationAddress], "2380")
-		limited, cancel := context.WithTimeout(ctx, 10*time.Second)
-		err := n.member.Remove(limited, node.Annotations[annotationMember], peer)
-		cancel()
-		if err != nil {
-			return err
-		}
-		rest := slices.DeleteFunc(slices.Clone(node.Finalizers), func(f string) bool { return f == finalizer })
-		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"finalizers": rest}})
-		if err != nil {
-			return err
-		}
-		if _, err := n.client.CoreV1().Nodes().Patch(ctx, node.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			return err
-		}
-	}
-	return nil
 }

@@ -4,8 +4,10 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
 
@@ -21,12 +23,14 @@ import (
 	"slicer-k3s.lab/kubernetes/internal/kubeconfig"
 	"slicer-k3s.lab/kubernetes/internal/nodepassword"
 	"slicer-k3s.lab/kubernetes/internal/notify"
+	"slicer-k3s.lab/kubernetes/internal/passwd"
 	"slicer-k3s.lab/kubernetes/internal/process"
 	"slicer-k3s.lab/kubernetes/internal/supervisor"
 	"slicer-k3s.lab/kubernetes/internal/token"
 )
 
-const apiLimit = 5 * time.Minute
+// apiLimit is the original's.
+const apiLimit = 15 * time.Minute
 
 // Run brings the server up and returns once it runs; what fails afterwards is told to the group of children. The
 // function that it returns, never nil, ends what is not a child.
@@ -36,64 +40,45 @@ func Run(ctx context.Context, s *config.Server, children *process.Group) (func()
 	if err != nil {
 		return none, err
 	}
-	if err := etcd.BuryRemoved(s.ServerDir("db")); err != nil {
-		return none, err
+	origin, err := load(ctx, s)
+	if err != nil {
+		return none, fmt.Errorf("preparing server: failed to bootstrap cluster data: %w", err)
 	}
-	initialized := etcd.Initialized(s.ServerDir("db"))
-	var origin *join.Client
-	if s.URL != "" && !initialized {
-		if origin, err = join.Connect(ctx, s.URL, s.Token, "server"); err != nil {
-			return none, fmt.Errorf("starting kubernetes: preparing server: %w", err)
-		}
-		if err := fetchBundle(ctx, s, origin); err != nil {
-			return none, fmt.Errorf("starting kubernetes: preparing server: %w", err)
-		}
+	users, err := generate(s)
+	if err != nil {
+		return none, fmt.Errorf("preparing server: failed to generate server dependencies: %w", err)
 	}
-	secrets, err := loadPasswords(s)
+	front, member, err := listen(ctx, s, users, nodePassword)
+	if err != nil {
+		return none, fmt.Errorf("preparing server: failed to start supervisor listener: %w", err)
+	}
+	startPods, err := prepareAgent(ctx, s, users, nodePassword, children)
 	if err != nil {
 		return none, err
 	}
-	if err := prepare(s, secrets); err != nil {
-		return none, fmt.Errorf("starting kubernetes: preparing server: %w", err)
-	}
-	front := &supervisor.Supervisor{Config: s, Passwords: secrets.get, Bootstrap: func() ([]byte, error) { return bundle(s) }}
-	if err := front.Listen(ctx); err != nil {
-		return none, err
-	}
-	if err := agent.StartRuntime(ctx, s.Node, children); err != nil {
-		return none, err
-	}
-	member, err := startMember(ctx, s, origin)
-	if err != nil {
-		return none, err
-	}
-	front.SetMember(member, func(ctx context.Context, fresh string) error { return rotate(ctx, s, secrets, member, fresh) })
-	go func() {
-		<-member.Ended()
-		children.Failed <- member.Gone()
-	}()
 	keeper := &nodes{member: member}
-	clientReady := make(chan struct{})
+	started := make(chan error, 1)
+	go func() { started <- startMember(ctx, s, member, origin) }()
 	// The ticker starts with etcd, not with the API server: its phase is part of what a join costs.
-	go member.Manage(ctx, func(ctx context.Context, health []etcd.Health) {
-		select {
-		case <-clientReady:
-			keeper.report(ctx, health)
-		default:
-		}
-	})
+	go member.Manage(ctx, keeper.report)
+	if err := errors.Join(publish(s, users), writeAdmin(s)); err != nil {
+		return member.Stop, err
+	}
+	if err := <-started; err != nil {
+		return member.Stop, err
+	}
 	if err := member.WaitVoter(ctx); err != nil {
 		return member.Stop, err
 	}
-	if err := sealBundle(ctx, s, secrets, member); err != nil {
-		return member.Stop, fmt.Errorf("starting kubernetes: preparing server: %w", err)
+	logrus.Info("ETCD server is now running")
+	if err := keep(ctx, s, member); err != nil {
+		return member.Stop, &process.Shutdown{Cause: fmt.Errorf("failed to save bootstrap data: %w", err)}
 	}
 	client, err := startControlPlane(ctx, s, children)
 	if err != nil {
 		return member.Stop, err
 	}
-	keeper.client = client
-	close(clientReady)
+	keeper.client.Store(client)
 	front.SetClient(client)
 	if err := startControllers(ctx, s, client, keeper, children); err != nil {
 		return member.Stop, err
@@ -103,36 +88,102 @@ func Run(ctx context.Context, s *config.Server, children *process.Group) (func()
 		logrus.Warnf("systemd not notified: %v", err)
 	}
 	logrus.Info("k3s is up and running")
-	return member.Stop, startAgent(ctx, s, secrets, nodePassword, children)
+	return member.Stop, startPods()
 }
 
-func sealBundle(ctx context.Context, s *config.Server, secrets *passwords, member *etcd.Member) error {
-	content, err := bundle(s)
-	if err != nil {
-		return err
+// listen opens the server's port, with etcd's name decided: from here on others can ask.
+func listen(ctx context.Context, s *config.Server, users *passwd.Passwords, nodePassword string) (*supervisor.Supervisor, *etcd.Member, error) {
+	if err := supervisor.Free(s.Port); err != nil {
+		return nil, nil, err
 	}
-	serverPassword, _ := secrets.get()
-	return ensureSealed(ctx, member, serverPassword, content)
+	if err := etcd.SetAside(s.ServerDir("db"), s.URL); err != nil {
+		return nil, nil, err
+	}
+	member, err := etcd.Open(s.ServerDir("db"), s.ServerDir("tls"), s.Name, s.IP)
+	if err != nil {
+		return nil, nil, err
+	}
+	front := &supervisor.Supervisor{
+		Config: s, Users: users.Users(), NodePassword: nodePassword,
+		Bootstrap: func(ctx context.Context, password string) ([]byte, error) {
+			return serveBootstrap(ctx, s, member, password)
+		},
+		Rotate: func(ctx context.Context, fresh string) error { return rotate(ctx, s, member, fresh) },
+	}
+	front.SetMember(member)
+	return front, member, front.Listen(ctx)
 }
 
-// startMember starts etcd: again, newly, or as one more member of the cluster behind origin.
-func startMember(ctx context.Context, s *config.Server, origin *join.Client) (*etcd.Member, error) {
-	member, err := etcd.Open(s.ServerDir("db"), s.ServerDir("tls"), s.Name, s.IP)
+// prepareAgent makes the server a node too, through its own supervisor, as any other node would become one, and starts
+// the container runtime. What it returns starts the rest.
+func prepareAgent(ctx context.Context, s *config.Server, users *passwd.Passwords, nodePassword string, children *process.Group) (func() error, error) {
+	if s.Bool("disable-agent") {
+		return func() error { return nil }, nil
+	}
+	ca, err := os.ReadFile(s.ServerDir("tls", "server-ca.crt"))
 	if err != nil {
 		return nil, err
 	}
-	if origin == nil {
-		logrus.Infof("Starting etcd for cluster member %s", member.Name)
-		return member, member.Start(ctx, "", false)
+	own, err := agent.Connect(ctx, s.Node, fmt.Sprintf("https://127.0.0.1:%d", s.Port), token.Format(token.HashCA(ca), passwd.Node, users.Get(passwd.Node)))
+	if err != nil {
+		return nil, err
 	}
-	return member, member.Join(ctx, func(ctx context.Context) (etcd.Members, error) {
+	cluster, err := agent.Credentials(ctx, s.Node, own, controlplane.APIURL(s.Port), nodePassword)
+	if err != nil {
+		return nil, err
+	}
+	runtime := make(chan struct{})
+	go func() {
+		if err := agent.StartRuntime(ctx, s.Node, children); err != nil {
+			children.Failed <- &process.Shutdown{Cause: fmt.Errorf("failed to start container runtime: %w", err)}
+			return
+		}
+		close(runtime)
+	}()
+	return func() error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-runtime:
+			return agent.Run(ctx, s.Node, cluster, children)
+		}
+	}, nil
+}
+
+// startMember starts etcd: again, newly, or as one more member of the cluster behind origin.
+func startMember(ctx context.Context, s *config.Server, member *etcd.Member, origin *join.Client) error {
+	if origin == nil || etcd.Initialized(s.ServerDir("db")) {
+		logrus.Infof("Starting etcd for cluster member %s", member.Name)
+		if err := member.Start(""); err != nil {
+			return fmt.Errorf("starting kubernetes: failed to start cluster: start managed database: %w", err)
+		}
+		return nil
+	}
+	server, err := url.Parse(s.URL)
+	if err != nil {
+		return err
+	}
+	err = member.Join(ctx, etcd.Cluster{Host: server.Hostname(), List: func(ctx context.Context) (etcd.Members, error) {
 		var members etcd.Members
 		answer, err := origin.Get(ctx, "/db/info")
 		if err != nil {
-			return members, err
+			return members, &etcd.ListError{Cause: err}
 		}
 		return members, json.Unmarshal(answer, &members)
-	})
+	}})
+	if err != nil {
+		return &process.Shutdown{Cause: fmt.Errorf("etcd cluster join failed: %w", err)}
+	}
+	return nil
+}
+
+// keep puts the bootstrap data into the datastore where it is not there yet. Data sealed with another token is an error.
+func keep(ctx context.Context, s *config.Server, member *etcd.Member) error {
+	password, err := currentPassword(s)
+	if err != nil {
+		return err
+	}
+	return save(ctx, s, member, password, false)
 }
 
 func startControlPlane(ctx context.Context, s *config.Server, children *process.Group) (*kubernetes.Clientset, error) {
@@ -158,9 +209,7 @@ func startControlPlane(ctx context.Context, s *config.Server, children *process.
 		}
 		select {
 		case <-limited.Done():
-			return nil, fmt.Errorf("failed to wait for API server to become ready: %w", limited.Err())
-		case failure := <-children.Failed:
-			return nil, failure
+			return nil, &process.Shutdown{Cause: fmt.Errorf("failed to wait for API server to become ready: %w", limited.Err())}
 		case <-time.After(500 * time.Millisecond):
 		}
 	}
@@ -182,24 +231,8 @@ func startControllers(ctx context.Context, s *config.Server, client *kubernetes.
 		}
 	}
 	go keeper.label(ctx)
-	go keeper.removeDeleted(ctx)
-	go nodepassword.Sweep(ctx, client, keeper.member.Leads)
+	go afterReset(ctx, s, client)
+	go nodepassword.Sweep(ctx, client)
+	startRemoval(ctx, client, keeper.member, children)
 	return addons.Run(ctx, s, controlplane.Kubeconfig(s, "supervisor"))
-}
-
-// startAgent makes the server a node too: through its own supervisor, as any other node would.
-func startAgent(ctx context.Context, s *config.Server, secrets *passwords, nodePassword string, children *process.Group) error {
-	if s.Bool("disable-agent") {
-		return nil
-	}
-	ca, err := os.ReadFile(s.ServerDir("tls", "server-ca.crt"))
-	if err != nil {
-		return err
-	}
-	_, agentPassword := secrets.get()
-	own, err := join.Connect(ctx, fmt.Sprintf("https://127.0.0.1:%d", s.Port), token.Format(token.HashCA(ca), "node", agentPassword), "node")
-	if err != nil {
-		return err
-	}
-	return agent.Run(ctx, s.Node, own, controlplane.APIURL(s.Port), nodePassword, children)
 }

@@ -1,86 +1,112 @@
 package server
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"os"
 	"strings"
-	"sync"
 
+	"slicer-k3s.lab/kubernetes/internal/bootstrap"
 	"slicer-k3s.lab/kubernetes/internal/config"
+	"slicer-k3s.lab/kubernetes/internal/etcd"
 	"slicer-k3s.lab/kubernetes/internal/files"
+	"slicer-k3s.lab/kubernetes/internal/passwd"
 	"slicer-k3s.lab/kubernetes/internal/token"
 )
 
-// passwords are what nodes join with.
-type passwords struct {
-	mutex  sync.RWMutex
-	server string
-	agent  string
+var errNormalize = errors.New("failed to normalize server token; must be in format K10<CA-HASH>::<USERNAME>:<PASSWORD> or <PASSWORD>")
+
+// normalize is the password in a server token of whichever form.
+func normalize(text string) (string, error) {
+	parsed, err := token.Parse(text, passwd.Server)
+	if err != nil || parsed.ID != "" {
+		return "", errNormalize
+	}
+	return parsed.Password, nil
 }
 
-func (p *passwords) get() (server, agent string) {
-	p.mutex.RLock()
-	defer p.mutex.RUnlock()
-	return p.server, p.agent
-}
-
-// loadPasswords takes them from the configuration, else from what an earlier start wrote, else makes them.
-func loadPasswords(s *config.Server) (*passwords, error) {
-	p := &passwords{}
-	var err error
-	if p.server, err = password(s.Token, s.ServerDir("token")); err != nil {
-		return nil, fmt.Errorf("server token: %w", err)
+// currentPassword is the one that the bootstrap data is sealed with: of the configuration, else of the token's file.
+func currentPassword(s *config.Server) (string, error) {
+	if s.Token != "" {
+		return normalize(s.Token)
 	}
-	if p.server == "" {
-		if p.server, err = token.Random(16); err != nil {
-			return nil, err
-		}
-	}
-	p.agent = p.server
-	if s.AgentToken != "" {
-		if p.agent, err = password(s.AgentToken, ""); err != nil {
-			return nil, fmt.Errorf("agent token: %w", err)
-		}
-	}
-	return p, nil
-}
-
-func password(given, path string) (string, error) {
-	if given == "" && path != "" {
-		content, err := os.ReadFile(path)
-		if errors.Is(err, os.ErrNotExist) {
-			return "", nil
-		} else if err != nil {
+	content, err := os.ReadFile(s.ServerDir("token"))
+	if errors.Is(err, os.ErrNotExist) {
+		users, err := passwd.Read(s.ServerDir("cred", "passwd"))
+		if err != nil {
 			return "", err
 		}
-		given = strings.TrimSpace(string(content))
+		return normalize(users.Get(passwd.Server))
+	} else if err != nil {
+		return "", err
 	}
-	parsed, err := token.Parse(given, "server")
-	return parsed.Password, err
+	return normalize(strings.TrimSpace(string(content)))
 }
 
-// write puts the tokens, in full form, where people and the installers of agents look for them.
-func (p *passwords) write(s *config.Server) error {
-	ca, err := os.ReadFile(s.ServerDir("tls", "server-ca.crt"))
-	if err != nil {
-		return err
-	}
-	hash := token.HashCA(ca)
-	server, agent := p.get()
-	if err := files.Write(s.ServerDir("token"), []byte(token.Format(hash, "server", server)+"\n"), 0o600); err != nil {
+// publish puts the tokens, in full form, where people and the installers of agents look for them.
+func publish(s *config.Server, users *passwd.Passwords) error {
+	if err := writeToken(s, "token", passwd.Server, users.Get(passwd.Server)); err != nil {
 		return err
 	}
 	if err := files.Link(s.ServerDir("token"), s.ServerDir("node-token")); err != nil {
 		return err
 	}
-	if agent == server {
+	if s.AgentToken == "" {
 		return files.Link(s.ServerDir("token"), s.ServerDir("agent-token"))
 	}
-	if target, err := os.Readlink(s.ServerDir("agent-token")); err == nil && target != "" {
+	if _, err := os.Readlink(s.ServerDir("agent-token")); err == nil {
 		if err := os.Remove(s.ServerDir("agent-token")); err != nil {
 			return err
 		}
 	}
-	return files.Write(s.ServerDir("agent-token"), []byte(token.Format(hash, "node", agent)+"\n"), 0o600)
+	return writeToken(s, "agent-token", passwd.Node, users.Get(passwd.Node))
+}
+
+func writeToken(s *config.Server, name, user, password string) error {
+	ca, err := os.ReadFile(s.ServerDir("tls", "server-ca.crt"))
+	if err != nil {
+		return err
+	}
+	return files.Write(s.ServerDir(name), []byte(token.Format(token.HashCA(ca), user, password)+"\n"), 0o600)
+}
+
+// rotate gives the cluster a new server token: in the datastore and in this server's files. Who may come in is not
+// changed by it on any server, this one included, before its next start.
+func rotate(ctx context.Context, s *config.Server, member *etcd.Member, fresh string) error {
+	path := s.ServerDir("cred", "passwd")
+	users, err := passwd.Read(path)
+	if err != nil {
+		return err
+	}
+	old := users.Get(passwd.Server)
+	if old == "" {
+		return errors.New("server token not found")
+	}
+	if fresh == "" {
+		if fresh, err = token.Random(16); err != nil {
+			return err
+		}
+	}
+	if fresh, err = normalize(fresh); err != nil {
+		return err
+	}
+	shared := users.Get(passwd.Node) == old && s.AgentToken == ""
+	if err := users.Ensure(passwd.Server, passwd.GroupServer, fresh); err != nil {
+		return err
+	}
+	if shared {
+		if err := users.Ensure(passwd.Node, passwd.GroupAgent, fresh); err != nil {
+			return err
+		}
+	}
+	if err := users.Write(path); err != nil {
+		return err
+	}
+	if err := writeToken(s, "token", passwd.Server, fresh); err != nil {
+		return err
+	}
+	if err := bootstrap.Rotate(ctx, member.Store(), old, fresh); err != nil {
+		return err
+	}
+	return save(ctx, s, member, fresh, true)
 }

@@ -48,8 +48,8 @@ func (s *Supervisor) proxy() (http.Handler, error) {
 			}
 			return chosen.http2.RoundTrip(r)
 		}),
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
-			http.Error(w, "apiserver not ready", http.StatusServiceUnavailable)
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, _ error) {
+			refuse(w, r, http.StatusServiceUnavailable, errAPINotReady)
 		},
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -58,7 +58,7 @@ func (s *Supervisor) proxy() (http.Handler, error) {
 				r.Header.Del(name)
 			}
 		}
-		if who := s.certified(r); who != nil {
+		if who, _ := s.byCertificate(r); who != nil {
 			r.Header.Set(headerUser, who.name)
 			for _, group := range who.groups {
 				r.Header.Add(headerGroup, group)

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -23,37 +24,57 @@ import (
 	"slicer-k3s.lab/kubernetes/internal/config"
 	"slicer-k3s.lab/kubernetes/internal/controlplane"
 	"slicer-k3s.lab/kubernetes/internal/etcd"
+	"slicer-k3s.lab/kubernetes/internal/passwd"
 )
 
 // Supervisor answers on the server's port.
 type Supervisor struct {
-	Config    *config.Server
-	Passwords func() (server, agent string)
-	Bootstrap func() ([]byte, error)
+	Config *config.Server
+	// Users are those who may ask for what only nodes get. What becomes of the passwords' file later is for the next start.
+	Users map[string]passwd.Entry
+	// Bootstrap is what makes a server of whoever has this password.
+	Bootstrap func(ctx context.Context, password string) ([]byte, error)
+	// Rotate takes a new server token into use.
+	Rotate func(ctx context.Context, fresh string) error
+	// NodePassword is this machine's own.
+	NodePassword string
 
 	clientCA *x509.CertPool
 	client   atomic.Pointer[kubernetes.Clientset]
 	member   atomic.Pointer[etcd.Member]
-	rotate   atomic.Pointer[Rotation]
 	ready    atomic.Bool
+	deferred sync.Map
 }
-
-// Rotation takes a new server token into use.
-type Rotation = func(ctx context.Context, fresh string) error
 
 // SetClient says that the API server answers.
 func (s *Supervisor) SetClient(client *kubernetes.Clientset) { s.client.Store(client) }
 
-// SetMember says that etcd is started, and how the token that guards it is changed.
-func (s *Supervisor) SetMember(member *etcd.Member, rotate Rotation) {
-	s.member.Store(member)
-	s.rotate.Store(&rotate)
-}
+// SetMember says that etcd is about to start.
+func (s *Supervisor) SetMember(member *etcd.Member) { s.member.Store(member) }
 
 // SetReady says that the core controllers run.
 func (s *Supervisor) SetReady() { s.ready.Store(true) }
 
 func (s *Supervisor) tls(name string) string { return s.Config.ServerDir("tls", name) }
+
+// Free says whether the port is: the way in which it is listened on would share it with another k3s. What a process that
+// was just killed still holds of it is waited for.
+func Free(port int) error {
+	for since := time.Now(); ; time.Sleep(freeEvery) {
+		alone, err := net.Listen("tcp4", fmt.Sprintf("0.0.0.0:%d", port))
+		if err == nil {
+			return alone.Close()
+		}
+		if time.Since(since) > freeLimit {
+			return err
+		}
+	}
+}
+
+const (
+	freeLimit = 2 * time.Second
+	freeEvery = 100 * time.Millisecond
+)
 
 // Listen opens the port and serves it until the context ends.
 func (s *Supervisor) Listen(ctx context.Context) error {
@@ -118,32 +139,40 @@ func (l elsewhere) Accept() (net.Conn, error) {
 
 func (s *Supervisor) routes(api http.Handler) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /ping", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "pong") })
-	mux.HandleFunc("GET /cacerts", s.file("server-ca.crt"))
-	mux.Handle("GET /static/", http.StripPrefix("/static/", http.FileServer(http.Dir(s.Config.ServerDir("static")))))
-	mux.HandleFunc("GET /v1-k3s/readyz", s.allow(agentRole, s.readyz))
-	mux.HandleFunc("GET /v1-k3s/config", s.allow(agentRole, s.config))
-	mux.HandleFunc("GET /v1-k3s/apiservers", s.allow(agentRole, s.apiservers))
-	mux.HandleFunc("GET /v1-k3s/server-ca.crt", s.allow(agentRole, s.file("server-ca.crt")))
-	mux.HandleFunc("GET /v1-k3s/client-ca.crt", s.allow(agentRole, s.file("client-ca.crt")))
-	mux.HandleFunc("POST /v1-k3s/serving-kubelet.crt", s.allow(agentRole, s.servingKubelet))
-	mux.HandleFunc("POST /v1-k3s/client-kubelet.crt", s.allow(agentRole, s.clientKubelet))
-	mux.HandleFunc("POST /v1-k3s/client-kube-proxy.crt", s.allow(agentRole, s.clientNamed("system:kube-proxy")))
-	mux.HandleFunc("POST /v1-k3s/client-k3s-controller.crt", s.allow(agentRole, s.clientNamed("system:k3s-controller")))
-	mux.HandleFunc("GET /v1-k3s/server-bootstrap", s.allow(serverRole, s.bootstrap))
-	mux.HandleFunc("PUT /v1-k3s/token", s.allow(serverRole, s.rotateToken))
-	mux.HandleFunc("/v1-k3s/", s.allow(agentRole, http.NotFound))
-	mux.HandleFunc("GET /db/info", s.allowLoopback(serverRole, s.dbInfo))
+	mux.HandleFunc("/ping", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "pong") })
+	mux.HandleFunc("/cacerts", s.file("server-ca.crt"))
+	mux.Handle("/static/", http.StripPrefix("/static/", http.FileServer(http.Dir(s.Config.ServerDir("static")))))
+	agent, server := s.router(agentRole), s.router(serverRole)
+	agent(mux, "readyz", s.readyz)
+	agent(mux, "config", s.config)
+	agent(mux, "apiservers", s.apiservers)
+	agent(mux, "server-ca.crt", s.file("server-ca.crt"))
+	agent(mux, "client-ca.crt", s.file("client-ca.crt"))
+	agent(mux, "serving-kubelet.crt", s.servingKubelet)
+	agent(mux, "client-kubelet.crt", s.clientKubelet)
+	agent(mux, "client-kube-proxy.crt", s.clientNamed("system:kube-proxy"))
+	agent(mux, "client-k3s-controller.crt", s.clientNamed("system:k3s-controller"))
+	server(mux, "server-bootstrap", s.bootstrap)
+	server(mux, "token", s.rotateToken)
+	mux.HandleFunc("/db/info", s.allowLoopback(serverRole, s.dbInfo))
+	mux.HandleFunc("/db/snapshot", s.allow(serverRole, s.snapshots))
 	mux.Handle("/", api)
 	return mux
 }
 
+// router registers paths for those who have one of the groups.
+func (s *Supervisor) router(groups []string) func(*http.ServeMux, string, http.HandlerFunc) {
+	return func(mux *http.ServeMux, name string, handler http.HandlerFunc) {
+		mux.HandleFunc("/v1-k3s/"+name, s.allow(groups, handler))
+	}
+}
+
 func (s *Supervisor) file(name string) http.HandlerFunc {
 	path := s.tls(name)
-	return func(w http.ResponseWriter, _ *http.Request) {
+	return func(w http.ResponseWriter, r *http.Request) {
 		content, err := os.ReadFile(filepath.Clean(path))
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
+			refuse(w, r, http.StatusInternalServerError, err)
 			return
 		}
 		w.Header().Set("Content-Type", "text/plain")
@@ -151,9 +180,9 @@ func (s *Supervisor) file(name string) http.HandlerFunc {
 	}
 }
 
-func (s *Supervisor) readyz(w http.ResponseWriter, _ *http.Request) {
+func (s *Supervisor) readyz(w http.ResponseWriter, r *http.Request) {
 	if !s.ready.Load() {
-		http.Error(w, "runtime core not ready", http.StatusServiceUnavailable)
+		refuse(w, r, http.StatusServiceUnavailable, errCoreNotReady)
 		return
 	}
 	fmt.Fprint(w, "ok")
@@ -163,10 +192,12 @@ func (s *Supervisor) config(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, s.Config.Critical)
 }
 
-func (s *Supervisor) bootstrap(w http.ResponseWriter, _ *http.Request) {
-	content, err := s.Bootstrap()
+// bootstrap answers with the data that was sealed with the caller's own password.
+func (s *Supervisor) bootstrap(w http.ResponseWriter, r *http.Request) {
+	_, password, _ := r.BasicAuth()
+	content, err := s.Bootstrap(r.Context(), password)
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+		refuse(w, r, http.StatusInternalServerError, err)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -174,29 +205,32 @@ func (s *Supervisor) bootstrap(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Supervisor) dbInfo(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		refuse(w, r, http.StatusMethodNotAllowed, errMethod)
+		return
+	}
 	members, err := s.member.Load().Info(r.Context())
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+		refuse(w, r, http.StatusInternalServerError, err)
 		return
 	}
 	writeJSON(w, members)
 }
 
 func (s *Supervisor) rotateToken(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPut {
+		refuse(w, r, http.StatusMethodNotAllowed, errMethod)
+		return
+	}
 	var body struct {
 		NewToken string `json:"newToken"`
 	}
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16)).Decode(&body); err != nil || body.NewToken == "" {
-		http.Error(w, "a new token is required", http.StatusBadRequest)
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, requestLimit)).Decode(&body); err != nil {
+		refuse(w, r, http.StatusBadRequest, err)
 		return
 	}
-	rotate := s.rotate.Load()
-	if rotate == nil {
-		http.Error(w, "etcd is not started", http.StatusServiceUnavailable)
-		return
-	}
-	if err := (*rotate)(r.Context(), body.NewToken); err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+	if err := s.Rotate(r.Context(), body.NewToken); err != nil {
+		refuseQuietly(w, r, "token", err)
 	}
 }
 

@@ -262,6 +262,11 @@ workers = true
 };
 
 impl Cluster {
+    /// One that names no files.
+    pub(super) const fn of(text: &'static str) -> Self {
+        Self { text, files: &[] }
+    }
+
     /// Puts it into the home of the person at the workstation.
     pub(crate) fn write(&self, trial: &Trial) -> Result<()> {
         for (name, content) in self.files {
@@ -283,10 +288,26 @@ pub(super) fn product() -> Result<PathBuf> {
 
 /// This program with other arguments, so that a scenario uses the lab as a person does.
 pub(super) fn lab(words: &[&str], stdin: &[u8]) -> Result<Done> {
-    let begin = Instant::now();
+    let what = format!("lab {}", words.join(" "));
     // Not by its path: the unit tests before may have built it anew.
-    let mut child = Command::new("/proc/self/exe")
-        .args(words)
+    ended(Command::new("/proc/self/exe").args(words), &what, stdin)
+}
+
+/// A script of the tree, with this program and a fleet as its arguments.
+pub(super) fn script(path: &str, fleet: &str) -> Result<Done> {
+    // The script's children are not this process: they need a name that stands for the same program.
+    let program = format!("/proc/{}/exe", std::process::id());
+    ended(
+        Command::new(Place::workspace().join(path)).args([&program, fleet]),
+        path,
+        b"",
+    )
+}
+
+/// Runs a program in the tree's root and takes what it says.
+fn ended(command: &mut Command, what: &str, stdin: &[u8]) -> Result<Done> {
+    let begin = Instant::now();
+    let mut child = command
         .current_dir(Place::workspace())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -309,11 +330,7 @@ pub(super) fn lab(words: &[&str], stdin: &[u8]) -> Result<Done> {
         if begin.elapsed() > LIMIT {
             let _ = child.kill();
             let _ = child.wait();
-            bail!(
-                "`lab {}` did not end within {} s",
-                words.join(" "),
-                LIMIT.as_secs()
-            );
+            bail!("`{what}` did not end within {} s", LIMIT.as_secs());
         }
         std::thread::sleep(Duration::from_millis(20));
     };

@@ -15,6 +15,7 @@ mod init_local;
 mod init_one;
 mod init_spread;
 mod init_three;
+mod k3s_servers;
 mod kills;
 mod manual;
 mod mixed;
@@ -49,6 +50,7 @@ pub(super) fn checks() -> Vec<Check> {
         Check::quick("init-three", init_three::run),
         Check::long("errors", errors::long::run),
         Check::long("manual", manual::run),
+        Check::long("k3s-servers", k3s_servers::run),
         Check::long("init-spread", init_spread::run),
         Check::long("mixed", mixed::run),
         Check::long("init-beside", init_beside::run),
