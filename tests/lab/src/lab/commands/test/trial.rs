@@ -209,6 +209,17 @@ pub(crate) struct Cluster {
     files: &'static [(&'static str, &'static str)],
 }
 
+/// Fleet `one`: the one host for everything.
+pub(super) const CLUSTER_OF_ONE: Cluster = Cluster {
+    text: r#"name = "home"
+[control-plane]
+hosts = ["n100"]
+[hosts.n100]
+ssh = "alex@192.168.1.11"
+"#,
+    files: &[],
+};
+
 /// Fleet `three`, whose ryzen asks for a sudo password.
 pub(crate) const CLUSTER_OF_THREE: Cluster = Cluster {
     text: r#"name = "home"

@@ -22,6 +22,7 @@ mod mixed;
 mod reconfigured;
 mod rotate;
 mod routes;
+mod servers_lost;
 mod shared;
 mod status;
 
@@ -66,6 +67,9 @@ pub(super) fn checks() -> Vec<Check> {
         Check::long("enrol-kills", enrol_kills::run),
         Check::seeded("kills", kills::run),
     ]
+    .into_iter()
+    .chain(servers_lost::checks())
+    .collect()
 }
 
 /// What `init` on an unchanged cluster must say: nothing to change, within `limit` seconds. The best of three counts: the
