@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::config::own::SERVER_ARGS;
 use crate::failure::{Code, Failure, Result};
-use crate::plan::{Plan, Server};
+use crate::plan::{Founded, Plan, Server};
 use crate::secret::sha256;
 use crate::state::Secrets;
 use crate::yaml;
@@ -54,12 +54,19 @@ struct Config<'a> {
 /// Once a second server votes every file names another server, the first one's, too, and none has `cluster-init`: an empty
 /// disk can then never found a second cluster. k3s ignores both keys where it has data.
 pub fn joins<'p>(plan: &'p Plan, server: &Server) -> Option<&'p Server> {
-    let first = plan.servers.first()?;
-    if first.name != server.name {
-        return Some(first);
-    }
-    let outlives = plan.founded.as_ref()?.outlives_a_server();
-    plan.servers.get(1).filter(|_| outlives)
+    let is_first = plan
+        .servers
+        .first()
+        .is_some_and(|first| first.name == server.name);
+    let founded = plan.founded.as_ref();
+    let founds = is_first && !founded.is_some_and(Founded::outlives_a_server);
+    joins_finally(plan, server).filter(|_| !founds)
+}
+
+/// Which one it names once a second server votes: the first the second, the others the first; none where it is alone.
+pub fn joins_finally<'p>(plan: &'p Plan, server: &Server) -> Option<&'p Server> {
+    let mut servers = plan.servers.iter();
+    servers.find(|other| other.name != server.name)
 }
 
 /// The file of one server that joins another one, or founds the cluster.

@@ -7,7 +7,7 @@ mod token;
 mod unit;
 mod version;
 
-pub use config::{CONFIG_PATH, DROP_IN_PATH, config, drop_in, joins};
+pub use config::{CONFIG_PATH, DROP_IN_PATH, config, drop_in, joins, joins_finally};
 pub use journal::{Told, Trouble, texts, told};
 pub use surroundings::{
     ENVIRONMENT_PATH, MARK, REGISTRIES_PATH, environment, readings, registries,

@@ -87,21 +87,15 @@ impl K3sConfig {
         }
     }
 
-    /// The servers that its file may name, the one that is written first; `None` founds the cluster.
-    fn joins<'w>(&self, world: &'w World, start: &Start) -> Vec<Option<&'w Server>> {
+    /// The server that its file names; `None` founds the cluster.
+    fn joins<'w>(&self, world: &'w World, start: &Start) -> Option<&'w Server> {
         let plan = &world.plan;
         let named = |name: &String| plan.servers.iter().find(|server| server.name == *name);
         match start {
-            Start::Found => vec![None],
-            Start::Join { via, .. } => vec![named(via)],
-            // With data it goes by none of them, and any other server would do if it lost it.
-            Start::Member | Start::Undecided => {
-                let others = plan.servers.iter();
-                let others = others.filter(|other| other.name != self.server.name);
-                std::iter::once(k3s::joins(plan, &self.server))
-                    .chain(others.map(Some))
-                    .collect()
-            }
+            Start::Found => None,
+            Start::Join { via, .. } => named(via),
+            // With data it goes by none of them.
+            Start::Member | Start::Undecided => k3s::joins(plan, &self.server),
         }
     }
 
@@ -188,15 +182,8 @@ impl Step for K3sConfig {
                 "it has no data, and the other servers have still to say whether a cluster is there".into(),
             ));
         };
-        let mut differs = None;
-        for join in self.joins(world, &start) {
-            let Some(why) = self.differs(world, machine, join).await? else {
-                differs = None;
-                break;
-            };
-            differs.get_or_insert(why);
-        }
-        if let Some(why) = differs {
+        let join = self.joins(world, &start);
+        if let Some(why) = self.differs(world, machine, join).await? {
             return Ok(Finding::Differs(why));
         }
         if let Some(path) = self.leftover(world, machine).await? {
@@ -207,7 +194,7 @@ impl Step for K3sConfig {
 
     async fn diff(&self, world: &World) -> Result<String> {
         let start = self.start(world).await?.unwrap_or(Start::Undecided);
-        let join = self.joins(world, &start).first().copied().flatten();
+        let join = self.joins(world, &start);
         difference::of_files(world.server(&self.server).await?, self.files(world, join)?).await
     }
 
@@ -215,7 +202,7 @@ impl Step for K3sConfig {
         let machine = world.server(&self.server).await?;
         self.same_cluster(world, machine).await?;
         let start = self.decided(world).await?;
-        let join = self.joins(world, &start).first().copied().flatten();
+        let join = self.joins(world, &start);
         for file in self.files(world, join)? {
             file.write(machine, hands).await?;
         }

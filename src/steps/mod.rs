@@ -143,9 +143,6 @@ pub fn init(plan: &Plan, options: &Options, control_plane: &ControlPlane) -> Vec
         steps.push(Box::new(daemon_answers::DaemonAnswers::new(daemon)));
     }
     steps.extend(servers(plan, options, control_plane, &seen, &turns));
-    if let Some(address) = join_address::JoinAddress::new(plan) {
-        steps.push(Box::new(address));
-    }
     if let Some(recorded) = cluster_recorded::ClusterRecorded::new(plan, options) {
         steps.push(Box::new(recorded));
     }
@@ -230,6 +227,9 @@ fn servers(
         )));
         steps.push(Box::new(node_ready::NodeReady::new(server)));
         steps.push(Box::new(etcd_voter::EtcdVoter::new(server)));
+        if let Some(address) = join_address::JoinAddress::new(plan, server, control_plane) {
+            steps.push(Box::new(address));
+        }
     }
     steps
 }
