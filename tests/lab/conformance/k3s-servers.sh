@@ -119,7 +119,7 @@ for server in "$first" "$second" "$third" "$second" "$first" "$third"; do
 done
 same "the new agent token is good on the third server" "$(status "$third" "node:$new_agent" /v1-k3s/config)" 200
 
-# --- The server token: nobody takes the new one before its own restart ----------------------------
+# --- The server token: no server takes the new one before its own restart -------------------------
 new=servertoken000000000000003
 holds "the server token rotated" rotate "$first" "$new"
 for server in "${servers[@]}"; do
@@ -146,7 +146,7 @@ put "$second" token "$old"
 without_passwd "$second"
 stop "$first"
 stop "$third"
-fails "with a retired token and nobody to ask it does not start" restart "$second"
+fails "with a retired token and no server to ask it does not start" restart "$second"
 holds "for the data is sealed with another" said "$second" "bootstrap data already found and encrypted with different token"
 put "$second" token "$new"
 down "$second"

@@ -56,7 +56,7 @@ func runAgent(args []string) int {
 	})
 }
 
-// supervise runs a node until it is told to end or a part of it fails; systemd then starts all of it again.
+// supervise runs a node until a signal ends it or a part of it fails; systemd then starts all of it again.
 func supervise(start func(context.Context, *process.Group) (cleanup func(), err error)) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()

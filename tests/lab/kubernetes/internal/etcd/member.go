@@ -98,7 +98,7 @@ func (m *Member) ClientURL() string { return "https://" + net.JoinHostPort(m.IP.
 // Start runs the member; initialCluster is empty for a new cluster and for a restart.
 func (m *Member) Start(initialCluster string) error { return m.start(initialCluster, false) }
 
-// start runs the member. While a cluster is reset, nobody on another machine may reach it.
+// start runs the member. While a cluster is reset, it listens on loopback only.
 func (m *Member) start(initialCluster string, reset bool) error {
 	cfg := embed.NewConfig()
 	cfg.Dir, cfg.Name = m.path(), m.Name

@@ -32,7 +32,7 @@ type Origin struct {
 	Token string
 	// User is whom the token stands for, whatever name it has itself.
 	User string
-	// CA names a file with the cluster's CA; where it is there and the token does not contradict it, nobody is asked for it.
+	// CA names a file with the cluster's CA; where it is there and the token does not contradict it, the server is not asked for it.
 	CA string
 	// Certificate and Key name this node's client certificate, shown beside the token where it is there.
 	Certificate, Key string

@@ -25,7 +25,7 @@ func disk(s *config.Server) bootstrap.Disk {
 }
 
 // load brings the disk in line with the cluster's bootstrap data, whose server is asked first where one is named and
-// answers; it returns the way to that server. A first server of a new cluster has nobody to ask.
+// answers; it returns the way to that server. A first server of a new cluster has no other server to ask.
 func load(ctx context.Context, s *config.Server) (*join.Client, error) {
 	initialized := etcd.Initialized(s.ServerDir("db"))
 	switch {
@@ -35,7 +35,7 @@ func load(ctx context.Context, s *config.Server) (*join.Client, error) {
 		return origin, reload(ctx, s, origin)
 	case s.URL == "":
 		logrus.Info("Managed etcd cluster initializing")
-		return nil, nil //nolint:nilnil // nobody to ask
+		return nil, nil //nolint:nilnil // there is no other server
 	case s.Token == "":
 		return nil, errors.New("failed to check if bootstrap data has been initialized: token is required to join a cluster")
 	}

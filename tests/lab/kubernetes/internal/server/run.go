@@ -32,7 +32,7 @@ import (
 // apiLimit is the original's.
 const apiLimit = 15 * time.Minute
 
-// Run brings the server up and returns once it runs; what fails afterwards is told to the group of children. The
+// Run brings the server up and returns once it runs; what fails afterwards goes to the group of children. The
 // function that it returns, never nil, ends what is not a child.
 func Run(ctx context.Context, s *config.Server, children *process.Group) (func(), error) {
 	none := func() {}

@@ -67,7 +67,7 @@ func (s *Supervisor) authenticate(r *http.Request) (*identity, error) {
 	if wrong {
 		return nil, errNotAuthorized
 	}
-	return nil, nil //nolint:nilnil // nobody, and nothing wrong with that
+	return nil, nil //nolint:nilnil // no credentials are no error
 }
 
 func (s *Supervisor) byPassword(r *http.Request) (who *identity, given bool) {

@@ -32,7 +32,7 @@ type Supervisor struct {
 	Config *config.Server
 	// Users are those who may ask for what only nodes get. What becomes of the passwords' file later is for the next start.
 	Users map[string]passwd.Entry
-	// Bootstrap is what makes a server of whoever has this password.
+	// Bootstrap is what makes a server of a machine with this password.
 	Bootstrap func(ctx context.Context, password string) ([]byte, error)
 	// Rotate takes a new server token into use.
 	Rotate func(ctx context.Context, fresh string) error

@@ -59,7 +59,7 @@ func ask(s *Supervisor, method, path, from, user, password string, certificates 
 	return answer
 }
 
-// Who may ask for what: nobody is a 403, a wrong password a 401, and each of the two tokens opens only its own paths.
+// Who may ask for what: no credentials are a 403, a wrong password a 401, and each of the two tokens opens only its own paths.
 func TestRoles(t *testing.T) {
 	s := underTest(t)
 	for _, test := range []struct {
