@@ -174,7 +174,17 @@ pub async fn marks(fleet: &Fleet, cluster: &str) -> Result<Vec<Mark>> {
     let path = Mark::path(cluster);
     let read = fleet.machines.values().map(|machine| async {
         match machine.read(&path).await? {
-            None => Ok(None),
+            None => {
+                let there = machine.look(&Look::Exists(path.clone())).await?;
+                if there.ok() && there.stdout.trim() == "no" {
+                    return Ok(None);
+                }
+                Err(Failure::new(
+                    Code::Command,
+                    format!("cannot read {path} on {}", machine.name()),
+                )
+                .because(there.last_words()))
+            }
             Some(text) => Mark::read(machine.name(), cluster, &text).map(Some),
         }
     });

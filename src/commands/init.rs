@@ -62,7 +62,8 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         .map(|(name, failure)| (name.clone(), failure.to_string()))
         .collect();
     let new_cluster = state.decisions.servers.is_empty();
-    state.decisions.founded = servers::on_record(&config, &state.decisions, &facts).map_err(one)?;
+    state.decisions.founded =
+        servers::on_record(&home, &config, &state.decisions, &facts).map_err(one)?;
     let plan = plan::decide(&config, &state.decisions, &facts, &absent, &version)?;
     let mut world = World::new(plan, state.secrets.clone(), fleet.machines);
     let new_cluster = new_cluster && world.plan.founded.is_none();
@@ -119,9 +120,10 @@ fn accept(state: &mut State, plan: &mut Plan, control_plane: &ControlPlane) {
     let before = plan.founded.take();
     plan.founded.clone_from(&control_plane.founded);
     state.decisions.founded.clone_from(&control_plane.founded);
-    if let (Some(before), None) = (before, &control_plane.founded) {
-        state.decisions.given_up.insert(before.ca);
-    }
+    let now = plan.founded.as_ref().map(|founded| &founded.ca);
+    let given_up = &mut state.decisions.given_up;
+    given_up.extend(before.map(|before| before.ca));
+    given_up.retain(|ca| Some(ca) != now);
 }
 
 /// The version decided once, else the one asked for, else the channel's, resolved on a host.

@@ -1,14 +1,21 @@
 //! Before `init` writes anything: are the servers one cluster, and how has each to start?
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::ask;
+use super::context::Home;
 use crate::cli::Init;
 use crate::config::Config;
 use crate::control_plane::{self, ControlPlane, Judgement};
 use crate::failure::{Code, Failure, Result};
+use crate::kubeconfig;
 use crate::plan::{Decisions, Founded, HostFacts, Mark, Plan};
+use crate::secret::sha256;
 use crate::state;
 use crate::world::World;
 
@@ -17,6 +24,7 @@ const PASSES: Duration = Duration::from_secs(20);
 
 /// The cluster that is on record for this configuration.
 pub(super) fn on_record(
+    home: &Home,
     config: &Config,
     decisions: &Decisions,
     facts: &[HostFacts],
@@ -27,7 +35,23 @@ pub(super) fn on_record(
     });
     let marks = marks.collect::<Result<Vec<_>>>()?;
     let destroyed: BTreeSet<String> = state::destroyed(&config.name)?;
-    control_plane::recorded(decisions, &marks, &destroyed)
+    let recorded = control_plane::recorded(decisions, &marks, &destroyed)?;
+    let obeyed = |ca: &String| !destroyed.contains(ca) && !decisions.given_up.contains(ca);
+    // Earlier releases kept no record, but the kubeconfig of what they had founded.
+    Ok(recorded.or_else(|| {
+        let ca = ca_of(&home.kubeconfig()).filter(obeyed)?;
+        let voters = BTreeSet::new();
+        Some(Founded { ca, voters })
+    }))
+}
+
+/// The hash of the CA that a kubeconfig names.
+fn ca_of(kubeconfig: &Path) -> Option<String> {
+    let text = fs_err::read_to_string(kubeconfig).ok()?;
+    let config = kubeconfig::parse(&text, "").ok()?;
+    let ca = config["clusters"][0]["cluster"]["certificate-authority-data"].as_str()?;
+    let ca = STANDARD.decode(ca.trim()).ok()?;
+    Some(sha256(&ca))
 }
 
 /// Asks all servers; nothing is changed. `new`: the cluster was never made.

@@ -143,7 +143,11 @@ async fn disk(world: &World, server: &Server) -> Disk {
     let path = format!("{}/{}.img", directory(&world.plan, daemon), server.name);
     match host.look(&Look::Exists(path)).await {
         Ok(output) if output.ok() && output.stdout.trim() == "yes" => Disk::Some,
-        Ok(output) if output.ok() && output.stdout.trim() == "no" => Disk::None,
+        // Where a person chose the storage it may lie elsewhere.
+        Ok(output) if output.ok() && output.stdout.trim() == "no" => match daemon.adopted {
+            None => Disk::None,
+            Some(_) => Disk::Unknown(format!("the VM of {} does not run", server.name)),
+        },
         Ok(output) => Disk::Unknown(format!(
             "{} does not say whether it has a disk of {}: {}",
             server.host,

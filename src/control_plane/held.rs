@@ -18,7 +18,7 @@ pub struct Held {
     /// Seconds since etcd's database was last written, by the server's own clock.
     pub written: Option<u64>,
     /// The size of etcd's database.
-    pub bytes: u64,
+    pub bytes: Option<u64>,
     /// etcd's members, where a quorum answers through this server.
     pub members: Option<Vec<Member>>,
 }
@@ -72,7 +72,7 @@ impl Held {
                 }
                 "ca" => held.ca = is_hash(value).then(|| value.to_owned()),
                 "written" => held.written = value.parse().ok(),
-                "bytes" => held.bytes = value.parse().unwrap_or(u64::MAX),
+                "bytes" => held.bytes = value.parse().ok(),
                 "members" => held.members = members(value),
                 _ => {}
             }
@@ -82,7 +82,7 @@ impl Held {
 
     /// Whether its etcd has hardly begun: a cluster's database is larger than that as soon as its API has answered once.
     pub fn has_hardly_begun(&self) -> bool {
-        self.data && self.bytes < 1 << 20
+        self.data && self.bytes.is_some_and(|bytes| bytes < 1 << 20)
     }
 
     /// etcd's numbers of its members.

@@ -20,9 +20,12 @@ pub fn recorded(
         .filter_map(|mark| Some((mark, mark.founded.as_ref().filter(obeyed)?)));
     let mut known = decisions.founded.clone();
     for (mark, founded) in marked {
-        match &known {
+        match &mut known {
             None => known = Some(founded.clone()),
-            Some(known) if known.ca == founded.ca => {}
+            // Another workstation may have seen more of them vote.
+            Some(known) if known.ca == founded.ca => {
+                known.voters.extend(founded.voters.iter().cloned());
+            }
             Some(known) => {
                 return Err(Failure::new(
                     Code::TwoClusters,

@@ -31,6 +31,8 @@ pub struct ControlPlane {
     pub starts: BTreeMap<String, Start>,
     /// Servers whose data has to be set aside first, and whether their CA is another cluster's.
     pub set_aside: BTreeMap<String, bool>,
+    /// Whether the CA is another one than that on record, on every server.
+    pub other_ca: bool,
     /// Servers with data that never voted, as far as anybody knows: one whose first start was cut short may begin again.
     pub newcomers: BTreeSet<String>,
     /// Servers whose VM has lost its disk, so that Slicer has to make a new one.
@@ -64,9 +66,13 @@ impl ControlPlane {
     /// What a person has to agree to, for the plan: (server, what happens).
     pub fn remarks(&self) -> Vec<(String, String)> {
         let mut remarks = Vec::new();
+        if self.other_ca {
+            let what = "every server has another CA than the one on record: what they hold is put on record in its place";
+            remarks.push(("cluster".to_owned(), what.to_owned()));
+        }
         for (server, foreign) in &self.set_aside {
             let what = if *foreign {
-                "its etcd data, certificates and credentials, another cluster's, are moved aside (etcd-old-*, tls-old-*, cred-old-*)"
+                "its etcd data, certificates and tokens are moved aside (etcd-old-*, tls-old-*, cred-old-*, token-old-*)"
             } else {
                 "its etcd data is moved aside (/var/lib/rancher/k3s/server/db/etcd-old-*)"
             };
@@ -82,6 +88,11 @@ impl ControlPlane {
             remarks.push((server.to_owned(), what));
         }
         for (server, start) in &self.starts {
+            if *start == Start::Undecided && self.founded.is_some() {
+                let what = "it does not answer yet; if it turns out to have no data, its old Node is deleted, and it joins a \
+                            server that answers";
+                remarks.push((server.clone(), what.to_owned()));
+            }
             if *start == Start::Found && !self.set_aside.is_empty() {
                 remarks.push((server.clone(), "it founds a new, empty cluster".to_owned()));
             }

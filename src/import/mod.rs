@@ -173,15 +173,17 @@ impl Findings {
         if cas.any(|other| other != ca) {
             return None;
         }
-        let members = held.iter().find_map(|held| held.members.as_ref())?;
+        let Some(members) = held.iter().find_map(|held| held.members.as_ref()) else {
+            return marked();
+        };
         let votes = |server: &Server| {
             let mut members = members.iter();
             members.any(|member| !member.learner && member.is(&server.name, server.address))
         };
-        let voters = servers.iter().filter(|server| votes(server));
+        let voting = servers.iter().filter(|server| votes(server));
         Some(Founded {
             ca: ca.clone(),
-            voters: voters.map(|server| server.name.clone()).collect(),
+            voters: voting.map(|server| server.name.clone()).collect(),
         })
     }
 

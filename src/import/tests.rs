@@ -246,7 +246,7 @@ fn the_token_that_some_servers_still_have_is_kept_as_retired() {
 fn the_first_server_is_the_one_that_the_others_name() {
     let mut plan = plan();
     plan.founded = Some(crate::plan::Founded {
-        ca: "ca".into(),
+        ca: "ca".repeat(32),
         voters: plan
             .servers
             .iter()

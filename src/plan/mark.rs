@@ -120,6 +120,16 @@ impl Mark {
                 let mut daemons = mark.daemons.iter();
                 daemons.any(|daemon| daemon.group == server.group) && server.host == mark.host
             });
+        if let Some(founded) = &mark.founded {
+            let hex = founded.ca.len() == 64 && founded.ca.bytes().all(|b| b.is_ascii_hexdigit());
+            if !hex {
+                return Err(wrong("the CA in it is no hash".to_owned()));
+            }
+            for name in &founded.voters {
+                config::check_name(name)
+                    .map_err(|(why, _)| wrong(format!("a name in it {why}")))?;
+            }
+        }
         if mark.cluster != cluster || !at_home {
             return Err(wrong("it does not agree with itself".to_owned()));
         }
@@ -137,7 +147,7 @@ mod tests {
     fn older_marks_are_read_and_newer_ones_are_refused() {
         let mut plan = plan();
         plan.founded = Some(Founded {
-            ca: "ab".into(),
+            ca: "ab".repeat(32),
             voters: ["k3s-cp-1".into()].into(),
         });
         let mark = plan.mark("n100");

@@ -164,16 +164,21 @@ async fn groups(world: &World) -> Vec<(String, Result<Vec<Vm>, String>)> {
     .await
 }
 
-/// What the servers hold, judged as `init` would.
+/// What the servers hold, judged as `init` would. Member lists that are just changing are asked for again.
 async fn control_plane(world: &World) -> Result<ControlPlane, Failure> {
-    let seen = control_plane::ask_all(world, false).await;
-    match control_plane::judge(&world.plan, &seen, &[]) {
-        Judgement::Clear(control_plane) => Ok(control_plane),
-        // A member list that is just changing is no news.
-        Judgement::Refused(refusal) if refusal.passes => {
-            Ok(ControlPlane::unquestioned(&world.plan))
+    let mut tries = 3;
+    loop {
+        let seen = control_plane::ask_all(world, false).await;
+        match control_plane::judge(&world.plan, &seen, &[]) {
+            Judgement::Clear(control_plane) => return Ok(control_plane),
+            Judgement::Refused(refusal) if refusal.passes && tries > 0 => {
+                tries -= 1;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Judgement::Refused(refusal) => {
+                return Err(control_plane::describe(world, *refusal).await);
+            }
         }
-        Judgement::Refused(refusal) => Err(control_plane::describe(world, *refusal).await),
     }
 }
 

@@ -38,13 +38,14 @@ impl DataSetAside {
 /// Source: k3s, pkg/cluster/bootstrap.go `ReconcileBootstrapData`.
 const SET_ASIDE: &str = "set -e
 systemctl stop k3s 2>/dev/null || true
+if systemctl -q is-active k3s; then echo 'k3s does not stop' >&2; exit 1; fi
 cd /var/lib/rancher/k3s/server
 now=$(date +%s)
+if [ -e db/etcd ]; then mv -T -- db/etcd \"db/etcd-old-$now\"; fi
 if [ {} = foreign ]; then
-    for part in tls cred; do if [ -e \"$part\" ]; then mv -T -- \"$part\" \"$part-old-$now\"; fi; done
+    for part in token agent-token cred tls; do if [ -e \"$part\" ]; then mv -T -- \"$part\" \"$part-old-$now\"; fi; done
 fi
-mv -T -- db/etcd \"db/etcd-old-$now\"
-sync -f db";
+sync -f .";
 
 #[async_trait]
 impl Step for DataSetAside {
@@ -71,6 +72,8 @@ impl Step for DataSetAside {
         let held = control_plane::ask(world.server(&self.server).await?).await?;
         Ok(if held.data {
             Finding::differs("it holds a cluster's data that was given up")
+        } else if self.foreign && held.ca.is_some() {
+            Finding::differs("it has the certificates of a cluster that was given up")
         } else {
             Finding::done()
         })

@@ -148,7 +148,10 @@ impl K3sConfig {
             format!("{} holds a cluster with another token", self.server.name),
         )
         .because("its data was made by a run with other secrets")
-        .hint("put that run's state directory back, or make the VM anew"))
+        .hint(format!(
+            "put that run's state directory back; to give up what it holds: slicer-k3s init --give-up {}",
+            self.server.name
+        )))
     }
 }
 
@@ -160,6 +163,11 @@ impl Step for K3sConfig {
 
     fn title(&self) -> String {
         format!("Configure k3s on {}", self.server.name)
+    }
+
+    fn patience(&self) -> Duration {
+        // Deciding is part of it.
+        DECISION + Duration::from_secs(30)
     }
 
     fn needs(&self) -> Vec<StepId> {
@@ -203,6 +211,17 @@ impl Step for K3sConfig {
         self.same_cluster(world, machine).await?;
         let start = self.decided(world).await?;
         let join = self.joins(world, &start);
+        if join.is_none() && start != Start::Found && !control_plane::ask(machine).await?.data {
+            return Err(Failure::new(
+                Code::QuorumLost,
+                format!(
+                    "{} has no data, and may not found a cluster",
+                    self.server.name
+                ),
+            )
+            .because("a cluster is there, or may be there, and no quorum of it answers")
+            .hint("slicer-k3s status shows what each server holds"));
+        }
         for file in self.files(world, join)? {
             file.write(machine, hands).await?;
         }

@@ -59,9 +59,10 @@ impl KubeconfigSaved {
         let Some(text) = machine.read(KUBECONFIG).await? else {
             return Ok(None);
         };
-        if let Some(ca) = machine.read(CA).await? {
-            same_cluster(world, server, &ca)?;
-        }
+        let Some(ca) = machine.read(CA).await? else {
+            return Ok(None);
+        };
+        same_cluster(world, server, &ca)?;
         let theirs = kubeconfig::parse(&text, &format!("{KUBECONFIG} on {}", server.name))?;
         let ours = kubeconfig::rename(theirs, &world.plan.cluster, &api_url(server))?;
         yaml::write(&ours).map(Some)

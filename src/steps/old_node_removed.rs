@@ -13,6 +13,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Plan, Server};
+use crate::remote::Script;
 use crate::world::World;
 
 pub(super) struct OldNodeRemoved {
@@ -46,7 +47,13 @@ impl OldNodeRemoved {
             Some(via) => via.clone(),
             None => match control_plane::start_now(world, &self.server).await? {
                 Some(Start::Join { via, .. }) => via,
-                _ => return Ok(None),
+                Some(_) => return Ok(None),
+                None => {
+                    return Err(Failure::new(
+                        Code::Kubernetes,
+                        format!("no server answers that {} could join", self.server.name),
+                    ));
+                }
             },
         };
         let mut servers = world.plan.servers.iter();
@@ -76,7 +83,8 @@ impl Step for OldNodeRemoved {
     }
 
     fn patience(&self) -> Duration {
-        Duration::from_mins(2)
+        // A learner that never finished joining is evicted after five.
+        Duration::from_mins(6)
     }
 
     fn code(&self) -> Code {
@@ -114,7 +122,15 @@ impl Step for OldNodeRemoved {
             )));
         }
         let held: Held = control_plane::ask(machine).await?;
-        let members = held.members.unwrap_or_default();
+        let Some(members) = held.members else {
+            return Ok(Finding::Unknown(format!(
+                "no quorum answers through {}",
+                via.name
+            )));
+        };
+        // A learner without a name is this server's own, from a run that was killed: k3s takes it over.
+        let members = members.into_iter().filter(|member| !member.name.is_empty());
+        let members: Vec<_> = members.collect();
         let left =
             |member: &control_plane::Member| member.is(&self.server.name, self.server.address);
         Ok(match members.iter().find(|member| left(member)) {
@@ -131,8 +147,11 @@ impl Step for OldNodeRemoved {
         let Some(via) = self.via(world).await? else {
             return Ok(());
         };
-        // A Node is deleted only while its server has nothing to lose.
-        let held = control_plane::ask(world.server(&self.server).await?).await?;
+        // A Node is deleted only while its server has nothing to lose, and nothing is about to change that.
+        let own = world.server(&self.server).await?;
+        let stop = Script::new("systemctl stop k3s 2>/dev/null || true", &[]);
+        own.must(hands, "stopping k3s", &stop).await?;
+        let held = control_plane::ask(own).await?;
         if held.data {
             return Err(Failure::new(
                 Code::PlanConflict,

@@ -172,8 +172,9 @@ impl Step for VmUp {
                 // Whether Slicer makes a disk where there is none is not documented.
                 Err(refused) if self.without_disk => self.restart(world, hands, refused).await,
                 Err(refused) => Err(refused.hint(format!(
-                    "on {}: sudo systemctl restart slicer-{} boots it, and every other server of that host",
-                    self.server.host, self.server.group
+                    "on {}: sudo systemctl restart {} boots it, and every other server of that host",
+                    self.server.host,
+                    self.unit(world)
                 ))),
             },
             None if self.without_disk => {
@@ -186,6 +187,12 @@ impl Step for VmUp {
 }
 
 impl VmUp {
+    /// Its daemon's unit.
+    fn unit(&self, world: &World) -> String {
+        let daemon = world.plan.daemon(&self.server.group);
+        daemon.map_or_else(String::new, crate::plan::Daemon::unit)
+    }
+
     /// Restarts its daemon, which makes a disk for every VM that it counts and that has none.
     async fn restart(&self, world: &World, hands: &Hands, refused: Failure) -> Result<()> {
         let server = &self.server;

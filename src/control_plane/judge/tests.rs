@@ -23,7 +23,7 @@ fn data(ca: &str, list: Option<&[i8]>) -> Observed {
         data: true,
         ca: Some(ca.into()),
         written: Some(600),
-        bytes: 4 << 20,
+        bytes: Some(4 << 20),
         members: list.map(members),
     })
 }
@@ -35,6 +35,12 @@ fn empty() -> Observed {
 fn off() -> Observed {
     Observed::Unreachable("no route to host".into())
 }
+
+fn booting() -> Observed {
+    Observed::Silent("its agent does not answer".into())
+}
+
+const UNDECIDED: [Start; 3] = [Start::Undecided, Start::Undecided, Start::Undecided];
 
 /// A plan of three servers, on record as this cluster with these voters.
 fn recorded(record: Option<(&str, &[i8])>) -> Plan {
@@ -120,7 +126,10 @@ fn a_first_server_that_lost_its_data_joins_the_others() {
     );
     // Not on record yet, as earlier releases left it; and with a server's host off.
     let lost = clear(None, [empty(), off(), data(OLD, all)]);
-    assert_eq!(starts(&lost), [join(3, true), Start::Member, Start::Member]);
+    assert_eq!(
+        starts(&lost),
+        [join(3, true), Start::Undecided, Start::Member]
+    );
     // Its VM and disk are gone: Slicer makes new ones.
     let lost = clear(ALL, [Observed::Nothing, data(OLD, all), data(OLD, all)]);
     assert_eq!(lost.without_disk, ["k3s-cp-1"]);
@@ -182,25 +191,80 @@ fn without_a_quorum_nothing_is_changed_and_what_helps_is_said() {
     assert_eq!(refusal.failure.code, Code::QuorumLost);
     // Two that are off may be a quorum: the empty one waits for them.
     let waiting = clear(ALL, [empty(), Observed::Stopped, off()]);
-    assert_eq!(
-        starts(&waiting),
-        [Start::Undecided, Start::Member, Start::Member]
-    );
+    assert_eq!(starts(&waiting), UNDECIDED);
     let refusal = refused(ALL, [empty(), Observed::Nothing, off()]);
     assert_eq!(refusal.failure.code, Code::QuorumLost);
-    // All that are there start: nobody is empty, nobody waits.
-    let starting = clear(
-        ALL,
-        [
-            data(OLD, None),
-            data(OLD, None),
-            Observed::Silent("booting".into()),
-        ],
-    );
+    // All that are there start, and nobody is known to be empty.
+    let starting = [data(OLD, None), data(OLD, None), booting()];
+    let starting = clear(ALL, starting);
     assert_eq!(
         starts(&starting),
-        [Start::Member, Start::Member, Start::Member]
+        [Start::Member, Start::Member, Start::Undecided]
     );
+}
+
+/// A disk that was just made answers late: to take it for the old one gave a first server `cluster-init` and an empty disk.
+#[test]
+fn a_server_that_does_not_answer_yet_is_taken_for_nothing() {
+    let list: Option<&[i8]> = Some(&[1, 2, 3]);
+    for (record, others) in [
+        (None, [data(OLD, None), off()]),
+        (ALL, [data(OLD, None), empty()]),
+        (Some((OLD, &[1][..])), [data(OLD, None), off()]),
+        (ALL, [data(OLD, list), data(OLD, list)]),
+    ] {
+        let [second, third] = others;
+        let found = clear(record, [booting(), second, third]);
+        assert_eq!(starts(&found)[0], Start::Undecided);
+    }
+}
+
+/// A run that was killed before it put the others on record.
+#[test]
+fn an_older_record_condemns_nobody() {
+    let record: Option<(&str, &[i8])> = Some((OLD, &[1]));
+    let found = clear(record, [empty(), booting(), booting()]);
+    assert_eq!(starts(&found), UNDECIDED);
+    let found = clear(Some((OLD, &[])), [empty(), off(), off()]);
+    assert_eq!(starts(&found), UNDECIDED);
+    let found = clear(Some((OLD, &[2, 3])), [booting(), empty(), booting()]);
+    assert_eq!(starts(&found), UNDECIDED);
+    assert_eq!(
+        refused(Some((OLD, &[])), [empty(), empty(), empty()])
+            .failure
+            .code,
+        Code::ClusterLost
+    );
+}
+
+/// A server alone may be the second cluster: it goes on record when all others were asked.
+#[test]
+fn a_single_server_goes_on_record_only_where_the_others_were_asked() {
+    let alone = |others: [Observed; 2]| {
+        let [second, third] = others;
+        clear(None, [data(OLD, Some(&[1])), second, third]).founded
+    };
+    assert_eq!(alone([off(), empty()]), None);
+    assert!(alone([empty(), Observed::Nothing]).is_some());
+}
+
+/// What a killed run of `--give-up` leaves, and what a broken disk does.
+#[test]
+fn certificates_of_another_cluster_are_never_taken_for_this_ones() {
+    let list: Option<&[i8]> = Some(&[2, 3]);
+    let left = Observed::Answers(Held {
+        ca: Some(NEW.into()),
+        ..Held::default()
+    });
+    let found = clear(ALL, [left, data(OLD, list), data(OLD, list)]);
+    assert_eq!(found.set_aside, [("k3s-cp-1".to_owned(), true)].into());
+    assert_eq!(starts(&found)[0], join(2, true));
+    let without = Observed::Answers(Held {
+        data: true,
+        ..Held::default()
+    });
+    let refusal = refused(ALL, [without, data(OLD, list), data(OLD, list)]);
+    assert_eq!(refusal.failure.code, Code::TwoClusters);
 }
 
 #[test]
@@ -244,6 +308,14 @@ fn two_clusters_are_refused_until_one_is_given_up() {
     };
     assert_eq!(starts(&one), [join(2, true), Start::Member, Start::Member]);
     assert_eq!(one.set_aside, [("k3s-cp-1".to_owned(), true)].into());
+    // Also where the wrong one went on record.
+    let wrong = recorded(Some((NEW, &[1])));
+    let names = ["k3s-cp-1".to_owned()];
+    let Judgement::Clear(other) = judge(&wrong, &seen(&wrong, both()), &names) else {
+        panic!("refused");
+    };
+    assert_eq!(starts(&other), starts(&one));
+    assert_eq!(other.founded.unwrap().ca, OLD);
     // Nothing is moved aside that nobody else could give back.
     let alone = given_up(&["k3s-cp-1"], [data(NEW, Some(&[1])), empty(), empty()]);
     assert!(matches!(alone, Judgement::Refused(_)));
@@ -271,6 +343,7 @@ fn lists_of_one_cluster_that_differ_may_agree_in_a_moment() {
 fn another_ca_than_the_one_on_record_counts_only_where_all_agree() {
     let list: Option<&[i8]> = Some(&[1, 2, 3]);
     let renewed = clear(ALL, [data(NEW, list), data(NEW, list), data(NEW, list)]);
+    assert!(renewed.other_ca && !renewed.remarks().is_empty());
     assert_eq!(renewed.founded.unwrap().ca, NEW);
     let refusal = refused(ALL, [data(NEW, Some(&[1])), off(), off()]);
     assert_eq!(refusal.failure.code, Code::TwoClusters);
@@ -286,11 +359,7 @@ fn a_new_cluster_takes_the_place_of_the_old_one_only_where_every_server_is_seen(
     assert_eq!(starts(&new), [Start::Found, join(1, false), join(1, false)]);
     assert_eq!(
         new.set_aside,
-        [
-            ("k3s-cp-1".to_owned(), false),
-            ("k3s-cp-2".to_owned(), true)
-        ]
-        .into()
+        [("k3s-cp-1".to_owned(), true), ("k3s-cp-2".to_owned(), true),].into()
     );
     assert_eq!(
         (new.founded, new.without_disk),
