@@ -66,7 +66,7 @@ fn judged(
     seen: &[(Server, Observed)],
     give_up: &[String],
 ) -> Result<ControlPlane, Box<Refusal>> {
-    let mut given_up: BTreeMap<String, Option<String>> = BTreeMap::new();
+    let mut abandoned: BTreeMap<String, Option<String>> = BTreeMap::new();
     let mut servers = Vec::new();
     for (server, observed) in seen {
         let mut observed = observed.clone();
@@ -76,14 +76,14 @@ fn judged(
                 return Err(Box::new(refusals::unreachable(plan, &away)));
             };
             if held.data {
-                given_up.insert(server.name.clone(), held.ca);
+                abandoned.insert(server.name.clone(), held.ca);
             }
             observed = Observed::Answers(Held::default());
         }
         servers.push((server, observed));
     }
     // Where the one on record is given up, the other is not held against it.
-    let cas: BTreeSet<&String> = given_up.values().flatten().collect();
+    let cas: BTreeSet<&String> = abandoned.values().flatten().collect();
     let recorded = plan.founded.as_ref();
     let recorded = recorded.filter(|founded| !cas.contains(&founded.ca));
     let judged = Seen {
@@ -92,17 +92,17 @@ fn judged(
         servers,
     };
     let mut control_plane = judged.judge()?;
-    if !given_up.is_empty() {
+    if !abandoned.is_empty() {
         // Only what another server can give back is moved aside.
         let given_back = |name: &String| matches!(control_plane.start(name), Start::Join { .. });
-        let alone = given_up.keys().find(|name| !given_back(name));
+        let alone = abandoned.keys().find(|name| !given_back(name));
         if let Some(server) = alone {
             return Err(Box::new(refusals::nobody_else(plan, server)));
         }
     }
     if let Some(founded) = &control_plane.founded {
         let foreign = |ca: &Option<String>| ca.as_ref() != Some(&founded.ca);
-        let given_up = given_up
+        let moved = abandoned
             .iter()
             .map(|(name, ca)| (name.clone(), foreign(ca)));
         // Certificates of another cluster that lie on an empty server: it was given up, and the run killed.
@@ -112,7 +112,7 @@ fn judged(
             }
             _ => None,
         });
-        control_plane.set_aside = left.chain(given_up).collect();
+        control_plane.set_aside = left.chain(moved).collect();
     }
     // What was given up may still be known to the others.
     for name in control_plane.set_aside.keys() {
