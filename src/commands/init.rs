@@ -73,9 +73,10 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     accept(&mut state, &mut world.plan, &control_plane);
     let remarks = control_plane.remarks();
     let new = home.last_plan().map_err(one)?.as_ref() != Some(&world.plan) || !remarks.is_empty();
-    world.plan.reasons.extend(remarks);
     if new {
-        report::say(&plan::render(&world.plan));
+        let mut shown = world.plan.clone();
+        shown.reasons.extend(remarks);
+        report::say(&plan::render(&shown));
     }
     let wanted = steps::Options {
         allow_outage: options.allow_outage,

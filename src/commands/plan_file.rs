@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::failure::{Code, Failure, Result};
 use crate::plan::Plan;
@@ -58,15 +59,25 @@ pub(super) fn read(path: &Path) -> Result<Option<Plan>> {
     serde_json::from_str(&text).map_err(damaged).map(Some)
 }
 
-/// Keeps a plan.
+/// Keeps a plan. Where it differs from the last one in its reasons only, that one is written again.
 pub(super) fn write(path: &Path, plan: &Plan) -> Result<()> {
+    let last = read(path).ok().flatten();
+    let last = last.filter(|last| without_reasons(last) == without_reasons(plan));
     let written = Written {
         version: VERSION,
-        plan,
+        plan: last.as_ref().unwrap_or(plan),
     };
     let text = serde_json::to_vec_pretty(&written)
         .map_err(|error| Failure::new(Code::LocalFile, "cannot write the plan").because(error))?;
     crate::files::write_private(path, &text)
+}
+
+fn without_reasons(plan: &Plan) -> Option<Value> {
+    let plan = Plan {
+        reasons: Vec::new(),
+        ..plan.clone()
+    };
+    serde_json::to_value(plan).ok()
 }
 
 #[cfg(test)]
@@ -82,6 +93,10 @@ mod tests {
         assert_eq!(read(&path).unwrap(), None);
         write(&path, &plan()).unwrap();
         assert_eq!(read(&path).unwrap(), Some(plan()));
+        let mut told = plan();
+        told.reasons.push(("k3s".into(), "as before".into()));
+        write(&path, &told).unwrap();
+        assert_eq!(read(&path).unwrap().unwrap().reasons, plan().reasons);
         let text = fs_err::read_to_string(&path).unwrap();
         for (wrong, word) in [
             (

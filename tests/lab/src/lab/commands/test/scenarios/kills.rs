@@ -8,7 +8,7 @@ use super::{INIT, UNHURRIED, changes_nothing, healthy, killed};
 use crate::say;
 
 /// How often, unless `--seeds` says another number.
-const ROUNDS: u64 = 10;
+const ROUNDS: u64 = 2;
 
 /// A whole run with its proof takes about this many seconds; a kill that comes too late is a round without one.
 const LATEST: f64 = 115.0;
