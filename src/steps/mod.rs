@@ -192,6 +192,7 @@ fn servers(
     let script = Arc::new(k3s_installed::OneScript::default());
     for server in plan.servers_here() {
         steps.push(Box::new(vm_up::VmUp::new(
+            plan,
             server,
             options,
             turns,

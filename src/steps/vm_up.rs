@@ -11,7 +11,7 @@ use super::{Options, restart};
 use crate::control_plane::ControlPlane;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::plan::Server;
+use crate::plan::{Plan, Server};
 use crate::remote::Script;
 use crate::slicer::{Slicer, Vm};
 use crate::world::World;
@@ -22,6 +22,7 @@ const BOOT: Duration = Duration::from_mins(3);
 
 pub(super) struct VmUp {
     server: Server,
+    after: Vec<StepId>,
     /// Whether its disk is gone, so that Slicer has to make a new one.
     without_disk: bool,
     allow_outage: bool,
@@ -36,14 +37,24 @@ pub(super) fn id(server: &str) -> StepId {
 
 impl VmUp {
     pub(super) fn new(
+        plan: &Plan,
         server: &Server,
         options: &Options,
         turns: &Turns,
         control_plane: &ControlPlane,
     ) -> Self {
+        let without_disk = control_plane.without_disk.contains(&server.name);
+        // A new disk may take a restart of the daemon, which reboots the group's other servers: what is to be done on them
+        // comes after it, and one such restart after the other.
+        let others = plan
+            .servers_here()
+            .take_while(|other| !without_disk || other.name != server.name)
+            .filter(|other| other.name != server.name && other.group == server.group)
+            .filter(|other| control_plane.without_disk.contains(&other.name));
         Self {
             server: server.clone(),
-            without_disk: control_plane.without_disk.contains(&server.name),
+            after: others.map(|other| id(&other.name)).collect(),
+            without_disk,
             allow_outage: options.allow_outage,
             turns: turns.clone(),
             runs: Mutex::new(None),
@@ -105,6 +116,10 @@ impl Step for VmUp {
 
     fn needs(&self) -> Vec<StepId> {
         vec![super::daemon_answers::id(&self.server.group)]
+    }
+
+    fn after(&self) -> Vec<StepId> {
+        self.after.clone()
     }
 
     fn patience(&self) -> Duration {
@@ -234,11 +249,36 @@ mod tests {
 
     fn step() -> VmUp {
         VmUp::new(
+            &plan(),
             &plan().servers[0],
             &crate::steps::tests::options(),
             &Turns::default(),
             &ControlPlane::default(),
         )
+    }
+
+    /// A restart for one server's disk rebooted the others in the middle of what was done on them.
+    #[test]
+    fn the_other_servers_of_a_daemon_wait_for_one_without_a_disk() {
+        let plan = plan();
+        let control_plane = ControlPlane {
+            without_disk: vec!["k3s-cp-1".into(), "k3s-cp-3".into()],
+            ..ControlPlane::default()
+        };
+        let after = |server: usize| {
+            let (options, turns) = (crate::steps::tests::options(), Turns::default());
+            VmUp::new(
+                &plan,
+                &plan.servers[server],
+                &options,
+                &turns,
+                &control_plane,
+            )
+            .after()
+        };
+        assert_eq!(after(0), []);
+        assert_eq!(after(1), [id("k3s-cp-1"), id("k3s-cp-3")]);
+        assert_eq!(after(2), [id("k3s-cp-1")]);
     }
 
     /// Slicer starts what its YAML counts only when the daemon starts: without us a server that ended stays so.
