@@ -53,6 +53,24 @@ impl World {
         }
     }
 
+    /// The same world by another plan; connections to servers that it has unchanged are kept.
+    #[must_use]
+    pub fn replanned(self, plan: Plan) -> Self {
+        let before = self.plan.servers;
+        let mut known = self.servers;
+        let servers = plan.servers.iter().map(|server| {
+            let same = before.contains(server);
+            let cell = same.then(|| known.remove(&server.name)).flatten();
+            (server.name.clone(), cell.unwrap_or_default())
+        });
+        Self {
+            servers: servers.collect(),
+            plan,
+            secrets: self.secrets,
+            hosts: self.hosts,
+        }
+    }
+
     /// A host's machine.
     pub fn host(&self, name: &str) -> Result<&Arc<Machine>> {
         self.hosts.get(name).ok_or_else(|| {

@@ -8,10 +8,10 @@ use super::first_contact;
 use super::turn::Turn;
 use super::{ask, last_words, one, servers};
 use crate::cli::{Global, Init, Making};
-use crate::control_plane::ControlPlane;
+use crate::control_plane::{self, ControlPlane, Observed};
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
-use crate::plan::{self, Autoscaler, Plan};
+use crate::plan::{self, Autoscaler, Plan, Server};
 use crate::remote::{ImageTag, Look};
 use crate::state::{Lock, State};
 use crate::steps;
@@ -35,22 +35,19 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         None => State::create(&config.name).map_err(one)?,
     };
     let fleet = fleet::connect_others(&config, global, known).await?;
+    let last = home.last_plan().map_err(one)?;
+    let by_last = last.clone().map(|plan| {
+        let machines = fleet.machines.clone();
+        World::new(plan, state.secrets.clone(), machines)
+    });
     // All at once: what the Internet says depends on nothing that is seen here.
     let (facts, turn, version, digest) = tokio::join!(
         fleet::survey(&fleet),
-        async {
-            match here {
-                Some(here) => {
-                    let turn = Turn::take(here, &fleet, &config, "init", &state).await;
-                    turn.map(Some)
-                }
-                None => Ok(None),
-            }
-        },
+        take_turn(here, &fleet, &config, &state, by_last.as_ref()),
         k3s_version(&config, &state, &fleet),
         image_digest(&config, &state, &fleet)
     );
-    let turn = turn.map_err(one)?;
+    let (turn, seen) = turn.map_err(one)?;
     let facts = facts?;
     let version = version.map_err(one)?;
     if let Some((image, digest)) = digest {
@@ -65,14 +62,22 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     state.decisions.founded =
         servers::on_record(&home, &config, &state.decisions, &facts).map_err(one)?;
     let plan = plan::decide(&config, &state.decisions, &facts, &absent, &version)?;
-    let mut world = World::new(plan, state.secrets.clone(), fleet.machines);
+    // What was seen of servers that are planned otherwise now says nothing.
+    let seen = seen.filter(|_| {
+        last.as_ref()
+            .is_some_and(|last| last.servers == plan.servers)
+    });
+    let mut world = match by_last {
+        Some(world) => world.replanned(plan),
+        None => World::new(plan, state.secrets.clone(), fleet.machines),
+    };
     let new_cluster = new_cluster && world.plan.founded.is_none();
-    let control_plane = servers::survey(&world, &options, new_cluster)
+    let control_plane = servers::survey(&world, &options, seen, new_cluster)
         .await
         .map_err(one)?;
     accept(&mut state, &mut world.plan, &control_plane);
     let remarks = control_plane.remarks();
-    let new = home.last_plan().map_err(one)?.as_ref() != Some(&world.plan) || !remarks.is_empty();
+    let new = last.as_ref() != Some(&world.plan) || !remarks.is_empty();
     if new {
         let mut shown = world.plan.clone();
         shown.reasons.extend(remarks);
@@ -113,6 +118,32 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     }
     report::say(&last_words::after_init(&world.plan, &home, &ended));
     Ok(0)
+}
+
+/// Takes the turn, and asks the servers what they hold as soon as nobody else can change it any more. Connections are made
+/// meanwhile.
+async fn take_turn(
+    here: Option<Lock>,
+    fleet: &Fleet,
+    config: &Config,
+    state: &State,
+    by_last: Option<&World>,
+) -> Result<(Option<Turn>, Option<Vec<(Server, Observed)>>)> {
+    let turn = async {
+        match here {
+            Some(here) => {
+                let turn = Turn::take(here, fleet, config, "init", state).await;
+                turn.map(Some)
+            }
+            None => Ok(None),
+        }
+    };
+    let Some(world) = by_last else {
+        return turn.await.map(|turn| (turn, None));
+    };
+    let (turn, ()) = tokio::join!(turn, control_plane::connect_all(world));
+    let turn = turn?;
+    Ok((turn, Some(control_plane::ask_all(world, false).await)))
 }
 
 /// Takes over what the servers say of their cluster. One that a new cluster replaces is given up: a mark on a host that is

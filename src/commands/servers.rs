@@ -11,10 +11,10 @@ use super::ask;
 use super::context::Home;
 use crate::cli::Init;
 use crate::config::Config;
-use crate::control_plane::{self, ControlPlane, Judgement};
+use crate::control_plane::{self, ControlPlane, Judgement, Observed};
 use crate::failure::{Code, Failure, Result};
 use crate::kubeconfig;
-use crate::plan::{Decisions, Founded, HostFacts, Mark, Plan};
+use crate::plan::{Decisions, Founded, HostFacts, Mark, Plan, Server};
 use crate::secret::sha256;
 use crate::state;
 use crate::world::World;
@@ -54,12 +54,20 @@ fn ca_of(kubeconfig: &Path) -> Option<String> {
     Some(sha256(&ca))
 }
 
-/// Asks all servers; nothing is changed. `new`: the cluster was never made.
-pub(super) async fn survey(world: &World, options: &Init, new: bool) -> Result<ControlPlane> {
+/// Asks all servers that were not just `seen`; nothing is changed. `new`: the cluster was never made.
+pub(super) async fn survey(
+    world: &World,
+    options: &Init,
+    mut seen: Option<Vec<(Server, Observed)>>,
+    new: bool,
+) -> Result<ControlPlane> {
     named(options, &world.plan)?;
     let begin = Instant::now();
     loop {
-        let seen = control_plane::ask_all(world, new).await;
+        let seen = match seen.take() {
+            Some(seen) => seen,
+            None => control_plane::ask_all(world, new).await,
+        };
         let judgement = if options.force_new_cluster.is_some() {
             control_plane::judge_new(&world.plan, &seen)
         } else {

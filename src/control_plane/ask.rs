@@ -47,6 +47,14 @@ impl Observed {
     }
 }
 
+/// Connects to all servers of the plan that can be reached, and asks them nothing.
+pub async fn connect_all(world: &World) {
+    let servers = world.plan.servers.iter();
+    let connected = servers.map(|server| tokio::time::timeout(LIMIT, world.server(server)));
+    // Whoever cannot be reached says why when it is asked.
+    let _ = join_all(connected).await;
+}
+
 /// All servers of the plan. On a cluster that was never made (`new`) the hosts' disks are looked at first, for its VMs do
 /// not exist yet and need not be asked.
 pub async fn ask_all(world: &World, new: bool) -> Vec<(Server, Observed)> {

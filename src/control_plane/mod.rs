@@ -15,7 +15,7 @@ mod recorded;
 mod refusals;
 mod start;
 
-pub use ask::{Observed, ask, ask_all, ask_of};
+pub use ask::{Observed, ask, ask_all, ask_of, connect_all};
 pub use describe::describe;
 pub use held::{Held, Member};
 pub use judge::{Judgement, Side, judge, judge_new};
