@@ -84,12 +84,11 @@ impl Held {
     pub fn has_hardly_begun(&self) -> bool {
         self.data && self.bytes.is_some_and(|bytes| bytes < 1 << 20)
     }
+}
 
-    /// etcd's numbers of its members.
-    pub fn ids(&self) -> Option<BTreeSet<u64>> {
-        let members = self.members.as_ref()?;
-        Some(members.iter().map(|member| member.id).collect())
-    }
+/// etcd's numbers of these members.
+pub(super) fn ids(members: &[Member]) -> BTreeSet<u64> {
+    members.iter().map(|member| member.id).collect()
 }
 
 fn is_hash(text: &str) -> bool {
@@ -115,8 +114,8 @@ mod tests {
         let text = format!("data=yes\nca={CA}\nwritten=12\nmembers={info}\nend\n");
         let held = Held::parse(&text).unwrap();
         assert!(held.data && held.written == Some(12) && held.ca.as_deref() == Some(CA));
-        assert_eq!(held.ids().unwrap().len(), 2);
         let members = held.members.unwrap();
+        assert_eq!(ids(&members).len(), 2);
         assert!(members[0].is("k3s-cp-1", [10, 0, 0, 1].into()));
         assert!(members[1].is("another", [192, 168, 137, 3].into()));
         assert!(!members[1].is("k3s-cp", [192, 168, 137, 4].into()) && members[1].learner);

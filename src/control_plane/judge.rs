@@ -7,7 +7,7 @@ mod aside;
 pub use aside::{judge, judge_new};
 
 use super::ask::Observed;
-use super::held::{Held, Member};
+use super::held::{Held, Member, ids};
 use super::refusals::{self, Refusal};
 use super::start::{ControlPlane, Start};
 use crate::plan::{Founded, Plan, Server};
@@ -67,11 +67,10 @@ impl Seen<'_> {
         // Those that have a list first: the others go by their CA alone.
         with_data.sort_by_key(|(_, held)| (held.members.is_none(), held.ca.is_none()));
         for (server, held) in with_data {
-            let ids = |members: &Option<Vec<Member>>| -> Option<BTreeSet<u64>> {
-                Some(members.as_ref()?.iter().map(|member| member.id).collect())
-            };
             let same = sides.iter_mut().find(|side| {
-                side.ca == held.ca && (held.members.is_none() || ids(&side.members) == held.ids())
+                side.ca == held.ca
+                    && (held.members.is_none()
+                        || side.members.as_deref().map(ids) == held.members.as_deref().map(ids))
             });
             match same {
                 Some(side) => side.servers.push(server.name.clone()),
