@@ -255,13 +255,15 @@ pub struct Token {
     pub reveal: Option<WhichToken>,
 }
 
-/// One of the two join tokens.
+/// Which join tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum WhichToken {
     /// Joins agents, cannot make a server.
     Agent,
     /// Joins servers; whoever has it is cluster admin.
     Server,
+    /// Server tokens that were replaced, each with the time until when it was in use: for snapshots from before.
+    FormerServer,
 }
 
 /// Remove the cluster from its hosts, and nothing of anybody else's.
@@ -297,6 +299,15 @@ pub struct RotateToken {
     /// Allow the restart of daemons that have VMs
     #[arg(long, requires = "slicer")]
     pub allow_outage: bool,
+
+    /// Drain and remove the agents that are there, for a running agent stays whatever its token is; the autoscaler makes
+    /// others
+    #[arg(long, conflicts_with_all = ["server", "slicer"])]
+    pub replace_agents: bool,
+
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
 
     /// Do not prove at the end that a new worker joins
     #[arg(long)]

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use lock::Lock;
-pub use secrets::{Retired, Secrets};
+pub use secrets::{Former, Retired, Secrets};
 
 use crate::failure::{Code, Failure, Result};
 use crate::plan::Decisions;

@@ -5,9 +5,10 @@ mod wanted;
 use std::time::Instant;
 
 use super::act::{self, Act};
+use super::ask;
 use super::cluster_file::ClusterFile;
 use super::context::{self, Home};
-use super::init::{asked_for, consent, may_begin};
+use super::init::{CHANGE_THE_FILE, asked_for, may_begin};
 use super::one;
 use super::turn::Turn;
 use crate::cli::{AddHost, Global};
@@ -64,7 +65,7 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     if let Some(turn) = &turn {
         may_begin(&world, &part, &wanted).await?;
         if news {
-            consent(options.making.yes).map_err(one)?;
+            ask::consent(options.making.yes, CHANGE_THE_FILE).map_err(one)?;
         }
         // The file first: killed after it, `init` and this command both know what is wanted.
         file.write().map_err(one)?;

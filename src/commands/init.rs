@@ -18,6 +18,9 @@ use crate::steps;
 use crate::world::World;
 use crate::{config::Config, kubeconfig, report};
 
+/// What to do with a plan that is not as wanted.
+pub(super) const CHANGE_THE_FILE: &str = "change cluster.toml and run again";
+
 /// Runs it.
 pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failure>> {
     let started = Instant::now();
@@ -91,7 +94,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     if let Some(turn) = &turn {
         may_begin(&world, &world.plan, &wanted).await?;
         if new {
-            consent(options.making.yes).map_err(one)?;
+            ask::consent(options.making.yes, CHANGE_THE_FILE).map_err(one)?;
             servers::consent(&options, &control_plane).map_err(one)?;
         }
         state.decide(world.plan.decisions(&state.decisions));
@@ -99,7 +102,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         turn.note(&state);
         home.keep_plan(&world.plan).map_err(one)?;
     }
-    let steps = steps::init(&world.plan, &wanted, &control_plane);
+    let steps = steps::init(&world.plan, &wanted, &control_plane, &world.secrets);
     let act = Act {
         global,
         command: "init",
@@ -109,6 +112,10 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         likely_done: !new,
     };
     let ended = act.run(&steps, &world).await?;
+    if turn.is_some() && steps::rotation::is_over(&world.plan, &world.secrets) {
+        state.secrets.settle();
+        state.save(home.path()).map_err(one)?;
+    }
     drop(turn);
     if options.making.dry_run {
         return Ok(act::would_change(&ended));
@@ -251,24 +258,6 @@ pub(super) fn asked_for(making: &Making, home: &Home) -> steps::Options {
         }),
         ..home.modest()
     }
-}
-
-/// Asks once on a terminal; without one, only `--yes` will do.
-pub(super) fn consent(yes: bool) -> Result<()> {
-    if yes {
-        return Ok(());
-    }
-    let declined = Failure::new(Code::Declined, "nothing was changed");
-    match ask::line("Make it so? [y/N]").as_deref() {
-        None => {
-            return Err(declined
-                .because("there is no terminal to ask on")
-                .hint("read the plan above and run again with --yes"));
-        }
-        Some("y" | "Y" | "yes") => return Ok(()),
-        Some(_) => {}
-    }
-    Err(declined.hint("change cluster.toml and run again"))
 }
 
 /// Merges the cluster's kubeconfig into the user's.

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use ipnet::Ipv4Net;
 
 use super::act::Act;
+use super::ask;
 use super::cluster_file::ClusterFile;
 use super::context::{self, Home};
-use super::init::consent;
 use super::one;
 use super::rotate_token::{Rotation, Token};
 use super::turn::Turn;
@@ -24,6 +24,9 @@ use crate::report::{escape, say};
 use crate::state::Lock;
 use crate::steps::removal::{self, Drain, Leaving, Remains};
 use crate::world::World;
+
+/// What to do where the host is to stay after all.
+const KEEP: &str = "slicer-k3s status shows what runs where";
 
 const COMMAND: &str = "remove-host";
 
@@ -74,7 +77,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     let enrolled = enrolled.ok().and_then(Result::ok);
     say(&prospect);
     say(&file.diff());
-    consent(options.yes).map_err(one)?;
+    ask::consent(options.yes, KEEP).map_err(one)?;
     let leaving = Leaving {
         host: name,
         remains: &remains,
@@ -106,6 +109,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
             turn: &turn,
             home: &home,
             allow_outage: true,
+            replace_agents: false,
             token: Token::Agent,
         };
         rotation.run(&mut state, &mut world).await?;

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::act::Act;
+use super::ask;
 use super::context::{Context, Home};
 use super::one;
 use super::turn::Turn;
@@ -11,6 +12,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::report::say;
 use crate::secret::Secret;
 use crate::state::{Retired, State};
+use crate::steps::rotation::Extent;
 use crate::steps::{self, Options, Proof};
 use crate::world::World;
 
@@ -23,6 +25,18 @@ pub(super) async fn run(global: &Global, options: RotateToken) -> Result<u8, Vec
     let mut state = State::open(context.home.path())
         .map_err(one)?
         .ok_or_else(|| one(Failure::new(Code::LocalFile, "the cluster's state is gone")))?;
+    let token = match options.slicer {
+        Some(host) => Token::Slicer(host),
+        None if options.server => Token::Server,
+        None => Token::Agent,
+    };
+    if state.secrets.agents_had_the_server_token() {
+        return Err(one(not_configured(&state.cluster)));
+    }
+    if !token.is_retired(&state.secrets.retired) {
+        say(&what_happens(&token, options.replace_agents));
+        ask::consent(options.yes, "slicer-k3s token shows where the tokens are").map_err(one)?;
+    }
     let rotation = Rotation {
         global,
         command: COMMAND,
@@ -30,12 +44,9 @@ pub(super) async fn run(global: &Global, options: RotateToken) -> Result<u8, Vec
         turn: &turn,
         home: &context.home,
         // Servers that restart in turn are no outage; daemons that do are.
-        allow_outage: options.slicer.is_none() || options.allow_outage,
-        token: match options.slicer {
-            Some(host) => Token::Slicer(host),
-            None if options.server => Token::Server,
-            None => Token::Agent,
-        },
+        allow_outage: !matches!(token, Token::Slicer(_)) || options.allow_outage,
+        replace_agents: options.replace_agents,
+        token,
     };
     rotation.run(&mut state, &mut context.world).await?;
 
@@ -70,6 +81,55 @@ pub(super) enum Token {
     Slicer(String),
 }
 
+impl Token {
+    /// Whether it was replaced by a run that did not end.
+    fn is_retired(&self, retired: &Retired) -> bool {
+        match self {
+            Self::Agent => retired.agent.is_some(),
+            Self::Server => retired.server.is_some(),
+            Self::Slicer(host) => retired.slicer.contains_key(host),
+        }
+    }
+}
+
+/// Servers that were set up by hand go by what their units say until `init` has configured them.
+fn not_configured(cluster: &str) -> Failure {
+    Failure::new(
+        Code::PlanConflict,
+        format!("the servers of {cluster} are not configured yet"),
+    )
+    .because("it was imported, and its agents still join by the servers' token")
+    .hint("slicer-k3s init --allow-outage gives them a token of their own")
+}
+
+/// What a rotation does, and what it does not keep out.
+fn what_happens(token: &Token, replace_agents: bool) -> String {
+    match token {
+        Token::Agent if replace_agents => {
+            "The agents' join token is replaced: the servers restart one after the other and refuse the old one.\n\
+             The agents that are there are drained and removed, one group after the other; the autoscaler is stopped\n\
+             meanwhile and makes others afterwards."
+                .to_owned()
+        }
+        Token::Agent => {
+            "The agents' join token is replaced: the servers restart one after the other and refuse the old one.\n\
+             Who has the old token can no longer join. An agent that has joined stays, for it has a certificate of its own;\n\
+             --replace-agents drains and removes those that are there."
+                .to_owned()
+        }
+        Token::Server => {
+            "The servers' join token is replaced: the servers restart one after the other and refuse the old one.\n\
+             Who has the old token can no longer join a server or read the cluster's keys with it. Whoever did so before has\n\
+             the cluster's CA keys, which stay the same. Snapshots of etcd from before need the old token: it is kept in the\n\
+             cluster's state (slicer-k3s token --reveal former-server)."
+                .to_owned()
+        }
+        Token::Slicer(host) => format!(
+            "Slicer's API token of {host} is replaced: its daemons restart, which ends their agents and reboots their servers."
+        ),
+    }
+}
+
 /// A token to be replaced everywhere, by whichever command.
 pub(super) struct Rotation<'a> {
     pub(super) global: &'a Global,
@@ -78,6 +138,7 @@ pub(super) struct Rotation<'a> {
     pub(super) turn: &'a Turn,
     pub(super) home: &'a Home,
     pub(super) allow_outage: bool,
+    pub(super) replace_agents: bool,
     pub(super) token: Token,
 }
 
@@ -97,7 +158,8 @@ impl Rotation<'_> {
             ),
         };
         // Recorded before it is used.
-        if new.map_err(one)? {
+        let fresh = new.map_err(one)?;
+        if fresh {
             state.save(self.home.path()).map_err(one)?;
             say(&format!(
                 "A new {kind} is taken into use; what must restart does so in turn."
@@ -112,7 +174,11 @@ impl Rotation<'_> {
             allow_outage: self.allow_outage,
             ..self.home.modest()
         };
-        let steps = steps::rotation::rotate(&world.plan, &all, &state.secrets.retired);
+        let extent = Extent {
+            fresh,
+            replace_agents: self.replace_agents,
+        };
+        let steps = steps::rotation::rotate(&world.plan, &all, &state.secrets, extent);
         let act = Act {
             global: self.global,
             command: self.command,
@@ -122,7 +188,7 @@ impl Rotation<'_> {
             likely_done: false,
         };
         act.run(&steps, world).await?;
-        state.secrets.retired = Retired::default();
+        state.secrets.settle();
         state.save(self.home.path()).map_err(one)
     }
 }

@@ -95,6 +95,7 @@ async fn look(known: &Known, fleet: &Fleet) -> Status {
         fleet::noted(fleet, &known.config)
     );
     seen.elsewhere = turn::news(&known.state, &noted);
+    seen.rotation = known.state.secrets.unfinished_rotation();
     status::compare(&known.plan, &seen)
 }
 

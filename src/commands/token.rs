@@ -1,9 +1,12 @@
 //! `slicer-k3s token`: where the join tokens are; printed only when asked for by name.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use super::context::{self, Home};
 use super::one;
 use crate::cli::{Global, Token, WhichToken};
 use crate::failure::Failure;
+use crate::log::utc;
 use crate::report;
 
 /// Runs it.
@@ -17,6 +20,12 @@ pub(super) fn run(global: &Global, options: &Token) -> Result<u8, Vec<Failure>> 
         }
         Some(WhichToken::Server) => {
             report::data(&format!("{}\n", state.secrets.server_token.expose()));
+        }
+        Some(WhichToken::FormerServer) => {
+            for former in &state.secrets.former {
+                let until = utc(UNIX_EPOCH + Duration::from_secs(former.until));
+                report::data(&format!("{until} {}\n", former.token.expose()));
+            }
         }
         None => report::data(&format!(
             "agent   {}  (secrets.agent_token; joins agents, cannot make a server)\n\

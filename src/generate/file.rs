@@ -124,13 +124,22 @@ pub fn host_files(plan: &Plan, host: &str, cluster_key: &str) -> Result<Vec<File
     Ok(files)
 }
 
-/// A server's k3s configuration, the unit's drop-in that says which one the process has read, and what the user asks for
-/// besides.
+/// Everything that lies on a server.
 pub fn server_files(plan: &Plan, server: &Server, secrets: &Secrets) -> Result<Vec<File>> {
-    server_files_joining(plan, server, k3s::joins(plan, server), secrets)
+    let mut files = vec![password_drop_in()];
+    let join = k3s::joins(plan, server);
+    files.extend(server_files_joining(plan, server, join, secrets)?);
+    Ok(files)
 }
 
-/// The same for a server that is to join this one if it has no data, or to found the cluster.
+/// The drop-in by which no start of k3s fails because of its password file.
+pub fn password_drop_in() -> File {
+    let content = k3s::PASSWORD_DROP_IN.to_owned();
+    File::open(k3s::PASSWORD_DROP_IN_PATH, "0644", content)
+}
+
+/// The k3s configuration of a server that is to join this one if it has no data, or to found the cluster; the unit's
+/// drop-in that says which configuration the process has read, and what the user asks for besides.
 pub fn server_files_joining(
     plan: &Plan,
     server: &Server,
@@ -147,6 +156,7 @@ pub fn server_files_joining(
     };
     let config = k3s::config(plan, server, join, secrets)?;
     let mut files = vec![
+        // First, so that no process claims to have read what was written after it started.
         private(k3s::CONFIG_PATH, config),
         File::open(k3s::DROP_IN_PATH, "0644", k3s::drop_in(reading)),
     ];

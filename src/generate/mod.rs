@@ -13,7 +13,7 @@ mod ways;
 pub use cloud_config::{NodeGroup, cloud_config, named_groups};
 pub use file::{
     File, daemon_config, daemon_unit, forwarding, host_files, host_mark, host_routes,
-    own_addresses, server_files, server_files_joining,
+    own_addresses, password_drop_in, server_files, server_files_joining,
 };
 pub use helm::{
     AUTOSCALER, CLOUD_CONFIG_SECRET, CONFIG_ANNOTATION, NAMESPACE, VALUES_ANNOTATION,

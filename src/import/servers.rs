@@ -93,13 +93,15 @@ pub(super) fn read(findings: &Findings) -> Result<Known> {
         let number = number.and_then(|number| number.parse::<u32>().ok());
         (*server != first, server.group.clone(), number)
     });
+    // A full token and its password alone are the same to k3s.
     let tokens = |key: &str| {
         let named = configs.iter().find(|(name, _)| *name == first.name);
         let config = named.map_or(some, |(_, config)| config);
-        let token = config[key].as_str()?;
+        let token = k3s::password(config[key].as_str()?);
         let others = configs
             .iter()
-            .filter_map(|(_, config)| config[key].as_str());
+            .filter_map(|(_, config)| config[key].as_str())
+            .map(k3s::password);
         let other = others.into_iter().find(|other| *other != token);
         Some((Secret::new(token), other.map(Secret::new)))
     };
@@ -107,12 +109,17 @@ pub(super) fn read(findings: &Findings) -> Result<Known> {
         return Err(lost("its servers' configuration holds no token"));
     };
     let (agent_token, old_agent) = tokens("agent-token").unzip();
+    // Agents that join by the servers' token get one of their own, and that is a rotation.
+    let old_agent = match &agent_token {
+        Some(_) => old_agent.flatten(),
+        None => Some(server_token.clone()),
+    };
     Ok(Known {
         server_token,
         agent_token,
         retired: Retired {
             server: old_server,
-            agent: old_agent.flatten(),
+            agent: old_agent,
             ..Retired::default()
         },
         servers,

@@ -9,21 +9,11 @@ use serde_json::{Map, Value};
 use crate::config::own::SERVER_ARGS;
 use crate::failure::{Code, Failure, Result};
 use crate::plan::{Founded, Plan, Server};
-use crate::secret::sha256;
 use crate::state::Secrets;
 use crate::yaml;
 
 /// Where k3s reads it.
 pub const CONFIG_PATH: &str = "/etc/rancher/k3s/config.yaml";
-
-/// A drop-in of the unit that tells which configuration the running process has read.
-pub const DROP_IN_PATH: &str = "/etc/systemd/system/k3s.service.d/slicer-k3s.conf";
-
-/// The drop-in for what a process reads at its start.
-pub fn drop_in(reading: &str) -> String {
-    let hash = sha256(reading.as_bytes());
-    format!("# Written by slicer-k3s.\n[Service]\nEnvironment=SLICER_K3S_CONFIG={hash}\n")
-}
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,18 +1,20 @@
 //! What we know of k3s: its config file, its tokens, and what its journal means.
 
 mod config;
+mod drop_in;
 mod journal;
 mod surroundings;
 mod token;
 mod unit;
 mod version;
 
-pub use config::{CONFIG_PATH, DROP_IN_PATH, config, drop_in, joins, joins_finally};
+pub use config::{CONFIG_PATH, config, joins, joins_finally};
+pub use drop_in::{DROP_IN_PATH, PASSWORD_DROP_IN, PASSWORD_DROP_IN_PATH, drop_in};
 pub use journal::{Told, Trouble, texts, told};
 pub use surroundings::{
     ENVIRONMENT_PATH, MARK, REGISTRIES_PATH, environment, readings, registries,
 };
-pub use token::{agent_token, password};
+pub use token::{agent_token, configured_token, password};
 pub use unit::{UNIT_ENVIRONMENT_PATH, UNIT_PATH, arguments, as_config, overrules};
 pub use version::version_of;
 

@@ -21,6 +21,12 @@ pub fn password(token: &str) -> &str {
     token.trim().rsplit(':').next().unwrap_or_default()
 }
 
+/// The password of the server token that a server's config.yaml names.
+pub fn configured_token(config: &str) -> Option<Secret> {
+    let config: serde_json::Value = serde_saphyr::from_str(config).ok()?;
+    Some(Secret::new(password(config["token"].as_str()?)))
+}
+
 /// The hash that k3s compares: of the PEM's bytes where there is one certificate, of the root's DER in a chain.
 fn ca_hash(cacerts: &str) -> Result<String> {
     let broken = |why: &str| {

@@ -65,8 +65,12 @@ impl Batches {
         queue.waiting.drain(..count).collect()
     }
 
-    /// Asks in company; `None` where the script has to be asked for alone.
+    /// Asks in company; `None` where the script has to be asked for alone, as one that reads stdin has: in a batch that holds
+    /// the mark.
     pub(super) async fn ask(batches: &Arc<Self>, script: &Script) -> Option<Output> {
+        if !script.input().is_empty() {
+            return None;
+        }
         let (sender, answer) = oneshot::channel();
         let first = {
             let mut queue = batches.queue();
@@ -267,6 +271,27 @@ mod tests {
             .map(|answer| answer.as_ref().map(|output| output.stdout.as_str()))
             .collect();
         assert_eq!(told, [Some("quick\n"), None, None]);
+    }
+
+    /// A password travels by stdin; a batch that dropped it would ask without credentials.
+    #[tokio::test]
+    async fn a_script_with_input_is_asked_alone() {
+        let root = Arc::new(Root {
+            remote: Box::new(Far::default()),
+            sudo: Sudo::Root,
+        });
+        let batches = Arc::new(Batches::new(root));
+        let (with, other) = (script("cat").stdin("password"), script("true"));
+        let (with, _) = tokio::join!(
+            Batches::ask(&batches, &with),
+            Batches::ask(&batches, &other)
+        );
+        assert_eq!(with, None);
+        let join = Look::Join {
+            user: "node",
+            password: Secret::new("x"),
+        };
+        assert!(!join.is_quick());
     }
 
     #[tokio::test]

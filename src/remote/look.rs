@@ -89,7 +89,9 @@ pub enum Look {
     Supervisor(String),
     /// The version that an installed program prints: `PROGRAM --version`.
     Version(String),
-    /// The HTTP status that this server gives to a joining `node` or `server` with this password: 401 is a refusal.
+    /// The HTTP status that this server gives to a joining `node` or `server` with this password: 401 refuses the password,
+    /// 403 says that the user is known but may not read this path, or that no credentials arrived (k3s
+    /// pkg/server/auth/auth.go).
     Join {
         /// `node` or `server`.
         user: &'static str,
@@ -108,7 +110,8 @@ impl Look {
             | Self::Http(_)
             | Self::Tcp { .. }
             | Self::Channel(_)
-            | Self::Version(_) => false,
+            | Self::Version(_)
+            | Self::Join { .. } => false,
             Self::Kubernetes { path, .. } => path.is_some(),
             _ => true,
         }
@@ -124,7 +127,7 @@ impl Look {
                 &[path, path],
             ),
             Self::Unit(unit) => Script::new(
-                "systemctl show -p ActiveState,SubState,UnitFileState,NRestarts,ExecMainStatus,Result,InvocationID,ExecMainStartTimestampMonotonic -- {}",
+                "systemctl show -p ActiveState,SubState,UnitFileState,NRestarts,ExecMainStatus,Result,InvocationID,ExecMainStartTimestampMonotonic,NeedDaemonReload -- {}",
                 &[unit],
             ),
             Self::ConsoleLogs(group) => Script::new(

@@ -23,6 +23,19 @@ pub struct Secrets {
     /// Tokens that were given up and may still be in use somewhere.
     #[serde(default, skip_serializing_if = "Retired::is_empty")]
     pub retired: Retired,
+    /// Server tokens of before, the latest last: a snapshot of etcd can only be restored with the token that the cluster
+    /// had when it was taken. A copy of one may lie anywhere, so none is ever dropped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<Former>,
+}
+
+/// A server token that is no longer in use.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Former {
+    /// The token.
+    pub token: Secret,
+    /// When it was replaced, in seconds since 1970 by this workstation's clock.
+    pub until: u64,
 }
 
 /// What a rotation replaces: known until the new tokens are in use everywhere.
@@ -59,7 +72,42 @@ impl Secrets {
             ssh_private_key,
             ssh_public_key,
             retired: Retired::default(),
+            former: Vec::new(),
         })
+    }
+
+    /// Ends a rotation: what it retired is in use nowhere any more.
+    pub fn settle(&mut self) {
+        let retired = std::mem::take(&mut self.retired);
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        self.former.extend(retired.server.map(|token| Former {
+            token,
+            until: now.map_or(0, |now| now.as_secs()),
+        }));
+    }
+
+    /// Whether agents have joined by the servers' token until the rotation that is under way, as they do where a server's
+    /// configuration names no other token for them.
+    pub fn agents_had_the_server_token(&self) -> bool {
+        let servers = [Some(&self.server_token), self.retired.server.as_ref()];
+        let retired = self.retired.agent.as_ref();
+        retired.is_some() && servers.contains(&retired)
+    }
+
+    /// The command that goes on with a rotation that has not ended; `None` where none is under way.
+    pub fn unfinished_rotation(&self) -> Option<String> {
+        let retired = &self.retired;
+        let host = retired.slicer.keys().next();
+        if self.agents_had_the_server_token() {
+            // Of a cluster that was set up by hand and imported: its servers are not configured yet.
+            Some("slicer-k3s init --allow-outage".to_owned())
+        } else if retired.server.is_some() {
+            Some("slicer-k3s rotate-token --server".to_owned())
+        } else if retired.agent.is_some() {
+            Some("slicer-k3s rotate-token".to_owned())
+        } else {
+            host.map(|host| format!("slicer-k3s rotate-token --slicer {host} --allow-outage"))
+        }
     }
 
     /// The public half of the private key. After an import it is not the one that was given to the VMs at their first boot.
@@ -137,5 +185,21 @@ mod tests {
         assert_eq!(secrets.agent_token, new);
         let text = serde_json::to_string(&secrets).unwrap();
         assert_eq!(serde_json::from_str::<Secrets>(&text).unwrap(), secrets);
+    }
+
+    /// A snapshot that was taken before opens only with the token of then.
+    #[test]
+    fn a_replaced_server_token_is_kept_for_snapshots() {
+        let mut secrets = Secrets::generate("a").unwrap();
+        let first = secrets.server_token.clone();
+        for _ in 0..2 {
+            secrets.renew(true).unwrap();
+            secrets.renew(false).unwrap();
+            secrets.settle();
+        }
+        assert!(secrets.retired.is_empty());
+        assert_eq!(secrets.former.len(), 2);
+        assert_eq!(secrets.former[0].token, first);
+        assert!(secrets.former[0].until > 1_700_000_000);
     }
 }

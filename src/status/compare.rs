@@ -27,6 +27,10 @@ pub fn compare(plan: &Plan, seen: &Seen) -> Status {
     let nodes = nodes::nodes(plan, seen, &mut drift);
     pods::waiting(plan, seen, &mut drift);
     steps(plan, seen, &mut drift);
+    if let Some(next) = &seen.rotation {
+        let what = "the replacement of a token has not ended";
+        add(&mut drift, "token-rotation", "cluster", what, next);
+    }
     if let Some(failure) = &seen.elsewhere {
         // Judged by an older plan, all that is right looks wrong, and `init` would refuse to mend it.
         drift.retain(|drift| drift.kind == "host-unreachable");

@@ -69,6 +69,8 @@ pub struct Seen {
     pub steps: Vec<StepSeen>,
     /// Somebody else changed the cluster, and this workstation's record is older.
     pub elsewhere: Option<Failure>,
+    /// The command that goes on with the replacement of a token that has not ended, where there is one.
+    pub rotation: Option<String>,
     /// What the next `init` would plan.
     pub planned: Result<Plan, Vec<Failure>>,
 }
@@ -125,6 +127,7 @@ pub async fn gather(asked: &Asked<'_>, world: &World) -> Seen {
         cluster,
         steps,
         elsewhere: None,
+        rotation: None,
         planned,
     }
 }
@@ -229,9 +232,15 @@ async fn list(world: &World, server: &plan::Server) -> Result<Cluster> {
     Ok(Cluster {
         nodes,
         pending,
-        autoscaler: deployment
-            .map(|deployment| condition(&deployment, "Available") == Some("True")),
+        autoscaler: deployment.as_ref().map(runs),
     })
+}
+
+/// Whether a Deployment runs. `Available` is also true of one that asks for no pod.
+fn runs(deployment: &Value) -> bool {
+    let ready = &deployment["status"]["readyReplicas"];
+    condition(deployment, "Available") == Some("True")
+        && ready.as_u64().is_some_and(|ready| ready > 0)
 }
 
 async fn look_at_steps(asked: &Asked<'_>, world: &World) -> Vec<StepSeen> {
@@ -263,5 +272,25 @@ fn seen(step: &dyn Step, found: Result<Finding>) -> StepSeen {
         builds_on: step.needs().into_iter().chain(step.after()).collect(),
         hint: step.hint(),
         found,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Stopped for a drain that failed, it was reported as running with 0 of 0 pods.
+    #[test]
+    fn an_autoscaler_without_pods_does_not_run() {
+        for (ready, running) in [(Some(1), true), (Some(0), false), (None, false)] {
+            let deployment = serde_json::json!({
+                "spec": {"replicas": ready.unwrap_or(0)},
+                "status": {
+                    "conditions": [{"type": "Available", "status": "True"}],
+                    "readyReplicas": ready,
+                },
+            });
+            assert_eq!(runs(&deployment), running, "{ready:?}");
+        }
     }
 }

@@ -1,6 +1,7 @@
-//! Before a daemon's restart ends its agents, their nodes are drained, as before any other removal. The autoscaler stands
-//! still meanwhile, for it would make new agents in the same group; [`autoscaler_running`](super::autoscaler_running)
-//! starts it again, whatever became of the drain.
+//! Before agents end, by a restart of their daemon or because others take their place, their nodes are drained, as before
+//! any other removal. The autoscaler is stopped meanwhile, for it would make new agents in the same group;
+//! [`autoscaler_running`](super::autoscaler_running) starts it again, or where that is not reached
+//! [`autoscaler_resumed`](super::autoscaler_resumed).
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use async_trait::async_trait;
 
 use super::removal::{Drain, NodesDrained};
 use super::restart::Cause;
-use super::rotation::daemon_token;
+use super::rotation::{daemon_token, worker_token};
 use super::unit::Unit;
 use super::{Options, daemon_current, daemon_running};
 use crate::failure::Result;
@@ -23,13 +24,22 @@ const LIMIT: Duration = Duration::from_mins(5);
 /// A cluster whose API does not answer within this time runs no pods that could be moved.
 const ANSWER: Duration = Duration::from_secs(20);
 
+/// How the agents are to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Their daemon restarts.
+    Restart(Cause),
+    /// They joined by a token that was replaced, and must not stay.
+    Replacement,
+}
+
 pub(super) struct AgentsDrained {
     daemon: Daemon,
-    cause: Cause,
+    end: End,
     drain: NodesDrained,
 }
 
-fn id(group: &str) -> StepId {
+pub(super) fn id(group: &str) -> StepId {
     StepId::new("agents-drained", group)
 }
 
@@ -43,29 +53,42 @@ pub(super) fn needs(plan: &Plan, daemon: &Daemon, allow_outage: bool) -> Vec<Ste
 impl AgentsDrained {
     /// The step, where a restart needs it.
     pub(super) fn new(daemon: &Daemon, options: &Options, cause: Cause) -> Option<Self> {
-        if !options.allow_outage || daemon.role != Role::Workers {
-            return None;
-        }
+        let ends = options.allow_outage && daemon.role == Role::Workers;
+        ends.then(|| Self::before(daemon, End::Restart(cause)))
+    }
+
+    /// The step for agents that others replace.
+    pub(super) fn for_replacement(daemon: &Daemon) -> Self {
+        Self::before(daemon, End::Replacement)
+    }
+
+    fn before(daemon: &Daemon, end: End) -> Self {
         let drain = Drain {
             limit: LIMIT,
             force: false,
         };
-        Some(Self {
+        Self {
             daemon: daemon.clone(),
-            cause,
+            end,
             drain: NodesDrained::new(&daemon.group, drain, &[]),
-        })
+        }
     }
 
-    /// Whether the daemon runs and must restart.
-    async fn restart_is_due(&self, world: &World) -> Result<bool> {
-        match self.cause {
-            Cause::Configuration => {
+    /// Whether there are agents that are about to end, as far as that can be said.
+    async fn is_due(&self, world: &World) -> Result<bool> {
+        match self.end {
+            End::Replacement => {
+                let outdated = worker_token::outdated(world, &self.daemon).await?;
+                Ok(!outdated.is_empty())
+            }
+            End::Restart(Cause::Configuration) => {
                 let host = world.host(&self.daemon.host)?;
                 let unit = Unit::look(host, &self.daemon.unit()).await?;
                 Ok(unit.runs() && !daemon_current::holds(world, &self.daemon, host).await?)
             }
-            Cause::Token => Ok(daemon_token::lacks(world, &self.daemon).await?.is_some()),
+            End::Restart(Cause::Token) => {
+                Ok(daemon_token::lacks(world, &self.daemon).await?.is_some())
+            }
         }
     }
 }
@@ -77,7 +100,12 @@ impl Step for AgentsDrained {
     }
 
     fn title(&self) -> String {
-        format!("Drain {} before its daemon restarts", self.daemon.group)
+        match self.end {
+            End::Restart(_) => format!("Drain {} before its daemon restarts", self.daemon.group),
+            End::Replacement => {
+                format!("Drain {} before its agents are replaced", self.daemon.group)
+            }
+        }
     }
 
     fn needs(&self) -> Vec<StepId> {
@@ -89,13 +117,13 @@ impl Step for AgentsDrained {
     }
 
     fn hint(&self) -> String {
-        "slicer-k3s kubectl get poddisruptionbudget -A; mend it and run again: until then the daemon runs on as it is"
+        "slicer-k3s kubectl get poddisruptionbudget -A; make room for the evictions and run again: until then the agents stay"
             .into()
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
-        if !self.restart_is_due(world).await? {
-            return Ok(Finding::Done("no restart is due".into()));
+        if !self.is_due(world).await? {
+            return Ok(Finding::Done("no agents are about to end".into()));
         }
         match tokio::time::timeout(ANSWER, world.kubernetes()).await {
             Ok(Ok(_)) => {

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::difference;
 use super::file::File;
+use super::k3s_password_file::RELOAD;
 use crate::control_plane::{self, ControlPlane, Start};
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
@@ -17,6 +18,9 @@ use crate::world::World;
 
 /// Where k3s keeps the token that its data is encrypted with.
 const TOKEN_PATH: &str = "/var/lib/rancher/k3s/server/token";
+
+/// Where k3s keeps the token that agents join by; a link to the other where they have no token of their own.
+const AGENT_TOKEN_PATH: &str = "/var/lib/rancher/k3s/server/agent-token";
 
 /// How long others may take to say whether this server may start a cluster or has one to join.
 const DECISION: Duration = Duration::from_mins(5);
@@ -35,7 +39,8 @@ pub(super) fn id(server: &str) -> StepId {
 impl K3sConfig {
     pub(super) fn new(plan: &Plan, server: &Server, control_plane: &ControlPlane) -> Self {
         let start = control_plane.start(&server.name).clone();
-        let mut needs = vec![super::vm_reachable::id(&server.name)];
+        // From here on k3s may restart by itself with another agent token.
+        let mut needs = vec![super::k3s_password_file::id(&server.name)];
         // A new cluster begins when nobody holds the old one any more.
         let aside = control_plane.set_aside.keys();
         let aside = aside.filter(|name| start == Start::Found || **name == server.name);
@@ -132,26 +137,52 @@ impl K3sConfig {
         Ok(None)
     }
 
-    /// k3s cannot read its own data with another token, so that is refused before anything is written.
+    /// k3s cannot read its own data with another server token, and another agent token may be one that was replaced since:
+    /// both are refused before anything is written.
     async fn same_cluster(&self, world: &World, machine: &Machine) -> Result<()> {
-        let Some(token) = machine.read(TOKEN_PATH).await? else {
-            return Ok(());
-        };
-        let password = k3s::password(&token);
         let secrets = &world.secrets;
-        let mut known = std::iter::once(&secrets.server_token).chain(&secrets.retired.server);
-        if known.any(|token| token.expose() == password) {
-            return Ok(());
+        let retired = &secrets.retired;
+        // The agents' token is the servers' where nothing else was configured.
+        let kept = [
+            (
+                TOKEN_PATH,
+                "a cluster with another token",
+                [
+                    Some(&secrets.server_token),
+                    retired.server.as_ref(),
+                    None,
+                    None,
+                ],
+            ),
+            (
+                AGENT_TOKEN_PATH,
+                "another agent token",
+                [
+                    Some(&secrets.agent_token),
+                    retired.agent.as_ref(),
+                    Some(&secrets.server_token),
+                    retired.server.as_ref(),
+                ],
+            ),
+        ];
+        for (path, what, known) in kept {
+            let token = machine.read(path).await?.unwrap_or_default();
+            let password = k3s::password(&token);
+            let mut known = known.into_iter().flatten();
+            if password.is_empty() || known.any(|token| token.expose() == password) {
+                continue;
+            }
+            return Err(Failure::new(
+                Code::PlanConflict,
+                format!("{} holds {what}", self.server.name),
+            )
+            .because("it was made by a run with other secrets, or a token was replaced from another workstation")
+            .hint(format!(
+                "slicer-k3s import --force takes over what the servers have; to give up what {0} holds: slicer-k3s init --give-up {0}",
+                self.server.name
+            )));
         }
-        Err(Failure::new(
-            Code::PlanConflict,
-            format!("{} holds a cluster with another token", self.server.name),
-        )
-        .because("its data was made by a run with other secrets")
-        .hint(format!(
-            "put that run's state directory back; to give up what it holds: slicer-k3s init --give-up {}",
-            self.server.name
-        )))
+        Ok(())
     }
 }
 
@@ -231,7 +262,12 @@ impl Step for K3sConfig {
                 .must(hands, "removing what is no longer asked for", &remove)
                 .await?;
         }
-        Ok(())
+        // So that a k3s that restarts by itself reports what it has read.
+        let reload = Script::new(RELOAD, &[]);
+        machine
+            .must(hands, "having systemd read k3s's unit", &reload)
+            .await
+            .map(drop)
     }
 }
 
@@ -261,6 +297,33 @@ mod tests {
         );
         assert!(step().apply(&world, &hands()).await.is_err());
         assert!(!fake.was_told("mv -f"));
+    }
+
+    /// A second workstation that has not heard of a rotation would put the token back that was replaced.
+    #[tokio::test]
+    async fn a_server_with_another_agent_token_is_refused_untouched() {
+        let fake = Fake::new()
+            .says(AGENT_TOKEN_PATH, "K10abc::node:newer\n")
+            .says(TOKEN_PATH, "K10abc::server:5e7ve7\n");
+        let world = world(&[("k3s-cp-1", &fake)]);
+        let failure = step().apply(&world, &hands()).await.unwrap_err();
+        assert!(
+            failure.to_string().contains("another agent token"),
+            "{failure}"
+        );
+        assert!(!fake.was_told("mv -f"));
+    }
+
+    /// Where agents join by the servers' token the two files are one.
+    #[tokio::test]
+    async fn a_server_whose_agents_join_by_the_servers_token_is_not_anothers() {
+        let fake = Fake::new()
+            .says(AGENT_TOKEN_PATH, "K10abc::server:5e7ve7\n")
+            .says(TOKEN_PATH, "K10abc::server:5e7ve7\n")
+            .answers("stat -c", 1, "");
+        let world = world(&[("k3s-cp-1", &fake)]);
+        step().apply(&world, &hands()).await.unwrap();
+        assert!(fake.was_told("mv -f"));
     }
 
     /// What somebody else wrote there stays.

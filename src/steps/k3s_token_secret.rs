@@ -73,9 +73,13 @@ pub(super) fn same_cluster(world: &World, server: &Server, cacerts: &str) -> Res
 }
 
 impl K3sTokenSecret {
-    pub(super) fn new(plan: &Plan, daemon: &Daemon, seen: &Arc<Seen>) -> Self {
+    /// Once the first server has started with the tokens as they are recorded; `ahead` of that where new agents are to find
+    /// the new token before the servers take it.
+    pub(super) fn new(plan: &Plan, daemon: &Daemon, seen: &Arc<Seen>, ahead: bool) -> Self {
         let mut needs = vec![super::daemon_answers::id(&daemon.group)];
-        needs.extend(super::k3s_started::first_api(plan));
+        if !ahead {
+            needs.extend(super::k3s_started::first_api(plan));
+        }
         Self {
             daemon: daemon.clone(),
             needs,
@@ -174,7 +178,7 @@ mod tests {
         let token = token(&world).await.unwrap();
         assert!(token.expose().ends_with("::node:a9e47"));
         let plan = plan();
-        let step = K3sTokenSecret::new(&plan, &plan.daemons[1], &Arc::default());
+        let step = K3sTokenSecret::new(&plan, &plan.daemons[1], &Arc::default(), false);
         let record = step.record(&world, &token, "2026 64");
         assert_eq!(record.mode, "0600");
         assert!(!record.content.contains("a9e47") && record.content.ends_with(" 2026 64\n"));

@@ -2,6 +2,7 @@
 
 mod agents_drained;
 mod agents_settled;
+mod autoscaler_resumed;
 mod autoscaler_running;
 mod autoscaler_words;
 mod chart;
@@ -24,6 +25,7 @@ mod host_mark;
 mod join_address;
 mod k3s_config;
 mod k3s_installed;
+mod k3s_password_file;
 mod k3s_started;
 mod k3s_token_secret;
 mod k3s_troubles;
@@ -59,6 +61,8 @@ use std::sync::Arc;
 use crate::control_plane::ControlPlane;
 use crate::pipeline::{Step, StepId};
 use crate::plan::{Plan, Role};
+use crate::state::Secrets;
+use ordered::Ordered;
 
 pub use refusals::{licence_refusals, slicer_overwrites, slicer_refusals};
 
@@ -112,8 +116,24 @@ pub struct Proof {
     pub again: bool,
 }
 
-/// Everything from bare hosts to a proven autoscaler.
-pub fn init(plan: &Plan, options: &Options, control_plane: &ControlPlane) -> Vec<Box<dyn Step>> {
+/// Everything from bare hosts to a proven autoscaler; join tokens whose rotation `secrets` record as under way are taken into
+/// use on the way.
+pub fn init(
+    plan: &Plan,
+    options: &Options,
+    control_plane: &ControlPlane,
+    secrets: &Secrets,
+) -> Vec<Box<dyn Step>> {
+    let order = rotation::Order::new(plan, secrets, false);
+    ordered(plan, options, control_plane, &order)
+}
+
+fn ordered(
+    plan: &Plan,
+    options: &Options,
+    control_plane: &ControlPlane,
+    order: &rotation::Order,
+) -> Vec<Box<dyn Step>> {
     let seen = Arc::new(seen::Seen::default());
     let turns = quorum::Turns::default();
     let mut steps: Vec<Box<dyn Step>> = Vec::new();
@@ -142,7 +162,8 @@ pub fn init(plan: &Plan, options: &Options, control_plane: &ControlPlane) -> Vec
         }
         steps.push(Box::new(daemon_answers::DaemonAnswers::new(daemon)));
     }
-    steps.extend(servers(plan, options, control_plane, &seen, &turns));
+    steps.extend(servers(plan, options, control_plane, &seen, &turns, order));
+    steps.extend(order.steps(plan));
     if let Some(recorded) = cluster_recorded::ClusterRecorded::new(plan, options) {
         steps.push(Box::new(recorded));
     }
@@ -151,7 +172,10 @@ pub fn init(plan: &Plan, options: &Options, control_plane: &ControlPlane) -> Vec
     )));
     for daemon in plan.workers() {
         steps.push(Box::new(k3s_token_secret::K3sTokenSecret::new(
-            plan, daemon, &seen,
+            plan,
+            daemon,
+            &seen,
+            order.secrets_first(),
         )));
         steps.push(Box::new(group_reachable::GroupReachable::new(
             plan, daemon, &seen,
@@ -173,6 +197,9 @@ pub fn init(plan: &Plan, options: &Options, control_plane: &ControlPlane) -> Vec
         steps.push(Box::new(cloud_config::CloudConfig::new(plan, &seen)));
         steps.push(Box::new(chart::Chart));
         steps.push(Box::new(autoscaler_running::AutoscalerRunning::new(plan)));
+        if options.allow_outage {
+            steps.push(Box::new(autoscaler_resumed::AutoscalerResumed));
+        }
         for daemon in plan.workers() {
             steps.extend(proof::steps(plan, daemon, options.proof));
         }
@@ -187,6 +214,7 @@ fn servers(
     control_plane: &ControlPlane,
     seen: &Arc<seen::Seen>,
     turns: &quorum::Turns,
+    order: &rotation::Order,
 ) -> Vec<Box<dyn Step>> {
     let mut steps: Vec<Box<dyn Step>> = Vec::new();
     let script = Arc::new(k3s_installed::OneScript::default());
@@ -206,11 +234,9 @@ fn servers(
         if let Some(aside) = data_set_aside::DataSetAside::new(server, control_plane) {
             steps.push(Box::new(aside));
         }
-        steps.push(Box::new(k3s_config::K3sConfig::new(
-            plan,
-            server,
-            control_plane,
-        )));
+        steps.push(Box::new(k3s_password_file::K3sPasswordFile::new(server)));
+        let config = k3s_config::K3sConfig::new(plan, server, control_plane);
+        steps.push(Box::new(Ordered::new(config, &order.config_needs())));
         if let Some(old) = old_node_removed::OldNodeRemoved::new(plan, server, control_plane) {
             steps.push(Box::new(old));
         }
@@ -219,13 +245,9 @@ fn servers(
             &script,
             control_plane,
         )));
-        steps.push(Box::new(k3s_started::K3sStarted::new(
-            plan,
-            server,
-            options,
-            turns,
-            control_plane,
-        )));
+        let started = k3s_started::K3sStarted::new(plan, server, options, turns, control_plane);
+        let started = Ordered::new(started, &order.start_needs(server));
+        steps.push(Box::new(started.behind(&order.start_after())));
         steps.push(Box::new(node_ready::NodeReady::new(server)));
         steps.push(Box::new(etcd_voter::EtcdVoter::new(server)));
         if let Some(address) = join_address::JoinAddress::new(plan, server, control_plane) {
@@ -237,7 +259,8 @@ fn servers(
 
 /// The steps of [`init`] for a command that starts no server.
 fn all(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
-    init(plan, options, &ControlPlane::unquestioned(plan))
+    let order = rotation::Order::default();
+    ordered(plan, options, &ControlPlane::unquestioned(plan), &order)
 }
 
 /// Those of `init`'s steps that have one of these names.

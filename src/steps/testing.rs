@@ -173,6 +173,7 @@ pub(crate) fn secrets() -> Secrets {
         ssh_private_key: Secret::new("PRIVATE"),
         ssh_public_key: "ssh-ed25519 AAAA cluster".into(),
         retired: crate::state::Retired::default(),
+        former: Vec::new(),
     }
 }
 

@@ -25,7 +25,9 @@ fn first(plan: &Plan) -> Vec<Box<dyn Step>> {
     let servers = plan.servers.iter().cloned();
     let nothing: Vec<_> = servers.map(|server| (server, Observed::Nothing)).collect();
     match judge(plan, &nothing, &[]) {
-        Judgement::Clear(control_plane) => init(plan, &options(), &control_plane),
+        Judgement::Clear(control_plane) => {
+            init(plan, &options(), &control_plane, &testing::secrets())
+        }
         Judgement::Refused(refusal) => panic!("{}", refusal.failure),
     }
 }
@@ -41,7 +43,7 @@ fn returned(plan: &Plan) -> Vec<Box<dyn Step>> {
         set_aside: [("k3s-cp-1".to_owned(), true)].into(),
         ..ControlPlane::default()
     };
-    init(plan, &options(), &control_plane)
+    init(plan, &options(), &control_plane, &testing::secrets())
 }
 
 /// What a lost server does comes in this order, and nobody with data waits for it.
@@ -147,13 +149,25 @@ fn every_step_has_its_heading_in_the_troubleshooting_page() {
         agent: Some(crate::secret::Secret::new("y")),
         slicer: [("n100".to_owned(), crate::secret::Secret::new("z"))].into(),
     };
-    let rotated = rotation::rotate(&plan, &options(), &retired);
+    let secrets = Secrets {
+        retired,
+        ..testing::secrets()
+    };
+    let rotated = [false, true].map(|replace_agents| {
+        let extent = rotation::Extent {
+            fresh: true,
+            replace_agents,
+        };
+        rotation::rotate(&plan, &options(), &secrets, extent)
+    });
+    let [rotated, replaced] = rotated;
     let steps = [
         first(&plan),
         all(&spread, &options()),
         returned(&plan),
         gone,
         rotated,
+        replaced,
     ];
     for step in steps.iter().flatten() {
         let heading = format!("\n## {}\n", step.id().name);

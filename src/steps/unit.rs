@@ -13,6 +13,8 @@ pub(super) struct Unit {
     pub(super) sub: String,
     /// `enabled`, `disabled`; empty where there is no such unit.
     pub(super) file: String,
+    /// Whether its files have changed since systemd read them.
+    pub(super) unread: bool,
     /// How often systemd restarted it by itself.
     pub(super) restarts: u32,
     /// The id of its current start, or of its last one where none is running.
@@ -37,6 +39,7 @@ impl Unit {
                 "ActiveState" => value.clone_into(&mut unit.active),
                 "SubState" => value.clone_into(&mut unit.sub),
                 "UnitFileState" => value.clone_into(&mut unit.file),
+                "NeedDaemonReload" => unit.unread = value == "yes",
                 "NRestarts" => unit.restarts = value.parse().unwrap_or(0),
                 "InvocationID" => value.clone_into(&mut unit.invocation),
                 "Result" => value.clone_into(&mut unit.result),

@@ -17,6 +17,11 @@ impl Trouble {
         *self == CUT_SHORT
     }
 
+    /// Whether k3s cannot read the cluster's data since they are sealed with another server token than its own.
+    pub fn is_sealed_otherwise(&self) -> bool {
+        *self == SEALED_OTHERWISE
+    }
+
     /// What to do, with the name of the server and the address of another one in their places.
     pub fn hint_for(&self, server: &str, other: &str) -> String {
         self.hint.replace("NAME", server).replace("OTHER", other)
@@ -79,17 +84,13 @@ const ENDS: [(&str, Trouble); 22] = [
     ),
     (
         "bootstrap data already found and encrypted with different token",
-        lasts(
-            "the cluster's data is sealed with another server token",
-            "where a rotation was cut short, slicer-k3s rotate-token --server finishes it; \
-             where another workstation made the cluster, or rotated its token, use that one's state directory",
-        ),
+        SEALED_OTHERWISE,
     ),
     (
         "cred/passwd newer than datastore",
         lasts(
             "its file of passwords was changed after the cluster's data was sealed",
-            "on NAME: sudo rm /var/lib/rancher/k3s/server/cred/passwd: k3s makes it from the cluster's data at its next start",
+            "slicer-k3s init has k3s write that file again at each start",
         ),
     ),
     (
@@ -174,6 +175,12 @@ const ENDS: [(&str, Trouble); 22] = [
         ),
     ),
 ];
+
+const SEALED_OTHERWISE: Trouble = lasts(
+    "the cluster's data is sealed with another server token",
+    "where a rotation was cut short, slicer-k3s rotate-token --server finishes it; \
+     where another workstation made the cluster, or rotated its token, use that one's state directory",
+);
 
 const CUT_SHORT: Trouble = lasts(
     "its first start was cut short before its data was whole, or its data is damaged",

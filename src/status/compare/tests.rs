@@ -71,6 +71,7 @@ fn healthy() -> Seen {
         }),
         steps: Vec::new(),
         elsewhere: None,
+        rotation: None,
         planned: Ok(plan()),
     }
 }
@@ -328,4 +329,12 @@ fn where_somebody_else_acted_nothing_is_judged_by_the_older_record() {
         "home was changed from elsewhere",
     ));
     assert_eq!(told(&seen), one("elsewhere", "cluster"));
+}
+
+/// Both tokens may be in use until it ends, and `init` does not say so where the servers are well.
+#[test]
+fn a_rotation_that_did_not_end_is_reported() {
+    let mut seen = healthy();
+    seen.rotation = Some("slicer-k3s rotate-token".into());
+    assert_eq!(told(&seen), one("token-rotation", "cluster"));
 }

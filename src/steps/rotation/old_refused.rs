@@ -9,23 +9,29 @@ use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
 use crate::remote::{Look, Machine};
 use crate::secret::Secret;
+use crate::steps::k3s_started;
 use crate::world::World;
 
 pub(super) struct OldRefused {
     server: Server,
-    needs: Vec<StepId>,
+}
+
+pub(super) fn id(server: &str) -> StepId {
+    StepId::new("old-token-refused", server)
 }
 
 impl OldRefused {
-    pub(super) fn new(server: &Server, needs: Vec<StepId>) -> Self {
+    pub(super) fn new(server: &Server) -> Self {
         Self {
             server: server.clone(),
-            needs,
         }
     }
 }
 
 /// Whether a server lets a joining `user` (`node` or `server`) in with this password.
+///
+/// Source: k3s pkg/server/auth/auth.go, `doAuth`: 401 for a wrong password, 403 for a user that may not read this path, as
+/// `server` may not read what is the agents', and also for no credentials at all.
 pub(super) async fn accepts(server: &Machine, user: &'static str, token: &Secret) -> Result<bool> {
     let look = Look::Join {
         user,
@@ -34,8 +40,8 @@ pub(super) async fn accepts(server: &Machine, user: &'static str, token: &Secret
     let answer = server.look(&look).await?;
     match answer.stdout.trim().parse::<u16>() {
         Ok(401) => Ok(false),
-        // Known, but perhaps not allowed to read this very path.
-        Ok(200..=299 | 403) => Ok(true),
+        Ok(200..=299) => Ok(true),
+        Ok(403) if user == "server" => Ok(true),
         _ => Err(Failure::new(
             Code::Kubernetes,
             format!("{} does not say whom it lets join", server.name()),
@@ -47,7 +53,7 @@ pub(super) async fn accepts(server: &Machine, user: &'static str, token: &Secret
 #[async_trait]
 impl Step for OldRefused {
     fn id(&self) -> StepId {
-        StepId::new("old-token-refused", &self.server.name)
+        id(&self.server.name)
     }
 
     fn title(&self) -> String {
@@ -55,7 +61,7 @@ impl Step for OldRefused {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
+        vec![k3s_started::id(&self.server.name)]
     }
 
     fn patience(&self) -> Duration {
@@ -94,5 +100,29 @@ impl Step for OldRefused {
     /// The restart before has done it.
     async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::{Fake, machine};
+
+    /// 403 is also the answer to no credentials at all, which says nothing of an agent's token.
+    #[tokio::test]
+    async fn a_forbidden_agent_was_not_let_in() {
+        let token = Secret::new("t0ken-of-somebody");
+        for (user, status, wanted) in [
+            ("server", "403", Some(true)),
+            ("server", "401", Some(false)),
+            ("node", "200", Some(true)),
+            ("node", "401", Some(false)),
+            ("node", "403", None),
+            ("node", "000", None),
+        ] {
+            let server = machine("k3s-cp-1", Fake::new().says("/v1-k3s/config", status));
+            let found = accepts(&server, user, &token).await.ok();
+            assert_eq!(found, wanted, "{user} {status}");
+        }
     }
 }

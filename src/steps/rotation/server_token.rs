@@ -1,24 +1,100 @@
-//! The cluster has taken the new server token: its bootstrap data is sealed with it, and its first server accepts it.
+//! The cluster's bootstrap data is sealed with the new server token.
+//!
+//! That is the fact, not whom a server lets in: each running k3s goes by the token that it was started with until it
+//! restarts (k3s pkg/daemons/control/server.go reads its passwords once).
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use serde_json::json;
+use futures_util::future::join_all;
 
 use super::old_refused::accepts;
+use super::put_token::put;
 use crate::failure::{Code, Failure, Result};
+use crate::k3s::{self, CONFIG_PATH, UNIT};
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::remote::{Script, curl_option};
+use crate::plan::Server;
+use crate::remote::Machine;
+use crate::secret::Secret;
 use crate::steps::CLUSTER;
+use crate::steps::k3s_troubles::Troubles;
+use crate::steps::unit::Unit;
 use crate::world::World;
 
-pub(super) struct ServerToken;
+#[derive(Default)]
+pub(super) struct ServerToken {
+    /// A server said in this run that it has done it.
+    applied: AtomicBool,
+}
 
 pub(super) fn id() -> StepId {
     StepId::new("server-token", CLUSTER)
 }
 
-/// What `k3s token rotate` does, without its flags: they would show both tokens in the process list.
-const ROTATE: &str =
-    "curl -sSk -m 60 -o /dev/null -w '%{http_code}' -K - -- https://127.0.0.1:6443/v1-k3s/token";
+/// Which token a server stands for.
+#[derive(Debug, PartialEq, Eq)]
+enum Standing {
+    /// It was started with the new one: it could not have read data that are sealed with another.
+    New,
+    /// Its process still goes by the old one, which says nothing of the data.
+    Old,
+    /// It was started with the old one and cannot read the data: they are sealed with the new one.
+    LockedOut,
+    /// It does not say, and why.
+    Silent(String),
+}
+
+impl ServerToken {
+    async fn standing(world: &World, server: &Server) -> Standing {
+        let asked = async {
+            let machine = world.server(server).await?;
+            let Some(old) = &world.secrets.retired.server else {
+                return Ok(Standing::New);
+            };
+            let new = &world.secrets.server_token;
+            let let_in = match accepts(machine, "server", new).await {
+                Ok(true) => return Ok(Standing::New),
+                Ok(false) => accepts(machine, "server", old).await,
+                Err(failure) => Err(failure),
+            };
+            match let_in {
+                Ok(true) => Ok(Standing::Old),
+                Ok(false) => Ok(Standing::Silent(format!(
+                    "{} accepts neither token",
+                    server.name
+                ))),
+                Err(_) if locked_out(machine, old).await? => Ok(Standing::LockedOut),
+                Err(failure) => Err(failure),
+            }
+        };
+        asked
+            .await
+            .unwrap_or_else(|failure: Failure| Standing::Silent(failure.to_string()))
+    }
+
+    async fn standings(world: &World) -> Vec<(&Server, Standing)> {
+        let servers = world.plan.servers.iter();
+        join_all(servers.map(|server| async move { (server, Self::standing(world, server).await) }))
+            .await
+    }
+}
+
+/// Whether k3s ended since its data are sealed with another token than the old one that its configuration still names.
+async fn locked_out(machine: &Machine, old: &Secret) -> Result<bool> {
+    let config = machine.read(CONFIG_PATH).await?.unwrap_or_default();
+    if k3s::configured_token(&config).as_ref() != Some(old) {
+        return Ok(false);
+    }
+    let unit = Unit::look(machine, UNIT).await?;
+    let told = Troubles::default().of(machine, &unit).await?;
+    Ok(told.is_some_and(|told| {
+        told.ended
+            && told
+                .trouble
+                .is_some_and(|trouble| trouble.is_sealed_otherwise())
+    }))
+}
 
 #[async_trait]
 impl Step for ServerToken {
@@ -30,48 +106,157 @@ impl Step for ServerToken {
         "Seal the cluster's data with the new server token".into()
     }
 
+    fn patience(&self) -> Duration {
+        // A server that has just been locked out says so at its next start.
+        Duration::from_secs(30)
+    }
+
+    fn pace(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn code(&self) -> Code {
+        Code::Kubernetes
+    }
+
     fn hint(&self) -> String {
-        "run again: both tokens are recorded until the new one is in use everywhere".into()
+        "slicer-k3s status shows which servers are up; then run again: both tokens are recorded until the new one is in use everywhere"
+            .into()
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
-        let server = world.first_server().await?;
-        let token = &world.secrets.server_token;
-        Ok(if accepts(server, "server", token).await? {
-            Finding::done()
-        } else {
-            Finding::differs(format!("{} does not know it", server.name()))
-        })
+        if self.applied.load(Ordering::Relaxed) {
+            return Ok(Finding::done());
+        }
+        let standings = Self::standings(world).await;
+        let has = |wanted: &Standing| standings.iter().any(|(_, standing)| standing == wanted);
+        if has(&Standing::New) {
+            return Ok(Finding::done());
+        }
+        // What an earlier run had done is done again where a server can: that changes nothing more.
+        if has(&Standing::Old) {
+            return Ok(Finding::differs("the servers run with the old one"));
+        }
+        if has(&Standing::LockedOut) {
+            return Ok(Finding::done());
+        }
+        let why = standings
+            .into_iter()
+            .find_map(|(_, standing)| match standing {
+                Standing::Silent(why) => Some(why),
+                _ => None,
+            });
+        Ok(Finding::Unknown(why.unwrap_or_else(|| {
+            "no server says which token it goes by".into()
+        })))
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let Some(old) = &world.secrets.retired.server else {
             return Ok(());
         };
-        let server = world.first_server().await?;
-        let new = world.secrets.server_token.expose();
-        let stdin = [
-            ("request", "PUT".to_owned()),
-            ("user", format!("server:{}", old.expose())),
-            ("header", "Content-Type: application/json".to_owned()),
-            ("data", json!({ "newToken": new }).to_string()),
-        ]
-        .map(|(name, value)| curl_option(name, &value))
-        .concat();
-        let script = Script::new(ROTATE, &[]).stdin(stdin);
-        let done = server.run(hands, &script).await?;
-        if done.ok() && done.stdout.trim().starts_with('2') {
+        let standings = Self::standings(world).await;
+        let open = standings
+            .iter()
+            .find(|(_, standing)| *standing == Standing::Old);
+        let Some((server, _)) = open else {
+            // Waited for: a server that starts may say more.
             return Ok(());
+        };
+        let machine = world.server(server).await?;
+        let new = &world.secrets.server_token;
+        if put(machine, hands, old, new).await.is_err() {
+            // k3s writes its files before it seals the data. Where it was stopped in between, it takes the new token for
+            // the old one from then on, and refuses; back and forth it does all of it.
+            put(machine, hands, old, old).await?;
+            put(machine, hands, old, new).await?;
         }
-        Err(Failure::new(
-            Code::Kubernetes,
-            format!("{} does not take the new server token", server.name()),
-        )
-        .because(format!(
-            "HTTP {}: {}",
-            done.stdout.trim(),
-            done.last_words()
-        ))
-        .hint(self.hint()))
+        self.applied.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::testing::hands;
+    use crate::steps::testing::{Fake, world};
+
+    fn rotating(servers: &[(&str, &Fake)]) -> World {
+        let mut world = world(servers);
+        world.secrets.retired.server = Some(Secret::new("0ld-server-token"));
+        world
+    }
+
+    /// A k3s that lets in by `lets_in`, asked with the new and then with the old token.
+    fn server(answers: [&str; 2]) -> Fake {
+        Fake::new()
+            .says_first("/v1-k3s/config", answers[0])
+            .says_first("/v1-k3s/config", answers[1])
+    }
+
+    const LOCKED_OUT: &str = r#"time="x" level=fatal msg="Error: preparing server: bootstrap data already found and encrypted with different token""#;
+    const ENDED: &str = "ActiveState=activating\nSubState=auto-restart\nNRestarts=3\nInvocationID=b\nResult=exit-code\nExecMainStatus=1\n";
+
+    /// k3s answers 401 to the new token until it restarts: the rotation never got beyond this step.
+    #[tokio::test]
+    async fn a_running_server_that_still_refuses_the_new_token_does_not_fail_the_rotation() {
+        let fake = server(["401", "403"])
+            .says_first("/v1-k3s/config", "401")
+            .says_first("/v1-k3s/config", "403")
+            .says("/v1-k3s/token", "200")
+            .says("/v1-k3s/config", "401");
+        let world = rotating(&[("k3s-cp-1", &fake)]);
+        let step = ServerToken::default();
+        assert!(matches!(
+            step.check(&world).await.unwrap(),
+            Finding::Differs(_)
+        ));
+        step.apply(&world, &hands()).await.unwrap();
+        assert_eq!(step.check(&world).await.unwrap(), Finding::done());
+        // Neither token is in a command line.
+        assert!(
+            fake.told()
+                .iter()
+                .all(|(command, _)| !command.contains("0ld-server") && !command.contains("5e7ve7"))
+        );
+    }
+
+    /// k3s itself was stopped between its files and the data: it then answers 500 to the same request for ever.
+    #[tokio::test]
+    async fn a_half_done_rotation_goes_back_and_forth() {
+        let fake = server(["401", "403"])
+            .says_first("/v1-k3s/token", "500")
+            .says("/v1-k3s/token", "200");
+        let step = ServerToken::default();
+        step.apply(&rotating(&[("k3s-cp-1", &fake)]), &hands())
+            .await
+            .unwrap();
+        let told = fake.told();
+        let sent: Vec<&str> = told
+            .iter()
+            .filter(|(command, _)| command.contains("/v1-k3s/token"))
+            .map(|(_, stdin)| stdin.split("newToken").nth(1).unwrap())
+            .collect();
+        assert_eq!(sent.len(), 3);
+        assert!(sent[1].contains("0ld-server-token") && !sent[2].contains("0ld-server-token"));
+    }
+
+    /// All servers restarted by themselves after the data were sealed: none of them is up to be asked.
+    #[tokio::test]
+    async fn servers_that_are_locked_out_say_that_it_is_done() {
+        for (config, done) in [
+            ("token: 0ld-server-token\n", true),
+            ("token: 5e7ve7\n", false),
+        ] {
+            let fake = Fake::new()
+                .says("/v1-k3s/config", "000")
+                .says("config.yaml", config)
+                .says("systemctl", ENDED)
+                .says("journalctl", &crate::remote::journal(&[("b", LOCKED_OUT)]));
+            let world = rotating(&[("k3s-cp-1", &fake)]);
+            let found = ServerToken::default().check(&world).await.unwrap();
+            assert_eq!(matches!(found, Finding::Done(_)), done, "{found:?}");
+        }
     }
 }

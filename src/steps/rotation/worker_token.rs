@@ -1,5 +1,5 @@
-//! The workers of a group hold the new join token, and their services run with it: one restarted with the old one would
-//! be locked out.
+//! The workers of a group hold the new join token, and their services run with it. k3s does without where an agent has its
+//! client certificate (k3s pkg/agent/config/config.go); one that has still to join, or has lost that, needs it.
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,9 @@ pub(super) struct WorkerToken {
     daemon: Daemon,
     needs: Vec<StepId>,
 }
+
+/// The name of these steps.
+pub(super) const NAME: &str = "worker-token";
 
 /// A VM that is just being installed may have read the old token: it is given the new one when it has its service.
 const INSTALLING: Duration = Duration::from_mins(3);
@@ -43,6 +46,19 @@ fn lacks(held: &Held, hash: &str) -> Option<String> {
     }
 }
 
+/// The VMs of a group that do not hold the new token.
+pub(in crate::steps) async fn outdated(world: &World, daemon: &Daemon) -> Result<Vec<String>> {
+    let slicer = world.slicer(daemon).await?;
+    let mut outdated = Vec::new();
+    for vm in slicer.vms(&daemon.group).await? {
+        let held = slicer.held_token(&vm.hostname).await?;
+        if !matches!(held, Held::Token { file, .. } if file == hash(world)) {
+            outdated.push(vm.hostname);
+        }
+    }
+    Ok(outdated)
+}
+
 fn hash(world: &World) -> String {
     sha256(world.secrets.agent_token.expose().as_bytes())
 }
@@ -50,7 +66,7 @@ fn hash(world: &World) -> String {
 #[async_trait]
 impl Step for WorkerToken {
     fn id(&self) -> StepId {
-        StepId::new("worker-token", &self.daemon.group)
+        StepId::new(NAME, &self.daemon.group)
     }
 
     fn title(&self) -> String {

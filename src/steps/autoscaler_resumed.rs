@@ -1,0 +1,89 @@
+//! The autoscaler has a pod to run again, whatever became of the step that waits for it: it was stopped for a drain.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{CLUSTER, autoscaler_running};
+use crate::failure::{Code, Result};
+use crate::generate::{AUTOSCALER, NAMESPACE};
+use crate::kubernetes::Kubernetes;
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::world::World;
+
+pub(super) struct AutoscalerResumed;
+
+pub(super) fn id() -> StepId {
+    StepId::new("autoscaler-resumed", CLUSTER)
+}
+
+/// Whether its Deployment asks for no pod.
+async fn is_stopped(kubernetes: &Kubernetes) -> Result<bool> {
+    let deployment = kubernetes.get(&["deployment", "-n", NAMESPACE, AUTOSCALER]);
+    let deployment = deployment.await?;
+    Ok(deployment.is_some_and(|deployment| deployment["spec"]["replicas"] == 0))
+}
+
+#[async_trait]
+impl Step for AutoscalerResumed {
+    fn id(&self) -> StepId {
+        id()
+    }
+
+    fn title(&self) -> String {
+        "Leave the autoscaler running".into()
+    }
+
+    fn after(&self) -> Vec<StepId> {
+        vec![autoscaler_running::id()]
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_mins(1)
+    }
+
+    fn code(&self) -> Code {
+        Code::Autoscaler
+    }
+
+    fn hint(&self) -> String {
+        "slicer-k3s init starts it, once a server answers".into()
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        Ok(if is_stopped(&world.kubernetes().await?).await? {
+            Finding::differs("it was stopped: it has no pod")
+        } else {
+            Finding::done()
+        })
+    }
+
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let kubernetes = world.kubernetes().await?;
+        if is_stopped(&kubernetes).await? {
+            kubernetes.scale(hands, NAMESPACE, AUTOSCALER, 1).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::testing::hands;
+    use crate::steps::testing::{Fake, world};
+
+    /// A drain stops it, and the step that waits for it is skipped where anything before it failed.
+    #[tokio::test]
+    async fn an_autoscaler_without_a_pod_gets_one() {
+        for (replicas, scaled) in [(0, true), (1, false)] {
+            let deployment = format!(r#"{{"spec":{{"replicas":{replicas}}}}}"#);
+            let fake = Fake::new().says("deployment", &deployment);
+            let world = world(&[("k3s-cp-1", &fake)]);
+            let found = AutoscalerResumed.check(&world).await.unwrap();
+            assert_eq!(matches!(found, Finding::Differs(_)), scaled);
+            AutoscalerResumed.apply(&world, &hands()).await.unwrap();
+            assert_eq!(fake.was_told("--replicas 1"), scaled);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The cluster's bootstrap data hold the new agent token: k3s saves them when it founds a cluster and when the server token
+//! is replaced, but not when its configuration names another agent token.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+
+use super::put_token::put;
+use crate::failure::{Code, Result};
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::plan::Server;
+use crate::steps::{CLUSTER, k3s_started};
+use crate::world::World;
+
+pub(super) struct AgentTokenSaved {
+    /// The first server that runs with the new token.
+    server: Server,
+    /// Nothing can be asked for what the data hold; saving them again changes nothing.
+    applied: AtomicBool,
+}
+
+pub(super) fn id() -> StepId {
+    StepId::new("agent-token-saved", CLUSTER)
+}
+
+impl AgentTokenSaved {
+    pub(super) fn new(server: &Server) -> Self {
+        Self {
+            server: server.clone(),
+            applied: AtomicBool::new(false),
+        }
+    }
+}
+
+#[async_trait]
+impl Step for AgentTokenSaved {
+    fn id(&self) -> StepId {
+        id()
+    }
+
+    fn title(&self) -> String {
+        "Save the new agent token in the cluster's data".into()
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        vec![k3s_started::id(&self.server.name)]
+    }
+
+    fn code(&self) -> Code {
+        Code::Kubernetes
+    }
+
+    fn hint(&self) -> String {
+        format!(
+            "on {}: sudo journalctl -u k3s -n 50; then run again",
+            self.server.name
+        )
+    }
+
+    async fn check(&self, _: &World) -> Result<Finding> {
+        Ok(if self.applied.load(Ordering::Relaxed) {
+            Finding::done()
+        } else {
+            Finding::differs("k3s does not save it by itself")
+        })
+    }
+
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let machine = world.server(&self.server).await?;
+        let token = &world.secrets.server_token;
+        put(machine, hands, token, token).await?;
+        self.applied.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::testing::hands;
+    use crate::steps::testing::{Fake, plan, world};
+
+    /// With the server token unchanged, or every server would be locked out of its data.
+    #[tokio::test]
+    async fn the_server_token_stays_the_same() {
+        let fake = Fake::new().says("/v1-k3s/token", "200");
+        let world = world(&[("k3s-cp-1", &fake)]);
+        let step = AgentTokenSaved::new(&plan().servers[0]);
+        step.apply(&world, &hands()).await.unwrap();
+        let told = fake.told();
+        let (command, stdin) = &told[0];
+        assert!(!command.contains("5e7ve7"));
+        assert_eq!(stdin.matches("5e7ve7").count(), 2, "{stdin}");
+        assert_eq!(step.check(&world).await.unwrap(), Finding::done());
+    }
+}

@@ -1,0 +1,152 @@
+//! The order in which new join tokens are taken into use, whichever command does it. The steps are those of `init`, which
+//! go by the tokens as they are recorded; what is special is what each waits for, and what is checked in between.
+//!
+//! 1. No server's restart depends on its password file any more: [`k3s_password_file`].
+//! 2. A new server token seals the cluster's data: [`ServerToken`](super::server_token::ServerToken).
+//! 3. Every server's config.yaml names the new tokens: from then on a server that restarts by itself comes back.
+//! 4. One server after the other restarts, accepts the new tokens and refuses the old ones:
+//!    [`OldRefused`](super::old_refused::OldRefused). After the first, the cluster's data hold the new agent token:
+//!    [`AgentTokenSaved`](super::agent_token_saved::AgentTokenSaved).
+//! 5. The agents that are there get theirs: [`WorkerToken`](super::worker_token::WorkerToken).
+
+use super::agent_token_saved::{self, AgentTokenSaved};
+use super::old_refused::{self, OldRefused};
+use super::server_token::{self, ServerToken};
+use super::servers_whole::{self, ServersWhole};
+use super::worker_token::WorkerToken;
+use crate::pipeline::{Step, StepId};
+use crate::plan::{Plan, Server};
+use crate::state::Secrets;
+use crate::steps::ordered::Ordered;
+use crate::steps::{k3s_config, k3s_password_file, k3s_token_secret};
+
+/// What is waited for while join tokens are replaced; nothing where none is.
+#[derive(Default)]
+pub(in crate::steps) struct Order {
+    servers: Vec<Server>,
+    /// Groups of agents.
+    groups: Vec<String>,
+    /// The agents' token is replaced.
+    agent: bool,
+    /// The servers' token is replaced.
+    server: bool,
+    /// Agents have joined by the servers' token so far.
+    shared: bool,
+    /// Every server must be well before anything is changed.
+    whole: bool,
+}
+
+impl Order {
+    /// Of the rotation that `secrets` record as under way. A fresh one begins only where every server is Ready and votes;
+    /// one that goes on may be what brings a server back.
+    pub(in crate::steps) fn new(plan: &Plan, secrets: &Secrets, fresh: bool) -> Self {
+        let retired = &secrets.retired;
+        let (agent, server) = (retired.agent.is_some(), retired.server.is_some());
+        Self {
+            servers: plan.servers_here().cloned().collect(),
+            groups: plan.workers().map(|daemon| daemon.group.clone()).collect(),
+            agent,
+            server,
+            shared: secrets.agents_had_the_server_token(),
+            whole: fresh && (agent || server),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.agent && !self.server
+    }
+
+    /// Whether it adds the step that waits for every server to be well.
+    pub(super) fn waits_for_servers(&self) -> bool {
+        self.whole
+    }
+
+    /// What the configuration of each server waits for.
+    pub(in crate::steps) fn config_needs(&self) -> Vec<StepId> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let mut needs = self.password_files();
+        if self.whole {
+            needs.push(servers_whole::id());
+        }
+        if self.server {
+            needs.push(server_token::id());
+        }
+        needs
+    }
+
+    fn password_files(&self) -> Vec<StepId> {
+        let servers = self.servers.iter();
+        servers
+            .map(|server| k3s_password_file::id(&server.name))
+            .collect()
+    }
+
+    /// What the restart of this server waits for.
+    pub(in crate::steps) fn start_needs(&self, server: &Server) -> Vec<StepId> {
+        let place = self.servers.iter().position(|other| other == server);
+        let (false, Some(place)) = (self.is_empty(), place) else {
+            return Vec::new();
+        };
+        let servers = self.servers.iter();
+        let mut needs: Vec<StepId> = servers.map(|server| k3s_config::id(&server.name)).collect();
+        if let Some(before) = place.checked_sub(1).and_then(|n| self.servers.get(n)) {
+            needs.push(old_refused::id(&before.name));
+            if self.agent {
+                needs.push(agent_token_saved::id());
+            }
+        }
+        needs
+    }
+
+    /// What it waits for even if that fails. New agents are to find the new token where the old one is about to be refused:
+    /// k3s lets the servers' token in for agents only as long as there is no other for them.
+    pub(in crate::steps) fn start_after(&self) -> Vec<StepId> {
+        if !self.secrets_first() {
+            return Vec::new();
+        }
+        let groups = self.groups.iter();
+        groups.map(|group| k3s_token_secret::id(group)).collect()
+    }
+
+    /// Whether daemons get the new join token before the servers take it.
+    pub(in crate::steps) fn secrets_first(&self) -> bool {
+        self.agent && self.shared
+    }
+
+    /// The steps that a rotation adds.
+    pub(in crate::steps) fn steps(&self, plan: &Plan) -> Vec<Box<dyn Step>> {
+        let mut steps: Vec<Box<dyn Step>> = Vec::new();
+        if self.is_empty() {
+            return steps;
+        }
+        let mut before = self.password_files();
+        if self.whole {
+            steps.push(Box::new(Ordered::new(ServersWhole, &before)));
+            before.push(servers_whole::id());
+        }
+        if self.server {
+            steps.push(Box::new(Ordered::new(ServerToken::default(), &before)));
+        }
+        if let (true, Some(first)) = (self.agent, self.servers.first()) {
+            steps.push(Box::new(AgentTokenSaved::new(first)));
+        }
+        for server in &self.servers {
+            steps.push(Box::new(OldRefused::new(server)));
+        }
+        if self.agent {
+            let used = self
+                .servers
+                .iter()
+                .map(|server| old_refused::id(&server.name));
+            let used: Vec<StepId> = used.collect();
+            for daemon in plan.workers() {
+                let mut needs = used.clone();
+                needs.push(k3s_token_secret::id(&daemon.group));
+                steps.push(Box::new(WorkerToken::new(daemon, needs)));
+            }
+        }
+        steps
+    }
+}
