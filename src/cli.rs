@@ -287,6 +287,7 @@ pub struct Destroy {
 /// The new token is recorded first. Servers are restarted in turn, each when the one before votes again; daemons, the
 /// autoscaler and the workers get the new token, and a new worker joins with it. Run it again after a kill: it goes on.
 #[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct RotateToken {
     /// The servers' token, which makes admins and opens snapshots, instead of the agents'
     #[arg(long, conflicts_with = "slicer")]

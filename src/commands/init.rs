@@ -112,19 +112,25 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         likely_done: !new,
     };
     let ended = act.run(&steps, &world).await?;
-    if turn.is_some() && steps::rotation::is_over(&world.plan, &world.secrets) {
-        state.secrets.settle();
-        state.save(home.path()).map_err(one)?;
-    }
-    drop(turn);
     if options.making.dry_run {
         return Ok(act::would_change(&ended));
     }
+    settle(&mut state, &world, &home).map_err(one)?;
+    drop(turn);
     if options.merge {
         merge(&options, &world.plan, &home).map_err(one)?;
     }
     report::say(&last_words::after_init(&world.plan, &home, &ended));
     Ok(0)
+}
+
+/// Ends a rotation of join tokens that was under way, where this run has taken the new ones into use on every server.
+fn settle(state: &mut State, world: &World, home: &Home) -> Result<()> {
+    if steps::rotation::is_over(&world.plan, &world.secrets) {
+        state.secrets.settle();
+        state.save(home.path())?;
+    }
+    Ok(())
 }
 
 /// Takes the turn, and asks the servers what they hold as soon as nobody else can change it any more. Connections are made

@@ -26,14 +26,21 @@ pub(in crate::steps) struct Order {
     servers: Vec<Server>,
     /// Groups of agents.
     groups: Vec<String>,
-    /// The agents' token is replaced.
-    agent: bool,
+    /// The token that agents have joined by, where theirs is replaced.
+    agent: Option<Before>,
     /// The servers' token is replaced.
     server: bool,
-    /// Agents have joined by the servers' token so far.
-    shared: bool,
     /// Every server must be well before anything is changed.
     whole: bool,
+}
+
+/// What agents have joined by until now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// A token of their own.
+    Own,
+    /// The servers' one.
+    Servers,
 }
 
 impl Order {
@@ -41,19 +48,26 @@ impl Order {
     /// one that goes on may be what brings a server back.
     pub(in crate::steps) fn new(plan: &Plan, secrets: &Secrets, fresh: bool) -> Self {
         let retired = &secrets.retired;
-        let (agent, server) = (retired.agent.is_some(), retired.server.is_some());
+        let server = retired.server.is_some();
+        let agent = retired.agent.as_ref();
+        let agent = agent.map(|_| {
+            if secrets.agents_had_the_server_token() {
+                Before::Servers
+            } else {
+                Before::Own
+            }
+        });
         Self {
             servers: plan.servers_here().cloned().collect(),
             groups: plan.workers().map(|daemon| daemon.group.clone()).collect(),
             agent,
             server,
-            shared: secrets.agents_had_the_server_token(),
-            whole: fresh && (agent || server),
+            whole: fresh && (agent.is_some() || server),
         }
     }
 
     fn is_empty(&self) -> bool {
-        !self.agent && !self.server
+        self.agent.is_none() && !self.server
     }
 
     /// Whether it adds the step that waits for every server to be well.
@@ -93,7 +107,7 @@ impl Order {
         let mut needs: Vec<StepId> = servers.map(|server| k3s_config::id(&server.name)).collect();
         if let Some(before) = place.checked_sub(1).and_then(|n| self.servers.get(n)) {
             needs.push(old_refused::id(&before.name));
-            if self.agent {
+            if self.agent.is_some() {
                 needs.push(agent_token_saved::id());
             }
         }
@@ -112,7 +126,7 @@ impl Order {
 
     /// Whether daemons get the new join token before the servers take it.
     pub(in crate::steps) fn secrets_first(&self) -> bool {
-        self.agent && self.shared
+        self.agent == Some(Before::Servers)
     }
 
     /// The steps that a rotation adds.
@@ -129,13 +143,13 @@ impl Order {
         if self.server {
             steps.push(Box::new(Ordered::new(ServerToken::default(), &before)));
         }
-        if let (true, Some(first)) = (self.agent, self.servers.first()) {
+        if let (Some(_), Some(first)) = (self.agent, self.servers.first()) {
             steps.push(Box::new(AgentTokenSaved::new(first)));
         }
         for server in &self.servers {
             steps.push(Box::new(OldRefused::new(server)));
         }
-        if self.agent {
+        if self.agent.is_some() {
             let used = self
                 .servers
                 .iter()
