@@ -27,14 +27,22 @@ pub(super) fn run(global: &Global, options: &Token) -> Result<u8, Vec<Failure>> 
                 report::data(&format!("{until} {}\n", former.token.expose()));
             }
         }
-        None => report::data(&format!(
-            "agent   {}  (secrets.agent_token; joins agents, cannot make a server)\n\
-             server  {}  (secrets.server_token; whoever has it is cluster admin)\n\
-             On every server: /var/lib/rancher/k3s/server/agent-token and /var/lib/rancher/k3s/server/token (root only).\n\
-             Print one with: slicer-k3s token --reveal agent\n",
-            home.state_file().display(),
-            home.state_file().display(),
-        )),
+        None => {
+            report::data(&format!(
+                "agent   {}  (secrets.agent_token; joins agents, cannot make a server)\n\
+                 server  {}  (secrets.server_token; whoever has it is cluster admin)\n\
+                 On every server: /var/lib/rancher/k3s/server/agent-token and /var/lib/rancher/k3s/server/token (root only).\n\
+                 Print one with: slicer-k3s token --reveal agent\n",
+                home.state_file().display(),
+                home.state_file().display(),
+            ));
+            if !state.secrets.former.is_empty() {
+                report::data(&format!(
+                    "Replaced server tokens, for snapshots of etcd from before: {}; slicer-k3s token --reveal former-server\n",
+                    state.secrets.former.len()
+                ));
+            }
+        }
     }
     Ok(0)
 }

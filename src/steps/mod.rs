@@ -194,7 +194,10 @@ fn ordered(
         }
     }
     if plan.workers().next().is_some() {
-        steps.push(Box::new(cloud_config::CloudConfig::new(plan, &seen)));
+        let config = cloud_config::CloudConfig::new(plan, &seen);
+        steps.push(Box::new(
+            Ordered::new(config, &[]).behind(&order.chart_after()),
+        ));
         steps.push(Box::new(chart::Chart));
         steps.push(Box::new(autoscaler_running::AutoscalerRunning::new(plan)));
         if options.allow_outage {

@@ -89,7 +89,10 @@ pub fn rotate(
         steps.extend(replaced);
     }
     if plan.workers().next().is_some() {
-        steps.push(Box::new(cloud_config::CloudConfig::new(plan, &seen)));
+        let config = cloud_config::CloudConfig::new(plan, &seen);
+        steps.push(Box::new(
+            Ordered::new(config, &[]).behind(&order.chart_after()),
+        ));
         steps.push(Box::new(chart::Chart));
         let running = autoscaler_running::AutoscalerRunning::new(plan);
         steps.push(Box::new(Ordered::new(running, &[]).behind(&settled)));

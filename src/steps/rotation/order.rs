@@ -129,6 +129,18 @@ impl Order {
         self.agent == Some(Before::Servers)
     }
 
+    /// What the autoscaler's chart waits for, well or not: a Helm release that is being upgraded while a server restarts may
+    /// fail.
+    pub(in crate::steps) fn chart_after(&self) -> Vec<StepId> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let servers = self.servers.iter();
+        servers
+            .map(|server| old_refused::id(&server.name))
+            .collect()
+    }
+
     /// The steps that a rotation adds.
     pub(in crate::steps) fn steps(&self, plan: &Plan) -> Vec<Box<dyn Step>> {
         let mut steps: Vec<Box<dyn Step>> = Vec::new();
