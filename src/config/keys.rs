@@ -139,7 +139,7 @@ pub const KEYS: &[Key] = &[
     key("k3s.no-proxy", Texts, Some("[]"), "What the servers reach without a proxy, besides the cluster's own networks."),
     key("k3s.server-args", Free, None, "More keys of k3s's config.yaml on every server."),
 
-    key("autoscaler.chart-version", Text, Some("\"9.52.2\""), "Version of the cluster-autoscaler chart."),
+    key("autoscaler.chart-version", Text, Some("\"9.52.1\""), "Version of the cluster-autoscaler chart."),
     key("autoscaler.chart-repo", Url, Some("\"https://kubernetes.github.io/autoscaler\""), "Where the chart comes from."),
     key("autoscaler.image", Text, Some("\"ghcr.io/openfaasltd/cluster-autoscaler-slicer\""), "The autoscaler's image: only this one knows Slicer."),
     key("autoscaler.tag", Text, Some("\"latest\""), "Tag of that image."),

@@ -120,8 +120,10 @@ pub fn helm_chart(plan: &Plan, config_hash: &str) -> Result<Value> {
             "targetNamespace": NAMESPACE,
             // The job tolerates what the servers are tainted with; else it waits for workers that only it can bring.
             "bootstrap": true,
-            // The default uninstalls a release that failed once.
-            "failurePolicy": "abort",
+            // A release that failed or was interrupted is installed again; the chart keeps no state, and what it goes by lies
+            // in a Secret of ours. With `abort` klipper-helm would refuse it for ever, whatever the values are by then
+            // (k3s-io/klipper-helm v0.13.3 entry).
+            "failurePolicy": "reinstall",
             "valuesContent": yaml::write(&values(plan, config_hash))?,
         },
     }))
@@ -210,7 +212,7 @@ mod tests {
     #[test]
     fn a_failed_release_is_never_uninstalled() {
         let chart = helm_chart(&plan(), "abc").unwrap();
-        assert_eq!(chart["spec"]["failurePolicy"], "abort");
+        assert_eq!(chart["spec"]["failurePolicy"], "reinstall");
         let text = chart["spec"]["valuesContent"].as_str().unwrap();
         let read: Value = serde_saphyr::from_str(text).unwrap();
         assert_eq!(read, values(&plan(), "abc"));

@@ -287,7 +287,7 @@ mod tests {
                 "[global]\ndefault-min-size=0\ndefault-max-size=10\n[nodegroup \"k3s-agents-1\"]\nmax-size=4\n",
             ),
             release: Secret::new(
-                r#"{"chart":{"metadata":{"version":"9.52.2"}},"config":{"image":{"repository":"x/y","tag":"latest"},
+                r#"{"chart":{"metadata":{"version":"9.52.1"}},"config":{"image":{"repository":"x/y","tag":"latest"},
                     "extraArgs":{"expander":"random","v":2}}}"#,
             ),
             ..ServerFacts::default()

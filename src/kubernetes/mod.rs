@@ -5,6 +5,7 @@ mod pod;
 mod words;
 
 pub use pod::waiting;
+pub use words::bounded;
 
 use std::sync::Arc;
 

@@ -45,7 +45,7 @@ pub(super) fn unready(output: &Output) -> String {
 }
 
 /// A text of bounded length.
-pub(super) fn bounded(text: &str) -> String {
+pub fn bounded(text: &str) -> String {
     let text = text.trim();
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -16,11 +16,18 @@ use crate::generate::{self, AUTOSCALER, CONFIG_ANNOTATION, NAMESPACE, VALUES_ANN
 use crate::kubernetes::{Kubernetes, waiting};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Plan;
+use crate::remote::Look;
 use crate::world::World;
 
 /// A pod is available as soon as its process runs, which dies when a group does not answer: without its own word that it
 /// works, one that has lived for this long has read them all.
 const SETTLED: Duration = Duration::from_secs(10);
+
+/// k3s needs some seconds to replace the job of an older chart, and what that one has ended of is no longer true.
+const MISSING: Duration = Duration::from_secs(15);
+
+/// So many lines of its log are read: those of its start are no further up while it is young.
+const LINES: u32 = 400;
 
 /// Kubernetes tries again ever more slowly: an image that could not be pulled for so long will not be in time.
 const PULLING: Duration = Duration::from_mins(1);
@@ -30,6 +37,8 @@ pub(super) struct AutoscalerRunning {
     alive: Mutex<Option<(String, Instant)>>,
     /// Since when its image has been seen not to be pulled.
     unpulled: Mutex<Option<Instant>>,
+    /// Since when Helm has been seen not to find the chart.
+    missing: Mutex<Option<Instant>>,
     /// The command that shows more of what is waited for: it names what there is by then.
     hint: Mutex<Option<String>>,
     applied: AtomicBool,
@@ -48,6 +57,7 @@ impl AutoscalerRunning {
             needs,
             alive: Mutex::new(None),
             unpulled: Mutex::new(None),
+            missing: Mutex::new(None),
             hint: Mutex::new(None),
             applied: AtomicBool::new(false),
         }
@@ -84,7 +94,18 @@ impl AutoscalerRunning {
     async fn installing(&self, kubernetes: &Kubernetes, otherwise: &str) -> Result<Finding> {
         let state = chart_state(kubernetes, otherwise).await?;
         self.hint_at(Some(state.hint));
-        Ok(state.finding)
+        let mut since = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(failure) = state
+            .failure
+            .filter(|_| self.applied.load(Ordering::Relaxed))
+        else {
+            *since = None;
+            return Ok(state.finding);
+        };
+        if since.get_or_insert_with(Instant::now).elapsed() < MISSING {
+            return Ok(state.finding);
+        }
+        Err(failure)
     }
 
     fn hint_at(&self, hint: Option<String>) {
@@ -116,6 +137,18 @@ impl AutoscalerRunning {
             }
         }
     }
+}
+
+/// Whether a container has run for [`SETTLED`], by the server's clock. Its log need not be read then, in which the lines of a
+/// start are soon too far up: with three agents the autoscaler logs 400 lines a loop.
+async fn has_lived(kubernetes: &Kubernetes, container: &Value) -> Result<bool> {
+    let Some(started) = container["state"]["running"]["startedAt"].as_str() else {
+        return Ok(false);
+    };
+    let look = Look::SecondsSince(started.to_owned());
+    let since = kubernetes.server.look(&look).await?;
+    let since = since.stdout.trim().parse::<u64>();
+    Ok(since.is_ok_and(|since| since >= SETTLED.as_secs()))
 }
 
 /// `key=value,…` of a Deployment's selector.
@@ -220,8 +253,11 @@ impl Step for AutoscalerRunning {
         let container = &pod["status"]["containerStatuses"][0];
         let restarts = container["restartCount"].as_u64().unwrap_or(0);
         let runs = container["state"].get("running").is_some() && container["ready"] == true;
+        if runs && has_lived(&kubernetes, container).await? {
+            return Ok(Finding::done());
+        }
         let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-        let log = kubernetes.log(NAMESPACE, name, 400).await?;
+        let log = kubernetes.log(NAMESPACE, name, LINES).await?;
         if !runs {
             if let Some(failure) = self.unpulled(pod) {
                 return Err(failure);

@@ -1,6 +1,9 @@
 //! What the autoscaler's log tells of it.
 
 /// (text in its log, cause): what ends it at start.
+///
+/// Source: kubernetes/autoscaler fork of Slicer @093de0a5, cloudprovider/slicer/slicer_cloud_provider.go and
+/// slicer_config.go. What follows "from" is the group's address.
 const DEATHS: [(&str, &str); 7] = [
     ("No config file provided", "it was given no cloud-config"),
     (
@@ -13,7 +16,7 @@ const DEATHS: [(&str, &str); 7] = [
         "its CA bundle is unreadable",
     ),
     (
-        "Failed to fetch node groups from URL",
+        "Failed to fetch node groups from ",
         "a group's Slicer API does not answer it, or refuses its token",
     ),
     (
@@ -46,9 +49,11 @@ mod tests {
 
     #[test]
     fn its_last_words_are_understood() {
-        let log = "I0101 ok\nF0101 slicer_cloud_provider.go:88] Failed to fetch node groups from URL, error: dial tcp\n";
+        // As the provider prints it.
+        let log = "I0101 ok\nF1129 21:03:30.868710 1 slicer_cloud_provider.go:85] Failed to fetch node groups from \
+             http://192.168.139.1:8082, error: Get \"http://192.168.139.1:8082/hostgroup\": EOF\n";
         let (cause, line) = death(log).unwrap();
-        assert!(cause.contains("does not answer") && line.contains("dial tcp"));
+        assert!(cause.contains("does not answer") && line.contains("192.168.139.1:8082"));
         assert_eq!(death("I0101 5 unregistered nodes present\n"), None);
     }
 }

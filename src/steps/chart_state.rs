@@ -4,13 +4,15 @@ use serde_json::Value;
 
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{AUTOSCALER, NAMESPACE};
-use crate::kubernetes::{Kubernetes, condition};
+use crate::kubernetes::{Kubernetes, bounded, condition};
 use crate::pipeline::Finding;
 
 /// Where the installation stands, and the command that shows more of it.
 pub(super) struct ChartState {
     pub(super) finding: Finding,
     pub(super) hint: String,
+    /// What no further try changes. An older form of the chart may have left it: it counts where it stays.
+    pub(super) failure: Option<Failure>,
 }
 
 /// Where its installation stands; `otherwise` once it is through, and what was to follow is not seen yet.
@@ -19,6 +21,7 @@ pub(super) async fn chart_state(kubernetes: &Kubernetes, otherwise: &str) -> Res
     let state = |why: String, hint: String| ChartState {
         finding: Finding::Unknown(why),
         hint,
+        failure: None,
     };
     let object = kubernetes.get(&["job", "-n", NAMESPACE, &job]).await?;
     let Some(object) = object else {
@@ -41,10 +44,32 @@ pub(super) async fn chart_state(kubernetes: &Kubernetes, otherwise: &str) -> Res
                 .lasting(),
         );
     }
-    Ok(state(
-        format!("the chart is being installed: {words}"),
-        hint,
-    ))
+    Ok(ChartState {
+        failure: not_found(&words),
+        ..state(format!("the chart is being installed: {words}"), hint)
+    })
+}
+
+/// What Helm says of a chart that its repository does not have: the job would try again for ever.
+///
+/// Source: helm.sh/helm/v4 pkg/cmd, pkg/repo: "chart … not found in … index", "no chart version found for …".
+const NOT_FOUND: [&str; 3] = [
+    "no chart version found for",
+    "no chart name found",
+    " not found in ",
+];
+
+fn not_found(words: &str) -> Option<Failure> {
+    let about_chart = words.contains("chart") && NOT_FOUND.iter().any(|text| words.contains(text));
+    about_chart.then(|| {
+        Failure::new(
+            Code::Autoscaler,
+            "the repository does not have the autoscaler's chart in this version",
+        )
+        .because(words)
+        .hint("set `chart-version` (or `chart-repo`) in [autoscaler] of cluster.toml, then slicer-k3s init")
+        .lasting()
+    })
 }
 
 /// The command that shows why pods without a log do not run.
@@ -54,10 +79,31 @@ pub(super) fn pods_hint() -> String {
 
 /// What the job says.
 enum Said {
-    /// The last line of its log.
+    /// Why it ended, or the last line of its log.
     Logged(String),
     /// Why its pod has not logged anything.
     Stuck(String),
+}
+
+/// Whether a line of the job's log says something: its shell shows each command after a "+".
+fn is_word(line: &str) -> bool {
+    !line.is_empty() && !line.starts_with("+ ")
+}
+
+/// Helm's reason for the end of a pod's last try, which klipper-helm leaves where Kubernetes keeps it; the log of that try is gone
+/// once the next one has begun.
+///
+/// Source: k3s-io/klipper-helm v0.13.3 entry, `TERM_LOG`.
+fn ended(pod: &Value) -> Option<String> {
+    let container = &pod["status"]["containerStatuses"][0];
+    let ends = ["state", "lastState"].map(|state| &container[state]["terminated"]);
+    let end = ends.into_iter().find(|end| !end.is_null())?;
+    if end["exitCode"] == 0 {
+        return None;
+    }
+    let message = end["message"].as_str()?;
+    let words = message.lines().map(str::trim).rfind(|line| is_word(line))?;
+    Some(bounded(words))
 }
 
 /// What the newest of the job's pods that says anything does.
@@ -75,8 +121,11 @@ async fn said(kubernetes: &Kubernetes, job: &str) -> Result<Said> {
     let mut why = None;
     for pod in pods.iter().rev() {
         let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        if let Some(words) = ended(pod) {
+            return Ok(Said::Logged(words));
+        }
         let log = kubernetes.log(NAMESPACE, name, 20).await?;
-        if let Some(line) = log.lines().map(str::trim).rfind(|line| !line.is_empty()) {
+        if let Some(line) = log.lines().map(str::trim).rfind(|line| is_word(line)) {
             return Ok(Said::Logged(line.to_owned()));
         }
         if why.is_none() {

@@ -53,6 +53,14 @@ impl Fake {
         self
     }
 
+    /// Every answer with one text in the place of another.
+    pub(crate) fn replacing(self, text: &str, by: &str) -> Self {
+        for (_, output) in self.table.lock().unwrap().iter_mut() {
+            output.stdout = output.stdout.replace(text, by);
+        }
+        self
+    }
+
     /// Every command with its stdin, in order.
     pub(crate) fn told(&self) -> Vec<(String, String)> {
         self.told.lock().unwrap().clone()
@@ -283,7 +291,7 @@ pub(crate) fn plan() -> Plan {
         },
         autoscaler: Autoscaler {
             chart_repo: "https://kubernetes.github.io/autoscaler".into(),
-            chart_version: "9.52.2".into(),
+            chart_version: "9.52.1".into(),
             image: "ghcr.io/openfaasltd/cluster-autoscaler-slicer".into(),
             tag: "latest".into(),
             digest: None,

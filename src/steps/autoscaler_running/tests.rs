@@ -40,6 +40,25 @@ async fn a_pod_that_runs_counts_when_it_works_with_the_current_config() {
     assert!(matches!(check(&old).await.unwrap(), Finding::Unknown(_)));
 }
 
+/// With three agents it logs 400 lines a loop, and what it says of its start is out of sight: that was reported as drift.
+#[tokio::test]
+async fn one_that_has_run_for_a_while_counts_however_much_it_logs() {
+    let hash = crate::secret::sha256(b"abc");
+    for (seconds, done) in [("3600\n", true), ("3\n", false), ("", false)] {
+        let mut fake = cluster(
+            &hash,
+            true,
+            "I1129 klogx.go:87] Pod ns/p is unschedulable\n",
+        );
+        fake = fake.says("date -d", seconds).replacing(
+            r#"{"running":{}}"#,
+            r#"{"running":{"startedAt":"2026-11-30T01:00:00Z"}}"#,
+        );
+        let found = check(&fake).await.unwrap();
+        assert_eq!(matches!(found, Finding::Done(_)), done, "{seconds}");
+    }
+}
+
 /// Helm's own words hold what they like, "Deployment" among it: they say where the installation stands all the same.
 #[tokio::test]
 async fn an_installation_under_way_is_told_by_helms_last_word() {
@@ -93,6 +112,31 @@ async fn a_pod_without_a_log_is_told_by_its_last_warning() {
         assert!(step.hint().contains("get events"), "{}", step.hint());
         assert!(is_installed || !step.hint().contains("deployment/"));
     }
+}
+
+/// A chart version that was never published kept everyone waiting for five minutes, with a line of the job's shell for a reason.
+#[tokio::test(start_paused = true)]
+async fn a_chart_that_is_not_in_the_index_ends_the_wait() {
+    let message = r#"+ helm install x\nError: INSTALLATION FAILED: chart \"cluster-autoscaler\" matching 9.52.2 not found in x index. (try 'helm repo update'): no chart version found for cluster-autoscaler-9.52.2\n+ exit 1"#;
+    let pods = format!(
+        r#"{{"items":[{{"metadata":{{"name":"helm-1"}},"status":{{"containerStatuses":[{{"state":{{"waiting":{{"reason":"CrashLoopBackOff"}}}},
+           "lastState":{{"terminated":{{"exitCode":1,"message":"{message}"}}}}}}]}}}}]}}"#
+    );
+    let fake = Fake::new()
+        .says("get secret", r#"{"data":{"cloud-config":"YWJj"}}"#)
+        .says("get job", r#"{"status":{}}"#)
+        .says("get pods", &pods)
+        .says("/log?", "+ exit 1\n");
+    let world = world(&[("k3s-cp-1", &fake)]);
+    let step = AutoscalerRunning::new(&plan());
+    step.apply(&world, &hands()).await.unwrap();
+    // The job of an older chart may be what is seen.
+    let found = step.check(&world).await.unwrap();
+    assert!(matches!(&found, Finding::Unknown(why) if why.contains("no chart version found")));
+    tokio::time::advance(MISSING).await;
+    let failure = step.check(&world).await.unwrap_err();
+    assert!(failure.is_lasting());
+    assert!(failure.hint.unwrap().contains("chart-version"));
 }
 
 /// The hint names what is there by then.

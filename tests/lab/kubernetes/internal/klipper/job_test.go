@@ -50,7 +50,7 @@ func bench(t *testing.T, status, policy string) (*Job, *fake.Clientset, *[]strin
 		"FAILURE_POLICY": policy, "TIMEOUT": "5m0s", "CONFIG_HASH": "NEW",
 		"KUBERNETES_SERVICE_HOST": "10.43.0.1", "KUBERNETES_SERVICE_PORT": "443",
 	}
-	job := FromEnvironment([]string{"install", "--version", "9.52.2", "--set", "replicaCount=1"}, func(name string) string { return variables[name] })
+	job := FromEnvironment([]string{"install", "--version", "9.52.1", "--set", "replicaCount=1"}, func(name string) string { return variables[name] })
 	job.ConfigDir, job.ChartDir, job.AuthDir, job.CAFilesDir, job.TempDir = t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir()
 	var calls []string
 	job.helm = func(stdin string, args ...string) error {
@@ -121,7 +121,7 @@ func TestArgumentsOfAnInstall(t *testing.T) {
 	wanted := []string{
 		"repo add scaler https://charts --force-update --username me --password-stdin|secret",
 		"repo update scaler|",
-		"install scaler scaler/cluster-autoscaler --version 9.52.2 --set replicaCount=1 --namespace kube-system --values " + first +
+		"install scaler scaler/cluster-autoscaler --version 9.52.1 --set replicaCount=1 --namespace kube-system --values " + first +
 			" --values " + second + " --timeout 5m0s --labels " + configHashLabel + "=NEW|",
 	}
 	if !slices.Equal(*calls, wanted) {

@@ -1,4 +1,4 @@
-//! kubernetes.github.io: the autoscaler's chart repository.
+//! kubernetes.github.io: the autoscaler's chart repository, whose index points to archives on github.com.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,12 +12,25 @@ use crate::content::{Asked, Content};
 use crate::digest;
 
 const ROOT: &str = "/autoscaler/";
+/// Where the index says that archives are.
+///
+/// Source: kubernetes/autoscaler@gh-pages index.yaml.
+const RELEASES: &str = "/kubernetes/autoscaler/releases/download/";
+/// The versions that the lab's chart is published as, newest first, with what each installs: some of those that the original's
+/// index has, and none that it has not (kubernetes/autoscaler@gh-pages index.yaml).
+const PUBLISHED: [(&str, &str); 4] = [
+    ("9.56.0", "1.35.0"),
+    ("9.53.0", "1.34.2"),
+    ("9.52.1", "1.34.1"),
+    ("9.52.0", "1.34.1"),
+];
 /// Fixed, so that the index is the same in every run.
 const CREATED: &str = "2026-01-01T00:00:00Z";
 
 /// The repository, ready to serve.
 pub(super) struct Charts {
     index: String,
+    /// By the path on github.com.
     archives: BTreeMap<String, Bytes>,
 }
 
@@ -43,17 +56,22 @@ struct Entry {
 }
 
 impl Charts {
-    /// Packs the lab's chart; charts of `extra` take the place of those of the same name.
+    /// Packs the lab's chart in each of its versions; charts of `extra` take the place of those of the same name.
     pub(super) fn load(chart: &Path, extra: Option<&Path>) -> Result<Self> {
         let mut packages = extra.map_or_else(|| Ok(Vec::new()), read_all)?;
-        let own = package::pack(chart)?;
-        if packages.iter().all(|p| p.about.name != own.about.name) {
-            packages.push(own);
+        let own = package::pack(chart, None)?.about.name;
+        if packages.iter().all(|p| p.about.name != own) {
+            for version in PUBLISHED {
+                packages.push(package::pack(chart, Some(version))?);
+            }
         }
         let mut entries: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
         let mut archives = BTreeMap::new();
         for Package { about, archive } in packages {
-            let file = format!("{}-{}.tgz", about.name, about.version);
+            let path = format!(
+                "{RELEASES}{0}-chart-{1}/{0}-{1}.tgz",
+                about.name, about.version
+            );
             entries.entry(about.name.clone()).or_default().push(Entry {
                 api_version: "v2",
                 app_version: about.app_version,
@@ -61,10 +79,10 @@ impl Charts {
                 description: about.description,
                 digest: digest::of(&archive),
                 name: about.name,
-                urls: vec![format!("https://kubernetes.github.io{ROOT}{file}")],
+                urls: vec![format!("https://github.com{path}")],
                 version: about.version,
             });
-            archives.insert(file, archive.into());
+            archives.insert(path, archive.into());
         }
         let index = yaml_serde::to_string(&Index {
             api_version: "v1",
@@ -74,18 +92,18 @@ impl Charts {
         Ok(Self { index, archives })
     }
 
-    /// The index, or an archive.
+    /// What kubernetes.github.io answers: the index alone.
     pub(super) fn answer(&self, asked: &Asked) -> Content {
         match asked.path.strip_prefix(ROOT) {
             Some("index.yaml") => Content::new("text/yaml", self.index.clone()),
-            Some(file) => self
-                .archives
-                .get(file)
-                .map_or_else(Content::not_found, |archive| {
-                    Content::new("application/gzip", archive.clone())
-                }),
-            None => Content::not_found(),
+            _ => Content::not_found(),
         }
+    }
+
+    /// An archive, where github.com is asked for one of the repository's.
+    pub(super) fn archive(&self, asked: &Asked) -> Option<Content> {
+        let archive = self.archives.get(&asked.path)?;
+        Some(Content::new("application/gzip", archive.clone()))
     }
 }
 

@@ -55,7 +55,10 @@ impl Sites {
             }
             Site::SlicerInstaller => script(asked, Bytes::from_static(SLICER_INSTALLER.as_bytes())),
             Site::K3sChannels => channels::answer(asked),
-            Site::Releases => releases::Releases::page(asked),
+            Site::Releases => {
+                let chart = self.charts.archive(asked);
+                chart.unwrap_or_else(|| releases::Releases::page(asked))
+            }
             Site::ReleaseAssets => self.releases.asset(asked),
             Site::Charts => self.charts.answer(asked),
             Site::Registry(registry) => self.registry.answer(registry, asked),

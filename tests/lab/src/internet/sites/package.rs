@@ -34,11 +34,19 @@ pub(crate) struct Package {
     pub(crate) archive: Vec<u8>,
 }
 
-/// Packs the chart in `dir`.
-pub(crate) fn pack(dir: &Path) -> Result<Package> {
+/// Packs the chart in `dir`, as another version of it and of what it installs where one is given.
+pub(crate) fn pack(dir: &Path, version: Option<(&str, &str)>) -> Result<Package> {
     let file = dir.join("Chart.yaml");
-    let text =
+    let mut text =
         fs::read_to_string(&file).with_context(|| format!("no chart at {}", file.display()))?;
+    if let Some((chart, app)) = version {
+        let line = |line: &str| match line.split_once(':') {
+            Some(("version", _)) => format!("version: {chart}\n"),
+            Some(("appVersion", _)) => format!("appVersion: {app}\n"),
+            _ => format!("{line}\n"),
+        };
+        text = text.lines().map(line).collect();
+    }
     let about: About =
         yaml_serde::from_str(&text).with_context(|| format!("{} is no chart", file.display()))?;
     let mut paths = Vec::new();
@@ -48,7 +56,11 @@ pub(crate) fn pack(dir: &Path) -> Result<Package> {
     let gzip = GzBuilder::new().write(Vec::new(), Compression::default());
     let mut tar = Builder::new(gzip);
     for path in paths {
-        let content = fs::read(&path)?;
+        let content = if path == file {
+            text.clone().into_bytes()
+        } else {
+            fs::read(&path)?
+        };
         let inside = Path::new(&about.name).join(path.strip_prefix(dir)?);
         let mut header = Header::new_gnu();
         header.set_entry_type(EntryType::Regular);

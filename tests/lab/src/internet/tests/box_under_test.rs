@@ -89,7 +89,7 @@ pub(super) fn files(dir: &Path) -> Result<Options> {
     fs::create_dir_all(chart.join("templates"))?;
     fs::write(
         chart.join("Chart.yaml"),
-        "apiVersion: v2\nname: cluster-autoscaler\nversion: 9.52.2\nappVersion: 1.34.1\n",
+        "apiVersion: v2\nname: cluster-autoscaler\nversion: 9.52.1\nappVersion: 1.34.1\n",
     )?;
     fs::write(
         chart.join("templates/deployment.yaml"),
