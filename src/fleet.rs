@@ -1,6 +1,8 @@
 //! The hosts of cluster.toml, connected side by side, each as root.
 
+mod awake;
 mod lock;
+mod note;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +10,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-pub use lock::{ClusterLock, noted};
+pub use lock::{ClusterLock, Weights};
+pub use note::{Note, Replaced, newest_note};
 
 use crate::cli::Global;
 use crate::config::{self, Config};

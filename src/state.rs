@@ -17,11 +17,11 @@ use crate::failure::{Code, Failure, Result};
 use crate::plan::Decisions;
 
 /// The version of the file that this program writes; it reads every earlier one. Version 1 had no record of what was
-/// founded, and a program that knows no other must not drop it.
-const VERSION: u32 = 2;
+/// founded, version 2 none of the runs, and a program that knows no other must not drop them.
+const VERSION: u32 = 3;
 
-/// Most earlier decisions whose fingerprints are kept.
-const KNOWN: usize = 100;
+/// Most runs that are remembered.
+const RUNS: usize = 100;
 
 /// The file's name in the cluster's state directory.
 const FILE: &str = "state.json";
@@ -39,8 +39,11 @@ pub struct State {
     /// Every decision that later runs must repeat.
     #[serde(default)]
     pub decisions: Decisions,
-    /// What this workstation knew of the cluster before, by fingerprint, the latest last.
+    /// Ids of runs that this workstation made, or whose outcome it has taken over, the latest last.
     #[serde(default)]
+    pub runs: Vec<String>,
+    /// What version 2 had in their place.
+    #[serde(default, skip_serializing)]
     pub known: Vec<String>,
     /// Tokens and keys.
     pub secrets: Secrets,
@@ -80,27 +83,18 @@ impl State {
             cluster: cluster.to_owned(),
             id,
             decisions: Decisions::default(),
+            runs: Vec::new(),
             known: Vec::new(),
             secrets: Secrets::generate(cluster)?,
         })
     }
 
-    /// Takes decisions in place of those of before.
-    pub fn decide(&mut self, decisions: Decisions) {
-        let before = self.decisions.fingerprint();
-        if decisions.fingerprint() != before {
-            self.known.retain(|known| *known != before);
-            self.known.push(before);
-            let surplus = self.known.len().saturating_sub(KNOWN);
-            self.known.drain(..surplus);
-        }
-        self.decisions = decisions;
-    }
-
-    /// Whether this workstation knows, or knew once, what this fingerprint stands for.
-    pub fn knows(&self, fingerprint: &str) -> bool {
-        self.decisions.fingerprint() == fingerprint
-            || self.known.iter().any(|known| known == fingerprint)
+    /// Remembers a run.
+    pub fn remember(&mut self, run: &str) {
+        self.runs.retain(|known| known != run);
+        self.runs.push(run.to_owned());
+        let surplus = self.runs.len().saturating_sub(RUNS);
+        self.runs.drain(..surplus);
     }
 
     /// The state in a directory, or `None` where there is none. A file that cannot be read is a failure:
@@ -240,6 +234,25 @@ mod tests {
         assert_eq!(fs_err::read_dir(&dir).unwrap().count(), 1, "no leftovers");
     }
 
+    /// Of earlier releases.
+    #[test]
+    fn states_of_every_earlier_version_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::create("home").unwrap();
+        let mut value = serde_json::to_value(&state).unwrap();
+        value.as_object_mut().unwrap().remove("runs");
+        for version in [1, 2] {
+            value["version"] = version.into();
+            value["known"] = serde_json::json!(["abc"]);
+            fs_err::write(dir.path().join(FILE), value.to_string()).unwrap();
+            let read = State::open(dir.path()).unwrap().unwrap();
+            assert_eq!(read.version, VERSION);
+            assert_eq!(read.secrets, state.secrets);
+            let text = serde_json::to_string(&read).unwrap();
+            assert!(!text.contains("known"), "{text}");
+        }
+    }
+
     #[test]
     fn an_open_directory_is_closed() {
         let dir = tempfile::tempdir().unwrap();
@@ -256,7 +269,7 @@ mod tests {
             ("", "damaged"),
             ("{\"version\":1}", "damaged"),
             ("not json", "damaged"),
-            ("{\"version\":3,\"more\":true}", "version 3"),
+            ("{\"version\":4,\"more\":true}", "version 4"),
         ] {
             fs_err::write(&path, text).unwrap();
             let failure = State::open(dir.path()).unwrap_err();

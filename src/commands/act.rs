@@ -101,13 +101,16 @@ impl Act<'_> {
             if self.likely_done
                 && let Some(ended) = pipeline::all_hold(steps, world, events).await
             {
-                return ended;
+                return Ok(ended);
             }
-            pipeline::run(steps, mode, world, events).await
+            if let Some(turn) = self.turn {
+                turn.announce().await?;
+            }
+            Ok(pipeline::run(steps, mode, world, events).await)
         };
         match self.turn {
-            Some(turn) => turn.during(work).await,
-            None => Ok(work.await),
+            Some(turn) => turn.during(work).await?,
+            None => work.await,
         }
     }
 }

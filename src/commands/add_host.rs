@@ -40,9 +40,13 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     let fleet = fleet::connect(&file.after, global).await?;
     let (facts, turn) = tokio::join!(fleet::survey(&fleet), async {
         match here {
-            Some(here) => Turn::take(here, &fleet, &file.after, "add-host", &state)
-                .await
-                .map(Some),
+            Some(here) => {
+                let machines = fleet.machines.clone();
+                let by_last = World::new(last.clone(), state.secrets.clone(), machines);
+                let command = "add-host";
+                let turn = Turn::take(here, &fleet, &file.after, command, &state, Some(&by_last));
+                turn.await.map(Some)
+            }
             None => Ok(None),
         }
     });
@@ -69,9 +73,9 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
         }
         // The file first: killed after it, `init` and this command both know what is wanted.
         file.write().map_err(one)?;
-        state.decide(plan.decisions(&state.decisions));
+        state.decisions = plan.decisions(&state.decisions);
+        turn.record(&mut state);
         state.save(home.path()).map_err(one)?;
-        turn.note(&state);
         home.keep_plan(plan).map_err(one)?;
     }
     let steps = steps::add_hosts(plan, &wanted, &names);

@@ -128,11 +128,14 @@ impl Context {
         known(&home, &config.name)?;
         let here = Lock::take(home.path(), command).map_err(super::one)?;
         crate::log::begin(&home.logs(), command);
-        let (state, plan) = known(&home, &config.name)?;
+        let (mut state, plan) = known(&home, &config.name)?;
         let fleet = fleet::connect(&config, global).await?;
-        let turn = Turn::take(here, &fleet, &config, command, &state).await;
-        let world = World::new(plan, state.secrets, fleet.machines);
-        Ok((Self { home, world }, turn.map_err(super::one)?))
+        let world = World::new(plan, state.secrets.clone(), fleet.machines.clone());
+        let turn = Turn::take(here, &fleet, &config, command, &state, Some(&world)).await;
+        let turn = turn.map_err(super::one)?;
+        turn.record(&mut state);
+        state.save(home.path()).map_err(super::one)?;
+        Ok((Self { home, world }, turn))
     }
 }
 

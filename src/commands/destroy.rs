@@ -29,11 +29,12 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
     }
     let here = Lock::take(home.path(), "destroy").map_err(one)?;
     log::begin(&home.logs(), "destroy");
-    let (state, plan) = context::known(&home, &config.name)?;
+    let (mut state, plan) = context::known(&home, &config.name)?;
     let fleet = fleet::connect(&config, global).await?;
+    let by_last = World::new(plan.clone(), state.secrets.clone(), fleet.machines.clone());
     let (facts, turn) = tokio::join!(
         fleet::survey(&fleet),
-        Turn::take(here, &fleet, &config, "destroy", &state)
+        Turn::take(here, &fleet, &config, "destroy", &state, Some(&by_last))
     );
     let turn = turn.map_err(one)?;
     let facts = facts?;
@@ -55,7 +56,7 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
         .map(|host| host.name.clone())
         .filter(|name| config.host(name).is_none())
         .collect();
-    let world = World::new(plan, state.secrets, fleet.machines);
+    let world = World::new(plan, state.secrets.clone(), fleet.machines);
 
     let inside = Inside::look(&world).await;
     say(&prospect(
@@ -67,6 +68,8 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
         &inside,
     ));
     consent(&options, &config.name).map_err(one)?;
+    turn.record(&mut state);
+    state.save(home.path()).map_err(one)?;
     let snapshot = wants_snapshot(&options, &inside).then(|| home.path().join("last-snapshot"));
 
     let steps = removal::destroy(&world.plan, &hosts, &remains, snapshot);
@@ -81,7 +84,6 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
     act.run(&steps, &world).await?;
     let forgotten = forget_context(&home).map_err(one)?;
     let archive = home.archive(&state.id).map_err(one)?;
-    turn.forget();
     drop(turn);
     say(&stays(&config.name, &hosts, &archive, forgotten.as_deref()));
     Ok(0)

@@ -17,8 +17,8 @@ use super::{first_contact, one};
 use crate::cli::{Global, Import};
 use crate::config::{self, Config};
 use crate::failure::{Code, Failure, Result};
-use crate::fleet::Fleet;
-use crate::import::{self, Findings, Found};
+use crate::fleet::{self, Fleet};
+use crate::import::{self, Findings, Found, Noted};
 use crate::plan::{self, FoundDaemon, HostFacts, Mark, Plan, Role};
 use crate::remote::Machine;
 use crate::report::{escape, say};
@@ -39,7 +39,7 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
     crate::log::begin(&home.logs(), "import");
     let marked = |host: &targets::Host| host.facts.mark(&cluster).is_some();
     let adopts = !reached.hosts.iter().any(marked) && by_hand::is_likely(&reached);
-    let (findings, machines) = if adopts {
+    let (mut findings, machines) = if adopts {
         by_hand::look(cluster, &reached, options).await?
     } else {
         look(cluster, &reached, options).await?
@@ -49,6 +49,16 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
         .iter()
         .map(|host| host.facts.clone())
         .collect();
+    let fleet = Fleet {
+        machines,
+        absent: Vec::new(),
+    };
+    let reached_hosts: Vec<String> = fleet.machines.keys().cloned().collect();
+    let note = fleet::newest_note(&fleet, &reached_hosts, &findings.cluster).await;
+    findings.noted = note.map_err(one)?.map(|note| Noted {
+        server_token: note.server_token,
+        agent_token: note.agent_token,
+    });
     let state = findings.state().map_err(one)?;
 
     let decide = |config: &Config| {
@@ -65,7 +75,7 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
     };
     let plan = decide(&config)?;
     let decisions = plan.decisions(&state.decisions);
-    let state = State { decisions, ..state };
+    let mut state = State { decisions, ..state };
     if let Some(text) = &text {
         write(path, text, options.force).map_err(one)?;
         say(&format!(
@@ -77,14 +87,10 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
         }
         say("");
     }
-    let fleet = Fleet {
-        machines,
-        absent: Vec::new(),
-    };
-    let turn = Turn::take_over(here, &fleet, &config, "import").await;
+    let turn = Turn::take_over(here, &fleet, &config, "import", &state).await;
     let turn = turn.map_err(one)?;
+    turn.record(&mut state);
     keep(&home, &state, &plan, options.force).map_err(one)?;
-    turn.note(&state);
     let wanted = home.modest();
     let names = ["server-key", "vm-reachable", "kubeconfig-saved"];
     let steps = steps::only(&plan, &wanted, &names);
@@ -187,6 +193,7 @@ async fn look(
         cluster,
         hosts,
         servers: Vec::new(),
+        noted: None,
     };
     let missing = findings.missing();
     if failures.is_empty() && !missing.is_empty() && !options.partial {

@@ -97,9 +97,9 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
             ask::consent(options.making.yes, CHANGE_THE_FILE).map_err(one)?;
             servers::consent(&options, &control_plane).map_err(one)?;
         }
-        state.decide(world.plan.decisions(&state.decisions));
+        state.decisions = world.plan.decisions(&state.decisions);
+        turn.record(&mut state);
         state.save(home.path()).map_err(one)?;
-        turn.note(&state);
         home.keep_plan(&world.plan).map_err(one)?;
     }
     let steps = steps::init(&world.plan, &wanted, &control_plane, &world.secrets);
@@ -145,7 +145,7 @@ async fn take_turn(
     let turn = async {
         match here {
             Some(here) => {
-                let turn = Turn::take(here, fleet, config, "init", state).await;
+                let turn = Turn::take(here, fleet, config, "init", state, by_last).await;
                 turn.map(Some)
             }
             None => Ok(None),

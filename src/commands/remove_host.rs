@@ -48,9 +48,10 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     file.withdraw(name, options.agents)?;
     let mut fleet = fleet::connect(&file.before, global).await?;
     answers(&mut fleet, options).map_err(one)?;
+    let by_last = World::new(last.clone(), state.secrets.clone(), fleet.machines.clone());
     let (facts, turn) = tokio::join!(
         fleet::survey(&fleet),
-        Turn::take(here, &fleet, &file.before, COMMAND, &state)
+        Turn::take(here, &fleet, &file.before, COMMAND, &state, Some(&by_last))
     );
     let turn = turn.map_err(one)?;
     let (there, mut facts): (Vec<_>, Vec<_>) = facts?
@@ -78,6 +79,8 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     say(&prospect);
     say(&file.diff());
     ask::consent(options.yes, KEEP).map_err(one)?;
+    turn.record(&mut state);
+    state.save(home.path()).map_err(one)?;
     let leaving = Leaving {
         host: name,
         remains: &remains,
@@ -114,9 +117,10 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
         };
         rotation.run(&mut state, &mut world).await?;
     }
-    state.decide(world.plan.decisions(&decisions));
+    state.decisions = world.plan.decisions(&decisions);
+    turn.record(&mut state);
     state.save(home.path()).map_err(one)?;
-    turn.note(&state);
+    turn.announce().await.map_err(one)?;
     home.keep_plan(&world.plan).map_err(one)?;
     // The file last: as long as it names the host, the same command goes on.
     file.write().map_err(one)?;

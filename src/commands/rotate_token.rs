@@ -160,6 +160,7 @@ impl Rotation<'_> {
         // Recorded before it is used.
         let fresh = new.map_err(one)?;
         if fresh {
+            self.turn.record(state);
             state.save(self.home.path()).map_err(one)?;
             say(&format!(
                 "A new {kind} is taken into use; what must restart does so in turn."

@@ -92,9 +92,13 @@ async fn look(known: &Known, fleet: &Fleet) -> Status {
     };
     let (mut seen, noted) = tokio::join!(
         status::gather(&asked, &world),
-        fleet::noted(fleet, &known.config)
+        fleet::newest_note(fleet, &known.config.control_plane.hosts, &known.config.name)
     );
-    seen.elsewhere = turn::news(&known.state, &noted);
+    seen.elsewhere = match noted {
+        Ok(note) => turn::news(&known.state, note.as_ref()),
+        // What is on the way there is reported of the host.
+        Err(failure) => Some(failure).filter(|failure| failure.code == Code::PlanConflict),
+    };
     seen.rotation = known.state.secrets.unfinished_rotation();
     status::compare(&known.plan, &seen)
 }

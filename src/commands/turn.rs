@@ -1,63 +1,141 @@
-//! The right to act on a cluster: nobody else does, from this workstation or another. Whoever only looks needs none.
+//! The right to act on a cluster: no other run does, from this workstation or another. Who only looks needs none.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::future::join_all;
 
 use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
-use crate::fleet::{self, ClusterLock, Fleet};
+use crate::fleet::{self, ClusterLock, Fleet, Note, Replaced, Weights};
+use crate::kubernetes::Kubernetes;
+use crate::log::utc;
 use crate::report::escape;
-use crate::state::{Lock, State};
+use crate::secret::sha256;
+use crate::state::{Lock, Secrets, State};
+use crate::world::World;
 
 /// Ours until it is dropped.
 pub(super) struct Turn {
     _here: Lock,
     there: ClusterLock,
+    /// The run's random id.
+    run: String,
+    /// What is to be noted before anything is changed, until it is.
+    next: Mutex<Option<Note>>,
 }
 
+/// How long a server may take to say whether the cluster runs.
+const ANSWER: Duration = Duration::from_secs(15);
+
 impl Turn {
-    /// Takes the cluster's lock for `command`, where this workstation's is ours already. Refused where somebody else
-    /// changed the cluster since: what `state` does not know it would take away.
+    /// Takes the cluster's lock for `command`, where this workstation's is ours already. Refused where another run changed the
+    /// cluster since: what `state` does not know it would take away. `world` is the cluster as it was planned last, where it was.
     pub(super) async fn take(
         here: Lock,
         fleet: &Fleet,
         config: &Config,
         command: &str,
         state: &State,
+        world: Option<&World>,
     ) -> Result<Self> {
         let (turn, marks) = tokio::join!(
-            Self::take_over(here, fleet, config, command),
+            Self::take_over(here, fleet, config, command, state),
             fleet::marks(fleet, &config.name)
         );
         let turn = turn?;
-        // What a newer release wrote there, or nobody can read, is not ours to replace.
+        // What a newer release wrote there, or no one can read, is not ours to replace.
         marks?;
-        match news(state, turn.there.noted()) {
+        if let (Some(failure), Some(world)) = (turn.there.minority(), world)
+            && runs(world).await
+        {
+            return Err(failure.clone());
+        }
+        match news(state, turn.there.seen()) {
             Some(failure) => Err(failure),
             None => Ok(turn),
         }
     }
 
-    /// The same for whoever goes by what the hosts tell, not by what is recorded here.
+    /// The same for who goes by what the hosts hold, not by what is recorded here.
     pub(super) async fn take_over(
         here: Lock,
         fleet: &Fleet,
         config: &Config,
         command: &str,
+        state: &State,
     ) -> Result<Self> {
+        let there = ClusterLock::take(fleet, config, command, &weights(state)).await?;
+        let run = crate::secret::random_hex(8)
+            .map_err(|error| Failure::new(Code::LocalFile, "no random numbers").because(error))?;
         Ok(Self {
             _here: here,
-            there: ClusterLock::take(fleet, config, command).await?,
+            there,
+            run,
+            next: Mutex::new(None),
         })
     }
 
-    /// Tells whoever is next what is decided now.
-    pub(super) fn note(&self, state: &State) {
-        let fingerprint = state.decisions.fingerprint();
-        self.there
-            .note(format!("{fingerprint} {}", self.there.me()));
+    /// Has `state` remember this run and the one before, and prepares what is noted for the next one: to be called before the
+    /// state is saved.
+    pub(super) fn record(&self, state: &mut State) {
+        if let Some(seen) = self.there.seen() {
+            state.remember(&seen.run);
+        }
+        state.remember(&self.run);
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.note(state));
     }
 
-    /// Tells whoever is next that there is nothing to know.
-    pub(super) fn forget(&self) {
-        self.there.note("-".to_owned());
+    fn note(&self, state: &State) -> Note {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |now| now.as_secs());
+        let who = self.there.me().to_owned();
+        let fresh = Note::new(
+            self.run.clone(),
+            who.clone(),
+            self.there.command().into(),
+            now,
+        );
+        let (server_token, agent_token) = hashes(&state.secrets);
+        let seen = self.there.seen();
+        let replaced = |now_in_use: &str, then: fn(&Note) -> (&String, &Option<Replaced>)| {
+            let (token, replaced) = seen.map(then)?;
+            if token == now_in_use {
+                return replaced.clone();
+            }
+            Some(Replaced {
+                at: now,
+                who: who.clone(),
+            })
+        };
+        Note {
+            serial: seen.map_or(1, |seen| seen.serial.saturating_add(1)),
+            decisions: state.decisions.fingerprint(),
+            server_token_replaced: replaced(&server_token, |note| {
+                (&note.server_token, &note.server_token_replaced)
+            }),
+            agent_token_replaced: replaced(&agent_token, |note| {
+                (&note.agent_token, &note.agent_token_replaced)
+            }),
+            server_token,
+            agent_token,
+            ..fresh
+        }
+    }
+
+    /// Leaves the note for the next run on the hosts, where one is prepared and not there yet: before anything is changed.
+    pub(super) async fn announce(&self) -> Result<()> {
+        let next = self
+            .next
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let Some(note) = next else {
+            return Ok(());
+        };
+        self.there.note(&note).await?;
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(())
     }
 
     /// Does `work` as long as it is our turn.
@@ -66,10 +144,86 @@ impl Turn {
     }
 }
 
-/// What somebody else noted and nobody knows here.
-pub(super) fn news(state: &State, noted: &str) -> Option<Failure> {
-    let (fingerprint, who) = noted.split_once(' ')?;
-    if state.decisions.groups.is_empty() || state.knows(fingerprint) {
+/// How many servers each host carries, as far as that is decided.
+fn weights(state: &State) -> Weights {
+    let mut weights = Weights::new();
+    for server in &state.decisions.servers {
+        *weights.entry(server.host.clone()).or_default() += 1;
+    }
+    weights
+}
+
+/// SHA-256 of the servers' and of the agents' token.
+fn hashes(secrets: &Secrets) -> (String, String) {
+    let hash = |token: &crate::secret::Secret| sha256(token.expose().as_bytes());
+    (hash(&secrets.server_token), hash(&secrets.agent_token))
+}
+
+/// Whether a server that can be reached says that the cluster runs: its API is ready, which takes a quorum.
+async fn runs(world: &World) -> bool {
+    let asked = world.plan.servers_here().map(|server| async move {
+        let ready = async {
+            let server = world.server(server).await?.clone();
+            Kubernetes { server }.ready().await
+        };
+        let answer = tokio::time::timeout(ANSWER, ready).await;
+        matches!(answer, Ok(Ok(Ok(()))))
+    });
+    join_all(asked).await.into_iter().any(|ready| ready)
+}
+
+/// What another run did that is not on record here.
+pub(super) fn news(state: &State, seen: Option<&Note>) -> Option<Failure> {
+    let note = seen?;
+    if state.decisions.groups.is_empty() || state.runs.contains(&note.run) {
+        return None;
+    }
+    let secrets = &state.secrets;
+    let retired = &secrets.retired;
+    // A rotation of ours that was not announced yet has retired the token that is in use there.
+    let ours = |noted: &str, tokens: [Option<&crate::secret::Secret>; 2]| {
+        let mut tokens = tokens.into_iter().flatten();
+        tokens.any(|token| sha256(token.expose().as_bytes()) == noted)
+    };
+    let tokens = [
+        (
+            "servers'",
+            ours(
+                &note.server_token,
+                [Some(&secrets.server_token), retired.server.as_ref()],
+            ),
+            &note.server_token_replaced,
+        ),
+        (
+            "agents'",
+            ours(
+                &note.agent_token,
+                [Some(&secrets.agent_token), retired.agent.as_ref()],
+            ),
+            &note.agent_token_replaced,
+        ),
+    ];
+    if let Some((which, _, replaced)) = tokens.iter().find(|(_, ours, _)| !ours) {
+        let (who, at) = replaced.as_ref().map_or((&note.who, note.at), |replaced| {
+            (&replaced.who, replaced.at)
+        });
+        let at = utc(UNIX_EPOCH + Duration::from_secs(at.min(LATEST)));
+        return Some(
+            Failure::new(
+                Code::PlanConflict,
+                format!(
+                    "the {which} token of {} was replaced from elsewhere",
+                    state.cluster
+                ),
+            )
+            .because(format!(
+                "{} did so at {at}; the token on record here is revoked",
+                escape(who)
+            ))
+            .hint("slicer-k3s import --force takes over the tokens and all else from the hosts"),
+        );
+    }
+    if state.decisions.fingerprint() == note.decisions {
         return None;
     }
     Some(
@@ -79,39 +233,106 @@ pub(super) fn news(state: &State, noted: &str) -> Option<Failure> {
         )
         .because(format!(
             "{} acted last, on hosts or groups that are not on record here",
-            escape(who)
+            escape(&note.who)
         ))
         .hint("put that person's cluster.toml in the place of yours; then slicer-k3s import --force gets the rest from the hosts"),
     )
 }
 
+/// The last second of the year 9999: what a machine says is not to overflow a date.
+const LATEST: u64 = 253_402_300_799;
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::plan::Decisions;
+    use crate::secret::Secret;
     use crate::steps::testing::plan;
 
-    /// An older state would take away what it does not know; a newer one, or that of a killed run, would not.
-    #[test]
-    fn only_what_was_never_known_here_is_news() {
-        let mut state = State::create("home").unwrap();
-        let all = plan().decisions(&Decisions::default());
-        let less = all.without("ryzen", false);
-        let note = |decisions: &Decisions| format!("{} you@there", decisions.fingerprint());
-        assert!(news(&state, &note(&all)).is_none(), "a new cluster");
-        state.decide(less.clone());
-        for (noted, told) in [
-            (note(&all), true),
-            (note(&less), false),
-            ("-".into(), false),
-            (String::new(), false),
-        ] {
-            assert_eq!(news(&state, &noted).is_some(), told, "{noted}");
+    /// The note that a run with this state leaves.
+    fn note(state: &State, run: &str) -> Note {
+        let (server_token, agent_token) = hashes(&state.secrets);
+        Note {
+            decisions: state.decisions.fingerprint(),
+            server_token,
+            agent_token,
+            ..Note::new(run.into(), "you@there".into(), "init".into(), 1_796_000_000)
         }
-        let failure = news(&state, &note(&all)).unwrap();
+    }
+
+    fn state() -> State {
+        let mut state = State::create("home").unwrap();
+        state.decisions = plan().decisions(&Decisions::default());
+        state
+    }
+
+    /// An older state would take away what it does not know.
+    #[test]
+    fn who_has_an_older_record_is_refused() {
+        let all = state();
+        let mut less = all.clone();
+        less.decisions = all.decisions.without("ryzen", false);
+        let failure = news(&less, Some(&note(&all, "b1"))).unwrap();
         assert!(failure.to_string().contains("you@there"), "{failure}");
-        state.decide(all.clone());
-        state.decide(less);
-        assert!(news(&state, &note(&all)).is_none(), "known once");
+        assert!(news(&all, Some(&note(&all, "b1"))).is_none(), "the same");
+        assert!(news(&all, None).is_none(), "no one acted");
+        let fresh = State::create("home").unwrap();
+        assert!(
+            news(&fresh, Some(&note(&all, "b1"))).is_none(),
+            "a new cluster"
+        );
+        // A run of our own that was killed: its note is older than the record.
+        less.remember("b1");
+        assert!(news(&less, Some(&note(&all, "b1"))).is_none());
+    }
+
+    /// The cluster went back to an earlier form: that this form was known here once says nothing.
+    #[test]
+    fn a_form_of_before_is_no_proof_that_nothing_happened() {
+        let all = state();
+        let mut less = all.clone();
+        less.decisions = all.decisions.without("ryzen", false);
+        // This workstation made the small form and then the large one; another one took it back.
+        let mut here = all.clone();
+        here.remember("a1");
+        here.remember("a2");
+        assert!(news(&here, Some(&note(&less, "b1"))).is_some());
+    }
+
+    /// Its state would bring the revoked token back.
+    #[test]
+    fn a_state_with_a_revoked_token_is_refused() {
+        let before = state();
+        for (server, which) in [(false, "agents'"), (true, "servers'")] {
+            let mut rotated = before.clone();
+            rotated.secrets.renew(server).unwrap();
+            rotated.secrets.settle();
+            let mut note = note(&rotated, "b1");
+            let replaced = Some(Replaced {
+                at: 1_796_000_000,
+                who: "them@yonder".into(),
+            });
+            note.agent_token_replaced.clone_from(&replaced);
+            note.server_token_replaced = replaced;
+            let failure = news(&before, Some(&note)).unwrap();
+            let told = failure.to_string();
+            for part in [which, "them@yonder", "2026-11-30T", "import --force"] {
+                let all = format!("{told} {}", failure.hint.clone().unwrap_or_default());
+                assert!(all.contains(part), "{part}: {all}");
+            }
+            // The rotation of our own, killed before it was announced, goes on.
+            let mut begun = before.clone();
+            begun.secrets.renew(server).unwrap();
+            let old = super::tests::note(&before, "b2");
+            assert!(news(&begun, Some(&old)).is_none(), "{which}");
+        }
+    }
+
+    #[test]
+    fn hashes_are_no_tokens() {
+        let mut state = state();
+        state.secrets.server_token = Secret::new("5ecre7-of-the-servers");
+        let text = serde_json::to_string(&note(&state, "a")).unwrap();
+        assert!(!text.contains("5ecre7"));
     }
 }

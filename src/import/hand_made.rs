@@ -343,8 +343,11 @@ mod tests {
             cluster: "home".into(),
             hosts: adopted(),
             servers: vec![("k3s-cp-1".into(), server())],
+            noted: None,
         };
         let state = findings.state().unwrap();
+        // A token of their own for its agents is a rotation: they have joined by the servers' one.
+        assert!(state.secrets.agents_had_the_server_token());
         assert_eq!(state.secrets.server_token.expose(), "5e7ve7");
         assert_ne!(state.secrets.agent_token.expose(), "5e7ve7");
         assert!(state.secrets.ssh_public_key.is_empty() && state.decisions.plain_secrets);

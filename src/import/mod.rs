@@ -53,6 +53,17 @@ pub struct Findings {
     pub hosts: Vec<Found>,
     /// What its servers were told, by name.
     pub servers: Vec<(String, ServerFacts)>,
+    /// Which tokens the run before went by, where one has noted that.
+    pub noted: Option<Noted>,
+}
+
+/// SHA-256 of the tokens that the last run went by: where a rotation did not end, they say which token is the new one.
+#[derive(Clone, Debug)]
+pub struct Noted {
+    /// Of the servers' token.
+    pub server_token: String,
+    /// Of the agents' token.
+    pub agent_token: String,
 }
 
 impl Findings {

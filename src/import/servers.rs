@@ -6,7 +6,7 @@ use super::Findings;
 use crate::failure::{Code, Failure, Result};
 use crate::k3s::{self, api_url};
 use crate::plan::Server;
-use crate::secret::Secret;
+use crate::secret::{Secret, sha256};
 use crate::slicer::ServerFacts;
 use crate::state::Retired;
 
@@ -65,6 +65,15 @@ fn first<'s>(configs: &[(&str, Value)], servers: &'s [Server]) -> Option<&'s Ser
     candidates.max_by(|a, b| joined(a).cmp(&joined(b)).then(b.name.cmp(&a.name)))
 }
 
+/// Of tokens that were found, the first of all first: the one that is in use or about to be, and another one that may still be
+/// in use where a rotation did not end. The last run has noted the hash of the one that it was to bring into use.
+fn current(tokens: &[Secret], noted: Option<&str>) -> Option<(Secret, Option<Secret>)> {
+    let named = |token: &&Secret| noted == Some(&sha256(token.expose().as_bytes()));
+    let token = tokens.iter().find(named).or(tokens.first())?;
+    let other = tokens.iter().find(|other| *other != token);
+    Some((token.clone(), other.cloned()))
+}
+
 /// Reads them.
 pub(super) fn read(findings: &Findings) -> Result<Known> {
     let configs: Vec<(&str, Value)> = findings
@@ -93,22 +102,36 @@ pub(super) fn read(findings: &Findings) -> Result<Known> {
         let number = number.and_then(|number| number.parse::<u32>().ok());
         (*server != first, server.group.clone(), number)
     });
-    // A full token and its password alone are the same to k3s.
-    let tokens = |key: &str| {
-        let named = configs.iter().find(|(name, _)| *name == first.name);
-        let config = named.map_or(some, |(_, config)| config);
-        let token = k3s::password(config[key].as_str()?);
-        let others = configs
+    let named = configs.iter().find(|(name, _)| *name == first.name);
+    let config = named.map_or(some, |(_, config)| config);
+    // The first server's configuration, the others', and what k3s itself keeps, which a rotation changes before the files.
+    let all = |key: &str, kept: fn(&ServerFacts) -> &Secret| {
+        let files = configs.iter().map(|(_, config)| &config[key]);
+        let files = std::iter::once(&config[key]).chain(files);
+        let kept = findings
+            .servers
             .iter()
-            .filter_map(|(_, config)| config[key].as_str())
+            .map(|(_, facts)| kept(facts).expose());
+        // A full token and its password alone are the same to k3s.
+        let all = files
+            .filter_map(Value::as_str)
+            .chain(kept)
             .map(k3s::password);
-        let other = others.into_iter().find(|other| *other != token);
-        Some((Secret::new(token), other.map(Secret::new)))
+        let all = all.filter(|token| !token.is_empty()).map(Secret::new);
+        all.collect::<Vec<Secret>>()
     };
-    let Some((server_token, old_server)) = tokens("token") else {
+    let noted = findings.noted.as_ref();
+    let noted_server = noted.map(|noted| noted.server_token.as_str());
+    let tokens = all("token", |facts| &facts.token);
+    let Some((server_token, old_server)) = current(&tokens, noted_server) else {
         return Err(lost("its servers' configuration holds no token"));
     };
-    let (agent_token, old_agent) = tokens("agent-token").unzip();
+    let (agent_token, old_agent) = if config["agent-token"].is_string() {
+        let noted = noted.map(|noted| noted.agent_token.as_str());
+        current(&all("agent-token", |facts| &facts.agent_token), noted).unzip()
+    } else {
+        (None, None)
+    };
     // Agents that join by the servers' token get one of their own, and that is a rotation.
     let old_agent = match &agent_token {
         Some(_) => old_agent.flatten(),

@@ -56,6 +56,7 @@ fn findings(plan: &Plan, secrets: &Secrets) -> Findings {
         cluster: plan.cluster.clone(),
         hosts: hosts.collect(),
         servers: servers.collect(),
+        noted: None,
     }
 }
 
@@ -239,6 +240,27 @@ fn the_token_that_some_servers_still_have_is_kept_as_retired() {
     let state = findings.state().unwrap();
     assert_eq!(state.secrets.agent_token, secrets.agent_token);
     assert_eq!(state.secrets.retired.agent, Some(old));
+}
+
+/// Killed after k3s had sealed its data, and before any file named the new token: only k3s's own file has it, and the note.
+#[test]
+fn the_note_says_which_of_two_tokens_is_the_new_one() {
+    let mut secrets = Secrets::generate("home").unwrap();
+    let mut findings = findings(&plan(), &secrets);
+    let old = secrets.server_token.clone();
+    secrets.renew(true).unwrap();
+    let new = secrets.server_token.clone();
+    let kept = format!("K10abc::server:{}", new.expose());
+    findings.servers[0].1.token = Secret::new(kept);
+    let hash = |token: &Secret| crate::secret::sha256(token.expose().as_bytes());
+    findings.noted = Some(Noted {
+        server_token: hash(&new),
+        agent_token: hash(&secrets.agent_token),
+    });
+    let state = findings.state().unwrap();
+    assert_eq!(state.secrets.server_token, new);
+    assert_eq!(state.secrets.retired.server, Some(old));
+    assert_eq!(state.secrets.retired.agent, None);
 }
 
 /// Once a second server votes no file says which server founded the cluster.

@@ -1,11 +1,14 @@
 //! A lock on a machine, held by a shell there for as long as it hears from us: it ends with the channel, or when the
 //! channel has been silent for half a minute. Nobody's clock is asked: "since" is counted by the machine's uptime.
-//! Whoever holds it may leave a note there, which the next one gets; it lasts until the machine reboots.
+//! The next holder is told which run held it last. The shell also writes a file for its holder: what is written there is
+//! written under the lock.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
 
 use super::{Machine, Script, Stream};
 use crate::failure::{Code, Failure, Result};
@@ -25,14 +28,31 @@ pub struct Holder {
 
 /// What came of trying to take a lock.
 pub enum Claim {
-    /// It is ours as long as this lives; with the note that an earlier holder left, empty where none did.
-    Ours(Hold, String),
+    /// It is ours as long as this lives.
+    Ours(Hold, Found),
     /// Another has it; `None` where it does not say who.
     Theirs(Option<Holder>),
 }
 
+/// What was found where a lock was taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The mark of the run that held it last; empty where none did since the machine booted.
+    pub last: String,
+    /// The note that lies there.
+    pub note: Option<String>,
+}
+
 /// A lock that is ours.
 pub struct Hold(Box<dyn Stream>);
+
+/// A text to write into the lock's file for notes, and who waits until it is there.
+pub struct Leave {
+    /// One line.
+    pub text: String,
+    /// Told once it is written; dropped where it cannot be.
+    pub written: oneshot::Sender<()>,
+}
 
 /// How often the shell hears from us; three beats may be late.
 const BEAT: Duration = Duration::from_secs(8);
@@ -41,41 +61,35 @@ const BEAT: Duration = Duration::from_secs(8);
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Most bytes of an answer.
-const ANSWER: u64 = 4096;
+const ANSWER: u64 = 16384;
 
 /// `read -t` is not in every shell, `timeout` is wherever we run at all. The child must not inherit the lock.
-const SCRIPT: &str = r#"umask 077; d={}; f=$d/{}.lock; n=$f.note; mkdir -p "$d" || exit
+const SCRIPT: &str = r#"umask 077; d={}; f=$d/{}.lock; n={}; mkdir -p "$d" || exit
 command -v flock >/dev/null || { echo missing; exit; }
 exec 9>>"$f" || exit
 IFS=' .' read -r up rest </proc/uptime
 if flock -w 1 9; then
-  printf '%s\n' "$up" {} {} {} >"$f"; printf 'ours %s\n' "$(head -n 1 "$n" 2>/dev/null | head -c 256)"
+  last=$(sed -n 2p "$f" 2>/dev/null | head -c 64)
+  printf '%s\n' "$up" {} {} {} >"$f"; printf 'ours %s\n' "$last"
+  if [ -e "$n" ]; then printf 'note %s\n' "$(head -c 12000 "$n" | tr -d '\n')"; else echo none; fi
   while beat=$(timeout -s KILL 30 /bin/sh -c 'IFS= read -r beat || exit; printf %s "$beat"' 9>&-); do
-    [ -z "$beat" ] || printf '%s\n' "$beat" >"$n"
+    [ -n "$beat" ] || { echo; continue; }
+    (umask 022; mkdir -p "${n%/*}") && printf '%s\n' "$beat" >"$n.new" && sync "$n.new" && mv -f "$n.new" "$n" && echo noted || echo failed
   done
-  : >"$f"
 else
   printf 'theirs\n%s\n' "$up"; head -c 1024 "$f"
 fi"#;
 
-/// Where locks and notes lie: a reboot, which ends every run, empties it.
+/// What the shell answers once a note is written.
+const WRITTEN: &[u8] = b"noted";
+
+/// Where locks lie: a reboot, which ends every run, empties it.
 const DIRECTORY: &str = "/run/slicer-k3s";
 
-/// Most bytes of a note.
-const NOTE: usize = 256;
-
 impl Machine {
-    /// The note that whoever held lock `name` last has left, without taking it; empty where there is none.
-    pub async fn lock_note(&self, name: &str) -> Result<String> {
-        let note = self.read(&format!("{DIRECTORY}/{name}.lock.note")).await?;
-        let note = note.unwrap_or_default();
-        let first = note.lines().next().unwrap_or_default();
-        Ok(first.chars().take(NOTE).collect())
-    }
-
-    /// Tries to take lock `name` for `holder`.
-    pub async fn claim(&self, name: &str, holder: &Holder) -> Result<Claim> {
-        let script = script(DIRECTORY, name, holder);
+    /// Tries to take lock `name` for `holder`, whose notes go to the file `notes`.
+    pub async fn claim(&self, name: &str, notes: &str, holder: &Holder) -> Result<Claim> {
+        let script = script(DIRECTORY, name, notes, holder);
         let mut stream = self.open(script.text()).await?;
         let failed = |cause: String| {
             Failure::new(
@@ -91,8 +105,8 @@ impl Machine {
             .map_err(|error| failed(error.to_string()))?;
         let mut lines = answer.lines();
         let first = lines.next();
-        if let Some(note) = first.and_then(|line| line.strip_prefix("ours ")) {
-            return Ok(Claim::Ours(Hold(stream), note.to_owned()));
+        if let Some(found) = read_found(&answer) {
+            return Ok(Claim::Ours(Hold(stream), found));
         }
         match first {
             Some("theirs") => Ok(Claim::Theirs(read_holder(lines))),
@@ -102,21 +116,36 @@ impl Machine {
     }
 }
 
-fn script(directory: &str, name: &str, holder: &Holder) -> Script {
+fn script(directory: &str, name: &str, notes: &str, holder: &Holder) -> Script {
     let Holder {
         mark, who, command, ..
     } = holder;
-    Script::new(SCRIPT, &[directory, name, mark, who, command])
+    Script::new(SCRIPT, &[directory, name, notes, mark, who, command])
 }
 
-/// The first line where the lock is ours, for then nothing more comes; else everything.
+/// Two lines where the lock is ours, for then nothing more comes; else everything.
 async fn answer(stream: &mut Box<dyn Stream>) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     let mut limited = stream.take(ANSWER);
-    while limited.read_buf(&mut bytes).await? > 0
-        && !(bytes.starts_with(b"ours ") && bytes.contains(&b'\n'))
-    {}
+    let whole = |bytes: &[u8]| bytes.split(|byte| *byte == b'\n').nth(2).is_some();
+    while limited.read_buf(&mut bytes).await? > 0 && !(bytes.starts_with(b"ours ") && whole(&bytes))
+    {
+    }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// What is told of a lock that is ours.
+fn read_found(answer: &str) -> Option<Found> {
+    let mut lines = answer.lines();
+    let last = lines.next()?.strip_prefix("ours ")?.to_owned();
+    let note = lines.next()?;
+    Some(Found {
+        last,
+        note: match note {
+            "none" => None,
+            note => Some(note.strip_prefix("note ")?.to_owned()),
+        },
+    })
 }
 
 /// The holder's lines: our uptime now, then its uptime when it took the lock, mark, name, command.
@@ -132,25 +161,41 @@ fn read_holder<'l>(mut lines: impl Iterator<Item = &'l str>) -> Option<Holder> {
 }
 
 impl Hold {
-    /// Keeps it, and leaves each of these notes in place of the one before; ends when it is lost.
-    pub async fn keep(&mut self, notes: &mut UnboundedReceiver<String>) {
+    /// Keeps it, and leaves each of these notes in place of the one before; ends when it is lost. `alive` hears of each answer
+    /// of the shell: as long as it answers, the lock is ours.
+    pub async fn keep(&mut self, notes: &mut UnboundedReceiver<Leave>, alive: impl Fn()) {
         let mut byte = [0_u8; 1];
+        let mut line = Vec::new();
+        // Each line that is sent is answered by one: who waits for it, if anyone.
+        let mut asked: VecDeque<Option<oneshot::Sender<()>>> = VecDeque::new();
         loop {
             tokio::select! {
-                // Nothing is ever said: an end or an error is the end of the shell or of the way to it.
                 read = self.0.read(&mut byte) => match read {
+                    Ok(1..) if byte[0] == b'\n' => {
+                        alive();
+                        let waits = asked.pop_front().flatten();
+                        if line == WRITTEN && let Some(written) = waits {
+                            // Who asked may have given up.
+                            let _ = written.send(());
+                        }
+                        line.clear();
+                    }
+                    Ok(1..) if line.len() < WRITTEN.len() + 1 => line.push(byte[0]),
                     Ok(1..) => {}
+                    // The end of the shell, or of the way to it.
                     Ok(0) | Err(_) => return,
                 },
                 Some(note) = notes.recv() => {
-                    if self.say(&note).await.is_err() {
+                    if self.say(&note.text).await.is_err() {
                         return;
                     }
+                    asked.push_back(Some(note.written));
                 }
                 () = tokio::time::sleep(BEAT) => {
                     if self.say("").await.is_err() {
                         return;
                     }
+                    asked.push_back(None);
                 }
             }
         }
@@ -173,10 +218,12 @@ mod tests {
     fn fuzz_holder() {
         const SAMPLES: &[&str] = &[
             "1200\n1100\nmark\nme@workstation\ninit\n",
-            "ours a note\n",
+            "ours a mark\nnote {}\n",
             "5\n99999999999999999999\n\n\n\n",
         ];
         crate::fuzz::fuzz("holder", SAMPLES, |text| {
+            let found = read_found(text);
+            assert!(found.is_none_or(|found| found.last.len() <= text.len()));
             let holder = read_holder(text.lines());
             holder
                 .iter()
@@ -203,7 +250,8 @@ mod tests {
 
     /// The script with its directory elsewhere, so that the test needs no root.
     async fn claim(directory: &str, mark: &str) -> (String, Box<dyn Stream>) {
-        let script = script(directory, "home", &holder(mark));
+        let notes = format!("{directory}/last-run.d/home.json");
+        let script = script(directory, "home", &notes, &holder(mark));
         let mut stream = Local.open(script.text(), b"").await.unwrap();
         let answer = answer(&mut stream).await.unwrap();
         (answer, stream)
@@ -214,7 +262,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().to_str().unwrap();
         let (first, held) = claim(path, "one").await;
-        assert_eq!(first, "ours \n");
+        assert_eq!(read_found(&first), Some(Found::default()));
         let (second, _) = claim(path, "two").await;
         let told = read_holder(second.lines().skip(1)).unwrap();
         assert_eq!(
@@ -223,24 +271,38 @@ mod tests {
         );
         assert!(told.seconds < 5);
         drop(held);
-        assert_eq!(claim(path, "three").await.0, "ours \n");
+        // The mark of the run before says whether another one came in between.
+        let third = read_found(&claim(path, "three").await.0).unwrap();
+        assert_eq!(third.last, "one");
     }
 
-    /// What it leaves must not look like a beat, nor a beat like a note.
+    /// What is written must not look like a beat, nor a beat like a note; and who writes is told.
     #[tokio::test]
-    async fn the_next_one_gets_the_note() {
+    async fn a_note_is_written_whole_and_only_its_owner_can_read_it() {
+        use std::os::unix::fs::PermissionsExt as _;
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().to_str().unwrap();
         let (_, stream) = claim(path, "one").await;
         let mut hold = Hold(stream);
-        for line in ["first", "", "it's\nthe second", ""] {
-            hold.say(line).await.unwrap();
+        let (notes, mut to_write) = tokio::sync::mpsc::unbounded_channel();
+        let keeper = tokio::spawn(async move { hold.keep(&mut to_write, || ()).await });
+        let file = directory.path().join("last-run.d/home.json");
+        for text in ["first", "it's\nthe second"] {
+            let (written, heard) = oneshot::channel();
+            let text = text.to_owned();
+            assert!(notes.send(Leave { text, written }).is_ok());
+            heard.await.unwrap();
         }
-        drop(hold);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "it'sthe second\n");
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        keeper.abort();
+        let _ = keeper.await;
         let begin = std::time::Instant::now();
         loop {
             let (answer, _held) = claim(path, "two").await;
-            if answer == "ours it'sthe second\n" {
+            if let Some(found) = read_found(&answer) {
+                assert_eq!(found.note.as_deref(), Some("it'sthe second"));
                 return;
             }
             assert!(begin.elapsed() < Duration::from_secs(10), "{answer}");

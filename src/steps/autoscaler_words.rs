@@ -2,8 +2,8 @@
 
 /// (text in its log, cause): what ends it at start.
 ///
-/// Source: kubernetes/autoscaler fork of Slicer @093de0a5, cloudprovider/slicer/slicer_cloud_provider.go and
-/// slicer_config.go. What follows "from" is the group's address.
+/// Source: kubernetes/autoscaler fork of Slicer @093de0a5, `cloudprovider/slicer/slicer_cloud_provider.go` and
+/// `slicer_config.go`. What follows "from" is the group's address.
 const DEATHS: [(&str, &str); 7] = [
     ("No config file provided", "it was given no cloud-config"),
     (

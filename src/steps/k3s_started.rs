@@ -132,7 +132,11 @@ impl K3sStarted {
                     .because(format!("{} ({words})", trouble.cause))
                     .hint(hint));
             }
-            return Ok(Finding::Unknown(format!("{}; {hint}", trouble.cause)));
+            return Ok(Finding::Unknown(if ended && !trouble.passes {
+                format!("{} ({words}); {hint}", trouble.cause)
+            } else {
+                format!("{}; {hint}", trouble.cause)
+            }));
         }
         if unit.active == "active" {
             return Ok(Finding::Unknown(format!(

@@ -54,6 +54,7 @@ pub(super) async fn look(
         cluster,
         hosts,
         servers: told,
+        noted: None,
     };
     let missing = import::missing_groups(&findings.hosts, findings.autoscaler().as_ref());
     if !missing.is_empty() && !options.partial {

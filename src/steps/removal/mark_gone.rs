@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 
 use crate::failure::Result;
+use crate::fleet::Note;
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::plan::FoundDaemon;
+use crate::plan::{FoundDaemon, Mark};
 use crate::remote::{Look, Script};
 use crate::world::World;
 
@@ -26,17 +27,18 @@ impl MarkGone {
     }
 }
 
-/// The mark and the cluster's directory on a host.
-fn places(cluster: &str) -> [String; 2] {
+/// The mark, the note of the last run and the cluster's directory on a host.
+fn places(cluster: &str) -> [String; 3] {
     [
-        format!("/etc/slicer-k3s/{cluster}.json"),
+        Mark::path(cluster),
+        Note::path(cluster),
         format!("{}/{cluster}", FoundDaemon::ROOT),
     ]
 }
 
 /// Directories that other clusters may use go only when they are empty.
-const REMOVE: &str = "set -e; rm -rf --one-file-system -- {}; rm -f -- {}
-for d in /var/lib/slicer-k3s /etc/slicer-k3s/routes.d /etc/slicer-k3s/own-addresses.d /etc/slicer-k3s /usr/local/lib/slicer-k3s; do
+const REMOVE: &str = "set -e; rm -rf --one-file-system -- {}; rm -f -- {} {}
+for d in /var/lib/slicer-k3s /etc/slicer-k3s/routes.d /etc/slicer-k3s/own-addresses.d /etc/slicer-k3s/last-run.d /etc/slicer-k3s /usr/local/lib/slicer-k3s; do
   rmdir -- \"$d\" 2>/dev/null || true
 done";
 
@@ -60,9 +62,11 @@ impl Step for MarkGone {
 
     async fn check(&self, world: &World) -> Result<Finding> {
         let host = world.host(&self.host)?;
-        let [mark, directory] = places(&world.plan.cluster);
+        let [mark, note, directory] = places(&world.plan.cluster);
         Ok(if host.read(&mark).await?.is_some() {
             Finding::differs(format!("{mark} is there"))
+        } else if host.read(&note).await?.is_some() {
+            Finding::differs(format!("{note} is there"))
         } else if host.look(&Look::Directory(directory.clone())).await?.ok() {
             Finding::differs(format!("{directory} is there"))
         } else {
@@ -71,8 +75,8 @@ impl Step for MarkGone {
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
-        let [mark, directory] = places(&world.plan.cluster);
-        let script = Script::new(REMOVE, &[&directory, &mark]);
+        let [mark, note, directory] = places(&world.plan.cluster);
+        let script = Script::new(REMOVE, &[&directory, &mark, &note]);
         let host = world.host(&self.host)?;
         host.must(hands, "removing the cluster's mark", &script)
             .await
