@@ -44,8 +44,8 @@ pub(super) fn one_server(trial: &Trial, server: &str) -> Result<()> {
 /// All hosts reboot at the same moment, as after a power cut.
 pub(super) fn all_hosts(trial: &Trial, hosts: &[&str], servers: &[&str]) -> Result<()> {
     let begin = Instant::now();
-    let boots = |_: &()| servers.iter().map(|server| boot(trial, server)).collect();
-    let before: Vec<Option<String>> = boots(&());
+    let boots = || servers.iter().map(|server| boot(trial, server));
+    let before: Vec<Option<String>> = boots().collect();
     if before.iter().any(Option::is_none) {
         bail!("a server is down already");
     }
@@ -55,7 +55,7 @@ pub(super) fn all_hosts(trial: &Trial, hosts: &[&str], servers: &[&str]) -> Resu
         trial.fault(&["reboot", host])?;
     }
     loop {
-        let now: Vec<Option<String>> = boots(&());
+        let now: Vec<Option<String>> = boots().collect();
         let differs = |(old, new): (&Option<String>, &Option<String>)| new.is_some() && old != new;
         if before.iter().zip(&now).all(differs) {
             break;

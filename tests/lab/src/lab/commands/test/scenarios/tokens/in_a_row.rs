@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, bail};
 use super::super::home::{Home, ONE, THREE, says};
 use super::super::{UNHURRIED, UNPROVEN, changes_nothing, pod_runs, restarts};
 use super::agent_at_work::AgentAtWork;
-use super::rotation::{Kind, Rotation};
+use super::rotation::{self, Kind, Rotation};
 use super::{drop_in, slicer};
 use crate::place::Place;
 
@@ -66,7 +66,7 @@ fn cut_short(home: &Home, agent: &AgentAtWork) -> Result<()> {
     home.trial
         .me(&format!("timeout -s KILL 8 {}", kind.command()))?;
     // Whoever goes on is not asked again.
-    let done = rotation.run(home, &kind.unproven().replace(" --yes", ""))?;
+    let done = rotation::run(home, &kind.unproven().replace(" --yes", ""))?;
     if !done.text().contains("was begun before") {
         bail!("the killed rotation was not gone on with:\n{}", done.text());
     }
@@ -82,8 +82,7 @@ fn in_a_row(home: &Home, kind: Kind, agent: &AgentAtWork, last: &[&str]) -> Resu
     let mut replaced = Vec::new();
     for (number, command) in usual.chain(last.iter().copied()).enumerate() {
         let rotation = Rotation::of(&home.trial, kind)?;
-        rotation
-            .run(home, command)
+        rotation::run(home, command)
             .and_then(|_| rotation.holds(home, Some(agent), RESTARTS))
             .with_context(|| format!("rotation {} of the {} token", number + 1, kind.word()))?;
         replaced.push(rotation.old().to_owned());

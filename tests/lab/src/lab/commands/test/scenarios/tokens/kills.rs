@@ -6,7 +6,7 @@ use super::super::super::seeds::{Seed, Seeds};
 use super::super::home::{Home, Layout, ONE, SPREAD};
 use super::super::{UNHURRIED, UNPROVEN, changes_nothing, killed};
 use super::agent_at_work::AgentAtWork;
-use super::rotation::{Kind, Rotation};
+use super::rotation::{self, Kind, Rotation};
 use crate::say;
 
 /// How often, unless `--seeds` says another number.
@@ -29,7 +29,7 @@ fn run(layout: &Layout, fleet: &str, check: &str, seeds: &Seeds) -> Result<()> {
     let mut took = Vec::new();
     for kind in [Kind::Agent, Kind::Server] {
         let rotation = Rotation::of(&home.trial, kind)?;
-        let done = rotation.run(&home, &kind.unproven())?;
+        let done = rotation::run(&home, &kind.unproven())?;
         took.push(done.took.as_secs_f64());
         rotation
             .holds(&home, Some(&agent), 1)
@@ -52,6 +52,6 @@ fn round(home: &Home, agent: &AgentAtWork, (kind, took): (Kind, f64), seed: Seed
     let rotation = Rotation::of(&home.trial, kind)?;
     let moment = 0.2 + seed.fraction() * took;
     killed(&home.trial, moment, &kind.unproven())?;
-    rotation.run(home, &kind.unproven())?;
+    rotation::run(home, &kind.unproven())?;
     rotation.holds(home, Some(agent), 1)
 }

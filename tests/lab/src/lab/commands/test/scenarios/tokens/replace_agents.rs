@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use super::super::home::{Home, THREE};
 use super::super::{UNHURRIED, UNPROVEN, changes_nothing, items, pod_runs};
 use super::agent_at_work::AgentAtWork;
-use super::rotation::{Kind, Rotation};
+use super::rotation::{self, Kind, Rotation};
 use super::slicer::one_autoscaler;
 use crate::place::Place;
 
@@ -27,7 +27,7 @@ pub(super) fn run(_: &Place) -> Result<()> {
 
     let rotation = Rotation::of(trial, Kind::Agent)?;
     let command = format!("{} --replace-agents", Kind::Agent.unproven());
-    let done = rotation.run(&home, &command)?;
+    let done = rotation::run(&home, &command)?;
     if !done.text().contains("Drain k3s-agent") {
         bail!("no agent was drained:\n{}", done.text());
     }

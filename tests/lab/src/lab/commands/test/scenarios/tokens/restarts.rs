@@ -8,7 +8,7 @@ use super::super::home::{Home, ONE};
 use super::super::{UNHURRIED, UNPROVEN, changes_nothing};
 use super::agent_at_work::AgentAtWork;
 use super::cut_short::{Done, cut_short};
-use super::rotation::Kind;
+use super::rotation::{self, Kind};
 use crate::place::Place;
 use crate::say;
 
@@ -53,6 +53,6 @@ fn once(home: &Home, agent: &AgentAtWork, cut: (Kind, Done), servers: &[&str]) -
             .expect(0)?;
     }
     std::thread::sleep(MEANWHILE);
-    rotation.run(home, &cut.0.unproven())?;
+    rotation::run(home, &cut.0.unproven())?;
     rotation.holds(home, Some(agent), 2)
 }

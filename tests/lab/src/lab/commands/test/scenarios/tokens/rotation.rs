@@ -63,6 +63,17 @@ impl Kind {
     }
 }
 
+/// Runs this command of a rotation, which must succeed.
+pub(super) fn run(home: &Home, command: &str) -> Result<Done> {
+    let done = home.trial.me(command)?.expect(0)?;
+    say::line(format_args!(
+        "  {}: {:.0} s",
+        command.trim_start_matches("slicer-k3s "),
+        done.took.as_secs_f64()
+    ));
+    Ok(done)
+}
+
 /// A rotation that is about to begin, or has begun.
 pub(super) struct Rotation {
     kind: Kind,
@@ -80,17 +91,6 @@ impl Rotation {
     /// The token that is replaced.
     pub(super) fn old(&self) -> &str {
         &self.old
-    }
-
-    /// Runs this command, which must succeed.
-    pub(super) fn run(&self, home: &Home, command: &str) -> Result<Done> {
-        let done = home.trial.me(command)?.expect(0)?;
-        say::line(format_args!(
-            "  {}: {:.0} s",
-            command.trim_start_matches("slicer-k3s "),
-            done.took.as_secs_f64()
-        ));
-        Ok(done)
     }
 
     /// After every server was restarted so often: one cluster, the one of before, that accepts the new token and refuses the

@@ -8,7 +8,7 @@ use super::super::fingerprint::Fingerprint;
 use super::super::home::{Home, ONE, says};
 use super::super::{UNHURRIED, UNPROVEN, changes_nothing};
 use super::cut_short::{self, cut_short};
-use super::rotation::{Kind, Rotation};
+use super::rotation::{self, Kind, Rotation};
 use crate::place::Place;
 
 /// Where the second person's file and state are.
@@ -41,7 +41,7 @@ pub(super) fn run(_: &Place) -> Result<()> {
 /// The first rotates: the second is refused until it has imported, and can rotate itself then.
 fn by_the_first(home: &Home, kind: Kind) -> Result<()> {
     let rotation = Rotation::of(&home.trial, kind)?;
-    rotation.run(home, &kind.unproven())?;
+    rotation::run(home, &kind.unproven())?;
     refused(home, kind, |command| second(home, command))?;
     second(home, "slicer-k3s import --force")?.expect(0)?;
     let done = second(home, UNPROVEN)?;
