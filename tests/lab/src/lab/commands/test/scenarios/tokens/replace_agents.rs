@@ -13,7 +13,7 @@ use crate::place::Place;
 
 /// Runs it.
 pub(super) fn run(_: &Place) -> Result<()> {
-    let home = Home::found(&THREE, "replace-agents")?;
+    let home = Home::found(&THREE, "replace")?;
     let trial = &home.trial;
     let before = AgentAtWork::made(trial)?;
     // One that is kept beside it is no agent of before either.

@@ -30,7 +30,7 @@ const CASES: [(Kind, Done, &[usize]); 8] = [
 
 /// Runs it.
 pub(super) fn run(_: &Place) -> Result<()> {
-    let home = Home::found(&ONE, "rotate-restarts")?;
+    let home = Home::found(&ONE, "rotate-cut")?;
     let agent = AgentAtWork::made(&home.trial)?;
     for (kind, done, which) in CASES {
         let servers: Vec<&str> = which.iter().map(|place| home.servers[*place]).collect();

@@ -16,7 +16,7 @@ const SECOND: &str = "cd second && XDG_STATE_HOME=~/second";
 
 /// Runs it.
 pub(super) fn run(_: &Place) -> Result<()> {
-    let home = Home::found(&ONE, "rotate-second")?;
+    let home = Home::found(&ONE, "rotate-two")?;
     home.trial
         .me("mkdir second && cp cluster.toml second/")?
         .expect(0)?;

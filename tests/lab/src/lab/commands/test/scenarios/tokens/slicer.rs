@@ -11,7 +11,7 @@ use crate::say;
 
 /// A host that has all servers and an agent: its agents are drained before the servers, which that needs, reboot.
 pub(super) fn run(_: &Place) -> Result<()> {
-    let home = Home::found(&ONE, "rotate-slicer")?;
+    let home = Home::found(&ONE, "slicer-token")?;
     let trial = &home.trial;
     AgentAtWork::made(trial)?;
     for _ in 0..2 {
