@@ -32,6 +32,11 @@ impl Seeds {
 }
 
 impl Seed {
+    /// For a choice between two: neighbouring rounds differ.
+    pub(super) fn is_odd(self) -> bool {
+        self.0 % 2 == 1
+    }
+
     /// Between 0 and 1; neighbouring seeds have nothing in common (the finalizer of `SplitMix64`).
     pub(super) fn fraction(self) -> f64 {
         let mut word = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

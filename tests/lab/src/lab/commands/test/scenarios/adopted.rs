@@ -7,9 +7,11 @@ use anyhow::{Context as _, Result, bail};
 
 use super::super::trial::Trial;
 use super::manual::SCRIPT;
-use super::{INIT, UNHURRIED, UNPROVEN, changes_nothing, healthy};
+use super::{INIT, UNHURRIED, UNPROVEN, changes_nothing, healthy, restarts};
 use crate::place::Place;
 use crate::say;
+
+const SERVERS: [&str; 3] = ["k3s-cp-1", "k3s-cp-2", "k3s-cp-3"];
 
 const IMPORT: &str = "slicer-k3s import alex@192.168.1.11 alex@192.168.1.12 pi@192.168.1.13 \
      --sudo-password-file alex@192.168.1.12=~/sudo-ryzen --accept-new-host-keys";
@@ -73,6 +75,11 @@ pub(super) fn run(_: &Place) -> Result<()> {
     unchanged(&trial, &before, "init")?;
     changes_nothing(&trial, ("workstation", "me"), UNPROVEN, UNHURRIED)?;
     trial.me("slicer-k3s status")?.expect(0)?;
+    // The agents' token is their own since then, which k3s has to start with.
+    restarts::each_server(&trial, &SERVERS, 2)?;
+    unchanged(&trial, &before, "a restart of each server")?;
+    no_drift(&trial)?;
+    changes_nothing(&trial, ("workstation", "me"), UNPROVEN, UNHURRIED)?;
     // By the marks it is found again like any other.
     trial
         .me("mkdir lost && mv cluster.toml .local/state/slicer-k3s lost/")?
@@ -81,7 +88,7 @@ pub(super) fn run(_: &Place) -> Result<()> {
     changes_nothing(&trial, ("workstation", "me"), UNPROVEN, UNHURRIED)?;
     trial.me("diff cluster.toml lost/cluster.toml")?.expect(0)?;
     let secrets = "cat /etc/systemd/system/k3s.service /etc/systemd/system/k3s.service.env";
-    for server in ["k3s-cp-1", "k3s-cp-2", "k3s-cp-3"] {
+    for server in SERVERS {
         if trial.root(server, secrets)?.stdout.contains("K3S_TOKEN") {
             bail!("a token is left in the unit of {server}");
         }
@@ -116,6 +123,11 @@ pub(super) fn run(_: &Place) -> Result<()> {
     }
     reboot(&trial)?;
     changes_nothing(&trial, ("workstation", "me"), UNPROVEN, UNHURRIED)?;
+    restarts::all_hosts(&trial, &["n100", "ryzen", "pi5"], &SERVERS)?;
+    whole_again(&trial)?;
+    changes_nothing(&trial, ("workstation", "me"), UNPROVEN, UNHURRIED)?;
+    restarts::each_server(&trial, &SERVERS, 1)?;
+    no_drift(&trial)?;
     farewell(&trial)
 }
 
@@ -139,7 +151,7 @@ fn standing(trial: &Trial) -> Result<String> {
     let pods = "get pods -o custom-columns=N:.metadata.name,U:.metadata.uid,R:.status.containerStatuses[0].restartCount,\
                 V:.spec.nodeName --no-headers";
     let mut standing = trial.me(&format!("{KUBECTL} {pods}"))?.expect(0)?.stdout;
-    for server in ["k3s-cp-1", "k3s-cp-2", "k3s-cp-3"] {
+    for server in SERVERS {
         standing += &trial.root(server, "stat -c %Y /proc/1")?.expect(0)?.stdout;
     }
     for (host, user) in [("n100", "alex"), ("ryzen", "alex"), ("pi5", "pi")] {
@@ -179,6 +191,11 @@ fn reboot(trial: &Trial) -> Result<()> {
         .root("n100", "systemctl is-active slicer-k3s-cp")?
         .expect(0)
         .context("its unit does not run")?;
+    whole_again(trial)
+}
+
+/// `status` sees no drift any more.
+fn whole_again(trial: &Trial) -> Result<()> {
     let begin = Instant::now();
     loop {
         let done = trial.me("slicer-k3s status")?;
@@ -189,6 +206,14 @@ fn reboot(trial: &Trial) -> Result<()> {
             bail!("not whole after a reboot:\n{}", done.text());
         }
     }
+}
+
+fn no_drift(trial: &Trial) -> Result<()> {
+    let done = trial.me("slicer-k3s status")?.expect(0)?;
+    if !done.stdout.contains("No drift") {
+        bail!("exit code 0, and yet:\n{}", done.stdout);
+    }
+    Ok(())
 }
 
 /// It goes as any other cluster does; its owner's files stay.

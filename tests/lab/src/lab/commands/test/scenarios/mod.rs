@@ -5,9 +5,11 @@ mod destroy;
 mod enrol_kills;
 mod errors;
 mod farewell;
+mod fingerprint;
 mod first_contact;
 mod fleet_changes;
 mod generated;
+mod home;
 mod import;
 mod init_bare;
 mod init_beside;
@@ -20,11 +22,12 @@ mod kills;
 mod manual;
 mod mixed;
 mod reconfigured;
-mod rotate;
+mod restarts;
 mod routes;
 mod servers_lost;
 mod shared;
 mod status;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -59,7 +62,6 @@ pub(super) fn checks() -> Vec<Check> {
         Check::long("status", status::run),
         Check::long("import", import::run),
         Check::long("adopted", adopted::run),
-        Check::long("rotate", rotate::run),
         Check::long("routes", routes::run),
         Check::long("shared", shared::run),
         Check::long("reconfigured", reconfigured::run),
@@ -69,6 +71,7 @@ pub(super) fn checks() -> Vec<Check> {
     ]
     .into_iter()
     .chain(servers_lost::checks())
+    .chain(tokens::checks())
     .collect()
 }
 
@@ -191,8 +194,8 @@ fn nodes(items: &[Value]) -> BTreeMap<String, (bool, bool)> {
         .collect()
 }
 
-/// Three servers, all Ready, all voters, and nothing of a proof left.
-fn healthy(trial: &Trial) -> Result<()> {
+/// Every node; three of them are servers, all Ready, all voters.
+fn voters(trial: &Trial) -> Result<BTreeMap<String, (bool, bool)>> {
     let nodes = nodes(&items(trial, "nodes")?);
     let servers: Vec<_> = nodes
         .iter()
@@ -201,6 +204,12 @@ fn healthy(trial: &Trial) -> Result<()> {
     if servers.len() != 3 || servers.iter().any(|(_, (ready, voter))| !ready || !voter) {
         bail!("not three Ready voters: {nodes:?}");
     }
+    Ok(nodes)
+}
+
+/// Three servers, all Ready, all voters, and nothing of a proof left.
+fn healthy(trial: &Trial) -> Result<()> {
+    let nodes = voters(trial)?;
     if nodes.len() != 3 {
         bail!("nodes are left over: {:?}", nodes.keys());
     }

@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result};
 
 use super::super::UNPROVEN;
-use super::fingerprint::Fingerprint;
-use super::home::{Home, Layout, ONE, SPREAD, THREE, says};
+use super::super::fingerprint::Fingerprint;
+use super::super::home::{Home, Layout, ONE, SPREAD, THREE, says};
 use crate::place::Place;
 
 /// Fleet `one`.

@@ -2,8 +2,6 @@
 //! what brings a server back is killed. What the cluster held is there at the end, and nothing is ever founded twice.
 
 mod each;
-mod fingerprint;
-mod home;
 mod quorum;
 mod rejoin_kills;
 mod two_clusters;

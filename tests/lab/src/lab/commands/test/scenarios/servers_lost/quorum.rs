@@ -3,9 +3,9 @@
 
 use anyhow::{Context as _, Result};
 
+use super::super::fingerprint::Fingerprint;
+use super::super::home::{Home, Layout, ONE, SPREAD, THREE, says};
 use super::super::{UNPROVEN, healthy};
-use super::fingerprint::Fingerprint;
-use super::home::{Home, Layout, ONE, SPREAD, THREE, says};
 use crate::place::Place;
 
 /// On the server that is left: a cluster of this one member with all the data, and no Node of those that are lost.

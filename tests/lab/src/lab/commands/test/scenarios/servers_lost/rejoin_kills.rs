@@ -4,8 +4,8 @@
 use anyhow::{Context as _, Result};
 
 use super::super::super::seeds::{Seed, Seeds};
+use super::super::home::{Home, Layout, ONE, SPREAD};
 use super::super::{UNPROVEN, killed};
-use super::home::{Home, Layout, ONE, SPREAD};
 use crate::say;
 
 /// How often, unless `--seeds` says another number.

@@ -4,8 +4,8 @@
 use anyhow::{Context as _, Result, bail};
 
 use super::super::UNPROVEN;
-use super::fingerprint::Fingerprint;
-use super::home::{Home, ONE, says};
+use super::super::fingerprint::Fingerprint;
+use super::super::home::{Home, ONE, says};
 use crate::place::Place;
 
 /// By hand, what a lost disk used to lead to.

@@ -2,10 +2,8 @@
 
 use anyhow::{Context as _, Result, bail};
 
-use super::super::super::trial::{
-    CLUSTER_OF_ONE, CLUSTER_OF_THREE, CLUSTER_SPREAD, Cluster, Done, Trial,
-};
-use super::super::{INIT, UNHURRIED, UNPROVEN, changes_nothing, healthy};
+use super::super::trial::{CLUSTER_OF_ONE, CLUSTER_OF_THREE, CLUSTER_SPREAD, Cluster, Done, Trial};
+use super::{INIT, UNHURRIED, UNPROVEN, changes_nothing, healthy, voters};
 use crate::say;
 
 /// The authority of the cluster behind a server's own API.
@@ -99,6 +97,12 @@ impl Home {
     /// `status` sees nothing amiss.
     pub(super) fn whole(&self) -> Result<()> {
         healthy(&self.trial)?;
+        self.stands()
+    }
+
+    /// The same with agents beside them.
+    pub(super) fn stands(&self) -> Result<()> {
+        voters(&self.trial)?;
         for server in self.servers {
             self.keeps(server)?;
             if self.authority_of(server)? != self.authority {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 
-use super::super::super::prints::{FILES_AND_UNITS, Look, Prints};
+use super::super::prints::{FILES_AND_UNITS, Look, Prints};
 use super::home::Home;
 
 /// On servers files count, and which data there are. Their units do not: a k3s without a quorum ends and is started again.
