@@ -64,6 +64,8 @@ codes! {
     K3sInstall = "k3s-install",
     /// k3s does not become ready.
     K3sStart = "k3s-start",
+    /// Servers have newer versions of k3s than was decided, and not all the same.
+    K3sVersionsDiffer = "k3s-versions-differ",
     /// Servers hold several clusters, or another one than the one on record.
     TwoClusters = "two-clusters",
     /// Too few servers have, or can be asked for, the cluster's data.
@@ -107,6 +109,7 @@ impl Code {
                 | Self::SlicerMissing
                 | Self::SlicerLicence
                 | Self::LocalFile
+                | Self::K3sVersionsDiffer
                 | Self::TwoClusters
                 | Self::QuorumLost
                 | Self::ClusterLost

@@ -64,7 +64,8 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     let new_cluster = state.decisions.servers.is_empty();
     state.decisions.founded =
         servers::on_record(&home, &config, &state.decisions, &facts).map_err(one)?;
-    let plan = plan::decide(&config, &state.decisions, &facts, &absent, &version)?;
+    let unversioned = servers::without_version(&config, &state.decisions);
+    let plan = plan::decide(&unversioned, &state.decisions, &facts, &absent, &version)?;
     // What was seen of servers that are planned otherwise now says nothing.
     let seen = seen.filter(|_| {
         last.as_ref()
@@ -75,16 +76,23 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         None => World::new(plan, state.secrets.clone(), fleet.machines),
     };
     let new_cluster = new_cluster && world.plan.founded.is_none();
-    let control_plane = servers::survey(&world, &options, seen, new_cluster)
+    let (control_plane, versions) = servers::survey(&world, &options, seen, new_cluster)
         .await
         .map_err(one)?;
+    servers::take_over(&mut world.plan, &config, &versions).map_err(one)?;
     accept(&mut state, &mut world.plan, &control_plane);
     let remarks = control_plane.remarks();
     let new = last.as_ref() != Some(&world.plan) || !remarks.is_empty();
     if new {
         let mut shown = world.plan.clone();
         shown.reasons.extend(remarks);
+        shown.reasons.extend(versions.remarks());
         report::say(&plan::render(&shown));
+    } else {
+        // Nothing that has to be agreed to.
+        for (server, what) in versions.remarks() {
+            report::say(&format!("note: {server}: {what}"));
+        }
     }
     let wanted = steps::Options {
         allow_outage: options.allow_outage,

@@ -11,10 +11,10 @@ use super::ask;
 use super::context::Home;
 use crate::cli::Init;
 use crate::config::Config;
-use crate::control_plane::{self, ControlPlane, Judgement, Observed};
+use crate::control_plane::{self, ControlPlane, Judgement, Observed, Versions};
 use crate::failure::{Code, Failure, Result};
 use crate::kubeconfig;
-use crate::plan::{Decisions, Founded, HostFacts, Mark, Plan, Server};
+use crate::plan::{self, Decisions, Founded, HostFacts, Mark, Plan, Server};
 use crate::secret::sha256;
 use crate::state;
 use crate::world::World;
@@ -54,13 +54,14 @@ fn ca_of(kubeconfig: &Path) -> Option<String> {
     Some(sha256(&ca))
 }
 
-/// Asks all servers that were not just `seen`; nothing is changed. `new`: the cluster was never made.
+/// Asks all servers that were not just `seen`; nothing is changed. `new`: the cluster was never made. How each server has
+/// to start, and which k3s they have.
 pub(super) async fn survey(
     world: &World,
     options: &Init,
     mut seen: Option<Vec<(Server, Observed)>>,
     new: bool,
-) -> Result<ControlPlane> {
+) -> Result<(ControlPlane, Versions)> {
     named(options, &world.plan)?;
     let begin = Instant::now();
     loop {
@@ -74,7 +75,10 @@ pub(super) async fn survey(
             control_plane::judge(&world.plan, &seen, &options.give_up)
         };
         match judgement {
-            Judgement::Clear(control_plane) => return Ok(control_plane),
+            Judgement::Clear(control_plane) => {
+                let versions = control_plane::judge_versions(&world.plan, &seen)?;
+                return Ok((control_plane, versions));
+            }
             Judgement::Refused(refusal) if refusal.passes && begin.elapsed() < PASSES => {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
@@ -82,6 +86,27 @@ pub(super) async fn survey(
                 return Err(control_plane::describe(world, *refusal).await);
             }
         }
+    }
+}
+
+/// cluster.toml without the version of k3s, where one was decided: whether that one is still right, the servers say.
+pub(super) fn without_version(config: &Config, decisions: &Decisions) -> Config {
+    let mut config = config.clone();
+    if decisions.k3s_version.is_some() {
+        config.k3s.version = None;
+    }
+    config
+}
+
+/// Takes over the version that the servers were upgraded to; an error where cluster.toml asks for another than they have.
+pub(super) fn take_over(plan: &mut Plan, config: &Config, versions: &Versions) -> Result<()> {
+    if let Some(upgrade) = &versions.upgrade {
+        plan.upgraded(&upgrade.to.to_string(), &upgrade.why());
+    }
+    let configured = config.k3s.version.as_ref();
+    match configured.and_then(|configured| plan::other_version(&plan.k3s.version, configured)) {
+        None => Ok(()),
+        Some(conflict) => Err(conflict),
     }
 }
 
@@ -126,5 +151,99 @@ pub(super) fn consent(options: &Init, control_plane: &ControlPlane) -> Result<()
             .hint("read the plan above and run again with --yes")),
         Some(answer) if answer == name => Ok(()),
         Some(_) => Err(declined.because(format!("the {what} would be: {name}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::control_plane::Upgrade;
+    use crate::k3s::Release;
+    use crate::steps::testing::{Fake, plan, world};
+
+    const DECIDED: &str = "v1.34.4+k3s1";
+    const NEW: &str = "v1.34.5+k3s1";
+
+    fn config(version: Option<&str>) -> Config {
+        let text = "name='home'\n[hosts.n100]\nssh='a'";
+        let mut config = crate::config::parse(text, "cluster.toml").unwrap();
+        config.k3s.version = version.map(str::to_owned);
+        config
+    }
+
+    /// Asking for what all servers have was a conflict with what was decided before they were upgraded.
+    #[test]
+    fn cluster_toml_may_ask_for_what_the_servers_were_upgraded_to() {
+        let decisions = plan().decisions(&Decisions::default());
+        let first = without_version(&config(Some(NEW)), &Decisions::default());
+        assert_eq!(first.k3s.version.as_deref(), Some(NEW));
+        assert_eq!(
+            without_version(&config(Some(NEW)), &decisions).k3s.version,
+            None
+        );
+        let upgrade = Upgrade {
+            from: DECIDED.into(),
+            to: Release::parse(NEW).unwrap(),
+            unseen: Vec::new(),
+        };
+        let upgraded = Versions {
+            upgrade: Some(upgrade),
+            ..Versions::default()
+        };
+        for (asked, versions, becomes) in [
+            (None, &upgraded, Some(NEW)),
+            (Some(NEW), &upgraded, Some(NEW)),
+            (Some(DECIDED), &upgraded, None),
+            (Some(DECIDED), &Versions::default(), Some(DECIDED)),
+            (Some(NEW), &Versions::default(), None),
+        ] {
+            let mut plan = plan();
+            let taken = take_over(&mut plan, &config(asked), versions);
+            match becomes {
+                Some(version) => assert_eq!((taken, &*plan.k3s.version), (Ok(()), version)),
+                None => assert_eq!(taken.unwrap_err().code, Code::PlanConflict, "{asked:?}"),
+            }
+        }
+    }
+
+    /// Before anything is written, and by the answers to the question that is asked anyway.
+    #[tokio::test]
+    async fn servers_of_different_versions_end_the_survey() {
+        let answer = |version: &str| {
+            format!(
+                "data=no\nmembers=\nrunning={version}\ninstalled=k3s version {version} (abc)\nend\n"
+            )
+        };
+        let said = |version: &str| Fake::new().says("member/wal", &answer(version));
+        let (host, old, new) = (Fake::new(), said(DECIDED), said(NEW));
+        let cli = crate::cli::Cli::parse_from(["slicer-k3s", "init"]);
+        let crate::cli::Command::Init(options) = cli.command else {
+            panic!("no init");
+        };
+        let differ = world(&[
+            ("n100", &host),
+            ("k3s-cp-1", &new),
+            ("k3s-cp-2", &old),
+            ("k3s-cp-3", &old),
+        ]);
+        let failure = survey(&differ, &options, None, false).await.unwrap_err();
+        assert_eq!(failure.code, Code::K3sVersionsDiffer);
+        let same = world(&[
+            ("n100", &host),
+            ("k3s-cp-1", &new),
+            ("k3s-cp-2", &new),
+            ("k3s-cp-3", &new),
+        ]);
+        let (_, versions) = survey(&same, &options, None, false).await.unwrap();
+        assert_eq!(versions.upgrade.unwrap().to.to_string(), NEW);
+        let asked = new.told();
+        assert!(
+            asked
+                .iter()
+                .all(|(command, _)| command.contains("VERSIONS=yes")),
+            "{asked:?}"
+        );
     }
 }

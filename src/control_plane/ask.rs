@@ -55,25 +55,34 @@ pub async fn connect_all(world: &World) {
     let _ = join_all(connected).await;
 }
 
-/// All servers of the plan. On a cluster that was never made (`new`) the hosts' disks are looked at first, for its VMs do
-/// not exist yet and need not be asked.
+/// All servers of the plan, their versions of k3s included. On a cluster that was never made (`new`) the hosts' disks are
+/// looked at first, for its VMs do not exist yet and need not be asked.
 pub async fn ask_all(world: &World, new: bool) -> Vec<(Server, Observed)> {
     let asked = world.plan.servers.iter().map(|server| async move {
         let observed = if new {
             match disk(world, server).await {
                 Disk::None => Observed::Nothing,
-                _ => ask_of(world, server).await,
+                _ => ask_of(world, server, true).await,
             }
         } else {
-            ask_of(world, server).await
+            ask_of(world, server, true).await
         };
         (server.clone(), observed)
     });
     join_all(asked).await
 }
 
-/// One server.
-pub async fn ask_of(world: &World, server: &Server) -> Observed {
+/// All servers of the plan, in the middle of a run: only for what may have changed by then.
+pub async fn ask_again(world: &World) -> Vec<(Server, Observed)> {
+    let asked = world.plan.servers.iter().map(|server| async move {
+        let observed = ask_of(world, server, false).await;
+        (server.clone(), observed)
+    });
+    join_all(asked).await
+}
+
+/// One server, with its versions of k3s or without.
+async fn ask_of(world: &World, server: &Server, versions: bool) -> Observed {
     if let Err(failure) = world.host(&server.host) {
         let absent = world
             .plan
@@ -84,7 +93,9 @@ pub async fn ask_of(world: &World, server: &Server) -> Observed {
             absent.map_or_else(|| failure.to_string(), |(_, why)| why.clone()),
         );
     }
-    let asked = tokio::time::timeout(LIMIT, async { ask(world.server(server).await?).await });
+    let asked = tokio::time::timeout(LIMIT, async {
+        held(world.server(server).await?, versions).await
+    });
     let why = match asked.await {
         Ok(Ok(held)) => return Observed::Answers(held),
         Ok(Err(failure)) => failure.to_string(),
@@ -93,9 +104,13 @@ pub async fn ask_of(world: &World, server: &Server) -> Observed {
     without_answer(world, server, why).await
 }
 
-/// What a server says that it holds.
+/// What a server says that it holds; not its versions of k3s.
 pub async fn ask(machine: &Machine) -> Result<Held> {
-    let output = machine.look(&Look::ServerData).await?;
+    held(machine, false).await
+}
+
+async fn held(machine: &Machine, versions: bool) -> Result<Held> {
+    let output = machine.look(&Look::ServerData { versions }).await?;
     let held = output.ok().then(|| Held::parse(&output.stdout)).flatten();
     held.ok_or_else(|| {
         Failure::new(
@@ -183,7 +198,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_did_not_come_is_never_an_empty_disk() {
         let server = &plan().servers[0];
-        let ask = async |fake: &Fake| ask_of(&world(&[("n100", fake)]), server).await;
+        let ask = async |fake: &Fake| ask_of(&world(&[("n100", fake)]), server, true).await;
         let stopped = || {
             let fake = Fake::new().says("auth/token", "t0ken\n");
             fake.says("GET /hostgroup/k3s-cp/nodes", VMS)
@@ -196,7 +211,7 @@ mod tests {
         assert!(matches!(ask(&broken).await, Observed::Unreachable(_)));
         let elsewhere = world(&[]);
         assert!(matches!(
-            ask_of(&elsewhere, server).await,
+            ask_of(&elsewhere, server, true).await,
             Observed::Unreachable(_)
         ));
     }
@@ -212,7 +227,11 @@ mod tests {
             let fake = Fake::new().answers("member/wal", status, text);
             let host = Fake::new().says(".img", "yes\n");
             let world = world(&[("n100", &host), ("k3s-cp-1", &fake)]);
-            assert_eq!(ask_of(&world, server).await.is_empty(), empty, "{text}");
+            assert_eq!(
+                ask_of(&world, server, true).await.is_empty(),
+                empty,
+                "{text}"
+            );
         }
     }
 }

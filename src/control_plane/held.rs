@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 
 use serde::Deserialize;
 
+use crate::k3s::Release;
+
 /// Most members that are read of a list.
 const MOST: usize = 64;
 
@@ -21,6 +23,10 @@ pub struct Held {
     pub bytes: Option<u64>,
     /// etcd's members, where a quorum answers through this server.
     pub members: Option<Vec<Member>>,
+    /// The k3s that its next start runs, where it was asked for.
+    pub installed: Option<Release>,
+    /// The k3s whose API answers, where it was asked for.
+    pub running: Option<Release>,
 }
 
 /// A member of etcd.
@@ -74,6 +80,8 @@ impl Held {
                 "written" => held.written = value.parse().ok(),
                 "bytes" => held.bytes = value.parse().ok(),
                 "members" => held.members = members(value),
+                "installed" => held.installed = Release::printed(value),
+                "running" => held.running = Release::parse(value),
                 _ => {}
             }
         }
@@ -111,8 +119,13 @@ mod tests {
     #[test]
     fn a_whole_answer_is_read_and_a_cut_one_is_none() {
         let info = r#"{"members":[{"ID":17179869184000000001,"name":"k3s-cp-1-00aa11bb","peerURLs":["https://192.168.137.2:2380"]},{"ID":2,"peerURLs":["https://192.168.137.3:2380"],"isLearner":true}]}"#;
-        let text = format!("data=yes\nca={CA}\nwritten=12\nmembers={info}\nend\n");
+        let text = format!(
+            "data=yes\nca={CA}\nwritten=12\nmembers={info}\nrunning=v1.34.4+k3s1\n\
+             installed=k3s version v1.34.5+k3s1 (00000000)\nend\n"
+        );
         let held = Held::parse(&text).unwrap();
+        assert_eq!(held.installed, Release::parse("v1.34.5+k3s1"));
+        assert_eq!(held.running, Release::parse("v1.34.4+k3s1"));
         assert!(held.data && held.written == Some(12) && held.ca.as_deref() == Some(CA));
         let members = held.members.unwrap();
         assert_eq!(ids(&members).len(), 2);

@@ -14,8 +14,9 @@ mod now;
 mod recorded;
 mod refusals;
 mod start;
+mod versions;
 
-pub use ask::{Observed, ask, ask_all, ask_of, connect_all};
+pub use ask::{Observed, ask, ask_again, ask_all, connect_all};
 pub use describe::describe;
 pub use held::{Held, Member};
 pub use judge::{Judgement, Side, judge, judge_new};
@@ -23,3 +24,4 @@ pub use now::start_now;
 pub use recorded::recorded;
 pub use refusals::Refusal;
 pub use start::{ControlPlane, Start};
+pub use versions::{Installation, Upgrade, Versions, judge_versions, upgrade, waits};

@@ -250,7 +250,7 @@ fn short(ca: Option<&str>) -> &str {
 }
 
 /// `a`, `a and b`, `a, b and c`; parts with commas of their own are separated by semicolons.
-fn listed(parts: impl Iterator<Item = String>) -> String {
+pub(super) fn listed(parts: impl Iterator<Item = String>) -> String {
     let parts: Vec<String> = parts.collect();
     if parts.iter().any(|part| part.contains(' ')) {
         return parts.join("; ");

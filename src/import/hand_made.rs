@@ -11,6 +11,7 @@ use super::file::defaults;
 use super::{Autoscaler, Found, Mark, cloud_config, servers};
 use crate::config;
 use crate::failure::{Code, Failure, Result};
+use crate::k3s::Release;
 use crate::plan::{Adopted, Daemon, FoundDaemon, HostFacts, Role, Server};
 use crate::slicer::ServerFacts;
 
@@ -181,6 +182,12 @@ pub fn adopt(
         )
         .because("/usr/local/bin/k3s on its servers does not tell"));
     }
+    // The oldest: where they differ, `init` must not take one for what was decided and raise the others to it unasked.
+    let oldest = told
+        .iter()
+        .filter_map(|(_, facts)| Release::parse(&facts.version))
+        .min();
+    let version = oldest.map_or_else(|| some.version.clone(), |oldest| oldest.to_string());
     let usual = defaults()?;
     let config = servers::config(some);
     let network = |key: &str, usual: Ipv4Net| {
@@ -218,7 +225,7 @@ pub fn adopt(
                 network("cluster-cidr", usual.k3s.cluster_cidr),
                 network("service-cidr", usual.k3s.service_cidr),
             ),
-            &some.version,
+            &version,
         );
         found.push(Found {
             ssh: candidate.ssh,
@@ -294,22 +301,26 @@ mod tests {
         }
     }
 
-    fn adopted() -> Vec<Found> {
+    fn candidate(servers: u32) -> Candidate {
         let usual = defaults().unwrap();
         let (mut facts, _) = crate::plan::assumed(&usual).unwrap();
         let mut facts = facts.remove(0);
         facts.name = "n100".into();
-        let candidate = Candidate {
+        Candidate {
             ssh: "alex@192.168.1.11".into(),
             sudo_password_file: None,
             facts,
             daemons: vec![
-                made("k3s-cp", 137, 1),
+                made("k3s-cp", 137, servers),
                 made("k3s-agents-1", 138, 0),
                 made("other", 139, 2),
             ],
-        };
-        adopt("home", vec![candidate], &[("k3s-cp-1".into(), server())]).unwrap()
+        }
+    }
+
+    fn adopted() -> Vec<Found> {
+        let told = [("k3s-cp-1".into(), server())];
+        adopt("home", vec![candidate(1)], &told).unwrap()
     }
 
     #[test]
@@ -360,6 +371,22 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
+    }
+
+    /// An upgrade by hand that is not finished.
+    #[test]
+    fn of_servers_that_differ_the_oldest_version_is_recorded() {
+        let newer = ServerFacts {
+            version: "v1.34.4+k3s10".into(),
+            ..server()
+        };
+        let older = ServerFacts {
+            version: "v1.34.4+k3s9".into(),
+            ..server()
+        };
+        let told = [("k3s-cp-1".into(), newer), ("k3s-cp-2".into(), older)];
+        let found = adopt("home", vec![candidate(2)], &told).unwrap();
+        assert_eq!(found[0].mark.k3s_version, "v1.34.4+k3s9");
     }
 
     #[test]

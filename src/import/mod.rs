@@ -10,8 +10,9 @@ mod servers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use crate::control_plane::Held;
+use crate::control_plane::{self, Held, Installation, Observed};
 use crate::failure::{Code, Failure, Result};
+use crate::k3s::Release;
 use crate::plan::{Daemon, Decisions, Founded, Group, HostFacts, Mark, Role, Server};
 use crate::slicer::ServerFacts;
 use crate::state::State;
@@ -198,6 +199,26 @@ impl Findings {
         })
     }
 
+    /// The servers' k3s as the marks have it: the newest one, for a host that was off kept an older mark. Where all servers
+    /// were upgraded since, what they have, as `init` would take it over.
+    fn k3s_version(&self, servers: &[Server]) -> Option<String> {
+        let marks = self.hosts.iter().map(|host| &host.mark.k3s_version);
+        let marked = marks.max_by_key(|version| Release::parse(version))?;
+        let told = servers.iter().map(|server| {
+            let mut told = self.servers.iter();
+            let facts = told.find(|(name, _)| *name == server.name);
+            let held = facts.and_then(|(_, facts)| Held::parse(&facts.data));
+            let silent = || Observed::Silent(String::new());
+            Installation::of(server, &held.map_or_else(silent, Observed::Answers))
+        });
+        let told: Vec<Installation> = told.collect();
+        Some(match control_plane::upgrade(marked, &told) {
+            Ok(Some(upgrade)) => upgrade.to.to_string(),
+            // Where they differ, `init` refuses what is newer than this.
+            Ok(None) | Err(_) => marked.clone(),
+        })
+    }
+
     fn decisions(&self, servers: Vec<Server>) -> Decisions {
         let first = self.hosts.first().map(|host| &host.mark);
         let groups = self
@@ -208,7 +229,7 @@ impl Findings {
             .iter()
             .filter_map(|host| Some((host.facts.name.clone(), self.lan_address(host)?)));
         Decisions {
-            k3s_version: first.map(|mark| mark.k3s_version.clone()),
+            k3s_version: self.k3s_version(&servers),
             k3s_networks: first.map(|mark| (mark.cluster_cidr, mark.service_cidr)),
             plain_secrets: self.servers.iter().any(|(_, facts)| !facts.encrypts),
             groups: groups.collect(),

@@ -93,6 +93,29 @@ fn a_host_behind_another_gets_its_own_address_back() {
     assert_eq!(findings.missing(), [std::net::Ipv4Addr::new(10, 20, 0, 2)]);
 }
 
+/// Marks are as old as the last `init`; the servers may have been upgraded since.
+#[test]
+fn the_version_that_all_servers_were_upgraded_to_is_recorded() {
+    let plan = plan();
+    let mut findings = findings(&plan, &crate::steps::testing::secrets());
+    let version = |findings: &Findings| findings.decisions(plan.servers.clone()).k3s_version;
+    assert_eq!(version(&findings).as_deref(), Some("v1.34.4+k3s1"));
+    let has = |version: &str| {
+        format!("data=yes\nmembers=\nrunning={version}\ninstalled=k3s version {version} (a)\nend\n")
+    };
+    for (_, facts) in &mut findings.servers {
+        facts.data = has("v1.34.5+k3s1");
+    }
+    assert_eq!(version(&findings).as_deref(), Some("v1.34.5+k3s1"));
+    findings.servers[0].1.data = has("v1.34.4+k3s1");
+    assert_eq!(version(&findings).as_deref(), Some("v1.34.4+k3s1"));
+    // A host that was off kept an older mark.
+    let mut newer = plan.clone();
+    newer.k3s.version = "v1.34.4+k3s10".into();
+    findings.hosts[1].mark = newer.mark("ryzen");
+    assert_eq!(version(&findings).as_deref(), Some("v1.34.4+k3s10"));
+}
+
 /// Whatever lies on a host or a server is taken for each of what an import reads.
 #[test]
 fn fuzz_import() {

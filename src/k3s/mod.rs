@@ -6,6 +6,7 @@ mod journal;
 mod surroundings;
 mod token;
 mod unit;
+mod upgrade;
 mod version;
 
 pub use config::{CONFIG_PATH, config, joins, joins_finally};
@@ -16,7 +17,8 @@ pub use surroundings::{
 };
 pub use token::{agent_token, configured_token, password};
 pub use unit::{UNIT_ENVIRONMENT_PATH, UNIT_PATH, arguments, as_config, overrules};
-pub use version::version_of;
+pub use upgrade::upgrade;
+pub use version::{Release, version_of};
 
 /// The systemd unit of a server.
 pub const UNIT: &str = "k3s.service";

@@ -2,29 +2,48 @@
 
 use std::collections::BTreeMap;
 
-use super::K3s;
 use super::groups::Draft;
+use super::{K3s, Plan};
 use crate::config;
 use crate::failure::{Code, Failure};
+
+/// cluster.toml asks for another version than the servers have.
+pub fn other_version(decided: &str, configured: &str) -> Option<Failure> {
+    if decided == configured {
+        return None;
+    }
+    let failure = Failure::new(
+        Code::PlanConflict,
+        format!("the servers run k3s {decided}, cluster.toml asks for {configured}"),
+    );
+    Some(
+        failure
+            .because("init does not change the version of a running cluster")
+            .hint(format!(
+                "set `version = \"{decided}\"` in [k3s] of cluster.toml, or leave it out"
+            )),
+    )
+}
+
+impl Plan {
+    /// Takes over the version that the servers were upgraded to.
+    pub fn upgraded(&mut self, version: &str, why: &str) {
+        version.clone_into(&mut self.k3s.version);
+        let reason = ("k3s".to_owned(), format!("{version}: {why}"));
+        match self.reasons.iter_mut().find(|(what, _)| what == "k3s") {
+            Some(known) => *known = reason,
+            None => self.reasons.push(reason),
+        }
+    }
+}
 
 impl Draft<'_> {
     /// What every server is told; the version is the one that was decided, else asked for, else resolved.
     pub(super) fn k3s(&mut self, resolved: &str) -> K3s {
         let wanted = &self.config.k3s;
         let version = self.decisions.k3s_version.clone();
-        if let (Some(decided), Some(configured)) = (&version, &wanted.version)
-            && decided != configured
-        {
-            self.failures.push(
-                Failure::new(
-                    Code::PlanConflict,
-                    format!("the servers run k3s {decided}, cluster.toml asks for {configured}"),
-                )
-                .because("init does not change the version of a running cluster")
-                .hint(format!(
-                    "set `version = \"{decided}\"` in [k3s] of cluster.toml, or leave it out"
-                )),
-            );
+        if let (Some(decided), Some(configured)) = (&version, &wanted.version) {
+            self.failures.extend(other_version(decided, configured));
         }
         let networks = (wanted.cluster_cidr, wanted.service_cidr);
         if let Some(decided) = self

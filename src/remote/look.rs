@@ -23,7 +23,10 @@ pub enum Look {
     /// Whether a path exists: `yes` or `no`; another status than 0 where that cannot be seen.
     Exists(String),
     /// What a k3s server holds: whether it has etcd data, its CA's hash, etcd's members (see `control_plane`).
-    ServerData,
+    ServerData {
+        /// Whether also its versions of k3s, which costs the start of a large program.
+        versions: bool,
+    },
     /// "MODE UID" of a directory; status 1 where it is none.
     Directory(String),
     /// The processes that run `slicer up` with this YAML in this directory, one id a line: units' and hand-started ones.
@@ -106,7 +109,7 @@ impl Look {
     pub(super) fn is_quick(&self) -> bool {
         match self {
             Self::Survey
-            | Self::ServerData
+            | Self::ServerData { .. }
             | Self::Http(_)
             | Self::Tcp { .. }
             | Self::Channel(_)
@@ -139,9 +142,11 @@ impl Look {
                  *) echo \"$w\" >&2; exit 3;; esac; fi",
                 &[path],
             ),
-            Self::ServerData => {
-                Script::new(include_str!("server_data.sh"), &[]).limit(Duration::from_secs(12))
-            }
+            Self::ServerData { versions } => Script::new(
+                concat!("VERSIONS={}\n", include_str!("server_data.sh")),
+                &[if *versions { "yes" } else { "no" }],
+            )
+            .limit(Duration::from_secs(12)),
             Self::Directory(path) => {
                 Script::new("test -d {} && stat -c '%a %u' -- {}", &[path, path])
             }

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Prints what a k3s server holds, a KEY=VALUE line each; the last line is `end`. Changes nothing. A file that cannot be
 # looked at for another reason than that it is missing ends the script: an I/O error must not pass for an empty disk.
+# With VERSIONS=yes also which k3s is installed and which one answers; a line that is missing says that none does.
 LC_ALL=C
 export LC_ALL
 server=/var/lib/rancher/k3s/server
@@ -14,17 +15,35 @@ there() {
     exit 3
 }
 
-# k3s's own test of whether its etcd was ever started here.
-if there "$etcd/member/wal"; then echo data=yes; else echo data=no; fi
-if there "$server/tls/server-ca.crt"; then
-    hash=$(sha256sum <"$server/tls/server-ca.crt") || exit 3
-    echo "ca=${hash%% *}"
-fi
-members=$(curl -sfk -m 5 --max-filesize 262144 https://127.0.0.1:6443/db/info)
-echo "members=$members"
-# Where a quorum answers, nobody asks how old or large the data is.
-if [ -z "$members" ] && there "$etcd/member/snap/db"; then
-    echo "written=$(($(date +%s) - $(stat -c %Y "$etcd/member/snap/db")))"
-    echo "bytes=$(stat -c %s "$etcd/member/snap/db")"
+data() {
+    # k3s's own test of whether its etcd was ever started here.
+    if there "$etcd/member/wal"; then echo data=yes; else echo data=no; fi
+    if there "$server/tls/server-ca.crt"; then
+        hash=$(sha256sum <"$server/tls/server-ca.crt") || exit 3
+        echo "ca=${hash%% *}"
+    fi
+    members=$(curl -sfk -m 5 --max-filesize 262144 https://127.0.0.1:6443/db/info)
+    echo "members=$members"
+    # Where a quorum answers, nobody asks how old or large the data is.
+    if [ -z "$members" ] && there "$etcd/member/snap/db"; then
+        echo "written=$(($(date +%s) - $(stat -c %Y "$etcd/member/snap/db")))"
+        echo "bytes=$(stat -c %s "$etcd/member/snap/db")"
+    fi
+}
+
+# What is in /usr/local/bin is what the next start runs. What runs is asked of the API server: the process was started from
+# a copy (data/<hash>/bin), and data/current leads to whatever copy was unpacked last, by any `k3s kubectl`.
+versions() {
+    tls=$server/tls
+    curl -sf -m 5 --max-filesize 65536 --cacert $tls/server-ca.crt --cert $tls/client-admin.crt --key $tls/client-admin.key \
+        https://127.0.0.1:6443/version | sed -n 's/.*"gitVersion": *"\([^"]*\)".*/running=\1/p'
+    timeout 5 /usr/local/bin/k3s --version 2>/dev/null | sed -n '1s/^/installed=/p'
+}
+
+# Side by side: k3s is a large program, and a slow one to start.
+if [ "$VERSIONS" = yes ]; then
+    versions | { data && cat; } || exit
+else
+    data
 fi
 echo end

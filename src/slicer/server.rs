@@ -23,7 +23,7 @@ pub struct ServerFacts {
     pub agent_token: Secret,
     /// Whether Secrets are encrypted in etcd.
     pub encrypts: bool,
-    /// Its version of k3s.
+    /// Its version of k3s, as its program prints it.
     pub version: String,
     /// Helm's record of the autoscaler's release, as JSON, where no HelmChart says how it was installed.
     pub release: Secret,
@@ -61,7 +61,7 @@ const KEYS: &str = "/home/ubuntu/.ssh/authorized_keys";
 impl Slicer {
     /// What a server's k3s was told.
     pub async fn server_facts(&self, vm: &str) -> Result<ServerFacts> {
-        let look = format!("{LOOK}\n(\n{DATA}) | p data");
+        let look = format!("{LOOK}\n(\nVERSIONS=yes\n{DATA}) | p data");
         let done = exec::run(self, vm, &look).await?;
         let part = |label: &str| part(&done.stdout, label);
         let version = part("version");

@@ -2,6 +2,7 @@
 
 mod nodes;
 mod pods;
+mod versions;
 
 use std::collections::BTreeSet;
 
@@ -24,7 +25,9 @@ pub fn compare(plan: &Plan, seen: &Seen) -> Status {
         add(&mut drift, kind, "cluster", failure.to_string(), mend);
     }
     planned(plan, seen, &mut drift);
+    versions::upgraded(plan, seen, &mut drift);
     let nodes = nodes::nodes(plan, seen, &mut drift);
+    let skew = versions::skew(plan, seen, &nodes, &mut drift);
     pods::waiting(plan, seen, &mut drift);
     steps(plan, seen, &mut drift);
     if let Some(next) = &seen.rotation {
@@ -52,6 +55,7 @@ pub fn compare(plan: &Plan, seen: &Seen) -> Status {
         capacity: capacity(&groups),
         groups,
         nodes,
+        skew,
         pods_pending: seen
             .cluster
             .as_ref()

@@ -24,6 +24,8 @@ pub struct Status {
     pub groups: Vec<Group>,
     /// Nodes as Kubernetes lists them, and servers that have none.
     pub nodes: Vec<Node>,
+    /// Agents' versions of k3s against the servers'.
+    pub skew: Skew,
     /// Pods that wait for a place or an image; null where Kubernetes did not answer.
     pub pods_pending: Option<usize>,
     /// Whether the autoscaler's Deployment is available; null where it was not seen.
@@ -97,6 +99,25 @@ pub struct Node {
     pub version: Option<String>,
     /// Whether its etcd member votes (servers).
     pub votes: Option<bool>,
+}
+
+/// How many minor versions a kubelet may be older than any API server; it must not be newer than any.
+///
+/// Source: kubernetes.io/releases/version-skew-policy.
+pub(super) const ALLOWED_SKEW: i64 = 3;
+
+/// Agents' versions of k3s against the servers', of the Nodes that Kubernetes lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Skew {
+    /// The oldest agent's version; null where there is none.
+    pub oldest_agent: Option<String>,
+    /// The newest agent's version.
+    pub newest_agent: Option<String>,
+    /// How many minor versions the servers may move further ahead of the oldest agent; negative where it is too old already.
+    pub minors_left: Option<i64>,
+    /// Whether an agent is older than a server; for the text only.
+    #[serde(skip)]
+    pub behind: bool,
 }
 
 /// What the worker groups hold and can hold.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::config::Config;
-use crate::control_plane::{self, ControlPlane, Judgement};
+use crate::control_plane::{self, ControlPlane, Judgement, Versions};
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{AUTOSCALER, NAMESPACE};
 use crate::kubernetes::{Kubernetes, condition};
@@ -61,6 +61,8 @@ pub struct Seen {
     pub groups: Vec<(String, Result<Vec<Vm>, String>)>,
     /// How the plan's servers would have to start, or why none may.
     pub control_plane: Result<ControlPlane, Failure>,
+    /// Which k3s the plan's servers have, or why `init` would refuse what they have.
+    pub versions: Result<Versions, Failure>,
     /// The plan's servers: whether each one's own API is ready.
     pub servers: Vec<(String, Result<(), String>)>,
     /// What Kubernetes lists.
@@ -99,7 +101,7 @@ pub struct StepSeen {
 
 /// Asks everything at once.
 pub async fn gather(asked: &Asked<'_>, world: &World) -> Seen {
-    let (hosts, groups, control_plane, (servers, cluster), steps) = tokio::join!(
+    let (hosts, groups, (control_plane, versions), (servers, cluster), steps) = tokio::join!(
         hosts(asked, world),
         groups(world),
         control_plane(world),
@@ -110,19 +112,13 @@ pub async fn gather(asked: &Asked<'_>, world: &World) -> Seen {
         .iter()
         .filter_map(|(_, facts)| facts.as_ref().ok().cloned())
         .collect();
-    let version = asked.config.k3s.version.as_ref();
-    let planned = plan::decide(
-        asked.config,
-        asked.decisions,
-        &facts,
-        asked.absent,
-        version.unwrap_or(&world.plan.k3s.version),
-    );
+    let planned = planned(asked, world, &facts, &versions);
     Seen {
         hosts,
         hints: asked.hints.to_vec(),
         groups,
         control_plane,
+        versions,
         servers,
         cluster,
         steps,
@@ -130,6 +126,34 @@ pub async fn gather(asked: &Asked<'_>, world: &World) -> Seen {
         rotation: None,
         planned,
     }
+}
+
+/// What the next `init` would plan, with the k3s that the servers were upgraded to: cluster.toml may ask for that one. The
+/// upgrade itself is told by `versions`, and is no change of the plan.
+fn planned(
+    asked: &Asked<'_>,
+    world: &World,
+    facts: &[HostFacts],
+    versions: &Result<Versions, Failure>,
+) -> Result<Plan, Vec<Failure>> {
+    let mut decisions = asked.decisions.clone();
+    let mut config = asked.config.clone();
+    match versions {
+        Ok(Versions {
+            upgrade: Some(upgrade),
+            ..
+        }) => decisions.k3s_version = Some(upgrade.to.to_string()),
+        Ok(_) => {}
+        // Which one may be asked for is open as long as they differ.
+        Err(_) => config.k3s.version = None,
+    }
+    let decided = &world.plan.k3s.version;
+    let version = config.k3s.version.as_ref().unwrap_or(decided);
+    let mut plan = plan::decide(&config, &decisions, facts, asked.absent, version)?;
+    if decisions.k3s_version != asked.decisions.k3s_version {
+        plan.k3s.version.clone_from(decided);
+    }
+    Ok(plan)
 }
 
 /// The answer, or why there is none.
@@ -167,21 +191,25 @@ async fn groups(world: &World) -> Vec<(String, Result<Vec<Vm>, String>)> {
     .await
 }
 
-/// What the servers hold, judged as `init` would. Member lists that are just changing are asked for again.
-async fn control_plane(world: &World) -> Result<ControlPlane, Failure> {
+/// What the servers hold and which k3s they have, judged as `init` would. Member lists that are just changing are asked for
+/// again.
+async fn control_plane(
+    world: &World,
+) -> (Result<ControlPlane, Failure>, Result<Versions, Failure>) {
     let mut tries = 3;
     loop {
         let seen = control_plane::ask_all(world, false).await;
-        match control_plane::judge(&world.plan, &seen, &[]) {
-            Judgement::Clear(control_plane) => return Ok(control_plane),
+        let control_plane = match control_plane::judge(&world.plan, &seen, &[]) {
+            Judgement::Clear(control_plane) => Ok(control_plane),
             Judgement::Refused(refusal) if refusal.passes && tries > 0 => {
                 tries -= 1;
                 tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
             }
-            Judgement::Refused(refusal) => {
-                return Err(control_plane::describe(world, *refusal).await);
-            }
-        }
+            Judgement::Refused(refusal) => Err(control_plane::describe(world, *refusal).await),
+        };
+        let versions = control_plane::judge_versions(&world.plan, &seen);
+        return (control_plane, versions);
     }
 }
 

@@ -8,6 +8,6 @@ mod render;
 mod time;
 
 pub use compare::compare;
-pub use document::{Capacity, Drift, Group, Host, Node, Status, VERSION};
+pub use document::{Capacity, Drift, Group, Host, Node, Skew, Status, VERSION};
 pub use gather::{Asked, Seen, gather};
 pub use render::render;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::document::{Node, Status};
+use super::document::{ALLOWED_SKEW, Node, Status};
 use crate::plan::Role;
 use crate::report::{escape, table, wrapped};
 
@@ -148,6 +148,17 @@ fn nodes(text: &mut String, status: &Status) {
         })
         .collect();
     table(text, ["NODE", "ROLE", "HOST", "STATE", "VERSION"], &rows);
+    let skew = &status.skew;
+    if let (true, Some(oldest), Some(left)) = (skew.behind, &skew.oldest_agent, skew.minors_left) {
+        let line = format!(
+            "Agents may be {ALLOWED_SKEW} minor versions older than servers; {oldest} is the oldest, and {} left.",
+            match left {
+                1 => "1 is".to_owned(),
+                left => format!("{} are", left.max(0)),
+            }
+        );
+        text.push_str(&wrapped(&line, 2));
+    }
 }
 
 fn drift(text: &mut String, status: &Status) {

@@ -45,7 +45,7 @@ impl ClusterRecorded {
 
     /// The cluster as its servers have it now.
     async fn founded(&self, world: &World) -> Result<Option<Founded>> {
-        let seen = control_plane::ask_all(world, false).await;
+        let seen = control_plane::ask_again(world).await;
         match control_plane::judge(&world.plan, &seen, &[]) {
             Judgement::Clear(control_plane) => Ok(control_plane.founded),
             Judgement::Refused(refusal) => Err(refusal.failure),

@@ -8,11 +8,11 @@ use async_trait::async_trait;
 use super::unit::Unit;
 use crate::control_plane::ControlPlane;
 use crate::failure::{Code, Failure, Result};
-use crate::k3s::{UNIT, UNIT_ENVIRONMENT_PATH, UNIT_PATH, overrules};
+use crate::k3s::{self, Release, UNIT, UNIT_ENVIRONMENT_PATH, UNIT_PATH, overrules};
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
-use crate::remote::{Look, Script};
+use crate::remote::{Look, Machine, Script};
 use crate::world::World;
 
 const K3S: &str = "/usr/local/bin/k3s";
@@ -77,13 +77,44 @@ impl K3sInstalled {
             *name != *self.server.name && servers.any(|server| *name == *server.name)
         });
         let versions = peers.filter_map(|node| {
-            let version = node["status"]["nodeInfo"]["kubeletVersion"].as_str()?;
-            let number = semver::Version::parse(version.strip_prefix('v')?).ok()?;
-            Some((number, version.to_owned()))
+            Release::parse(node["status"]["nodeInfo"]["kubeletVersion"].as_str()?)
         });
-        Ok(versions
-            .min()
-            .map_or_else(|| decided.clone(), |(_, version)| version))
+        let oldest = versions.min();
+        Ok(oldest.map_or_else(|| decided.clone(), |version| version.to_string()))
+    }
+
+    /// The version that is installed; none where nothing is.
+    async fn installed(machine: &Machine) -> Result<Option<String>> {
+        let printed = machine.look(&Look::Version(K3S.to_owned())).await?.stdout;
+        if printed.trim().is_empty() {
+            return Ok(None);
+        }
+        // "k3s version v1.34.4+k3s1 (abcdef)"
+        let version = printed.split_whitespace().nth(2).unwrap_or_default();
+        Ok(Some(version.to_owned()))
+    }
+
+    /// Refuses to replace what is installed by something that is not known to be newer: etcd and Kubernetes may have written
+    /// what an older one cannot read.
+    fn replaceable(&self, world: &World, installed: &str, wanted: &str) -> Result<()> {
+        let name = &self.server.name;
+        let differ = |why: &str| {
+            let what = format!("k3s {installed} is installed on {name}, and {wanted} is to be");
+            Failure::new(Code::K3sVersionsDiffer, what).because(why)
+        };
+        match (Release::parse(installed), Release::parse(wanted)) {
+            (Some(old), Some(new)) if old <= new => Ok(()),
+            (Some(_), Some(_)) => Err(differ("an older k3s is never installed over a newer one").hint(
+                "slicer-k3s status shows what each server has and runs; slicer-k3s init takes over what all have",
+            )),
+            (_, new) => {
+                let behind_proxy = !world.plan.k3s.environment.is_empty();
+                let by_hand = new.and_then(|new| k3s::upgrade(name, &new, &new, behind_proxy).pop());
+                let by_hand = by_hand.unwrap_or_else(|| self.hint());
+                let why = "one of them is no release of k3s, so it is not known which one is newer";
+                Err(differ(why).hint(by_hand))
+            }
+        }
     }
 }
 
@@ -130,13 +161,11 @@ impl Step for K3sInstalled {
     async fn check(&self, world: &World) -> Result<Finding> {
         let machine = world.server(&self.server).await?;
         let wanted = self.wanted(world).await?;
-        let version = machine.look(&Look::Version(K3S.to_owned())).await?.stdout;
-        if version.trim().is_empty() {
+        let Some(version) = Self::installed(machine).await? else {
             return Ok(Finding::differs("it is not installed"));
-        }
-        // "k3s version v1.34.4+k3s1 (abcdef)"
-        let version = version.split_whitespace().nth(2).unwrap_or_default();
+        };
         if version != wanted {
+            self.replaceable(world, &version, &wanted)?;
             return Ok(Finding::differs(format!(
                 "{version} is installed, not {wanted}"
             )));
@@ -151,11 +180,17 @@ impl Step for K3sInstalled {
                 "{why}, which overrules its configuration"
             )));
         }
-        Ok(Finding::Done(version.to_owned()))
+        Ok(Finding::Done(version))
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let machine = world.server(&self.server).await?;
+        let wanted = self.wanted(world).await?;
+        if let Some(installed) = Self::installed(machine).await?
+            && installed != wanted
+        {
+            self.replaceable(world, &installed, &wanted)?;
+        }
         let failed = |mut failure: Failure| {
             if failure.code == Code::Command {
                 failure.code = Code::K3sInstall;
@@ -179,8 +214,7 @@ impl Step for K3sInstalled {
             .because(format!("sha256 {hash} and {known}"))
             .hint("run again; if it lasts, ask why get.k3s.io answers differently"));
         }
-        let install =
-            Script::new(INSTALL, &[&self.wanted(world).await?]).limit(Duration::from_mins(10));
+        let install = Script::new(INSTALL, &[&wanted]).limit(Duration::from_mins(10));
         let output = machine.run(hands, &install).await?;
         if output.ok() {
             return Ok(());
@@ -224,6 +258,27 @@ mod tests {
                 .await
                 .unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), done, "{printed}");
+        }
+    }
+
+    /// An operator's upgrade, undone without a question: the next start would run older code on newer data.
+    #[tokio::test]
+    async fn a_newer_k3s_is_never_replaced() {
+        for printed in [
+            "v1.34.5+k3s1",
+            "v1.34.4+k3s2",
+            "v1.35.0-rc1+k3s1",
+            "v1.34.4+k3s-1a2b3c4d",
+        ] {
+            let fake = Fake::new().says("--version", &format!("k3s version {printed} (abc)\n"));
+            let world = world(&[("k3s-cp-1", &fake)]);
+            let step = step(0, &Arc::default());
+            let failure = step.check(&world).await.unwrap_err();
+            assert_eq!(failure.code, Code::K3sVersionsDiffer, "{printed}");
+            assert!(failure.is_lasting() && failure.hint.is_some(), "{failure}");
+            // Nor where somebody was quicker than the check.
+            step.apply(&world, &hands()).await.unwrap_err();
+            assert!(!fake.was_told("INSTALL_K3S"), "{printed}");
         }
     }
 

@@ -25,6 +25,7 @@ fn data(ca: &str, list: Option<&[i8]>) -> Observed {
         written: Some(600),
         bytes: Some(4 << 20),
         members: list.map(members),
+        ..Held::default()
     })
 }
 

@@ -111,6 +111,7 @@ mod tests {
             "time=x level=fatal msg=\"starting kubernetes: preparing server: failed to validate token\"\nx: critical configuration value mismatch\n",
             "-----BEGIN CERTIFICATE-----\nYWJj\n-----END CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\nWFla\n-----END CERTIFICATE-----\n",
             "https://github.com/k3s-io/k3s/releases/tag/v1.34.4%2Bk3s1",
+            "k3s version v1.34.4+k3s1 (00000000)\ngo version go1.24\n",
         ];
         crate::fuzz::fuzz("k3s", SAMPLES, |text| {
             let lines: Vec<&str> = text.lines().collect();
@@ -125,6 +126,8 @@ mod tests {
                     .as_deref()
                     .map(crate::escape::escape),
             );
+            let release = crate::k3s::Release::printed(text).or(crate::k3s::Release::parse(text));
+            shown.extend(release.map(|release| release.to_string()));
             let token = crate::k3s::agent_token(text, &crate::secret::Secret::new("pw"));
             shown.extend(
                 token

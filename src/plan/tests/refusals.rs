@@ -53,6 +53,36 @@ fn edits_that_contradict_what_exists_are_told() {
     "#);
 }
 
+/// The servers were upgraded by hand: cluster.toml may ask for what they have, and for nothing else.
+#[test]
+fn an_upgraded_version_is_the_only_one_that_may_be_asked_for() {
+    let (config, facts) = three();
+    let mut plan = plan(&config, &Decisions::default(), &facts);
+    plan.upgraded("v1.34.5+k3s1", "the servers were upgraded");
+    assert_eq!(plan.k3s.version, "v1.34.5+k3s1");
+    let told: Vec<_> = plan
+        .reasons
+        .iter()
+        .filter(|(what, _)| what == "k3s")
+        .collect();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].1, "v1.34.5+k3s1: the servers were upgraded");
+    let decisions = plan.decisions(&Decisions::default());
+    assert_eq!(decisions.k3s_version.as_deref(), Some("v1.34.5+k3s1"));
+    assert_eq!(plan.mark("n100").k3s_version, "v1.34.5+k3s1");
+    assert_eq!(
+        crate::plan::other_version("v1.34.5+k3s1", "v1.34.5+k3s1"),
+        None
+    );
+    let failure = crate::plan::other_version("v1.34.5+k3s1", "v1.34.4+k3s1").unwrap();
+    assert!(
+        failure
+            .hint
+            .unwrap()
+            .contains("`version = \"v1.34.5+k3s1\"`")
+    );
+}
+
 /// An only host runs agents unasked; the second host written beside it must not take them away silently.
 #[test]
 fn a_second_host_does_not_end_the_agents_of_the_first() {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{INIT, add, facts};
+use super::{INIT, add, facts, versions};
 use crate::control_plane::Start;
 use crate::kubernetes::condition;
 use crate::plan::{Daemon, HostFacts, Plan, Role, Server};
@@ -148,14 +148,7 @@ fn servers(plan: &Plan, seen: &Seen, listed: &[Node], drift: &mut Vec<Drift>) ->
             }
             _ => {}
         }
-        let version = node.and_then(|node| node.version.as_deref());
-        if let Some(version) = version.filter(|version| *version != plan.k3s.version) {
-            let what = format!(
-                "it runs k3s {version}, and {} was decided",
-                plan.k3s.version
-            );
-            add(drift, "k3s-version", name, what, INIT);
-        }
+        versions::of_server(plan, seen, server, node, drift);
     }
     all
 }

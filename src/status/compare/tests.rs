@@ -9,6 +9,8 @@ use crate::status::gather::{Cluster, StepSeen};
 use crate::status::render;
 use crate::steps::testing::plan;
 
+mod versions;
+
 const MADE: &str = "2023-11-14T22:00:00Z";
 
 fn host_facts(name: &str) -> HostFacts {
@@ -55,6 +57,7 @@ fn healthy() -> Seen {
     Seen {
         hints: Vec::new(),
         control_plane: Ok(crate::control_plane::ControlPlane::default()),
+        versions: Ok(crate::control_plane::Versions::default()),
         hosts: ["n100", "ryzen"]
             .map(|name| (name.to_owned(), Ok(host_facts(name))))
             .to_vec(),
