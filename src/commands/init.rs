@@ -83,17 +83,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     accept(&mut state, &mut world.plan, &control_plane);
     let remarks = control_plane.remarks();
     let new = last.as_ref() != Some(&world.plan) || !remarks.is_empty();
-    if new {
-        let mut shown = world.plan.clone();
-        shown.reasons.extend(remarks);
-        shown.reasons.extend(versions.remarks());
-        report::say(&plan::render(&shown));
-    } else {
-        // Nothing that has to be agreed to.
-        for (server, what) in versions.remarks() {
-            report::say(&format!("note: {server}: {what}"));
-        }
-    }
+    show(new.then_some(&world.plan), remarks, versions.remarks());
     let wanted = steps::Options {
         allow_outage: options.allow_outage,
         workstation_route: options.workstation_route,
@@ -130,6 +120,20 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     }
     report::say(&last_words::after_init(&world.plan, &home, &ended));
     Ok(0)
+}
+
+/// Shows a plan that has to be agreed to, with what was seen of the servers; without one what needs no consent.
+fn show(plan: Option<&Plan>, remarks: Vec<(String, String)>, versions: Vec<(String, String)>) {
+    let Some(plan) = plan else {
+        for (server, what) in versions {
+            report::say(&format!("note: {server}: {what}"));
+        }
+        return;
+    };
+    let mut shown = plan.clone();
+    shown.reasons.extend(remarks);
+    shown.reasons.extend(versions);
+    report::say(&plan::render(&shown));
 }
 
 /// Ends a rotation of join tokens that was under way, where this run has taken the new ones into use on every server.
