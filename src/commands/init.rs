@@ -8,7 +8,7 @@ use super::first_contact;
 use super::turn::Turn;
 use super::{ask, last_words, one, servers};
 use crate::cli::{Global, Init, Making};
-use crate::control_plane::{self, ControlPlane, Observed};
+use crate::control_plane::{self, ControlPlane, Observed, Versions};
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::plan::{self, Autoscaler, Plan, Server};
@@ -81,19 +81,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         .map_err(one)?;
     servers::take_over(&mut world.plan, &config, &versions).map_err(one)?;
     accept(&mut state, &mut world.plan, &control_plane);
-    let remarks = control_plane.remarks();
-    let new = last.as_ref() != Some(&world.plan) || !remarks.is_empty();
-    if new {
-        let mut shown = world.plan.clone();
-        shown.reasons.extend(remarks);
-        shown.reasons.extend(versions.remarks());
-        report::say(&plan::render(&shown));
-    } else {
-        // Nothing that has to be agreed to.
-        for (server, what) in versions.remarks() {
-            report::say(&format!("note: {server}: {what}"));
-        }
-    }
+    let new = show(last.as_ref(), &world.plan, &control_plane, &versions);
     let wanted = steps::Options {
         allow_outage: options.allow_outage,
         workstation_route: options.workstation_route,
@@ -165,6 +153,29 @@ async fn take_turn(
     let (turn, ()) = tokio::join!(turn, control_plane::connect_all(world));
     let turn = turn?;
     Ok((turn, Some(control_plane::ask_all(world, false).await)))
+}
+
+/// Shows the plan where it, or what has to be agreed to, is not what it was; whether that is so.
+fn show(
+    last: Option<&Plan>,
+    plan: &Plan,
+    control_plane: &ControlPlane,
+    versions: &Versions,
+) -> bool {
+    let remarks = control_plane.remarks();
+    let new = last != Some(plan) || !remarks.is_empty();
+    if new {
+        let mut shown = plan.clone();
+        shown.reasons.extend(remarks);
+        shown.reasons.extend(versions.remarks());
+        report::say(&plan::render(&shown));
+    } else {
+        // Nothing that has to be agreed to.
+        for (server, what) in versions.remarks() {
+            report::say(&format!("note: {server}: {what}"));
+        }
+    }
+    new
 }
 
 /// Takes over what the servers say of their cluster. One that a new cluster replaces is given up: a mark on a host that is

@@ -72,14 +72,12 @@ pub struct Upgrade {
 impl Upgrade {
     /// Why the plan has this version.
     pub fn why(&self) -> String {
-        let mut why = format!("the servers were upgraded; it was {}", self.from);
-        if !self.unseen.is_empty() {
-            why += &format!(
-                " ({} did not answer, and gets it later)",
-                listed(self.unseen.iter().cloned())
-            );
+        let why = format!("the servers were upgraded; it was {}", self.from);
+        if self.unseen.is_empty() {
+            return why;
         }
-        why
+        let unseen = listed(self.unseen.iter().cloned());
+        format!("{why} ({unseen} did not answer, and gets it later)")
     }
 }
 
