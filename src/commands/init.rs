@@ -8,7 +8,7 @@ use super::first_contact;
 use super::turn::Turn;
 use super::{ask, last_words, one, servers};
 use crate::cli::{Global, Init, Making};
-use crate::control_plane::{self, ControlPlane, Observed};
+use crate::control_plane::{self, ControlPlane, Observed, Versions};
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::plan::{self, Autoscaler, Plan, Server};
@@ -81,9 +81,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         .map_err(one)?;
     servers::take_over(&mut world.plan, &config, &versions).map_err(one)?;
     accept(&mut state, &mut world.plan, &control_plane);
-    let remarks = control_plane.remarks();
-    let new = last.as_ref() != Some(&world.plan) || !remarks.is_empty();
-    show(new.then_some(&world.plan), remarks, versions.remarks());
+    let new = show(last.as_ref(), &world.plan, &control_plane, &versions);
     let wanted = steps::Options {
         allow_outage: options.allow_outage,
         workstation_route: options.workstation_route,
@@ -122,20 +120,6 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     Ok(0)
 }
 
-/// Shows a plan that has to be agreed to, with what was seen of the servers; without one what needs no consent.
-fn show(plan: Option<&Plan>, remarks: Vec<(String, String)>, versions: Vec<(String, String)>) {
-    let Some(plan) = plan else {
-        for (server, what) in versions {
-            report::say(&format!("note: {server}: {what}"));
-        }
-        return;
-    };
-    let mut shown = plan.clone();
-    shown.reasons.extend(remarks);
-    shown.reasons.extend(versions);
-    report::say(&plan::render(&shown));
-}
-
 /// Ends a rotation of join tokens that was under way, where this run has taken the new ones into use on every server.
 fn settle(state: &mut State, world: &World, home: &Home) -> Result<()> {
     if steps::rotation::is_over(&world.plan, &world.secrets) {
@@ -169,6 +153,29 @@ async fn take_turn(
     let (turn, ()) = tokio::join!(turn, control_plane::connect_all(world));
     let turn = turn?;
     Ok((turn, Some(control_plane::ask_all(world, false).await)))
+}
+
+/// Shows the plan where it, or what has to be agreed to, is not what it was; whether that is so.
+fn show(
+    last: Option<&Plan>,
+    plan: &Plan,
+    control_plane: &ControlPlane,
+    versions: &Versions,
+) -> bool {
+    let remarks = control_plane.remarks();
+    let new = last != Some(plan) || !remarks.is_empty();
+    if new {
+        let mut shown = plan.clone();
+        shown.reasons.extend(remarks);
+        shown.reasons.extend(versions.remarks());
+        report::say(&plan::render(&shown));
+    } else {
+        // Nothing that has to be agreed to.
+        for (server, what) in versions.remarks() {
+            report::say(&format!("note: {server}: {what}"));
+        }
+    }
+    new
 }
 
 /// Takes over what the servers say of their cluster. One that a new cluster replaces is given up: a mark on a host that is

@@ -128,9 +128,14 @@ if [ \"$(head -n 1 install.new)\" != '#!/bin/sh' ]; then echo 'get.k3s.io sent n
 mv -f install.new install.sh
 sha256sum install.sh";
 
+/// The script downloads without a limit: a connection that hangs would keep everyone waiting until ours. curl takes its limits
+/// from a file, besides what root has set there.
+///
 /// The start is skipped because the script waits for it without a limit; the unit's words stay constant because
 /// everything else is in config.yaml.
 const INSTALL: &str = "if grep -q '^# Written by slicer-k3s' /etc/default/k3s 2>/dev/null; then set -a; . /etc/default/k3s; set +a; fi
+export CURL_HOME=/var/lib/slicer-k3s
+{ cat ~/.curlrc 2>/dev/null; printf '\\nconnect-timeout = 15\\nspeed-limit = 1000\\nspeed-time = 30\\nretry = 4\\n'; } >\"$CURL_HOME/.curlrc\"
 INSTALL_K3S_VERSION={} INSTALL_K3S_SKIP_START=true INSTALL_K3S_EXEC=server \
      sh /var/lib/slicer-k3s/install.sh </dev/null";
 

@@ -135,7 +135,7 @@ fn ordered(
     order: &rotation::Order,
 ) -> Vec<Box<dyn Step>> {
     let seen = Arc::new(seen::Seen::default());
-    let turns = quorum::Turns::default();
+    let turns = order.turns();
     let mut steps: Vec<Box<dyn Step>> = Vec::new();
     for host in &plan.hosts {
         steps.push(Box::new(slicer_installed::SlicerInstalled::new(

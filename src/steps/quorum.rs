@@ -17,7 +17,11 @@ const RETURN: Duration = Duration::from_mins(5);
 
 /// Shared by the steps of one run that restart servers.
 #[derive(Clone, Default)]
-pub(super) struct Turns(Arc<Mutex<()>>);
+pub(super) struct Turns {
+    one: Arc<Mutex<()>>,
+    /// How long servers that do not vote are waited for.
+    patience: Duration,
+}
 
 /// The turn of one restart; whoever holds it restarts alone.
 pub(super) struct Turn {
@@ -27,10 +31,35 @@ pub(super) struct Turn {
 }
 
 impl Turns {
+    /// Where servers may be on their way back by what the run has changed already.
+    pub(super) fn patient() -> Self {
+        Self {
+            patience: RETURN,
+            ..Self::default()
+        }
+    }
+
     /// Waits for a turn to take these servers down. Refused where the cluster has a quorum and would lose it, unless all
     /// servers go down together, for then there is no other way.
     pub(super) async fn take(&self, world: &World, leaving: &[Server]) -> Result<Turn> {
-        let alone = Arc::clone(&self.0).lock_owned().await;
+        let alone = Arc::clone(&self.one).lock_owned().await;
+        let begin = Instant::now();
+        loop {
+            match Self::voters(world, leaving).await {
+                Ok(voted) => {
+                    return Ok(Turn {
+                        voted,
+                        _alone: alone,
+                    });
+                }
+                Err(refused) if begin.elapsed() >= self.patience => return Err(refused),
+                Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+            }
+        }
+    }
+
+    /// Those of the servers that vote, where the others can do without them.
+    async fn voters(world: &World, leaving: &[Server]) -> Result<Vec<Server>> {
         let (mut voted, mut staying, mut lacking) = (Vec::new(), 0, Vec::new());
         for server in &world.plan.servers {
             let state = votes(world, server).await;
@@ -56,10 +85,7 @@ impl Turns {
             ))
             .hint("slicer-k3s kubectl get nodes: bring the others back, then run again"));
         }
-        Ok(Turn {
-            voted,
-            _alone: alone,
-        })
+        Ok(voted)
     }
 
     /// A turn to restart a daemon, where that reboots servers: `None` where none are its.
@@ -165,6 +191,18 @@ mod tests {
         assert!(turns.take(&one(&down), &servers[2..]).await.is_ok());
         assert!(turns.take(&one(&down), &servers).await.is_ok());
         assert!(turns.take(&one(&up), &servers[..1]).await.is_ok());
+    }
+
+    /// After a rotation that was cut short a server comes back once its new configuration is there.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_on_its_way_back_is_waited_for() {
+        let (up, down) = (server(true), server(false));
+        let back = server(true).says_first("node", r#"{"status":{"conditions":[]}}"#);
+        let servers = plan().servers;
+        let one = |third| world(&[("k3s-cp-1", &up), ("k3s-cp-2", &up), ("k3s-cp-3", third)]);
+        let turns = Turns::patient();
+        assert!(turns.take(&one(&back), &servers[..1]).await.is_ok());
+        assert!(turns.take(&one(&down), &servers[..1]).await.is_err());
     }
 
     #[tokio::test]

@@ -46,10 +46,10 @@ pub fn rotate(
     extent: Extent,
 ) -> Vec<Box<dyn Step>> {
     let seen = Arc::new(seen::Seen::default());
-    let turns = quorum::Turns::default();
     // Every server has its data: it is not in doubt how any of them starts.
     let as_they_are = ControlPlane::unquestioned(plan);
     let order = Order::new(plan, secrets, extent.fresh);
+    let turns = order.turns();
     let mut steps = order.steps(plan);
     if !secrets.retired.slicer.is_empty() && !order.waits_for_servers() {
         steps.push(Box::new(servers_whole::ServersWhole));
@@ -232,6 +232,9 @@ mod tests {
         assert!(steps.iter().all(|step| step.id() != servers_whole::id()));
         let before = all_before(&steps, &k3s_config::id("k3s-cp-1"));
         assert!(before.contains(&server_token::id()));
+        // One of them may be down, and none of the others can restart then.
+        let before = all_before(&steps, &k3s_started::id("k3s-cp-2"));
+        assert!(!before.contains(&k3s_started::id("k3s-cp-1")));
     }
 
     /// k3s's restart fails where its password file is newer than its data, whoever restarts it.

@@ -18,6 +18,7 @@ use crate::pipeline::{Step, StepId};
 use crate::plan::{Plan, Server};
 use crate::state::Secrets;
 use crate::steps::ordered::Ordered;
+use crate::steps::quorum::Turns;
 use crate::steps::{k3s_config, k3s_password_file, k3s_token_secret};
 
 /// What is waited for while join tokens are replaced; nothing where none is.
@@ -97,6 +98,15 @@ impl Order {
             .collect()
     }
 
+    /// The turns in which servers restart.
+    pub(in crate::steps) fn turns(&self) -> Turns {
+        if self.is_empty() {
+            Turns::default()
+        } else {
+            Turns::patient()
+        }
+    }
+
     /// What the restart of this server waits for.
     pub(in crate::steps) fn start_needs(&self, server: &Server) -> Vec<StepId> {
         let place = self.servers.iter().position(|other| other == server);
@@ -105,6 +115,10 @@ impl Order {
         };
         let servers = self.servers.iter();
         let mut needs: Vec<StepId> = servers.map(|server| k3s_config::id(&server.name)).collect();
+        // Of a rotation that goes on, a server that is down starts first, whichever it is: the others need it.
+        if !self.whole {
+            return needs;
+        }
         if let Some(before) = place.checked_sub(1).and_then(|n| self.servers.get(n)) {
             needs.push(old_refused::id(&before.name));
             if self.agent.is_some() {

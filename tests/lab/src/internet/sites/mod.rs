@@ -35,7 +35,7 @@ impl Sites {
     pub(crate) fn load(options: &Options) -> Result<Self> {
         Ok(Self {
             k3s_installer: K3S_INSTALLER.replace("%KILLALL%\n", K3S_KILLALL).into(),
-            releases: releases::Releases::load(&options.bin_dir)?,
+            releases: releases::Releases::load(&options.bin_dir, options.state.join("releases"))?,
             charts: charts::Charts::load(&options.chart, options.extra_charts.as_deref())?,
             registry: registry::Images::load(
                 &options.images,

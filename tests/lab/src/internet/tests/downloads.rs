@@ -59,6 +59,27 @@ async fn the_checksum_file_names_the_sum_of_the_download() -> Result<()> {
     Ok(())
 }
 
+/// What a server is upgraded to by hand: the same program, which says that it is another.
+#[tokio::test]
+async fn the_next_patch_release_is_the_same_program_under_its_own_name() -> Result<()> {
+    let program = [&k3s()[..], b"\nv1.34.4+k3s1\0v1x34x4+k3s1", &k3s()[..]].concat();
+    let other = String::from_utf8_lossy(b"\nv1.34.5+k3s1\0v1x34x4+k3s1").into_owned();
+    let test = TestBox::start_with(|_, options| {
+        Ok(std::fs::write(options.bin_dir.join("k3s"), &program)?)
+    })
+    .await?;
+    let download = DOWNLOAD.replace("1.34.4", "1.34.5");
+    let binary = follow(&test, "github.com", &format!("{download}/k3s")).await?;
+    assert_eq!(binary.status, StatusCode::OK);
+    let wanted = [&k3s()[..], other.as_bytes(), &k3s()[..]].concat();
+    assert!(binary.body == wanted, "{} bytes", binary.body.len());
+    let sums = format!("{download}/sha256sum-amd64.txt");
+    let sums = follow(&test, "github.com", &sums).await?.text();
+    let line = format!("{}  k3s", digest::of(&binary.body));
+    assert!(sums.lines().any(|l| l == line), "{sums}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn other_releases_are_not_found() -> Result<()> {
     let test = TestBox::start().await?;
