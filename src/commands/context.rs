@@ -133,8 +133,11 @@ impl Context {
         let world = World::new(plan, state.secrets.clone(), fleet.machines.clone());
         let turn = Turn::take(here, &fleet, &config, command, &state, Some(&world)).await;
         let turn = turn.map_err(super::one)?;
+        let before = state.runs.clone();
         turn.record(&mut state);
-        state.save(home.path()).map_err(super::one)?;
+        if state.runs != before {
+            state.save(home.path()).map_err(super::one)?;
+        }
         Ok((Self { home, world }, turn))
     }
 }

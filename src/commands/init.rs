@@ -98,6 +98,9 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         state.save(home.path()).map_err(one)?;
         home.keep_plan(&world.plan).map_err(one)?;
     }
+    if let Some(words) = act::rotation_goes_on(&world.secrets) {
+        report::say(words);
+    }
     let steps = steps::init(&world.plan, &wanted, &control_plane, &world.secrets);
     let act = Act {
         global,
@@ -111,7 +114,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     if options.making.dry_run {
         return Ok(act::would_change(&ended));
     }
-    settle(&mut state, &world, &home).map_err(one)?;
+    settle(&world, &home).map_err(one)?;
     drop(turn);
     if options.merge {
         merge(&options, &world.plan, &home).map_err(one)?;
@@ -121,12 +124,16 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
 }
 
 /// Ends a rotation of join tokens that was under way, where this run has taken the new ones into use on every server.
-fn settle(state: &mut State, world: &World, home: &Home) -> Result<()> {
-    if steps::rotation::is_over(&world.plan, &world.secrets) {
-        state.secrets.settle();
-        state.save(home.path())?;
+fn settle(world: &World, home: &Home) -> Result<()> {
+    if !steps::rotation::is_over(&world.plan, &world.secrets) {
+        return Ok(());
     }
-    Ok(())
+    // Steps have written to it meanwhile.
+    let Some(mut state) = State::open(home.path())? else {
+        return Ok(());
+    };
+    state.secrets.settle();
+    state.save(home.path())
 }
 
 /// Takes the turn, and asks the servers what they hold as soon as nobody else can change it any more. Connections are made

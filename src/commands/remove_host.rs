@@ -21,9 +21,17 @@ use crate::fleet::{self, Fleet};
 use crate::generate::Route;
 use crate::plan::{self, Decisions, FoundDaemon, Plan};
 use crate::report::{escape, say};
-use crate::state::Lock;
+use crate::state::{Lock, State};
 use crate::steps::removal::{self, Drain, Leaving, Remains};
 use crate::world::World;
+
+/// Has the next run, wherever it is made, go by what there is without the host that is about to leave.
+fn announce_without(turn: &Turn, state: &mut State, decisions: Decisions) {
+    let mut then = state.clone();
+    then.decisions = decisions;
+    turn.record(&mut then);
+    state.runs = then.runs;
+}
 
 /// What to do where the host is to stay after all.
 const KEEP: &str = "slicer-k3s status shows what runs where";
@@ -79,7 +87,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     say(&prospect);
     say(&file.diff());
     ask::consent(options.yes, KEEP).map_err(one)?;
-    turn.record(&mut state);
+    announce_without(&turn, &mut state, world.plan.decisions(&decisions));
     state.save(home.path()).map_err(one)?;
     let leaving = Leaving {
         host: name,

@@ -189,6 +189,7 @@ impl Rotation<'_> {
             likely_done: false,
         };
         act.run(&steps, world).await?;
+        self.turn.record(state);
         state.secrets.settle();
         state.save(self.home.path()).map_err(one)
     }

@@ -1,5 +1,6 @@
 //! The right to act on a cluster: no other run does, from this workstation or another. Who only looks needs none.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,12 +18,14 @@ use crate::world::World;
 
 /// Ours until it is dropped.
 pub(super) struct Turn {
-    _here: Lock,
+    here: Lock,
     there: ClusterLock,
     /// The run's random id.
     run: String,
     /// What is to be noted before anything is changed, until it is.
     next: Mutex<Option<Note>>,
+    /// Whether the note is there.
+    announced: AtomicBool,
 }
 
 /// How long a server may take to say whether the cluster runs.
@@ -69,20 +72,23 @@ impl Turn {
         let run = crate::secret::random_hex(8)
             .map_err(|error| Failure::new(Code::LocalFile, "no random numbers").because(error))?;
         Ok(Self {
-            _here: here,
+            here,
             there,
             run,
             next: Mutex::new(None),
+            announced: AtomicBool::new(false),
         })
     }
 
-    /// Has `state` remember this run and the one before, and prepares what is noted for the next one: to be called before the
-    /// state is saved.
+    /// Has `state` remember the run before, and this one once it has changed something, and prepares what is noted for the next
+    /// one: to be called before the state is saved.
     pub(super) fn record(&self, state: &mut State) {
         if let Some(seen) = self.there.seen() {
             state.remember(&seen.run);
         }
-        state.remember(&self.run);
+        if self.announced.load(Ordering::Relaxed) {
+            state.remember(&self.run);
+        }
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.note(state));
     }
 
@@ -123,7 +129,8 @@ impl Turn {
         }
     }
 
-    /// Leaves the note for the next run on the hosts, where one is prepared and not there yet: before anything is changed.
+    /// Leaves the note for the next run on the hosts, where one is prepared and not there yet: before anything is changed. That
+    /// it is a run of ours is on record before.
     pub(super) async fn announce(&self) -> Result<()> {
         let next = self
             .next
@@ -133,7 +140,13 @@ impl Turn {
         let Some(note) = next else {
             return Ok(());
         };
+        let directory = self.here.directory();
+        if let Some(mut state) = State::open(directory)? {
+            state.remember(&self.run);
+            state.save(directory)?;
+        }
         self.there.note(&note).await?;
+        self.announced.store(true, Ordering::Relaxed);
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(())
     }

@@ -12,14 +12,14 @@ const SILENCE: Duration = Duration::from_secs(30);
 pub(super) struct Awake(Arc<AtomicU64>);
 
 impl Awake {
-    /// Just now.
+    /// It answered to what was sent just now.
     pub(super) fn now() -> Self {
         Self(Arc::new(AtomicU64::new(clock())))
     }
 
-    /// It answered.
-    pub(super) fn beat(&self) {
-        self.0.store(clock(), Ordering::Relaxed);
+    /// It answered to what was sent then: the answer itself may have lain here while this workstation slept.
+    pub(super) fn beat(&self, sent: u64) {
+        self.0.fetch_max(sent, Ordering::Relaxed);
     }
 
     /// Whether it answered so recently that the lock is still held.
@@ -36,12 +36,12 @@ impl Awake {
 }
 
 /// Seconds since some moment, sleep included.
-fn clock() -> u64 {
+pub(super) fn clock() -> u64 {
     #[cfg(target_os = "linux")]
     let clock = rustix::time::ClockId::Boottime;
-    // There it counts on in sleep.
+    // On macOS it counts on in sleep.
     #[cfg(not(target_os = "linux"))]
-    let clock = rustix::time::ClockId::Realtime;
+    let clock = rustix::time::ClockId::Monotonic;
     // Some time has passed at the first look, so that tests can go back.
     u64::try_from(rustix::time::clock_gettime(clock).tv_sec).unwrap_or(0) + 1000
 }

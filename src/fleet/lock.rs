@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::Fleet;
-use super::awake::Awake;
+use super::awake::{Awake, clock};
 use super::note::Note;
 use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
@@ -35,6 +35,13 @@ pub struct ClusterLock {
     seen: Option<Note>,
     /// Runs whose note may lie on a host: the one that was seen, and this one once it is noted.
     runs: Arc<Mutex<Vec<String>>>,
+}
+
+/// The lock on one host, just taken.
+struct Taken {
+    hold: Hold,
+    found: Found,
+    awake: Awake,
 }
 
 /// The lock on one host.
@@ -103,31 +110,43 @@ impl ClusterLock {
             .iter()
             .enumerate()
             .map(|(n, place)| place.contest(if n == 0 { 1 } else { CONTEST }));
-        // All or none: those that were taken are let go of where one is another's.
-        let taken: Result<Vec<(Hold, Found)>> = join_all(claims).await.into_iter().collect();
-        let (holds, found): (Vec<Hold>, Vec<Found>) = taken?.into_iter().unzip();
-        let notes = places
+        // All or none: what was taken is let go of at once where one is another's. A host that cannot do it counts as absent.
+        let mut taken = Vec::new();
+        let mut failed = None;
+        let claims = try_join_all(claims).await?;
+        for ((place, (_, weight)), claim) in places.into_iter().zip(&holders).zip(claims) {
+            match claim {
+                Ok(claim) => taken.push((place, *weight, claim)),
+                Err(failure) => failed = Some(failure),
+            }
+        }
+        if let (true, Some(failure)) = (taken.is_empty(), failed) {
+            return Err(failure);
+        }
+        let notes = taken
             .iter()
-            .zip(&found)
-            .map(|(place, found)| place.note(found));
+            .map(|(place, _, claim)| place.note(&claim.found));
         let notes: Result<Vec<Option<Note>>> = notes.collect();
-        let seen = notes?.into_iter().flatten().max_by_key(|note| note.serial);
+        let seen = notes?.into_iter().flatten();
+        let seen = seen.max_by_key(|note| (note.serial, note.at));
         if let Some(note) = &seen {
             runs.lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(note.run.clone());
         }
         let needed = needed(config, weights);
-        let weight: usize = holders.iter().map(|(_, weight)| weight).sum();
+        let weight: usize = taken.iter().map(|(_, weight, _)| weight).sum();
+        let here: Vec<String> = taken
+            .iter()
+            .map(|(place, _, _)| place.machine.name().to_owned())
+            .collect();
+        let held = taken.into_iter();
         Ok(Self {
-            held: places
-                .into_iter()
-                .zip(holds)
-                .zip(&holders)
-                .map(|((place, hold), (_, weight))| Held::keep(place, hold, *weight))
+            held: held
+                .map(|(place, weight, claim)| Held::keep(place, claim, weight))
                 .collect(),
             needed: needed.min(weight),
-            minority: (weight < needed).then(|| minority(fleet, config)),
+            minority: (weight < needed).then(|| minority(fleet, config, weights, &here)),
             cluster: config.name.clone(),
             who: me.who,
             command: me.command,
@@ -246,8 +265,8 @@ impl ClusterLock {
 }
 
 impl Held {
-    fn keep(place: Place, hold: Hold, weight: usize) -> Self {
-        let awake = Awake::now();
+    fn keep(place: Place, taken: Taken, weight: usize) -> Self {
+        let Taken { hold, awake, .. } = taken;
         let (told, standing) = watch::channel(Standing::Ours(awake.clone()));
         let (notes, mut to_write) = unbounded_channel();
         Self {
@@ -285,8 +304,8 @@ fn holders<'f>(
     config: &Config,
     weights: &Weights,
 ) -> Vec<(&'f Arc<Machine>, usize)> {
-    let first = config.control_plane.hosts.iter();
-    let control_plane: Vec<_> = first
+    let control_plane: Vec<_> = carriers(config, weights)
+        .into_iter()
         .filter_map(|name| Some((fleet.machines.get(name)?, weight(weights, name))))
         .collect();
     if !control_plane.is_empty() {
@@ -304,17 +323,30 @@ fn weight(weights: &Weights, host: &str) -> usize {
     }
 }
 
+/// The hosts of the control plane, in order: those of cluster.toml, and those that carry servers whatever that says by now.
+fn carriers<'c>(config: &'c Config, weights: &'c Weights) -> Vec<&'c str> {
+    let mut carriers: Vec<&str> = Vec::new();
+    let hosts = config.control_plane.hosts.iter();
+    for host in hosts.chain(weights.keys()) {
+        if !carriers.contains(&host.as_str()) {
+            carriers.push(host);
+        }
+    }
+    carriers
+}
+
 /// The least number of servers whose hosts must be held.
 fn needed(config: &Config, weights: &Weights) -> usize {
-    let hosts = config.control_plane.hosts.iter();
+    let hosts = carriers(config, weights).into_iter();
     let all: usize = hosts.map(|name| weight(weights, name)).sum();
     all / 2 + 1
 }
 
-fn minority(fleet: &Fleet, config: &Config) -> Failure {
-    let hosts = config.control_plane.hosts.iter();
-    let absent = hosts.filter(|name| !fleet.machines.contains_key(*name));
-    let absent: Vec<&str> = absent.map(String::as_str).collect();
+fn minority(fleet: &Fleet, config: &Config, weights: &Weights, here: &[String]) -> Failure {
+    let absent = carriers(config, weights).into_iter();
+    let absent: Vec<&str> = absent
+        .filter(|name| !here.iter().any(|here| here == name))
+        .collect();
     let why = fleet
         .absent
         .iter()
@@ -322,10 +354,10 @@ fn minority(fleet: &Fleet, config: &Config) -> Failure {
         .map_or_else(String::new, |(_, failure)| format!(": {failure}"));
     Failure::new(
         Code::Locked,
-        "too few hosts of the control plane can be reached from here",
+        "too few hosts of the control plane can be locked from here",
     )
     .because(format!(
-        "{} do not answer{why}; the cluster runs, and another workstation that reaches them could be at work on it",
+        "{} cannot{why}; the cluster runs, and another workstation that reaches them could be at work on it",
         absent.join(", ")
     ))
     .hint("run it where hosts with most of the servers can be reached")
@@ -352,16 +384,18 @@ impl Place {
             .transpose()
     }
 
-    /// Takes it, with so many tries.
-    async fn contest(&self, tries: usize) -> Result<(Hold, Found)> {
-        let mut taken = None;
+    /// Takes it, with so many tries. The outer failure is that another run has it.
+    async fn contest(&self, tries: usize) -> Result<Result<Taken>> {
+        let mut other = None;
         for _ in 0..tries {
-            match self.claim().await? {
-                Claim::Ours(hold, found) => return Ok((hold, found)),
-                Claim::Theirs(holder) => taken = holder,
+            let awake = Awake::now();
+            match self.claim().await {
+                Ok(Claim::Ours(hold, found)) => return Ok(Ok(Taken { hold, found, awake })),
+                Ok(Claim::Theirs(holder)) => other = holder,
+                Err(failure) => return Ok(Err(failure)),
             }
         }
-        Err(self.taken(taken.as_ref()))
+        Err(self.taken(other.as_ref()))
     }
 
     fn taken(&self, holder: Option<&Holder>) -> Failure {
@@ -393,20 +427,23 @@ impl Place {
         awake: Awake,
     ) -> Standing {
         loop {
-            awake.beat();
             told.send_replace(Standing::Ours(awake.clone()));
-            // Whoever waits since this workstation slept goes on at the first answer.
-            let alive = || {
+            // Who waits since this workstation slept goes on at the first answer.
+            let alive = |sent| {
                 let slept = !awake.is_fresh();
-                awake.beat();
-                if slept {
+                awake.beat(sent);
+                if slept && awake.is_fresh() {
                     told.send_replace(Standing::Ours(awake.clone()));
                 }
             };
-            hold.keep(notes, alive).await;
+            hold.keep(notes, clock, alive).await;
             told.send_replace(Standing::Unknown);
+            let asked = clock();
             hold = match tokio::time::timeout(REGAIN, self.regain()).await {
-                Ok(Ok(hold)) => hold,
+                Ok(Ok(hold)) => {
+                    awake.beat(asked);
+                    hold
+                }
                 Ok(Err(failure)) => return Standing::Lost(failure),
                 Err(_) => {
                     return Standing::Gone(
@@ -450,7 +487,7 @@ impl Place {
         }
         let note = self.note(found)?;
         let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(note.is_none_or(|note| runs.contains(&note.run)))
+        Ok(note.map_or(runs.is_empty(), |note| runs.contains(&note.run)))
     }
 
     fn overtaken(&self) -> Failure {

@@ -53,6 +53,9 @@ const VERSION: u32 = 1;
 /// Most bytes of a note that a machine shows.
 const LONGEST: usize = 8192;
 
+/// Runs are not so many: a higher number would make a note the newest for ever.
+const MOST: u64 = 1 << 40;
+
 /// Most characters of a text in it.
 const LONGEST_TEXT: usize = 200;
 
@@ -112,7 +115,8 @@ impl Note {
             .hint("use that release, or a newer one"));
         }
         let note: Self = serde_json::from_str(text).map_err(|_| damaged())?;
-        if note.texts().any(|text| text.chars().count() > LONGEST_TEXT) {
+        let too_long = note.texts().any(|text| text.chars().count() > LONGEST_TEXT);
+        if too_long || note.serial > MOST {
             return Err(damaged());
         }
         Ok(note)

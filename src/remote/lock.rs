@@ -57,6 +57,9 @@ pub struct Leave {
 /// How often the shell hears from us; three beats may be late.
 const BEAT: Duration = Duration::from_secs(8);
 
+/// Seconds after which a shell that does not answer is given up: it ends by itself then.
+const SILENCE: u64 = 30;
+
 /// No answer takes longer; the shell itself waits a second for a run that is just ending.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -71,7 +74,8 @@ IFS=' .' read -r up rest </proc/uptime
 if flock -w 1 9; then
   last=$(sed -n 2p "$f" 2>/dev/null | head -c 64)
   printf '%s\n' "$up" {} {} {} >"$f"; printf 'ours %s\n' "$last"
-  if [ -e "$n" ]; then printf 'note %s\n' "$(head -c 12000 "$n" | tr -d '\n')"; else echo none; fi
+  if w=$(LC_ALL=C stat -c %n -- "$n" 2>&1); then printf 'note %s\n' "$(head -c 12000 "$n" | tr -d '\n')"
+  else case $w in *'No such file or directory') echo none ;; *) echo 'note ' ;; esac; fi
   while beat=$(timeout -s KILL 30 /bin/sh -c 'IFS= read -r beat || exit; printf %s "$beat"' 9>&-); do
     [ -n "$beat" ] || { echo; continue; }
     (umask 022; mkdir -p "${n%/*}") && printf '%s\n' "$beat" >"$n.new" && sync "$n.new" && mv -f "$n.new" "$n" && echo noted || echo failed
@@ -161,19 +165,28 @@ fn read_holder<'l>(mut lines: impl Iterator<Item = &'l str>) -> Option<Holder> {
 }
 
 impl Hold {
-    /// Keeps it, and leaves each of these notes in place of the one before; ends when it is lost. `alive` hears of each answer
-    /// of the shell: as long as it answers, the lock is ours.
-    pub async fn keep(&mut self, notes: &mut UnboundedReceiver<Leave>, alive: impl Fn()) {
+    /// Keeps it, and leaves each of these notes in place of the one before; ends when it is lost, or the shell has been silent
+    /// for too long. `alive` hears of each answer of the shell when, by `clock` in seconds, that was asked for: the lock was ours
+    /// then.
+    pub async fn keep(
+        &mut self,
+        notes: &mut UnboundedReceiver<Leave>,
+        clock: impl Fn() -> u64,
+        alive: impl Fn(u64),
+    ) {
         let mut byte = [0_u8; 1];
         let mut line = Vec::new();
         // Each line that is sent is answered by one: who waits for it, if anyone.
-        let mut asked: VecDeque<Option<oneshot::Sender<()>>> = VecDeque::new();
+        let mut asked: VecDeque<(u64, Option<oneshot::Sender<()>>)> = VecDeque::new();
         loop {
             tokio::select! {
                 read = self.0.read(&mut byte) => match read {
                     Ok(1..) if byte[0] == b'\n' => {
-                        alive();
-                        let waits = asked.pop_front().flatten();
+                        let Some((sent, waits)) = asked.pop_front() else {
+                            // No answer to anything: what is there is not our shell any more.
+                            return;
+                        };
+                        alive(sent);
                         if line == WRITTEN && let Some(written) = waits {
                             // Who asked may have given up.
                             let _ = written.send(());
@@ -189,13 +202,17 @@ impl Hold {
                     if self.say(&note.text).await.is_err() {
                         return;
                     }
-                    asked.push_back(Some(note.written));
+                    asked.push_back((clock(), Some(note.written)));
                 }
                 () = tokio::time::sleep(BEAT) => {
+                    let silent = asked.front().map(|(sent, _)| clock().saturating_sub(*sent));
+                    if silent.is_some_and(|silent| silent >= SILENCE) {
+                        return;
+                    }
                     if self.say("").await.is_err() {
                         return;
                     }
-                    asked.push_back(None);
+                    asked.push_back((clock(), None));
                 }
             }
         }
@@ -285,7 +302,7 @@ mod tests {
         let (_, stream) = claim(path, "one").await;
         let mut hold = Hold(stream);
         let (notes, mut to_write) = tokio::sync::mpsc::unbounded_channel();
-        let keeper = tokio::spawn(async move { hold.keep(&mut to_write, || ()).await });
+        let keeper = tokio::spawn(async move { hold.keep(&mut to_write, || 0, |_| ()).await });
         let file = directory.path().join("last-run.d/home.json");
         for text in ["first", "it's\nthe second"] {
             let (written, heard) = oneshot::channel();

@@ -3,7 +3,7 @@
 use std::fs::TryLockError;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::private_directory;
@@ -13,6 +13,7 @@ use crate::failure::{Code, Failure, Result};
 #[derive(Debug)]
 pub struct Lock {
     _file: std::fs::File,
+    directory: PathBuf,
 }
 
 impl Lock {
@@ -46,7 +47,15 @@ impl Lock {
         file.set_len(0).map_err(broken)?;
         file.rewind().map_err(broken)?;
         write!(file, "{} {} {command}", std::process::id(), now()).map_err(broken)?;
-        Ok(Self { _file: file })
+        Ok(Self {
+            _file: file,
+            directory: directory.to_owned(),
+        })
+    }
+
+    /// The state directory that it is the lock of.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 }
 

@@ -248,7 +248,11 @@ fn servers(
             &script,
             control_plane,
         )));
-        let started = k3s_started::K3sStarted::new(plan, server, options, turns, control_plane);
+        let agreed = Options {
+            allow_outage: options.allow_outage || order.may_restart(),
+            ..options.clone()
+        };
+        let started = k3s_started::K3sStarted::new(plan, server, &agreed, turns, control_plane);
         let started = Ordered::new(started, &order.start_needs(server));
         steps.push(Box::new(started.behind(&order.start_after())));
         steps.push(Box::new(node_ready::NodeReady::new(server)));

@@ -70,7 +70,12 @@ async fn after_a_sleep_nothing_is_done_before_the_lock_is_known_to_be_ours() {
     tokio::pin!(work);
     let rest = tokio::time::timeout(Duration::from_millis(50), &mut work).await;
     assert!(rest.is_err());
-    awake.beat();
+    // An answer to what was sent before the sleep says nothing of now.
+    awake.beat(clock() - 600);
+    told[0].send_replace(Standing::Ours(awake.clone()));
+    let rest = tokio::time::timeout(Duration::from_millis(50), &mut work).await;
+    assert!(rest.is_err());
+    awake.beat(clock());
     told[0].send_replace(Standing::Ours(awake));
     assert_eq!(work.await.unwrap(), 7);
 }
@@ -86,6 +91,8 @@ async fn a_lock_that_another_run_had_meanwhile_is_lost() {
     for (last, noted, ours) in [
         ("mine", "", true),
         ("another", "", false),
+        // One was seen at the start.
+        ("", "", false),
         // After a reboot only the note says it.
         ("", "seen", true),
         ("", "newer", false),
@@ -127,6 +134,11 @@ fn hosts_with_most_of_the_servers_are_needed() {
     // Two servers on one host: that one alone is enough.
     let uneven: Weights = [("a".to_owned(), 2), ("b".to_owned(), 1)].into();
     assert_eq!(needed(&config, &uneven), 2);
+    // A cluster.toml that names fewer hosts by now makes none of them a majority.
+    let mut fewer = config.clone();
+    fewer.control_plane.hosts.truncate(1);
+    assert_eq!(needed(&fewer, &spread), 2);
+    assert_eq!(carriers(&fewer, &spread), ["a", "b", "c"]);
     assert_eq!(weight(&uneven, "a"), 2);
     assert_eq!(weight(&uneven, "c"), 0);
 }

@@ -37,7 +37,7 @@ fn places(cluster: &str) -> [String; 3] {
 }
 
 /// Directories that other clusters may use go only when they are empty.
-const REMOVE: &str = "set -e; rm -rf --one-file-system -- {}; rm -f -- {} {}
+const REMOVE: &str = "set -e; rm -rf --one-file-system -- {}; rm -f -- {} {} {}
 for d in /var/lib/slicer-k3s /etc/slicer-k3s/routes.d /etc/slicer-k3s/own-addresses.d /etc/slicer-k3s/last-run.d /etc/slicer-k3s /usr/local/lib/slicer-k3s; do
   rmdir -- \"$d\" 2>/dev/null || true
 done";
@@ -76,7 +76,7 @@ impl Step for MarkGone {
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let [mark, note, directory] = places(&world.plan.cluster);
-        let script = Script::new(REMOVE, &[&directory, &mark, &note]);
+        let script = Script::new(REMOVE, &[&directory, &mark, &note, &format!("{note}.new")]);
         let host = world.host(&self.host)?;
         host.must(hands, "removing the cluster's mark", &script)
             .await

@@ -98,6 +98,11 @@ impl Order {
             .collect()
     }
 
+    /// Whether restarts of servers were agreed to: that a token is replaced was, where it is not the first of its kind.
+    pub(in crate::steps) fn may_restart(&self) -> bool {
+        !self.is_empty() && !self.secrets_first()
+    }
+
     /// The turns in which servers restart.
     pub(in crate::steps) fn turns(&self) -> Turns {
         if self.is_empty() {

@@ -17,7 +17,7 @@ pub(crate) struct Look {
 /// What nobody else's run may touch: files by hash (VMs' disks are their own business), units by start. What the others
 /// must learn, their routes to new VMs, is not among it.
 pub(crate) const FILES_AND_UNITS: Look = Look {
-    script: "find /etc /usr/local /var/lib/slicer-k3s -xdev -type f ! -path '/etc/slicer-k3s/routes.d/*' -size -100M -exec sha256sum {} + 2>/dev/null
+    script: "find /etc /usr/local /var/lib/slicer-k3s -xdev -type f ! -path '/etc/slicer-k3s/routes.d/*' ! -path '/etc/slicer-k3s/last-run.d/*' -size -100M -exec sha256sum {} + 2>/dev/null
 for u in $(systemctl list-units --plain --no-legend --type=service 'slicer-*' 'k3s*' | cut -d' ' -f1); do
 echo \"$(systemctl show -p MainPID,ActiveEnterTimestampMonotonic,ExecMainStartTimestampMonotonic --value $u | tr '\\n' ,) $u\"; done",
     least: 10,
