@@ -35,9 +35,9 @@ pub(super) fn id() -> StepId {
 /// Which token a server stands for.
 #[derive(Debug, PartialEq, Eq)]
 enum Standing {
-    /// It was started with the new one: it could not have read data that are sealed with another.
+    /// It runs with the new one: it could not have read data that are sealed with another.
     New,
-    /// Its process still goes by the old one, which says nothing of the data.
+    /// It runs and still goes by the old one, which says nothing of the data.
     Old,
     /// It was started with the old one and cannot read the data: they are sealed with the new one.
     LockedOut,
@@ -54,19 +54,25 @@ impl ServerToken {
             };
             let new = &world.secrets.server_token;
             let let_in = match accepts(machine, "server", new).await {
-                Ok(true) => return Ok(Standing::New),
-                Ok(false) => accepts(machine, "server", old).await,
+                Ok(true) => Ok(Standing::New),
+                Ok(false) => accepts(machine, "server", old).await.map(|old| {
+                    if old {
+                        Standing::Old
+                    } else {
+                        Standing::Silent(format!("{} accepts neither token", server.name))
+                    }
+                }),
                 Err(failure) => Err(failure),
             };
-            match let_in {
-                Ok(true) => Ok(Standing::Old),
-                Ok(false) => Ok(Standing::Silent(format!(
-                    "{} accepts neither token",
-                    server.name
-                ))),
-                Err(_) if locked_out(machine, old).await? => Ok(Standing::LockedOut),
-                Err(failure) => Err(failure),
+            // A server that is locked out lets in for a moment at each of its starts: k3s listens before it reads the data.
+            let unit = Unit::look(machine, UNIT).await?;
+            if unit.runs() {
+                return let_in;
             }
+            if locked_out(machine, &unit, old).await? {
+                return Ok(Standing::LockedOut);
+            }
+            let_in.map(|_| Standing::Silent(format!("k3s on {} is starting", server.name)))
         };
         asked
             .await
@@ -81,13 +87,12 @@ impl ServerToken {
 }
 
 /// Whether k3s ended since its data are sealed with another token than the old one that its configuration still names.
-async fn locked_out(machine: &Machine, old: &Secret) -> Result<bool> {
+async fn locked_out(machine: &Machine, unit: &Unit, old: &Secret) -> Result<bool> {
     let config = machine.read(CONFIG_PATH).await?.unwrap_or_default();
     if k3s::configured_token(&config).as_ref() != Some(old) {
         return Ok(false);
     }
-    let unit = Unit::look(machine, UNIT).await?;
-    let told = Troubles::default().of(machine, &unit).await?;
+    let told = Troubles::default().of(machine, unit).await?;
     Ok(told.is_some_and(|told| {
         told.ended
             && told
@@ -130,15 +135,13 @@ impl Step for ServerToken {
         }
         let standings = Self::standings(world).await;
         let has = |wanted: &Standing| standings.iter().any(|(_, standing)| standing == wanted);
-        if has(&Standing::New) {
+        // One of them is enough, whatever the others' processes go by.
+        if has(&Standing::New) || has(&Standing::LockedOut) {
             return Ok(Finding::done());
         }
-        // What an earlier run had done is done again where a server can: that changes nothing more.
+        // What an earlier run had done is done again: by the same server that changes nothing more.
         if has(&Standing::Old) {
             return Ok(Finding::differs("the servers run with the old one"));
-        }
-        if has(&Standing::LockedOut) {
-            return Ok(Finding::done());
         }
         let why = standings
             .into_iter()
@@ -193,7 +196,10 @@ mod tests {
         Fake::new()
             .says_first("/v1-k3s/config", answers[0])
             .says_first("/v1-k3s/config", answers[1])
+            .says("systemctl", RUNS)
     }
+
+    const RUNS: &str = "ActiveState=active\nSubState=running\n";
 
     const LOCKED_OUT: &str = r#"time="x" level=fatal msg="Error: preparing server: bootstrap data already found and encrypted with different token""#;
     const ENDED: &str = "ActiveState=activating\nSubState=auto-restart\nNRestarts=3\nInvocationID=b\nResult=exit-code\nExecMainStatus=1\n";
@@ -258,5 +264,44 @@ mod tests {
             let found = ServerToken::default().check(&world).await.unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), done, "{found:?}");
         }
+    }
+
+    /// k3s listens before it reads its data: a server that is locked out lets in for a moment, and then it is gone.
+    #[tokio::test]
+    async fn a_server_that_is_starting_is_asked_for_nothing() {
+        let starts = ENDED.replace("auto-restart", "start");
+        for (unit, lines, done) in [
+            (ENDED, vec![("b", LOCKED_OUT)], true),
+            (&*starts, vec![("b", LOCKED_OUT), ("c", "x")], true),
+            (&*starts, vec![("c", "x")], false),
+        ] {
+            let locked = Fake::new()
+                .says_first("/v1-k3s/config", "401")
+                .says_first("/v1-k3s/config", "403")
+                .says("/v1-k3s/config", "000")
+                .says("config.yaml", "token: 0ld-server-token\n")
+                .says("systemctl", unit)
+                .says("journalctl", &crate::remote::journal(&lines));
+            let world = rotating(&[("k3s-cp-1", &locked)]);
+            let step = ServerToken::default();
+            let found = step.check(&world).await.unwrap();
+            assert_eq!(matches!(found, Finding::Done(_)), done, "{found:?}");
+            step.apply(&world, &hands()).await.unwrap();
+            assert!(!locked.was_told("/v1-k3s/token"));
+        }
+    }
+
+    /// Its data are sealed with the new token, whatever those go by that still run.
+    #[tokio::test]
+    async fn one_server_that_is_locked_out_says_that_it_is_done() {
+        let locked = Fake::new()
+            .says("/v1-k3s/config", "000")
+            .says("config.yaml", "token: 0ld-server-token\n")
+            .says("systemctl", ENDED)
+            .says("journalctl", &crate::remote::journal(&[("b", LOCKED_OUT)]));
+        let runs = server(["401", "403"]);
+        let world = rotating(&[("k3s-cp-1", &runs), ("k3s-cp-2", &locked)]);
+        let found = ServerToken::default().check(&world).await.unwrap();
+        assert!(matches!(found, Finding::Done(_)), "{found:?}");
     }
 }

@@ -17,15 +17,15 @@ const MEANWHILE: Duration = Duration::from_secs(15);
 
 /// What is killed, when, and which servers restart then.
 const CASES: [(Kind, Done, &[usize]); 8] = [
-    (Kind::Agent, Done::Configured, &[0]),
-    (Kind::Agent, Done::Configured, &[2]),
-    (Kind::Agent, Done::Configured, &[0, 1, 2]),
     (Kind::Server, Done::Sealed, &[0]),
     (Kind::Server, Done::Sealed, &[1]),
     // None of them is up to be asked for anything: "encrypted with different token".
     (Kind::Server, Done::Sealed, &[0, 1, 2]),
     (Kind::Server, Done::Configured, &[0]),
     (Kind::Server, Done::Configured, &[2]),
+    (Kind::Agent, Done::Configured, &[0]),
+    (Kind::Agent, Done::Configured, &[2]),
+    (Kind::Agent, Done::Configured, &[0, 1, 2]),
 ];
 
 /// Runs it.
