@@ -1,9 +1,10 @@
 //! Restarts that take servers down come one after the other, with etcd's quorum looked at before and after each.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::Instant;
 
 use super::unit::runs_with;
 use crate::failure::{Code, Failure, Result};
@@ -194,13 +195,16 @@ mod tests {
     }
 
     /// After a rotation that was cut short a server comes back once its new configuration is there.
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_server_on_its_way_back_is_waited_for() {
         let (up, down) = (server(true), server(false));
         let back = server(true).says_first("node", r#"{"status":{"conditions":[]}}"#);
         let servers = plan().servers;
         let one = |third| world(&[("k3s-cp-1", &up), ("k3s-cp-2", &up), ("k3s-cp-3", third)]);
-        let turns = Turns::patient();
+        let turns = Turns {
+            patience: Duration::from_secs(2),
+            ..Turns::default()
+        };
         assert!(turns.take(&one(&back), &servers[..1]).await.is_ok());
         assert!(turns.take(&one(&down), &servers[..1]).await.is_err());
     }
