@@ -75,7 +75,8 @@ pub(super) async fn survey(
             control_plane::judge(&world.plan, &seen, &options.give_up)
         };
         match judgement {
-            Judgement::Clear(control_plane) => {
+            Judgement::Clear(mut control_plane) => {
+                control_plane.programs = control_plane::programs(&seen);
                 let versions = control_plane::judge_versions(&world.plan, &seen)?;
                 return Ok((control_plane, versions));
             }

@@ -25,6 +25,8 @@ pub struct Held {
     pub members: Option<Vec<Member>>,
     /// The k3s that its next start runs, where it was asked for.
     pub installed: Option<Release>,
+    /// The stamp of that program (`Look::FileStamp`): as long as it has it, it is the same one.
+    pub stamp: Option<String>,
     /// The k3s whose API answers, where it was asked for.
     pub running: Option<Release>,
 }
@@ -81,6 +83,7 @@ impl Held {
                 "bytes" => held.bytes = value.parse().ok(),
                 "members" => held.members = members(value),
                 "installed" => held.installed = Release::printed(value),
+                "stamp" => held.stamp = Some(value.to_owned()),
                 "running" => held.running = Release::parse(value),
                 _ => {}
             }
@@ -121,11 +124,16 @@ mod tests {
         let info = r#"{"members":[{"ID":17179869184000000001,"name":"k3s-cp-1-00aa11bb","peerURLs":["https://192.168.137.2:2380"]},{"ID":2,"peerURLs":["https://192.168.137.3:2380"],"isLearner":true}]}"#;
         let text = format!(
             "data=yes\nca={CA}\nwritten=12\nmembers={info}\nrunning=v1.34.4+k3s1\n\
-             installed=k3s version v1.34.5+k3s1 (00000000)\nend\n"
+             stamp=12 70000000 2026-11-30 05:42:00.123456789 +0000\ninstalled=k3s version v1.34.5+k3s1 (00000000)\nend\n"
         );
         let held = Held::parse(&text).unwrap();
         assert_eq!(held.installed, Release::parse("v1.34.5+k3s1"));
         assert_eq!(held.running, Release::parse("v1.34.4+k3s1"));
+        let stamp = held.stamp.as_deref();
+        assert_eq!(
+            stamp,
+            Some("12 70000000 2026-11-30 05:42:00.123456789 +0000")
+        );
         assert!(held.data && held.written == Some(12) && held.ca.as_deref() == Some(CA));
         let members = held.members.unwrap();
         assert_eq!(ids(&members).len(), 2);

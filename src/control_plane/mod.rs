@@ -24,4 +24,4 @@ pub use now::start_now;
 pub use recorded::recorded;
 pub use refusals::Refusal;
 pub use start::{ControlPlane, Start};
-pub use versions::{Installation, Upgrade, Versions, judge_versions, upgrade, waits};
+pub use versions::{Installation, Upgrade, Versions, judge_versions, programs, upgrade, waits};

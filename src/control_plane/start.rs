@@ -35,6 +35,8 @@ pub struct ControlPlane {
     pub other_ca: bool,
     /// Servers with data that never voted, as far as anybody knows: one whose first start was cut short may begin again.
     pub newcomers: BTreeSet<String>,
+    /// The k3s of each server as it was just seen: (its stamp, its version).
+    pub programs: BTreeMap<String, (String, String)>,
     /// Servers whose VM has lost its disk, so that Slicer has to make a new one.
     pub without_disk: Vec<String>,
 }

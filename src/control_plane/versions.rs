@@ -1,5 +1,7 @@
 //! Which k3s the servers have and run, against the one that was decided: a newer one is never replaced by an older one. Pure.
 
+use std::collections::BTreeMap;
+
 use super::ask::Observed;
 use super::refusals::listed;
 use crate::failure::{Code, Failure};
@@ -106,6 +108,18 @@ pub fn waits(installed: &Release, running: &Release) -> String {
     format!(
         "k3s {installed} is installed, and {running} still runs: it takes effect at the next restart"
     )
+}
+
+/// Every server's k3s by its stamp, so that nobody need start it again to know its version.
+pub fn programs(seen: &[(Server, Observed)]) -> BTreeMap<String, (String, String)> {
+    let programs = seen.iter().filter_map(|(server, observed)| {
+        let Observed::Answers(held) = observed else {
+            return None;
+        };
+        let (stamp, installed) = (held.stamp.clone()?, held.installed.as_ref()?);
+        Some((server.name.clone(), (stamp, installed.to_string())))
+    });
+    programs.collect()
 }
 
 /// Judges the versions that were seen of a plan's servers.

@@ -15,6 +15,9 @@ pub enum Look {
     Program(String),
     /// A file's "MODE UID GID SHA256" line (mode octal without leading zero); status 1 where it does not exist.
     FileFacts(String),
+    /// "INODE SIZE TIME" of a file, the time that of its last change of content, name or mode: whoever replaces it changes
+    /// that. Status 1 where it does not exist.
+    FileStamp(String),
     /// `systemctl show` of a unit: its states, restarts, last exit status, result, invocation and start time.
     Unit(String),
     /// The logs of the serial consoles of this group's VMs, one path a line; status 1 where there is none. By number: a group
@@ -129,6 +132,8 @@ impl Look {
                 "stat -c '%a %u %g' -- {} 2>/dev/null && sha256sum < {}",
                 &[path, path],
             ),
+            // As server_data.sh prints it.
+            Self::FileStamp(path) => Script::new("stat -L -c '%i %s %z' -- {} 2>/dev/null", &[path]),
             Self::Unit(unit) => Script::new(
                 "systemctl show -p ActiveState,SubState,UnitFileState,NRestarts,ExecMainStatus,Result,InvocationID,ExecMainStartTimestampMonotonic,NeedDaemonReload -- {}",
                 &[unit],

@@ -37,6 +37,8 @@ versions() {
     tls=$server/tls
     curl -sf -m 5 --max-filesize 65536 --cacert $tls/server-ca.crt --cert $tls/client-admin.crt --key $tls/client-admin.key \
         https://127.0.0.1:6443/version | sed -n 's/.*"gitVersion": *"\([^"]*\)".*/running=\1/p'
+    # Before it is started: one that is replaced meanwhile has another stamp.
+    stat -L -c 'stamp=%i %s %z' /usr/local/bin/k3s 2>/dev/null
     timeout 5 /usr/local/bin/k3s --version 2>/dev/null | sed -n '1s/^/installed=/p'
 }
 

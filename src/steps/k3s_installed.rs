@@ -35,6 +35,8 @@ pub(super) struct K3sInstalled {
     script: Arc<OneScript>,
     /// The server that it joins, where it comes back into a cluster that lives.
     via: Option<String>,
+    /// The program as it was seen when the run began: (its stamp, its version).
+    seen: Option<(String, String)>,
 }
 
 pub(super) fn id(server: &str) -> StepId {
@@ -53,6 +55,7 @@ impl K3sInstalled {
             server: server.clone(),
             script: Arc::clone(script),
             via: via.map(|(_, via)| via.to_owned()),
+            seen: control_plane.programs.get(&server.name).cloned(),
         }
     }
 
@@ -83,8 +86,15 @@ impl K3sInstalled {
         Ok(oldest.map_or_else(|| decided.clone(), |version| version.to_string()))
     }
 
-    /// The version that is installed; none where nothing is.
-    async fn installed(machine: &Machine) -> Result<Option<String>> {
+    /// The version that is installed; none where nothing is. k3s is large and slow to start: the one that was just seen is
+    /// not started again.
+    async fn installed(&self, machine: &Machine) -> Result<Option<String>> {
+        if let Some((stamp, version)) = &self.seen {
+            let now = machine.look(&Look::FileStamp(K3S.to_owned())).await?;
+            if now.ok() && now.stdout.trim() == stamp {
+                return Ok(Some(version.clone()));
+            }
+        }
         let printed = machine.look(&Look::Version(K3S.to_owned())).await?.stdout;
         if printed.trim().is_empty() {
             return Ok(None);
@@ -166,7 +176,7 @@ impl Step for K3sInstalled {
     async fn check(&self, world: &World) -> Result<Finding> {
         let machine = world.server(&self.server).await?;
         let wanted = self.wanted(world).await?;
-        let Some(version) = Self::installed(machine).await? else {
+        let Some(version) = self.installed(machine).await? else {
             return Ok(Finding::differs("it is not installed"));
         };
         if version != wanted {
@@ -191,7 +201,7 @@ impl Step for K3sInstalled {
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let machine = world.server(&self.server).await?;
         let wanted = self.wanted(world).await?;
-        if let Some(installed) = Self::installed(machine).await?
+        if let Some(installed) = self.installed(machine).await?
             && installed != wanted
         {
             self.replaceable(world, &installed, &wanted)?;
@@ -284,6 +294,26 @@ mod tests {
             // Nor where somebody was quicker than the check.
             step.apply(&world, &hands()).await.unwrap_err();
             assert!(!fake.was_told("INSTALL_K3S"), "{printed}");
+        }
+    }
+
+    /// Of a run with nothing to do the start of a large program is a good part; one that was replaced is asked.
+    #[tokio::test]
+    async fn the_program_that_was_just_seen_is_not_started_again() {
+        for (stamp, starts) in [("1 2 now\n", false), ("3 2 later\n", true), ("", true)] {
+            let fake = Fake::new()
+                .says("stat -L", stamp)
+                .says("--version", "k3s version v1.34.3+k3s1 (abc)\n")
+                .says("systemctl", "UnitFileState=enabled\n");
+            let seen = ("1 2 now".to_owned(), "v1.34.4+k3s1".to_owned());
+            let control_plane = ControlPlane {
+                programs: [("k3s-cp-1".to_owned(), seen)].into(),
+                ..ControlPlane::default()
+            };
+            let step = K3sInstalled::new(&plan().servers[0], &Arc::default(), &control_plane);
+            let found = step.check(&world(&[("k3s-cp-1", &fake)])).await.unwrap();
+            assert_eq!(matches!(found, Finding::Differs(_)), starts, "{stamp}");
+            assert_eq!(fake.was_told("--version"), starts, "{stamp}");
         }
     }
 
