@@ -28,6 +28,7 @@ mod servers_lost;
 mod shared;
 mod status;
 mod tokens;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -65,6 +66,7 @@ pub(super) fn checks() -> Vec<Check> {
         Check::long("routes", routes::run),
         Check::long("shared", shared::run),
         Check::long("reconfigured", reconfigured::run),
+        Check::long("versions", versions::run),
         Check::long("fleet-changes", fleet_changes::run),
         Check::long("enrol-kills", enrol_kills::run),
         Check::seeded("kills", kills::run),

@@ -80,7 +80,7 @@ fn boot(trial: &Trial, machine: &str) -> Option<String> {
 }
 
 /// Waits until k3s runs on these servers, their own APIs are ready, and all servers are Ready voters.
-fn all_back(trial: &Trial, servers: &[&str]) -> Result<()> {
+pub(super) fn all_back(trial: &Trial, servers: &[&str]) -> Result<()> {
     let begin = Instant::now();
     while let Err(error) = back(trial, servers) {
         if begin.elapsed() > LIMIT {
