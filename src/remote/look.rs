@@ -27,7 +27,7 @@ pub enum Look {
     Exists(String),
     /// What a k3s server holds: whether it has etcd data, its CA's hash, etcd's members (see `control_plane`).
     ServerData {
-        /// Whether also its versions of k3s, which costs the start of a large program.
+        /// Whether also its versions of k3s, which may cost the start of a large program.
         versions: bool,
     },
     /// "MODE UID" of a directory; status 1 where it is none.

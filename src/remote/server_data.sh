@@ -35,14 +35,24 @@ data() {
 # a copy (data/<hash>/bin), and data/current leads to whatever copy was unpacked last, by any `k3s kubectl`.
 versions() {
     tls=$server/tls
-    curl -sf -m 5 --max-filesize 65536 --cacert $tls/server-ca.crt --cert $tls/client-admin.crt --key $tls/client-admin.key \
-        https://127.0.0.1:6443/version | sed -n 's/.*"gitVersion": *"\([^"]*\)".*/running=\1/p'
+    program=/usr/local/bin/k3s
+    running=$(curl -sf -m 5 --max-filesize 65536 --cacert $tls/server-ca.crt --cert $tls/client-admin.crt \
+        --key $tls/client-admin.key https://127.0.0.1:6443/version | sed -n 's/.*"gitVersion": *"\([^"]*\)".*/\1/p')
+    echo "running=$running"
     # Before it is started: one that is replaced meanwhile has another stamp.
-    stat -L -c 'stamp=%i %s %z' /usr/local/bin/k3s 2>/dev/null
-    timeout 5 /usr/local/bin/k3s --version 2>/dev/null | sed -n '1s/^/installed=/p'
+    stat -L -c 'stamp=%i %s %z' $program 2>/dev/null
+    # k3s is a large program, and expensive to start. One that lay there unchanged when the process was started is what
+    # runs. Should the clock have gone back in between, a newer one shows at the next restart only.
+    changed=$(stat -L -c %Z $program 2>/dev/null)
+    started=$(systemctl show -p ExecMainStartTimestamp --timestamp=unix --value k3s 2>/dev/null)
+    if [ -n "$running" ] && [ "$changed" -lt "${started#@}" ] 2>/dev/null; then
+        echo "installed=k3s version $running"
+    else
+        timeout 5 $program --version 2>/dev/null | sed -n '1s/^/installed=/p'
+    fi
 }
 
-# Side by side: k3s is a large program, and a slow one to start.
+# Side by side.
 if [ "$VERSIONS" = yes ]; then
     versions | { data && cat; } || exit
 else

@@ -95,6 +95,11 @@ impl K3sInstalled {
                 return Ok(Some(version.clone()));
             }
         }
+        Self::printed(machine).await
+    }
+
+    /// The version that the program says itself.
+    async fn printed(machine: &Machine) -> Result<Option<String>> {
         let printed = machine.look(&Look::Version(K3S.to_owned())).await?.stdout;
         if printed.trim().is_empty() {
             return Ok(None);
@@ -201,7 +206,8 @@ impl Step for K3sInstalled {
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let machine = world.server(&self.server).await?;
         let wanted = self.wanted(world).await?;
-        if let Some(installed) = self.installed(machine).await?
+        // Before it is replaced it says itself which one it is.
+        if let Some(installed) = Self::printed(machine).await?
             && installed != wanted
         {
             self.replaceable(world, &installed, &wanted)?;
