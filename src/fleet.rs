@@ -176,20 +176,9 @@ pub async fn facts(machine: &Machine) -> Result<HostFacts> {
 pub async fn marks(fleet: &Fleet, cluster: &str) -> Result<Vec<Mark>> {
     let path = Mark::path(cluster);
     let read = fleet.machines.values().map(|machine| async {
-        match machine.read(&path).await? {
-            None => {
-                let there = machine.look(&Look::Exists(path.clone())).await?;
-                if there.ok() && there.stdout.trim() == "no" {
-                    return Ok(None);
-                }
-                Err(Failure::new(
-                    Code::Command,
-                    format!("cannot read {path} on {}", machine.name()),
-                )
-                .because(there.last_words()))
-            }
-            Some(text) => Mark::read(machine.name(), cluster, &text).map(Some),
-        }
+        let text = machine.read_if_there(&path).await?;
+        text.map(|text| Mark::read(machine.name(), cluster, &text))
+            .transpose()
     });
     let marks: Result<Vec<Option<Mark>>> = join_all(read).await.into_iter().collect();
     Ok(marks?.into_iter().flatten().collect())

@@ -53,8 +53,7 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
         machines,
         absent: Vec::new(),
     };
-    let reached_hosts: Vec<String> = fleet.machines.keys().cloned().collect();
-    let note = fleet::newest_note(&fleet, &reached_hosts, &findings.cluster).await;
+    let note = fleet::newest_note(fleet.machines.values(), &findings.cluster).await;
     findings.noted = note.map_err(one)?.map(|note| Noted {
         server_token: note.server_token,
         agent_token: note.agent_token,

@@ -90,9 +90,11 @@ async fn look(known: &Known, fleet: &Fleet) -> Status {
         absent: &absent,
         hints: &hints,
     };
+    let control_plane = known.config.control_plane.hosts.iter();
+    let control_plane = control_plane.filter_map(|name| fleet.machines.get(name));
     let (mut seen, noted) = tokio::join!(
         status::gather(&asked, &world),
-        fleet::newest_note(fleet, &known.config.control_plane.hosts, &known.config.name)
+        fleet::newest_note(control_plane, &known.config.name)
     );
     seen.elsewhere = match noted {
         Ok(note) => turn::news(&known.state, note.as_ref()),

@@ -2,12 +2,13 @@
 //! workstation: which run it was, by which record of the cluster, and hashes of the tokens. Without secrets; still root's
 //! alone, for a token that a person chose may be guessed from its hash.
 
+use std::sync::Arc;
+
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
-use super::Fleet;
 use crate::failure::{Code, Failure, Result};
-use crate::remote::{Look, Machine};
+use crate::remote::Machine;
 
 /// The note of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,19 +132,9 @@ impl Note {
 
     /// The note on a machine; `None` where there is none.
     async fn on(machine: &Machine, cluster: &str) -> Result<Option<Self>> {
-        let path = Self::path(cluster);
-        if let Some(text) = machine.read(&path).await? {
-            return Self::read(machine.name(), cluster, &text).map(Some);
-        }
-        let there = machine.look(&Look::Exists(path.clone())).await?;
-        if there.ok() && there.stdout.trim() == "no" {
-            return Ok(None);
-        }
-        Err(Failure::new(
-            Code::Command,
-            format!("cannot read {path} on {}", machine.name()),
-        )
-        .because(there.last_words()))
+        let text = machine.read_if_there(&Self::path(cluster)).await?;
+        text.map(|text| Self::read(machine.name(), cluster, &text))
+            .transpose()
     }
 
     /// One line, as it is written.
@@ -154,12 +145,20 @@ impl Note {
     }
 }
 
-/// The newest note of a cluster on those of these hosts that are connected; `None` where none has one.
-pub async fn newest_note(fleet: &Fleet, hosts: &[String], cluster: &str) -> Result<Option<Note>> {
-    let machines = hosts.iter().filter_map(|name| fleet.machines.get(name));
+/// The newest note of a cluster on these machines; `None` where none has one.
+pub async fn newest_note<'m>(
+    machines: impl IntoIterator<Item = &'m Arc<Machine>>,
+    cluster: &str,
+) -> Result<Option<Note>> {
+    let machines = machines.into_iter();
     let notes = machines.map(|machine| Note::on(machine, cluster));
     let notes: Result<Vec<_>> = join_all(notes).await.into_iter().collect();
-    Ok(notes?.into_iter().flatten().max_by_key(|note| note.serial))
+    Ok(newest(notes?.into_iter().flatten()))
+}
+
+/// The newest of several notes.
+pub(super) fn newest(notes: impl Iterator<Item = Note>) -> Option<Note> {
+    notes.max_by_key(|note| (note.serial, note.at))
 }
 
 #[cfg(test)]

@@ -29,14 +29,14 @@ pub struct Holder {
 /// What came of trying to take a lock.
 pub enum Claim {
     /// It is ours as long as this lives.
-    Ours(Hold, Found),
+    Ours(Hold, Previous),
     /// Another has it; `None` where it does not say who.
     Theirs(Option<Holder>),
 }
 
-/// What was found where a lock was taken.
+/// What was previous where a lock was taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct Previous {
     /// The mark of the run that held it last; empty where none did since the machine booted.
     pub last: String,
     /// The note that lies there.
@@ -47,7 +47,7 @@ pub struct Found {
 pub struct Hold(Box<dyn Stream>);
 
 /// A text to write into the lock's file for notes, and who waits until it is there.
-pub struct Leave {
+pub struct NoteToWrite {
     /// One line.
     pub text: String,
     /// Told once it is written; dropped where it cannot be.
@@ -109,8 +109,8 @@ impl Machine {
             .map_err(|error| failed(error.to_string()))?;
         let mut lines = answer.lines();
         let first = lines.next();
-        if let Some(found) = read_found(&answer) {
-            return Ok(Claim::Ours(Hold(stream), found));
+        if let Some(previous) = read_previous(&answer) {
+            return Ok(Claim::Ours(Hold(stream), previous));
         }
         match first {
             Some("theirs") => Ok(Claim::Theirs(read_holder(lines))),
@@ -139,11 +139,11 @@ async fn answer(stream: &mut Box<dyn Stream>) -> std::io::Result<String> {
 }
 
 /// What is told of a lock that is ours.
-fn read_found(answer: &str) -> Option<Found> {
+fn read_previous(answer: &str) -> Option<Previous> {
     let mut lines = answer.lines();
     let last = lines.next()?.strip_prefix("ours ")?.to_owned();
     let note = lines.next()?;
-    Some(Found {
+    Some(Previous {
         last,
         note: match note {
             "none" => None,
@@ -170,7 +170,7 @@ impl Hold {
     /// then.
     pub async fn keep(
         &mut self,
-        notes: &mut UnboundedReceiver<Leave>,
+        notes: &mut UnboundedReceiver<NoteToWrite>,
         clock: impl Fn() -> u64,
         alive: impl Fn(u64),
     ) {
@@ -230,7 +230,7 @@ impl Hold {
 mod tests {
     use super::*;
 
-    /// What machines print for us to read: who holds the lock, what a batch of looks found.
+    /// What machines print for us to read: who holds the lock, what a batch of looks previous.
     #[test]
     fn fuzz_holder() {
         const SAMPLES: &[&str] = &[
@@ -239,8 +239,8 @@ mod tests {
             "5\n99999999999999999999\n\n\n\n",
         ];
         crate::fuzz::fuzz("holder", SAMPLES, |text| {
-            let found = read_found(text);
-            assert!(found.is_none_or(|found| found.last.len() <= text.len()));
+            let previous = read_previous(text);
+            assert!(previous.is_none_or(|previous| previous.last.len() <= text.len()));
             let holder = read_holder(text.lines());
             holder
                 .iter()
@@ -279,7 +279,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().to_str().unwrap();
         let (first, held) = claim(path, "one").await;
-        assert_eq!(read_found(&first), Some(Found::default()));
+        assert_eq!(read_previous(&first), Some(Previous::default()));
         let (second, _) = claim(path, "two").await;
         let told = read_holder(second.lines().skip(1)).unwrap();
         assert_eq!(
@@ -289,7 +289,7 @@ mod tests {
         assert!(told.seconds < 5);
         drop(held);
         // The mark of the run before says whether another one came in between.
-        let third = read_found(&claim(path, "three").await.0).unwrap();
+        let third = read_previous(&claim(path, "three").await.0).unwrap();
         assert_eq!(third.last, "one");
     }
 
@@ -307,7 +307,7 @@ mod tests {
         for text in ["first", "it's\nthe second"] {
             let (written, heard) = oneshot::channel();
             let text = text.to_owned();
-            assert!(notes.send(Leave { text, written }).is_ok());
+            assert!(notes.send(NoteToWrite { text, written }).is_ok());
             heard.await.unwrap();
         }
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "it'sthe second\n");
@@ -318,8 +318,8 @@ mod tests {
         let begin = std::time::Instant::now();
         loop {
             let (answer, _held) = claim(path, "two").await;
-            if let Some(found) = read_found(&answer) {
-                assert_eq!(found.note.as_deref(), Some("it'sthe second"));
+            if let Some(previous) = read_previous(&answer) {
+                assert_eq!(previous.note.as_deref(), Some("it'sthe second"));
                 return;
             }
             assert!(begin.elapsed() < Duration::from_secs(10), "{answer}");

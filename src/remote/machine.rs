@@ -82,6 +82,22 @@ impl Machine {
         Ok(output.ok().then_some(output.stdout))
     }
 
+    /// A file's content; `None` only where the machine says that there is no such file.
+    pub async fn read_if_there(&self, path: &str) -> Result<Option<String>> {
+        if let Some(text) = self.read(path).await? {
+            return Ok(Some(text));
+        }
+        let there = self.look(&Look::Exists(path.to_owned())).await?;
+        if there.ok() && there.stdout.trim() == "no" {
+            return Ok(None);
+        }
+        Err(Failure::new(
+            Code::Command,
+            format!("cannot read {path} on {}", self.name),
+        )
+        .because(there.last_words()))
+    }
+
     /// Runs a script as root, whatever its exit status.
     pub async fn run(&self, _: &Hands, script: &Script) -> Result<Output> {
         self.looks.forget();

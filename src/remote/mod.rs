@@ -30,7 +30,7 @@ pub use image_tag::ImageTag;
 pub(crate) use journal::testing::journal;
 pub use journal::{Start, since, starts};
 pub use local::Local;
-pub use lock::{Claim, Found, Hold, Holder, Leave};
+pub use lock::{Claim, Hold, Holder, NoteToWrite, Previous};
 pub use look::Look;
 pub(crate) use look::curl_option;
 pub use machine::{Machine, Put};

@@ -1,4 +1,7 @@
+use super::super::awake::{Awake, clock};
+use super::majority::{carriers, weight};
 use super::*;
+use crate::remote::{Holder, Previous};
 
 fn held(weight: usize) -> (watch::Sender<Standing>, Held) {
     let (told, standing) = watch::channel(Standing::Ours(Awake::now()));
@@ -97,7 +100,7 @@ async fn a_lock_that_another_run_had_meanwhile_is_lost() {
         ("", "seen", true),
         ("", "newer", false),
     ] {
-        let found = Found {
+        let found = Previous {
             last: last.into(),
             note: (!noted.is_empty()).then(|| note(noted)),
         };
