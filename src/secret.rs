@@ -36,6 +36,11 @@ impl Secret {
         random_hex(bytes).map(Self::new)
     }
 
+    /// SHA-256 of the value, in hex: what may be compared and written down in its place, where it is random.
+    pub fn sha256(&self) -> String {
+        sha256(self.expose().as_bytes())
+    }
+
     /// The value itself; every use is a place to review.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()

@@ -8,7 +8,6 @@ use crate::cli::Global;
 use crate::event::{Event, Events, Outcome};
 use crate::failure::{Failure, Result};
 use crate::pipeline::{self, Ended, Mode, Step};
-use crate::state::Secrets;
 use crate::world::World;
 use crate::{log, report, stop};
 
@@ -113,20 +112,6 @@ impl Act<'_> {
             Some(turn) => turn.during(work).await?,
             None => work.await,
         }
-    }
-}
-
-/// What is said where the replacement of a join token was cut short, and the run finishes it.
-pub(super) fn rotation_goes_on(secrets: &Secrets) -> Option<&'static str> {
-    let retired = &secrets.retired;
-    if secrets.agents_had_the_server_token() {
-        Some("The agents get a join token of their own: the servers restart one after the other.")
-    } else if retired.agent.is_some() || retired.server.is_some() {
-        Some(
-            "The replacement of a join token was cut short. It is finished: the servers restart one after the other.",
-        )
-    } else {
-        None
     }
 }
 

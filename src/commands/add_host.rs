@@ -41,10 +41,8 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     let (facts, turn) = tokio::join!(fleet::survey(&fleet), async {
         match here {
             Some(here) => {
-                let machines = fleet.machines.clone();
-                let by_last = World::new(last.clone(), state.secrets.clone(), machines);
                 let command = "add-host";
-                let turn = Turn::take(here, &fleet, &file.after, command, &state, Some(&by_last));
+                let turn = Turn::take(here, &fleet, &file.after, command, &state, Some(&last));
                 turn.await.map(Some)
             }
             None => Ok(None),

@@ -130,14 +130,14 @@ impl Context {
         crate::log::begin(&home.logs(), command);
         let (mut state, plan) = known(&home, &config.name)?;
         let fleet = fleet::connect(&config, global).await?;
-        let world = World::new(plan, state.secrets.clone(), fleet.machines.clone());
-        let turn = Turn::take(here, &fleet, &config, command, &state, Some(&world)).await;
+        let turn = Turn::take(here, &fleet, &config, command, &state, Some(&plan)).await;
         let turn = turn.map_err(super::one)?;
         let before = state.runs.clone();
         turn.record(&mut state);
         if state.runs != before {
             state.save(home.path()).map_err(super::one)?;
         }
+        let world = World::new(plan, state.secrets, fleet.machines);
         Ok((Self { home, world }, turn))
     }
 }

@@ -31,10 +31,9 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
     log::begin(&home.logs(), "destroy");
     let (mut state, plan) = context::known(&home, &config.name)?;
     let fleet = fleet::connect(&config, global).await?;
-    let by_last = World::new(plan.clone(), state.secrets.clone(), fleet.machines.clone());
     let (facts, turn) = tokio::join!(
         fleet::survey(&fleet),
-        Turn::take(here, &fleet, &config, "destroy", &state, Some(&by_last))
+        Turn::take(here, &fleet, &config, "destroy", &state, Some(&plan))
     );
     let turn = turn.map_err(one)?;
     let facts = facts?;

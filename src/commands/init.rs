@@ -13,7 +13,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::plan::{self, Autoscaler, Plan, Server};
 use crate::remote::{ImageTag, Look};
-use crate::state::{Lock, State};
+use crate::state::{Lock, Secrets, State};
 use crate::steps;
 use crate::world::World;
 use crate::{config::Config, kubeconfig, report};
@@ -98,7 +98,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         state.save(home.path()).map_err(one)?;
         home.keep_plan(&world.plan).map_err(one)?;
     }
-    if let Some(words) = act::rotation_goes_on(&world.secrets) {
+    if let Some(words) = rotation_goes_on(&world.secrets) {
         report::say(words);
     }
     let steps = steps::init(&world.plan, &wanted, &control_plane, &world.secrets);
@@ -123,6 +123,20 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     Ok(0)
 }
 
+/// What is said where the replacement of a join token was cut short, and the run finishes it.
+fn rotation_goes_on(secrets: &Secrets) -> Option<&'static str> {
+    let retired = &secrets.retired;
+    if secrets.agents_had_the_server_token() {
+        Some("The agents get a join token of their own: the servers restart one after the other.")
+    } else if retired.agent.is_some() || retired.server.is_some() {
+        Some(
+            "The replacement of a join token was cut short. It is finished: the servers restart one after the other.",
+        )
+    } else {
+        None
+    }
+}
+
 /// Ends a rotation of join tokens that was under way, where this run has taken the new ones into use on every server.
 fn settle(world: &World, home: &Home) -> Result<()> {
     if !steps::rotation::is_over(&world.plan, &world.secrets) {
@@ -145,10 +159,11 @@ async fn take_turn(
     state: &State,
     by_last: Option<&World>,
 ) -> Result<(Option<Turn>, Option<Vec<(Server, Observed)>>)> {
+    let last = by_last.map(|world| &world.plan);
     let turn = async {
         match here {
             Some(here) => {
-                let turn = Turn::take(here, fleet, config, "init", state, by_last).await;
+                let turn = Turn::take(here, fleet, config, "init", state, last).await;
                 turn.map(Some)
             }
             None => Ok(None),

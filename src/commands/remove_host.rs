@@ -56,10 +56,9 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     file.withdraw(name, options.agents)?;
     let mut fleet = fleet::connect(&file.before, global).await?;
     answers(&mut fleet, options).map_err(one)?;
-    let by_last = World::new(last.clone(), state.secrets.clone(), fleet.machines.clone());
     let (facts, turn) = tokio::join!(
         fleet::survey(&fleet),
-        Turn::take(here, &fleet, &file.before, COMMAND, &state, Some(&by_last))
+        Turn::take(here, &fleet, &file.before, COMMAND, &state, Some(&last))
     );
     let turn = turn.map_err(one)?;
     let (there, mut facts): (Vec<_>, Vec<_>) = facts?

@@ -113,14 +113,14 @@ fn what_happens(token: &Token, replace_agents: bool) -> String {
         }
         Token::Agent => {
             "The agents' join token is replaced: the servers restart one after the other and refuse the old one.\n\
-             Who has the old token can no longer join. An agent that has joined stays, for it has a certificate of its own;\n\
+             The old token lets no one join any more. An agent that has joined stays, for it has a certificate of its own;\n\
              --replace-agents drains and removes those that are there."
                 .to_owned()
         }
         Token::Server => {
             "The servers' join token is replaced: the servers restart one after the other and refuse the old one.\n\
-             Who has the old token can no longer join a server or read the cluster's keys with it. Whoever did so before has\n\
-             the cluster's CA keys, which stay the same. Snapshots of etcd from before need the old token: it is kept in the\n\
+             The old token no longer joins a server or opens the cluster's keys. Anyone who used it before may have the keys\n\
+             of the cluster's CA, which stay the same. Snapshots of etcd from before need the old token: it is kept in the\n\
              cluster's state (slicer-k3s token --reveal former-server)."
                 .to_owned()
         }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::future::join_all;
 
@@ -10,9 +10,9 @@ use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, ClusterLock, Fleet, Note, Replaced, Weights};
 use crate::kubernetes::Kubernetes;
-use crate::log::utc;
+use crate::log::{unix_time, utc};
+use crate::plan::Plan;
 use crate::report::escape;
-use crate::secret::sha256;
 use crate::state::{Lock, Secrets, State};
 use crate::world::World;
 
@@ -33,14 +33,14 @@ const ANSWER: Duration = Duration::from_secs(15);
 
 impl Turn {
     /// Takes the cluster's lock for `command`, where this workstation's is ours already. Refused where another run changed the
-    /// cluster since: what `state` does not know it would take away. `world` is the cluster as it was planned last, where it was.
+    /// cluster since: what `state` does not know it would take away. `last` is the cluster's last plan, where there is one.
     pub(super) async fn take(
         here: Lock,
         fleet: &Fleet,
         config: &Config,
         command: &str,
         state: &State,
-        world: Option<&World>,
+        last: Option<&Plan>,
     ) -> Result<Self> {
         let (turn, marks) = tokio::join!(
             Self::take_over(here, fleet, config, command, state),
@@ -49,10 +49,12 @@ impl Turn {
         let turn = turn?;
         // What a newer release wrote there, or no one can read, is not ours to replace.
         marks?;
-        if let (Some(failure), Some(world)) = (turn.there.minority(), world)
-            && runs(world).await
-        {
-            return Err(failure.clone());
+        if let (Some(failure), Some(plan)) = (turn.there.minority(), last) {
+            let machines = fleet.machines.clone();
+            let world = World::new(plan.clone(), state.secrets.clone(), machines);
+            if runs(&world).await {
+                return Err(failure.clone());
+            }
         }
         match news(state, turn.there.seen()) {
             Some(failure) => Err(failure),
@@ -93,8 +95,7 @@ impl Turn {
     }
 
     fn note(&self, state: &State) -> Note {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(0, |now| now.as_secs());
+        let now = unix_time();
         let who = self.there.me().to_owned();
         let fresh = Note::new(
             self.run.clone(),
@@ -168,8 +169,7 @@ fn weights(state: &State) -> Weights {
 
 /// SHA-256 of the servers' and of the agents' token.
 fn hashes(secrets: &Secrets) -> (String, String) {
-    let hash = |token: &crate::secret::Secret| sha256(token.expose().as_bytes());
-    (hash(&secrets.server_token), hash(&secrets.agent_token))
+    (secrets.server_token.sha256(), secrets.agent_token.sha256())
 }
 
 /// Whether a server that can be reached says that the cluster runs: its API is ready, which takes a quorum.
@@ -196,7 +196,7 @@ pub(super) fn news(state: &State, seen: Option<&Note>) -> Option<Failure> {
     // A rotation of ours that was not announced yet has retired the token that is in use there.
     let ours = |noted: &str, tokens: [Option<&crate::secret::Secret>; 2]| {
         let mut tokens = tokens.into_iter().flatten();
-        tokens.any(|token| sha256(token.expose().as_bytes()) == noted)
+        tokens.any(|token| token.sha256() == noted)
     };
     let tokens = [
         (

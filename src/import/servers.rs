@@ -6,7 +6,7 @@ use super::Findings;
 use crate::failure::{Code, Failure, Result};
 use crate::k3s::{self, api_url};
 use crate::plan::Server;
-use crate::secret::{Secret, sha256};
+use crate::secret::Secret;
 use crate::slicer::ServerFacts;
 use crate::state::Retired;
 
@@ -68,7 +68,7 @@ fn first<'s>(configs: &[(&str, Value)], servers: &'s [Server]) -> Option<&'s Ser
 /// Of tokens that were found, the first of all first: the one that is in use or about to be, and another one that may still be
 /// in use where a rotation did not end. The last run has noted the hash of the one that it was to bring into use.
 fn current(tokens: &[Secret], noted: Option<&str>) -> Option<(Secret, Option<Secret>)> {
-    let named = |token: &&Secret| noted == Some(&sha256(token.expose().as_bytes()));
+    let named = |token: &&Secret| noted == Some(&token.sha256());
     let token = tokens.iter().find(named).or(tokens.first())?;
     let other = tokens.iter().find(|other| *other != token);
     Some((token.clone(), other.cloned()))

@@ -275,10 +275,9 @@ fn the_note_says_which_of_two_tokens_is_the_new_one() {
     let new = secrets.server_token.clone();
     let kept = format!("K10abc::server:{}", new.expose());
     findings.servers[0].1.token = Secret::new(kept);
-    let hash = |token: &Secret| crate::secret::sha256(token.expose().as_bytes());
     findings.noted = Some(Noted {
-        server_token: hash(&new),
-        agent_token: hash(&secrets.agent_token),
+        server_token: new.sha256(),
+        agent_token: secrets.agent_token.sha256(),
     });
     let state = findings.state().unwrap();
     assert_eq!(state.secrets.server_token, new);

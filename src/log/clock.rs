@@ -14,6 +14,12 @@ pub fn utc(time: SystemTime) -> String {
     )
 }
 
+/// Seconds since 1970, by this workstation's clock.
+pub fn unix_time() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
 /// Year, month and day of a day counted from 1970-01-01; years are taken to begin in March, so that leap days end them.
 fn date(day: u64) -> (u64, u64, u64) {
     let day = day + 719_468;

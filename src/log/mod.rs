@@ -7,7 +7,7 @@
 mod clock;
 mod file;
 
-pub use clock::utc;
+pub use clock::{unix_time, utc};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};

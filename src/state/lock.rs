@@ -4,10 +4,10 @@ use std::fs::TryLockError;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::private_directory;
 use crate::failure::{Code, Failure, Result};
+use crate::log::unix_time;
 
 /// Held until dropped; the kernel lets go of it when the process dies, however it dies.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Lock {
         }
         file.set_len(0).map_err(broken)?;
         file.rewind().map_err(broken)?;
-        write!(file, "{} {} {command}", std::process::id(), now()).map_err(broken)?;
+        write!(file, "{} {} {command}", std::process::id(), unix_time()).map_err(broken)?;
         Ok(Self {
             _file: file,
             directory: directory.to_owned(),
@@ -69,19 +69,13 @@ fn held(path: &Path, holder: &str) -> Failure {
         (Some(process), Some(since), Some(command)) => failure
             .because(format!(
                 "slicer-k3s {command} has been running here for {} s (process {process})",
-                now().saturating_sub(since)
+                unix_time().saturating_sub(since)
             ))
             .hint(format!("wait for it, or look at it: ps -fp {process}")),
         _ => failure
             .because(format!("it holds {}", path.display()))
             .hint(format!("fuser -v {}", path.display())),
     }
-}
-
-fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| time.as_secs())
 }
 
 #[cfg(test)]

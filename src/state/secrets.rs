@@ -7,6 +7,7 @@ use russh::keys::ssh_key::{LineEnding, PrivateKey};
 
 use super::no_randomness;
 use crate::failure::{Code, Failure, Result};
+use crate::log::unix_time;
 use crate::secret::Secret;
 
 /// What only this cluster's operators may know.
@@ -79,10 +80,9 @@ impl Secrets {
     /// Ends a rotation: what it retired is in use nowhere any more.
     pub fn settle(&mut self) {
         let retired = std::mem::take(&mut self.retired);
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         self.former.extend(retired.server.map(|token| Former {
             token,
-            until: now.map_or(0, |now| now.as_secs()),
+            until: unix_time(),
         }));
     }
 

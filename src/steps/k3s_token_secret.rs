@@ -94,7 +94,7 @@ impl K3sTokenSecret {
         File {
             path: format!("{}/k3s-token.record", world.plan.directory(&self.daemon)),
             mode: "0600",
-            content: format!("{} {stamp}\n", sha256(token.expose().as_bytes())),
+            content: format!("{} {stamp}\n", token.sha256()),
             secret: true,
         }
     }

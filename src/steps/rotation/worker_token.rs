@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use crate::failure::Result;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Daemon;
-use crate::secret::sha256;
 use crate::slicer::Held;
 use crate::steps::k3s_token_secret;
 use crate::world::World;
@@ -60,7 +59,7 @@ pub(in crate::steps) async fn outdated(world: &World, daemon: &Daemon) -> Result
 }
 
 fn hash(world: &World) -> String {
-    sha256(world.secrets.agent_token.expose().as_bytes())
+    world.secrets.agent_token.sha256()
 }
 
 #[async_trait]
