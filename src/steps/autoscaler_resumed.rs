@@ -24,6 +24,15 @@ async fn is_stopped(kubernetes: &Kubernetes) -> Result<bool> {
     Ok(deployment.is_some_and(|deployment| deployment["spec"]["replicas"] == 0))
 }
 
+/// Gives it its pod again, where it was stopped; whether it was.
+pub(super) async fn resume(kubernetes: &Kubernetes, hands: &Hands) -> Result<bool> {
+    let stopped = is_stopped(kubernetes).await?;
+    if stopped {
+        kubernetes.scale(hands, NAMESPACE, AUTOSCALER, 1).await?;
+    }
+    Ok(stopped)
+}
+
 #[async_trait]
 impl Step for AutoscalerResumed {
     fn id(&self) -> StepId {
@@ -59,11 +68,7 @@ impl Step for AutoscalerResumed {
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
-        let kubernetes = world.kubernetes().await?;
-        if is_stopped(&kubernetes).await? {
-            kubernetes.scale(hands, NAMESPACE, AUTOSCALER, 1).await?;
-        }
-        Ok(())
+        resume(&world.kubernetes().await?, hands).await.map(drop)
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::CLUSTER;
+use super::autoscaler_resumed::resume;
 use super::autoscaler_words::{death, has_read};
 use super::chart_state::{chart_state, pods_hint};
 use crate::failure::{Code, Failure, Result};
@@ -297,10 +298,8 @@ impl Step for AutoscalerRunning {
             return Ok(());
         }
         let kubernetes = world.kubernetes().await?;
-        let deployment = ["deployment", "-n", NAMESPACE, AUTOSCALER];
-        let found = kubernetes.get(&deployment).await?.unwrap_or_default();
-        if found["spec"]["replicas"] == 0 {
-            return kubernetes.scale(hands, NAMESPACE, AUTOSCALER, 1).await;
+        if resume(&kubernetes, hands).await? {
+            return Ok(());
         }
         let workload = format!("deployment/{AUTOSCALER}");
         kubernetes.restart(hands, NAMESPACE, &workload).await

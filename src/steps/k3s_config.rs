@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::difference;
 use super::file::File;
-use super::k3s_password_file::RELOAD;
+use super::k3s_password_file::reload;
 use crate::control_plane::{self, ControlPlane, Start};
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
@@ -263,11 +263,7 @@ impl Step for K3sConfig {
                 .await?;
         }
         // So that a k3s that restarts by itself reports what it has read.
-        let reload = Script::new(RELOAD, &[]);
-        machine
-            .must(hands, "having systemd read k3s's unit", &reload)
-            .await
-            .map(drop)
+        reload(machine, hands).await
     }
 }
 

@@ -20,9 +20,16 @@ pub(super) fn id(server: &str) -> StepId {
     StepId::new("k3s-password-file", server)
 }
 
+const RELOAD: &str = "! [ -e /etc/systemd/system/k3s.service ] || systemctl daemon-reload";
+
 /// Has systemd read k3s's unit again, where there is one: k3s's installer has it read what it installs.
-pub(super) const RELOAD: &str =
-    "! [ -e /etc/systemd/system/k3s.service ] || systemctl daemon-reload";
+pub(super) async fn reload(machine: &Machine, hands: &Hands) -> Result<()> {
+    let reload = Script::new(RELOAD, &[]);
+    machine
+        .must(hands, "having systemd read k3s's unit", &reload)
+        .await
+        .map(drop)
+}
 
 impl K3sPasswordFile {
     pub(super) fn new(server: &Server) -> Self {
@@ -72,11 +79,7 @@ impl Step for K3sPasswordFile {
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let machine = self.machine(world).await?;
         generate::password_drop_in().write(machine, hands).await?;
-        let reload = Script::new(RELOAD, &[]);
-        machine
-            .must(hands, "having systemd read k3s's unit", &reload)
-            .await
-            .map(drop)
+        reload(machine, hands).await
     }
 }
 

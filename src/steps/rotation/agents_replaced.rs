@@ -8,8 +8,7 @@ use crate::failure::Result;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Daemon, Plan};
 use crate::steps::ordered::Ordered;
-use crate::steps::recount::recount;
-use crate::steps::{agents_drained, group_nodes, k3s_token_secret};
+use crate::steps::{agents_drained, agents_settled, k3s_token_secret};
 use crate::world::World;
 
 struct AgentsReplaced {
@@ -32,8 +31,10 @@ pub(super) fn steps(plan: &Plan) -> Vec<Box<dyn Step>> {
         needs.push(k3s_token_secret::id(&daemon.group));
         let drained = agents_drained::AgentsDrained::for_replacement(daemon);
         steps.push(Box::new(Ordered::new(drained, &needs)));
+        let settled = agents_settled::AgentsSettled::new(plan, daemon);
+        steps.push(Box::new(Ordered::new(settled, &[id(&daemon.group)])));
+        before.push(agents_settled::id(&daemon.group));
         let daemon = daemon.clone();
-        before.push(id(&daemon.group));
         steps.push(Box::new(AgentsReplaced { daemon }));
     }
     steps
@@ -68,21 +69,12 @@ impl Step for AgentsReplaced {
         })
     }
 
+    /// Their Nodes go with the next step, as those of other VMs that are gone.
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
-        let kubernetes = world.kubernetes().await?;
         let slicer = world.slicer(&self.daemon).await?;
-        let group = &self.daemon.group;
-        let outdated = worker_token::outdated(world, &self.daemon).await?;
-        let nodes = group_nodes::list(&kubernetes, group).await?;
-        for vm in &outdated {
-            slicer.delete_vm(hands, group, vm).await?;
-            for node in nodes.iter().filter(|node| node.vm == *vm) {
-                kubernetes.delete(hands, &["node", &node.name]).await?;
-            }
+        for vm in worker_token::outdated(world, &self.daemon).await? {
+            slicer.delete_vm(hands, &self.daemon.group, &vm).await?;
         }
-        if outdated.is_empty() {
-            return Ok(());
-        }
-        recount(&kubernetes, hands).await
+        Ok(())
     }
 }

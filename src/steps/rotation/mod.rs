@@ -73,20 +73,21 @@ pub fn rotate(
         let reachable = group_reachable::GroupReachable::new(plan, daemon, &seen);
         steps.push(Box::new(Ordered::new(reachable, &answer)));
     }
+    let replacing = extent.replace_agents && secrets.retired.agent.is_some();
     let hosts = secrets.retired.slicer.keys();
     for daemon in hosts.flat_map(|host| plan.daemons_of(host)) {
-        if daemon.role == Role::Workers {
+        if daemon.role == Role::Workers && !replacing {
             let settled = agents_settled::AgentsSettled::new(plan, daemon);
             steps.push(Box::new(Ordered::new(settled, &answer)));
         }
     }
     let mut settled = Vec::new();
-    if extent.replace_agents && secrets.retired.agent.is_some() {
-        let replaced = agents_replaced::steps(plan);
-        settled.extend(replaced.iter().map(|step| step.id()));
+    if replacing {
+        let instead = agents_replaced::steps(plan);
+        settled.extend(instead.iter().map(|step| step.id()));
         // Those that are there are not given the new token.
         steps.retain(|step| step.id().name != worker_token::NAME);
-        steps.extend(replaced);
+        steps.extend(instead);
     }
     if plan.workers().next().is_some() {
         let config = cloud_config::CloudConfig::new(plan, &seen);

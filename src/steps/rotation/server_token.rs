@@ -191,7 +191,7 @@ mod tests {
         world
     }
 
-    /// A k3s that lets in by `lets_in`, asked with the new and then with the old token.
+    /// A k3s that runs, with its answers to the new and then to the old token.
     fn server(answers: [&str; 2]) -> Fake {
         Fake::new()
             .says_first("/v1-k3s/config", answers[0])
