@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_release_is_never_uninstalled() {
+    fn a_failed_release_is_installed_again() {
         let chart = helm_chart(&plan(), "abc").unwrap();
         assert_eq!(chart["spec"]["failurePolicy"], "reinstall");
         let text = chart["spec"]["valuesContent"].as_str().unwrap();

@@ -59,7 +59,7 @@ impl Charts {
     /// Packs the lab's chart in each of its versions; charts of `extra` take the place of those of the same name.
     pub(super) fn load(chart: &Path, extra: Option<&Path>) -> Result<Self> {
         let mut packages = extra.map_or_else(|| Ok(Vec::new()), read_all)?;
-        let own = package::pack(chart, None)?.about.name;
+        let own = package::about(chart)?.name;
         if packages.iter().all(|p| p.about.name != own) {
             for version in PUBLISHED {
                 packages.push(package::pack(chart, Some(version))?);

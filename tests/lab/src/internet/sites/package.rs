@@ -34,11 +34,20 @@ pub(crate) struct Package {
     pub(crate) archive: Vec<u8>,
 }
 
+/// What the Chart.yaml in `dir` says.
+pub(crate) fn about(dir: &Path) -> Result<About> {
+    let file = dir.join("Chart.yaml");
+    yaml_serde::from_str(&text(&file)?).with_context(|| format!("{} is no chart", file.display()))
+}
+
+fn text(file: &Path) -> Result<String> {
+    fs::read_to_string(file).with_context(|| format!("no chart at {}", file.display()))
+}
+
 /// Packs the chart in `dir`, as another version of it and of what it installs where one is given.
 pub(crate) fn pack(dir: &Path, version: Option<(&str, &str)>) -> Result<Package> {
     let file = dir.join("Chart.yaml");
-    let mut text =
-        fs::read_to_string(&file).with_context(|| format!("no chart at {}", file.display()))?;
+    let mut text = text(&file)?;
     if let Some((chart, app)) = version {
         let line = |line: &str| match line.split_once(':') {
             Some(("version", _)) => format!("version: {chart}\n"),
