@@ -70,7 +70,8 @@ fn told(plan: &Plan, config_hash: &str) -> Value {
         "cloudProvider": "slicer",
         "autoDiscovery": {"clusterName": plan.cluster},
         "replicaCount": 1,
-        "updateStrategy": {"type": "Recreate"},
+        // Without the null a Deployment that Helm 4 made by hand keeps its `rollingUpdate`, which Kubernetes forbids beside this.
+        "updateStrategy": {"type": "Recreate", "rollingUpdate": null},
         "podAnnotations": {CONFIG_ANNOTATION: config_hash},
         "extraVolumeSecrets": {CLOUD_CONFIG_SECRET: {
             "name": CLOUD_CONFIG_SECRET,
@@ -207,6 +208,14 @@ mod tests {
             values(&plan, "abc")["expanderPriorities"],
             json!({"0": ["^k3s-agents-1$", "^k3s-agents-2$"], "10": ["^k3s-agent-2$"]})
         );
+    }
+
+    /// Helm 4 applies on the server, where a key that is left out stays as another wrote it.
+    #[test]
+    fn a_rolling_update_that_was_there_is_taken_away() {
+        let chart = helm_chart(&plan(), "abc").unwrap();
+        let text = chart["spec"]["valuesContent"].as_str().unwrap();
+        assert!(text.contains("rollingUpdate: null"), "{text}");
     }
 
     #[test]

@@ -1,17 +1,20 @@
 //! What a server's k3s reads besides its config.yaml, where the user asks for it: registries.yaml and its environment.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::config::{config, settings};
 use crate::failure::Result;
 use crate::plan::{Plan, Server};
+use crate::secret::sha256;
 use crate::state::Secrets;
 use crate::yaml;
 
 /// Where k3s reads its mirrors and registries' credentials.
 pub const REGISTRIES_PATH: &str = "/etc/rancher/k3s/registries.yaml";
 
-/// Where its unit reads variables; k3s's installer leaves this one alone.
+/// Where its unit reads variables first. k3s's install script does not write it, but copies proxies from its own environment to
+/// [`super::UNIT_ENVIRONMENT_PATH`], which is read last.
 pub const ENVIRONMENT_PATH: &str = "/etc/default/k3s";
 
 /// How both begin: what lies there without it is somebody else's.
@@ -33,6 +36,54 @@ pub fn environment(plan: &Plan) -> Option<String> {
         let _ = writeln!(text, "{name}={}", crate::remote::quote(value));
     }
     (!variables.is_empty()).then_some(text)
+}
+
+/// Whether a process runs with other proxies than the plan's, by what [`crate::remote::Look::RunningProxies`] printed. One that
+/// is set elsewhere and not in the plan is not ours, and a restart would not remove it.
+pub fn has_other_proxies(plan: &Plan, printed: &str) -> bool {
+    let lines: Vec<(&str, &str)> = printed
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .collect();
+    ["NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY"]
+        .iter()
+        .any(|name| {
+            let of_it = lines.iter().filter(|(named, _)| named == name);
+            let said: Vec<&str> = of_it.map(|(_, said)| *said).collect();
+            match plan.k3s.environment.get(*name) {
+                Some(value) => !said.contains(&sha256(value.as_bytes()).as_str()),
+                None => !said.is_empty() && !said.contains(&"elsewhere"),
+            }
+        })
+}
+
+/// Proxies in the texts of a server's environment files, in the order in which its unit reads them, by their upper-case names.
+pub fn proxies(texts: &str) -> BTreeMap<String, String> {
+    let pairs = texts.lines().filter_map(|line| line.trim().split_once('='));
+    let proxies = pairs.filter_map(|(name, value)| {
+        let name = name.to_ascii_uppercase();
+        let known = ["NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY"].contains(&name.as_str());
+        known.then(|| (name, unquoted(value)))
+    });
+    proxies.collect()
+}
+
+/// A value as systemd and shells read it; ours and the install script's are in single or double quotes, or in none.
+fn unquoted(value: &str) -> String {
+    let value = value.trim();
+    if let Some(inner) = value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+    {
+        return inner.replace("\\\"", "\"").replace("\\\\", "\\");
+    }
+    match value
+        .strip_prefix('\'')
+        .and_then(|rest| rest.strip_suffix('\''))
+    {
+        Some(inner) => inner.replace("'\\''", "'"),
+        None => value.to_owned(),
+    }
 }
 
 /// All that a server's process reads at its start and that needs a restart to change. The first text is the one that is
@@ -93,6 +144,34 @@ mod tests {
         for restarts in readings(&plan, &plan.servers[0], &secrets()).unwrap() {
             assert!(restarts.contains("mirror.lan") && restarts.contains("3128"));
         }
+    }
+
+    /// Older releases let k3s's install script copy the proxies to a file that overrules ours: such a process has read what its
+    /// configuration's hash does not say.
+    #[test]
+    fn a_process_with_another_proxy_is_outdated() {
+        let mut plan = plan();
+        assert!(!has_other_proxies(&plan, ""));
+        let is = |value: &str| format!("HTTPS_PROXY {}\n", sha256(value.as_bytes()));
+        assert!(has_other_proxies(&plan, &is("http://a:1")));
+        // A restart would not take away what systemd itself gives.
+        let elsewhere = format!("{}HTTPS_PROXY elsewhere\n", is("http://a:1"));
+        assert!(!has_other_proxies(&plan, &elsewhere));
+        let proxy = ("HTTPS_PROXY".into(), "http://b:1".into());
+        plan.k3s.environment = [proxy].into();
+        assert!(!has_other_proxies(&plan, &is("http://b:1")));
+        for other in [is("http://a:1"), elsewhere, String::new()] {
+            assert!(has_other_proxies(&plan, &other), "{other}");
+        }
+    }
+
+    #[test]
+    fn proxies_are_read_as_the_unit_reads_them() {
+        let texts = "# ours\nHTTPS_PROXY=http://a:1\nhttps_proxy='http://me:a'\\''b@c:2'\nNO_PROXY=\"10.0.0.0/8,x\"\nLANG=C\n";
+        let read = proxies(texts);
+        assert_eq!(read["HTTPS_PROXY"], "http://me:a'b@c:2");
+        assert_eq!(read["NO_PROXY"], "10.0.0.0/8,x");
+        assert_eq!(read.len(), 2);
     }
 
     /// Taking `cluster-init` out of a running server's file must not restart it, nor must an update of this program.

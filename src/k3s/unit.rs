@@ -5,11 +5,24 @@ use serde_json::{Map, Value, json};
 /// The unit.
 pub const UNIT_PATH: &str = "/etc/systemd/system/k3s.service";
 
-/// What the install script found in its environment; a token here would win over the one in config.yaml.
+/// What the install script found in its environment. The unit reads it last, so a proxy here would win over the one in
+/// `/etc/default/k3s`, and a token over the one in config.yaml. On our servers it is empty.
 ///
-/// Source: k3s's install script, `create_env_file`; k3s reads `K3S_*` where neither a flag nor config.yaml says anything,
-/// and its own command line over all.
+/// Source: k3s@af977adf install.sh, `create_env_file` and `create_systemd_service_file`; k3s reads `K3S_*` where neither a
+/// flag nor config.yaml says anything, and its own command line over all.
 pub const UNIT_ENVIRONMENT_PATH: &str = "/etc/systemd/system/k3s.service.env";
+
+/// Beginnings of the names that the install script copies there, and of those that k3s goes by.
+///
+/// Source: k3s@af977adf install.sh, `create_env_file`.
+const COPIED: [&str; 6] = [
+    "K3S_",
+    "CONTAINERD_",
+    "KINE_",
+    "NO_PROXY",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+];
 
 /// Keys of which every value counts, however they were given.
 const LISTS: [&str; 3] = ["disable", "node-taint", "tls-san"];
@@ -84,7 +97,11 @@ pub fn overrules(unit: &str, environment: &str) -> Option<String> {
         return Some(format!("its unit says {flag}"));
     }
     let mut names = environment.lines().filter_map(|line| line.split_once('='));
-    let name = names.find(|(name, _)| name.starts_with("K3S_"))?.0;
+    let copied = |name: &str| {
+        let name = name.to_ascii_uppercase();
+        COPIED.iter().any(|beginning| name.starts_with(beginning))
+    };
+    let name = names.find(|(name, _)| copied(name))?.0;
     Some(format!("its unit's environment holds {name}"))
 }
 
@@ -111,8 +128,13 @@ mod tests {
     #[test]
     fn what_would_overrule_the_configuration_is_named_without_its_value() {
         let ours = "ExecStart=/usr/local/bin/k3s \\\n    server \\\n\n";
-        assert_eq!(overrules(ours, "HTTP_PROXY='x'\n"), None);
+        assert_eq!(overrules(ours, "LANG='x'\n"), None);
         assert_eq!(overrules(ours, ""), None);
+        // A proxy that the install script left there would stay, whatever cluster.toml says by now.
+        for name in ["HTTP_PROXY", "no_proxy", "CONTAINERD_HTTPS_PROXY", "KINE_X"] {
+            let said = overrules(ours, &format!("{name}='x'\n")).unwrap();
+            assert!(said.contains(name), "{said}");
+        }
         let told = overrules(ours, "K3S_TOKEN='5ecre7'\n").unwrap();
         assert!(
             told.contains("K3S_TOKEN") && !told.contains("5ecre7"),

@@ -41,6 +41,9 @@ pub enum Look {
     },
     /// The `SLICER_K3S_CONFIG` that a unit's running process was started with: which configuration it has read.
     RunningConfig(String),
+    /// The proxies that a unit's running process was started with, by their hashes: "NAME SHA256" a line, and "NAME elsewhere"
+    /// where systemd itself or the unit's own text sets it.
+    RunningProxies(String),
     /// The last lines of a unit's journal.
     Journal {
         /// The unit.
@@ -163,6 +166,9 @@ impl Look {
                  tr '\\0' '\\n' < \"/proc/$pid/environ\" | sed -n 's/^SLICER_K3S_CONFIG=//p'",
                 &[unit],
             ),
+            Self::RunningProxies(unit) => {
+                Script::new(include_str!("running_proxies.sh"), &[unit, unit])
+            }
             Self::Journal { unit, lines } => Script::new(
                 "journalctl -q --no-pager -o cat -n {} -u {}",
                 &[&lines.to_string(), unit],

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::has_read::Process;
 use super::removal::{Drain, NodesDrained};
 use super::restart::Cause;
 use super::rotation::{daemon_token, worker_token};
 use super::unit::Unit;
-use super::{Options, daemon_current, daemon_running};
+use super::{Options, daemon_running};
 use crate::failure::Result;
 use crate::generate::{AUTOSCALER, NAMESPACE};
 use crate::pipeline::{Finding, Hands, Step, StepId};
@@ -84,7 +85,7 @@ impl AgentsDrained {
             End::Restart(Cause::Configuration) => {
                 let host = world.host(&self.daemon.host)?;
                 let unit = Unit::look(host, &self.daemon.unit()).await?;
-                Ok(unit.runs() && !daemon_current::holds(world, &self.daemon, host).await?)
+                Ok(unit.runs() && !Process::Daemon(&self.daemon).has_read(world, host).await?)
             }
             End::Restart(Cause::Token) => {
                 Ok(daemon_token::lacks(world, &self.daemon).await?.is_some())

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::has_read::Process;
 use super::quorum::Turns;
 use super::restart::{self, Cause};
-use super::unit::{Unit, runs_with};
+use super::unit::Unit;
 use super::{Options, agents_drained};
 use crate::failure::{Code, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Daemon, Plan};
-use crate::remote::{Machine, Script};
+use crate::remote::Script;
 use crate::world::World;
 
 pub(super) struct DaemonCurrent {
@@ -23,16 +24,6 @@ pub(super) struct DaemonCurrent {
 
 pub(super) fn id(group: &str) -> StepId {
     StepId::new("daemon-current", group)
-}
-
-/// Whether the running process has read what it should have.
-pub(super) async fn holds(world: &World, daemon: &Daemon, host: &Machine) -> Result<bool> {
-    // What a person wrote is no older than what that person wants.
-    if daemon.adopted.is_some() {
-        return Ok(true);
-    }
-    let yaml = super::daemon_config::host_yaml(world, daemon)?;
-    runs_with(host, &daemon.unit(), &[yaml.content]).await
 }
 
 impl DaemonCurrent {
@@ -77,7 +68,7 @@ impl Step for DaemonCurrent {
 
     async fn check(&self, world: &World) -> Result<Finding> {
         let host = world.host(&self.daemon.host)?;
-        if holds(world, &self.daemon, host).await? {
+        if Process::Daemon(&self.daemon).has_read(world, host).await? {
             return Ok(Finding::done());
         }
         // Whether it comes up is another's question; a restart would cost nothing, and gain nothing.

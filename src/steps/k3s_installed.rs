@@ -147,12 +147,14 @@ sha256sum install.sh";
 /// from a file, besides what root has set there.
 ///
 /// The start is skipped because the script waits for it without a limit; the unit's words stay constant because
-/// everything else is in config.yaml.
+/// everything else is in config.yaml. What the script copies from this environment would overrule that, and proxies would stay
+/// as they are now for ever: the copy is emptied.
 const INSTALL: &str = "if grep -q '^# Written by slicer-k3s' /etc/default/k3s 2>/dev/null; then set -a; . /etc/default/k3s; set +a; fi
 export CURL_HOME=/var/lib/slicer-k3s
 { cat ~/.curlrc 2>/dev/null; printf '\\nconnect-timeout = 15\\nspeed-limit = 1000\\nspeed-time = 30\\nretry = 4\\n'; } >\"$CURL_HOME/.curlrc\"
 INSTALL_K3S_VERSION={} INSTALL_K3S_SKIP_START=true INSTALL_K3S_EXEC=server \
-     sh /var/lib/slicer-k3s/install.sh </dev/null";
+     sh /var/lib/slicer-k3s/install.sh </dev/null || exit
+(umask 077; : >{}.new) && mv -f {}.new {}";
 
 #[async_trait]
 impl Step for K3sInstalled {
@@ -235,7 +237,9 @@ impl Step for K3sInstalled {
             .because(format!("sha256 {hash} and {known}"))
             .hint("run again; if it lasts, ask why get.k3s.io answers differently"));
         }
-        let install = Script::new(INSTALL, &[&wanted]).limit(Duration::from_mins(10));
+        let copied = UNIT_ENVIRONMENT_PATH;
+        let install =
+            Script::new(INSTALL, &[&wanted, copied, copied, copied]).limit(Duration::from_mins(10));
         let output = machine.run(hands, &install).await?;
         if output.ok() {
             return Ok(());
@@ -333,6 +337,22 @@ mod tests {
         let world = world(&[("k3s-cp-1", &fake)]);
         let found = step(0, &Arc::default()).check(&world).await.unwrap();
         assert!(matches!(found, Finding::Differs(why) if why.contains("K3S_TOKEN")));
+    }
+
+    /// A proxy that was set when k3s was installed would stay for ever: the unit reads the script's copy last.
+    #[tokio::test]
+    async fn what_the_install_script_copied_from_the_environment_is_removed() {
+        let fake = Fake::new()
+            .says("--version", "k3s version v1.34.4+k3s1 (abc)\n")
+            .says("k3s.service.env", "HTTPS_PROXY='http://a:1'\n")
+            .says("systemctl", "UnitFileState=enabled\n");
+        let world = world(&[("k3s-cp-1", &fake)]);
+        let step = step(0, &Arc::default());
+        let found = step.check(&world).await.unwrap();
+        assert!(matches!(found, Finding::Differs(why) if why.contains("HTTPS_PROXY")));
+        step.apply(&world, &hands()).await.unwrap();
+        let emptied = ": >/etc/systemd/system/k3s.service.env.new";
+        assert!(fake.was_told(emptied));
     }
 
     #[tokio::test]

@@ -7,14 +7,15 @@ use async_trait::async_trait;
 
 use super::Options;
 use super::data_set_aside::set_aside;
+use super::has_read::Process;
 use super::k3s_troubles::{Troubles, is_removed};
 use super::old_node_removed::OldNodeRemoved;
 use super::quorum::Turns;
-use super::unit::{Unit, runs_with};
+use super::unit::Unit;
 use super::vm_path::VmPath;
 use crate::control_plane::{self, ControlPlane, Start};
 use crate::failure::{Code, Failure, Result};
-use crate::k3s::{self, Told, UNIT};
+use crate::k3s::{Told, UNIT};
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Plan, Server};
@@ -95,8 +96,8 @@ impl K3sStarted {
 
     /// Whether the running process has read another configuration than it should have.
     async fn outdated(&self, world: &World, machine: &Machine) -> Result<bool> {
-        let readings = k3s::readings(&world.plan, &self.server, &world.secrets)?;
-        Ok(!runs_with(machine, UNIT, &readings).await?)
+        let process = Process::Server(&self.server);
+        Ok(!process.has_read(world, machine).await?)
     }
 
     /// Why its API is not ready, by what k3s or systemd says; an error where waiting cannot help.
@@ -269,8 +270,8 @@ impl Step for K3sStarted {
         self.applied.store(true, Ordering::Relaxed);
         match turn {
             Some(turn) => {
-                let readings = k3s::readings(&world.plan, &self.server, &world.secrets)?;
-                turn.end(world, machine, UNIT, Some(&readings)).await
+                turn.end(world, machine, Process::Server(&self.server))
+                    .await
             }
             None => Ok(()),
         }

@@ -21,6 +21,7 @@ mod file;
 mod forwarding;
 mod group_nodes;
 mod group_reachable;
+mod has_read;
 mod host_mark;
 mod join_address;
 mod k3s_config;

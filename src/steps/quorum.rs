@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::Instant;
 
-use super::unit::runs_with;
+use super::has_read::Process;
 use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::{Kubernetes, condition};
 use crate::plan::{Daemon, Server};
@@ -104,25 +104,20 @@ impl Turns {
 }
 
 impl Turn {
-    /// Waits until the restarted unit has read its configuration, where its process tells which one that is, and the servers that voted do so again; only then may the
-    /// next restart come.
+    /// Waits until the restarted process on this machine has read its configuration, and the servers that voted do so again; only
+    /// then may the next restart come.
     pub(super) async fn end(
         self,
         world: &World,
         machine: &Machine,
-        unit: &str,
-        configurations: Option<&[String]>,
+        process: Process<'_>,
     ) -> Result<()> {
         let begin = Instant::now();
         let mut open = self.voted.iter().peekable();
         loop {
-            let has_read = match configurations {
-                Some(configurations) => runs_with(machine, unit, configurations).await,
-                None => Ok(true),
-            };
-            let why = match (has_read, open.peek()) {
+            let why = match (process.has_read(world, machine).await, open.peek()) {
                 (Err(failure), _) => failure.to_string(),
-                (Ok(false), _) => format!("{unit} has not restarted yet"),
+                (Ok(false), _) => format!("{} has not restarted yet", process.unit()),
                 (Ok(true), None) => return Ok(()),
                 (Ok(true), Some(server)) => {
                     let Err(why) = votes(world, server).await else {
@@ -166,6 +161,7 @@ async fn votes(world: &World, server: &Server) -> Result<(), String> {
 mod tests {
     use super::*;
     use crate::secret::sha256;
+    use crate::steps::daemon_config::host_yaml;
     use crate::steps::testing::{Fake, machine, plan, world};
 
     fn server(voter: bool) -> Fake {
@@ -220,11 +216,14 @@ mod tests {
         let second = other.take(&world, &servers[1..2]);
         let early = tokio::time::timeout(Duration::from_millis(50), second).await;
         assert!(early.is_err(), "two servers were down at once");
-        let host = machine("n100", Fake::new().says("environ", &sha256(b"new")));
-        first
-            .end(&world, &host, "x", Some(&["new".to_owned()]))
-            .await
-            .unwrap();
+        let daemon = plan().daemons[0].clone();
+        let yaml = host_yaml(&world, &daemon).unwrap().content;
+        let host = machine(
+            "n100",
+            Fake::new().says("environ", &sha256(yaml.as_bytes())),
+        );
+        let process = Process::Daemon(&daemon);
+        first.end(&world, &host, process).await.unwrap();
         assert!(turns.take(&world, &servers[1..2]).await.is_ok());
     }
 }

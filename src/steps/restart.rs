@@ -1,7 +1,7 @@
 //! What a daemon's restart costs, and whether that was allowed: its agents' VMs end, its servers reboot.
 
-use super::daemon_config::host_yaml;
 use super::daemon_running;
+use super::has_read::Process;
 use super::quorum::Turns;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::Hands;
@@ -114,13 +114,7 @@ pub(super) async fn restart(
     let Some(turn) = turn else {
         return Ok(());
     };
-    let yaml = match daemon.adopted {
-        // What its process has read is not told by a person's unit.
-        Some(_) => None,
-        None => Some([host_yaml(world, daemon)?.content]),
-    };
-    let yaml = yaml.as_ref().map(|yaml| &yaml[..]);
-    turn.end(world, host, &daemon.unit(), yaml).await
+    turn.end(world, host, Process::Daemon(daemon)).await
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use crate::failure::Result;
 use crate::remote::{Look, Machine, Start, since, starts};
-use crate::secret::sha256;
 
 /// What `systemctl show` tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -138,18 +137,6 @@ pub(super) fn own_words<'j>(
         .lines()
         .map(str::trim)
         .filter(move |line| !line.is_empty() && !line.contains(name))
-}
-
-/// Whether a unit's running process has read one of these configurations. Its environment says so, not times: clocks jump.
-pub(super) async fn runs_with(
-    machine: &Machine,
-    unit: &str,
-    configurations: &[String],
-) -> Result<bool> {
-    let look = Look::RunningConfig(unit.to_owned());
-    let has = machine.look(&look).await?.stdout;
-    let mut configurations = configurations.iter();
-    Ok(configurations.any(|text| has.trim() == sha256(text.as_bytes())))
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ const AGAIN: [(&str, &str, &str); 6] = [
     (
         "ryzen",
         "the connection goes down and up",
-        "c=$(nmcli -g GENERAL.CONNECTION device show eth0); nmcli connection down \"$c\"; nmcli connection up \"$c\"",
+        "for _ in $(seq 50); do c=$(nmcli -g GENERAL.CONNECTION device show eth0); [ -n \"$c\" ] && break; sleep 0.2; done; nmcli connection down \"$c\"; nmcli connection up \"$c\"",
     ),
     ("pi5", "ifdown, ifup", "ifdown --force eth0; ifup eth0"),
     ("pi5", "networking restarts", "systemctl restart networking"),

@@ -39,7 +39,7 @@ pub(super) fn run(_: &Place) -> Result<()> {
     pod_runs(&trial, "web")?;
     restarts(&trial).context("a restart")?;
     trial
-        .me("slicer-k3s rotate-token --slicer n100 --allow-outage")?
+        .me("slicer-k3s rotate-token --yes --slicer n100 --allow-outage")?
         .expect(0)
         .context("a new token of Slicer's")?;
     pod_runs(&trial, "web")?;

@@ -1,0 +1,87 @@
+//! Whether a running process has read its current configuration. Its environment says so, not times: clocks jump.
+
+use super::daemon_config::host_yaml;
+use crate::failure::Result;
+use crate::k3s::{self, UNIT};
+use crate::plan::{Daemon, Server};
+use crate::remote::{Look, Machine};
+use crate::secret::sha256;
+use crate::world::World;
+
+/// A process that restarts.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Process<'p> {
+    /// A daemon of Slicer.
+    Daemon(&'p Daemon),
+    /// A server's k3s.
+    Server(&'p Server),
+}
+
+impl Process<'_> {
+    /// Its unit.
+    pub(super) fn unit(self) -> String {
+        match self {
+            Self::Daemon(daemon) => daemon.unit(),
+            Self::Server(_) => UNIT.to_owned(),
+        }
+    }
+
+    /// Whether it has read what it should have; `machine` is where it runs.
+    pub(super) async fn has_read(self, world: &World, machine: &Machine) -> Result<bool> {
+        match self {
+            // What a person wrote is no older than what that person wants.
+            Self::Daemon(daemon) if daemon.adopted.is_some() => Ok(true),
+            Self::Daemon(daemon) => {
+                let yaml = host_yaml(world, daemon)?;
+                runs_with(machine, &daemon.unit(), &[yaml.content]).await
+            }
+            Self::Server(server) => server_has_read(world, server, machine).await,
+        }
+    }
+}
+
+/// A server's process is asked for its proxies, too: they may have come from another file than ours.
+async fn server_has_read(world: &World, server: &Server, machine: &Machine) -> Result<bool> {
+    let readings = k3s::readings(&world.plan, server, &world.secrets)?;
+    let look = Look::RunningProxies(UNIT.to_owned());
+    let asked = (runs_with(machine, UNIT, &readings), machine.look(&look));
+    let (current, proxies) = tokio::try_join!(asked.0, asked.1)?;
+    Ok(current && !k3s::has_other_proxies(&world.plan, &proxies.stdout))
+}
+
+/// Whether a unit's running process was started with one of these configurations.
+async fn runs_with(machine: &Machine, unit: &str, configurations: &[String]) -> Result<bool> {
+    let look = Look::RunningConfig(unit.to_owned());
+    let has = machine.look(&look).await?.stdout;
+    let mut configurations = configurations.iter();
+    Ok(configurations.any(|text| has.trim() == sha256(text.as_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::{Fake, plan, world};
+
+    /// Its configuration's hash says nothing of a proxy that k3s's install script copied to a file of its own.
+    #[tokio::test]
+    async fn a_server_that_runs_with_another_proxy_has_not_read_its_own() {
+        let servers = plan().servers;
+        let empty = Fake::new();
+        let readings = k3s::readings(
+            &plan(),
+            &servers[0],
+            &world(&[("k3s-cp-1", &empty)]).secrets,
+        );
+        let hash = sha256(readings.unwrap()[0].as_bytes());
+        let proxy = format!("HTTPS_PROXY {}\n", sha256(b"http://a:1"));
+        for (proxies, current) in [("", true), (&*proxy, false)] {
+            let fake = Fake::new()
+                .says("NO_PROXY HTTP_PROXY", proxies)
+                .says("SLICER_K3S_CONFIG", &hash);
+            let world = world(&[("k3s-cp-1", &fake)]);
+            let machine = world.server(&servers[0]).await.unwrap();
+            let process = Process::Server(&servers[0]);
+            assert_eq!(process.has_read(&world, machine).await.unwrap(), current);
+        }
+    }
+}
