@@ -201,6 +201,11 @@ fn the_critical_path_holds_no_needless_wait() {
     let autoscaler = needs("autoscaler-running/cluster");
     assert!(!autoscaler.iter().any(|id| id.starts_with("etcd-voter/")));
     assert!(!autoscaler.contains("node-ready/k3s-cp-2"));
+    // The proof runs beside the joins; that servers reach an agent is asked of all of them.
+    let proof = needs("scale-down/k3s-agents-1");
+    assert!(!proof.iter().any(|id| id.starts_with("etcd-voter/")));
+    assert!(proof.contains("vm-reachable/k3s-cp-3"));
+    assert!(!proof.contains("k3s-started/k3s-cp-2"));
 }
 
 /// One process for two groups is described, run and restarted once, and its restart waits for its agents' drain.

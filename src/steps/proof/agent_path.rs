@@ -19,12 +19,17 @@ const KUBELET: u16 = 10250;
 
 pub(super) struct AgentPath {
     trial: Arc<Trial>,
+    needs: Vec<StepId>,
 }
 
 impl AgentPath {
-    pub(super) fn new(trial: &Arc<Trial>) -> Self {
+    /// `servers`: the steps after which every server can be asked.
+    pub(super) fn new(trial: &Arc<Trial>, servers: Vec<StepId>) -> Self {
+        let mut needs = servers;
+        needs.push(trial.id(scale_up::NAME));
         Self {
             trial: Arc::clone(trial),
+            needs,
         }
     }
 }
@@ -43,7 +48,7 @@ impl Step for AgentPath {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![self.trial.id(scale_up::NAME)]
+        self.needs.clone()
     }
 
     fn patience(&self) -> Duration {
@@ -108,7 +113,7 @@ mod tests {
         let (good, bad) = (Fake::new(), Fake::new().answers("/dev/tcp", 124, ""));
         let trial = super::super::trial(true);
         trial.progress().nodes = vec![("a-1-ff".into(), "a-1".into())];
-        let step = AgentPath::new(&trial);
+        let step = AgentPath::new(&trial, Vec::new());
         let of = |third| {
             world(&[
                 ("ryzen", &host),

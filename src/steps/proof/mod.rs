@@ -87,14 +87,13 @@ pub(super) fn steps(plan: &Plan, daemon: &Daemon, wanted: Option<Proof>) -> Vec<
     if wanted.is_none() {
         return vec![leftovers];
     }
-    // An agent learns of every server; a proof during a promotion would prove less.
-    let voters = plan
-        .servers_here()
-        .map(|server| super::etcd_voter::id(&server.name));
+    // Beside the joins of the servers after the first: the autoscaler needs one, and promotions take their time.
+    let servers = plan.servers_here();
+    let reachable = servers.map(|server| super::vm_reachable::id(&server.name));
     vec![
         leftovers,
-        Box::new(scale_up::ScaleUp::new(&trial, voters.collect())),
-        Box::new(agent_path::AgentPath::new(&trial)),
+        Box::new(scale_up::ScaleUp::new(&trial)),
+        Box::new(agent_path::AgentPath::new(&trial, reachable.collect())),
         Box::new(scale_down::ScaleDown::new(&trial)),
         Box::new(clean::Clean::new(&trial)),
         Box::new(proven::Proven::new(&trial)),

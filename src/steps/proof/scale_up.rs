@@ -18,15 +18,12 @@ pub(super) const NAME: &str = "scale-up";
 
 pub(super) struct ScaleUp {
     trial: Arc<Trial>,
-    needs: Vec<StepId>,
 }
 
 impl ScaleUp {
-    pub(super) fn new(trial: &Arc<Trial>, mut needs: Vec<StepId>) -> Self {
-        needs.push(trial.id(leftovers::NAME));
+    pub(super) fn new(trial: &Arc<Trial>) -> Self {
         Self {
             trial: Arc::clone(trial),
-            needs,
         }
     }
 }
@@ -42,7 +39,7 @@ impl Step for ScaleUp {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
+        vec![self.trial.id(leftovers::NAME)]
     }
 
     fn patience(&self) -> Duration {
@@ -151,7 +148,7 @@ mod tests {
     async fn a_proof_that_stands_is_kept_unless_asked_for_again() {
         let fake = Fake::new().says("get configmap", r#"{"data":{"k3s-agents-1":"f00"}}"#);
         let world = world(&[("k3s-cp-1", &fake)]);
-        let step = |again| ScaleUp::new(&super::super::trial(again), Vec::new());
+        let step = |again| ScaleUp::new(&super::super::trial(again));
         assert!(matches!(
             step(false).check(&world).await.unwrap(),
             Finding::Done(_)
@@ -169,7 +166,7 @@ mod tests {
             .says("get nodes", r#"{"items":[{"metadata":{"name":"a-1-ff","labels":{"slicer/hostname":"a-1"}}},{"metadata":{"name":"a-2-ff","labels":{"slicer/hostname":"a-2"}}}]}"#);
         let trial = super::super::trial(true);
         trial.progress().started = true;
-        let step = ScaleUp::new(&trial, Vec::new());
+        let step = ScaleUp::new(&trial);
         let found = step.check(&world(&[("k3s-cp-1", &fake)])).await.unwrap();
         assert_eq!(found, Finding::Done("a-1-ff".into()));
         assert_eq!(

@@ -24,11 +24,12 @@ const PHASES: [&str; 5] = ["3s", "9s", "15s", "6s", "12s"];
 type Part = (&'static str, fn(&Work, &str, &mut Samples) -> Result<()>);
 
 /// In the order in which one round runs them.
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("product", product::measure),
     ("floor", rounds::floor),
     ("manual", rounds::manual),
     ("init", rounds::init),
+    ("proven", rounds::proven),
     ("one", rounds::one),
     ("add-host", enrolment::add_host),
     ("enrol", enrolment::enrol),
