@@ -21,6 +21,7 @@ mod k3s_servers;
 mod kills;
 mod manual;
 mod mixed;
+mod proxies;
 mod reconfigured;
 mod restarts;
 mod routes;
@@ -63,6 +64,7 @@ pub(super) fn checks() -> Vec<Check> {
         Check::long("status", status::run),
         Check::long("import", import::run),
         Check::long("adopted", adopted::run),
+        Check::long("proxies", proxies::run),
         Check::long("routes", routes::run),
         Check::long("shared", shared::run),
         Check::long("reconfigured", reconfigured::run),
