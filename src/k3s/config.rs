@@ -15,6 +15,12 @@ use crate::yaml;
 /// Where k3s reads it.
 pub const CONFIG_PATH: &str = "/etc/rancher/k3s/config.yaml";
 
+/// What keeps ordinary pods off a server, as `kubectl taint` and k3s's `node-taint` say it.
+///
+/// Source: docs.k3s.io, installation/ha-embedded ("dedicated control-plane nodes"); k3s's packaged add-ons tolerate it
+/// (k3s@af977adf manifests/).
+pub const SERVER_TAINT: &str = "node-role.kubernetes.io/control-plane=true:NoSchedule";
+
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Config<'a> {
@@ -115,7 +121,7 @@ fn text(plan: &Plan, server: &Server, start: Start, secrets: &Secrets) -> Result
         // In one order on every server: the lists must be equal.
         disable: k3s.disable.iter().map(String::as_str).collect(),
         node_taint: if k3s.taint {
-            vec!["node-role.kubernetes.io/control-plane=true:NoSchedule"]
+            vec![SERVER_TAINT]
         } else {
             Vec::new()
         },

@@ -9,11 +9,11 @@ mod unit;
 mod upgrade;
 mod version;
 
-pub use config::{CONFIG_PATH, config, joins, joins_finally};
+pub use config::{CONFIG_PATH, SERVER_TAINT, config, joins, joins_finally};
 pub use drop_in::{DROP_IN_PATH, PASSWORD_DROP_IN, PASSWORD_DROP_IN_PATH, drop_in};
 pub use journal::{Told, Trouble, texts, told};
 pub use surroundings::{
-    ENVIRONMENT_PATH, MARK, REGISTRIES_PATH, environment, has_other_proxies, proxies, readings,
+    ENVIRONMENT_PATH, MARK, REGISTRIES_PATH, environment, other_proxy, proxies, readings,
     registries,
 };
 pub use token::{agent_token, configured_token, password};

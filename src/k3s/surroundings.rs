@@ -17,6 +17,9 @@ pub const REGISTRIES_PATH: &str = "/etc/rancher/k3s/registries.yaml";
 /// [`super::UNIT_ENVIRONMENT_PATH`], which is read last.
 pub const ENVIRONMENT_PATH: &str = "/etc/default/k3s";
 
+/// The variables by which programs know their proxies.
+const PROXIES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+
 /// How both begin: what lies there without it is somebody else's.
 pub const MARK: &str = "# Written by slicer-k3s.\n";
 
@@ -38,23 +41,19 @@ pub fn environment(plan: &Plan) -> Option<String> {
     (!variables.is_empty()).then_some(text)
 }
 
-/// Whether a process runs with other proxies than the plan's, by what [`crate::remote::Look::RunningProxies`] printed. One that
-/// is set elsewhere and not in the plan is not ours, and a restart would not remove it.
-pub fn has_other_proxies(plan: &Plan, printed: &str) -> bool {
-    let lines: Vec<(&str, &str)> = printed
-        .lines()
-        .filter_map(|line| line.split_once(' '))
-        .collect();
-    ["NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY"]
-        .iter()
-        .any(|name| {
-            let of_it = lines.iter().filter(|(named, _)| named == name);
-            let said: Vec<&str> = of_it.map(|(_, said)| *said).collect();
-            match plan.k3s.environment.get(*name) {
-                Some(value) => !said.contains(&sha256(value.as_bytes()).as_str()),
-                None => !said.is_empty() && !said.contains(&"elsewhere"),
-            }
-        })
+/// A proxy variable that a process has otherwise than the plan, by what [`crate::remote::Look::RunningProxies`] printed. One
+/// that is set elsewhere and not in the plan is not ours, and a restart would not remove it.
+pub fn other_proxy(plan: &Plan, printed: &str) -> Option<&'static str> {
+    let lines = printed.lines().filter_map(|line| line.split_once(' '));
+    let lines: Vec<(&str, &str)> = lines.collect();
+    PROXIES.into_iter().find(|name| {
+        let of_it = lines.iter().filter(|(named, _)| named == name);
+        let said: Vec<&str> = of_it.map(|(_, said)| *said).collect();
+        match plan.k3s.environment.get(*name) {
+            Some(value) => !said.contains(&sha256(value.as_bytes()).as_str()),
+            None => !said.is_empty() && !said.contains(&"elsewhere"),
+        }
+    })
 }
 
 /// Proxies in the texts of a server's environment files, in the order in which its unit reads them, by their upper-case names.
@@ -62,7 +61,7 @@ pub fn proxies(texts: &str) -> BTreeMap<String, String> {
     let pairs = texts.lines().filter_map(|line| line.trim().split_once('='));
     let proxies = pairs.filter_map(|(name, value)| {
         let name = name.to_ascii_uppercase();
-        let known = ["NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY"].contains(&name.as_str());
+        let known = PROXIES.contains(&name.as_str());
         known.then(|| (name, unquoted(value)))
     });
     proxies.collect()
@@ -89,19 +88,24 @@ fn unquoted(value: &str) -> String {
 /// All that a server's process reads at its start and that needs a restart to change. The first text is the one that is
 /// written down; a process that was started with one of the others has read the same.
 ///
-/// How a server without data starts does not count, since k3s ignores it where there is data. Earlier releases counted it.
+/// How a server without data starts does not count, since k3s ignores it where there is data, nor does its taint, which only a
+/// new Node gets. Earlier releases counted both.
 pub fn readings(plan: &Plan, server: &Server, secrets: &Secrets) -> Result<Vec<String>> {
     let more: String = [registries(plan)?, environment(plan)]
         .into_iter()
         .flatten()
         .collect();
-    let first = plan.servers.first();
+    let first = plan.servers.first().cloned();
     let joined = first.filter(|first| first.name != server.name);
-    let texts = [
-        settings(plan, server, secrets)?,
-        config(plan, server, joined, secrets)?,
-    ];
-    Ok(texts.map(|text| text + &more).to_vec())
+    let joined = joined.as_ref();
+    let mut plan = plan.clone();
+    let mut texts = Vec::new();
+    for taint in [false, true] {
+        plan.k3s.taint = taint;
+        texts.push(settings(&plan, server, secrets)? + &more);
+        texts.push(config(&plan, server, joined, secrets)? + &more);
+    }
+    Ok(texts)
 }
 
 #[cfg(test)]
@@ -151,17 +155,17 @@ mod tests {
     #[test]
     fn a_process_with_another_proxy_is_outdated() {
         let mut plan = plan();
-        assert!(!has_other_proxies(&plan, ""));
+        assert!(other_proxy(&plan, "").is_none());
         let is = |value: &str| format!("HTTPS_PROXY {}\n", sha256(value.as_bytes()));
-        assert!(has_other_proxies(&plan, &is("http://a:1")));
+        assert!(other_proxy(&plan, &is("http://a:1")).is_some());
         // A restart would not take away what systemd itself gives.
         let elsewhere = format!("{}HTTPS_PROXY elsewhere\n", is("http://a:1"));
-        assert!(!has_other_proxies(&plan, &elsewhere));
+        assert!(other_proxy(&plan, &elsewhere).is_none());
         let proxy = ("HTTPS_PROXY".into(), "http://b:1".into());
         plan.k3s.environment = [proxy].into();
-        assert!(!has_other_proxies(&plan, &is("http://b:1")));
+        assert!(other_proxy(&plan, &is("http://b:1")).is_none());
         for other in [is("http://a:1"), elsewhere, String::new()] {
-            assert!(has_other_proxies(&plan, &other), "{other}");
+            assert!(other_proxy(&plan, &other).is_some(), "{other}");
         }
     }
 
@@ -186,6 +190,11 @@ mod tests {
         let after = readings(&plan, &plan.servers[0], &secrets()).unwrap();
         assert_eq!(before, after);
         assert!(!after[0].contains("cluster-init") && after[1].contains("cluster-init: true"));
+        plan.k3s.taint = true;
+        assert_eq!(
+            readings(&plan, &plan.servers[0], &secrets()).unwrap(),
+            before
+        );
         let second = readings(&plan, &plan.servers[1], &secrets()).unwrap();
         assert!(second[1].contains("server: https://192.168.137.2:6443"));
     }

@@ -184,6 +184,13 @@ impl Kubernetes {
         Ok(output.stdout)
     }
 
+    /// Sets a taint of a Node (`KEY=VALUE:EFFECT`), or removes it.
+    pub async fn taint(&self, hands: &Hands, node: &str, taint: &str, set: bool) -> Result<()> {
+        let word = format!("{taint}{}", if set { "" } else { "-" });
+        let script = Script::new("k3s kubectl taint --overwrite node {} {}", &[node, &word]);
+        self.must(hands, "taint", &script).await
+    }
+
     async fn must(&self, hands: &Hands, verb: &str, script: &Script) -> Result<()> {
         let output = self.server.run(hands, script).await?;
         if output.ok() {
@@ -213,6 +220,16 @@ pub fn condition<'v>(object: &'v Value, kind: &str) -> Option<&'v str> {
         .iter()
         .find(|condition| condition["type"] == kind)?["status"]
         .as_str()
+}
+
+/// Whether a Node has a taint in this very form, `KEY=VALUE:EFFECT`.
+pub fn has_taint(node: &Value, taint: &str) -> bool {
+    let taints = node["spec"]["taints"].as_array().into_iter().flatten();
+    let mut texts = taints.map(|taint| {
+        let part = |name: &str| taint[name].as_str().unwrap_or_default();
+        format!("{}={}:{}", part("key"), part("value"), part("effect"))
+    });
+    texts.any(|text| text == taint)
 }
 
 #[cfg(test)]

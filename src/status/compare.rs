@@ -223,10 +223,15 @@ fn steps(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
             }
         }
     }
+    let down = |name: &str| {
+        let mut servers = seen.servers.iter();
+        servers.any(|(server, ready)| server == name && ready.is_err())
+    };
     // Steps come after what they build on.
     for step in &seen.steps {
         let host = plan.host_of(&step.id.subject);
         let follows = host.is_some_and(off)
+            || down(&step.id.subject)
             || step.builds_on.iter().any(|id| broken.contains(id))
             || (step.id.subject == "cluster" && seen.cluster.is_err());
         let (what, mend) = match &step.found {

@@ -22,7 +22,7 @@ use crate::world::World;
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// Facts that can stop holding behind our back and that no list of Slicer's or Kubernetes' tells.
-const STEPS: [&str; 12] = [
+const STEPS: [&str; 14] = [
     "forwarding",
     "routes",
     "own-addresses",
@@ -30,6 +30,8 @@ const STEPS: [&str; 12] = [
     "daemon-running",
     "daemon-current",
     "daemon-answers",
+    "k3s-started",
+    "server-taint",
     "k3s-token-secret",
     "group-reachable",
     "cloud-config",

@@ -28,25 +28,39 @@ impl Process<'_> {
 
     /// Whether it has read what it should have; `machine` is where it runs.
     pub(super) async fn has_read(self, world: &World, machine: &Machine) -> Result<bool> {
+        Ok(self.unread(world, machine).await?.is_none())
+    }
+
+    /// What it has not read.
+    pub(super) async fn unread(self, world: &World, machine: &Machine) -> Result<Option<String>> {
         match self {
             // What a person wrote is no older than what that person wants.
-            Self::Daemon(daemon) if daemon.adopted.is_some() => Ok(true),
+            Self::Daemon(daemon) if daemon.adopted.is_some() => Ok(None),
             Self::Daemon(daemon) => {
                 let yaml = host_yaml(world, daemon)?;
-                runs_with(machine, &daemon.unit(), &[yaml.content]).await
+                let current = runs_with(machine, &daemon.unit(), &[yaml.content]).await?;
+                Ok((!current).then(|| "its configuration".to_owned()))
             }
-            Self::Server(server) => server_has_read(world, server, machine).await,
+            Self::Server(server) => unread_by_server(world, server, machine).await,
         }
     }
 }
 
 /// A server's process is asked for its proxies, too: they may have come from another file than ours.
-async fn server_has_read(world: &World, server: &Server, machine: &Machine) -> Result<bool> {
+async fn unread_by_server(
+    world: &World,
+    server: &Server,
+    machine: &Machine,
+) -> Result<Option<String>> {
     let readings = k3s::readings(&world.plan, server, &world.secrets)?;
     let look = Look::RunningProxies(UNIT.to_owned());
     let asked = (runs_with(machine, UNIT, &readings), machine.look(&look));
     let (current, proxies) = tokio::try_join!(asked.0, asked.1)?;
-    Ok(current && !k3s::has_other_proxies(&world.plan, &proxies.stdout))
+    if !current {
+        return Ok(Some("its configuration".to_owned()));
+    }
+    let proxy = k3s::other_proxy(&world.plan, &proxies.stdout);
+    Ok(proxy.map(str::to_owned))
 }
 
 /// Whether a unit's running process was started with one of these configurations.

@@ -94,10 +94,9 @@ impl K3sStarted {
         }
     }
 
-    /// Whether the running process has read another configuration than it should have.
-    async fn outdated(&self, world: &World, machine: &Machine) -> Result<bool> {
-        let process = Process::Server(&self.server);
-        Ok(!process.has_read(world, machine).await?)
+    /// What the running process has read otherwise than it should have.
+    async fn unread(&self, world: &World, machine: &Machine) -> Result<Option<String>> {
+        Process::Server(&self.server).unread(world, machine).await
     }
 
     /// Why its API is not ready, by what k3s or systemd says; an error where waiting cannot help.
@@ -222,10 +221,14 @@ impl Step for K3sStarted {
             server: machine.clone(),
         };
         let why = match kubernetes.ready().await? {
-            Ok(()) if self.outdated(world, machine).await? => {
-                return Ok(Finding::differs("k3s runs with an older configuration"));
+            Ok(()) => {
+                return Ok(match self.unread(world, machine).await? {
+                    Some(what) => {
+                        Finding::differs(format!("k3s runs with an older value of {what}"))
+                    }
+                    None => Finding::done(),
+                });
             }
-            Ok(()) => return Ok(Finding::done()),
             Err(why) => why,
         };
         self.explained(world, machine, &unit, &why).await
@@ -237,7 +240,8 @@ impl Step for K3sStarted {
         self.begin_again(machine, hands, &unit).await?;
         // Without etcd it serves nobody: its restart takes nothing away.
         let removed = is_removed(machine).await?;
-        let outdated = !removed && unit.active == "active" && self.outdated(world, machine).await?;
+        let outdated =
+            !removed && unit.active == "active" && self.unread(world, machine).await?.is_some();
         if outdated && !self.allow_outage {
             return Err(Failure::new(
                 Code::PlanConflict,

@@ -46,6 +46,7 @@ pub mod rotation;
 mod routes;
 mod seen;
 mod server_key;
+mod server_taint;
 mod slicer_installed;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -257,6 +258,7 @@ fn servers(
         let started = Ordered::new(started, &order.start_needs(server));
         steps.push(Box::new(started.behind(&order.start_after())));
         steps.push(Box::new(node_ready::NodeReady::new(server)));
+        steps.push(Box::new(server_taint::ServerTaint::new(server)));
         steps.push(Box::new(etcd_voter::EtcdVoter::new(server)));
         if let Some(address) = join_address::JoinAddress::new(plan, server, control_plane) {
             steps.push(Box::new(address));
