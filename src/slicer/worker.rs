@@ -31,9 +31,11 @@ h <"$f"; tr '\0' '\n' 2>/dev/null <"/proc/${p:-0}/environ" | h; systemctl is-act
 /// Where the new token waits for the script that puts it into the file; gone with it.
 const WAITS: &str = "/run/slicer-k3s-token";
 
+/// A command in a VM is killed when its client is gone (slicervm/sdk@fb6f052 exec.go, `Command`), and then no trap runs: what
+/// an earlier one left, which may hold a token, is removed first.
 const TAKE: &str = r#"set -e; umask 077; f=/etc/systemd/system/k3s-agent.service.env; n=/run/slicer-k3s-token
-trap 'rm -f "$n"' EXIT; t=$(mktemp "$f.XXXXXX")
-{ grep -v '^K3S_TOKEN=' "$f" || true; printf "K3S_TOKEN='%s'\n" "$(cat "$n")"; } >"$t"; mv -f "$t" "$f"
+t=$n; trap 'rm -f "$n" "$t"' EXIT; rm -f "$f".??????; v=$(cat "$n"); t=$(mktemp "$f.XXXXXX")
+{ grep -v '^K3S_TOKEN=' "$f" || true; printf "K3S_TOKEN='%s'\n" "$v"; } >"$t"; mv -f "$t" "$f"
 systemctl reset-failed k3s-agent 2>/dev/null || true; systemctl restart --no-block k3s-agent"#;
 
 impl Slicer {
@@ -80,6 +82,70 @@ fn read(text: &str) -> Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Runs the script on a directory in place of the VM's; a `grep` and a `systemctl` of its own, this `grep` first.
+    fn take(dir: &std::path::Path, grep: &str) -> bool {
+        use std::os::unix::fs::PermissionsExt as _;
+        let bin = dir.join("bin");
+        std::fs::create_dir_all(&bin).unwrap();
+        for (name, text) in [("grep", grep), ("systemctl", "exit 0")] {
+            let path = bin.join(name);
+            std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let place = dir.display().to_string();
+        let script = TAKE.replace("/etc/systemd/system", &place);
+        let script = script.replace("/run", &place);
+        let status = std::process::Command::new("bash")
+            .args(["-c", &script])
+            .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
+            .stderr(std::process::Stdio::null())
+            .status();
+        status.unwrap().success()
+    }
+
+    const GREP: &str = r#"exec /bin/grep "$@""#;
+
+    fn lay(dir: &std::path::Path, token: &str) {
+        std::fs::write(dir.join("slicer-k3s-token"), token).unwrap();
+    }
+
+    fn names(dir: &std::path::Path) -> Vec<String> {
+        let entries = std::fs::read_dir(dir).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name != "bin")
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// A script that was killed leaves a copy of the file, token and all: the next one removes it.
+    #[test]
+    fn a_killed_script_leaves_no_token_behind_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("k3s-agent.service.env");
+        std::fs::write(&file, "A=1\nK3S_TOKEN='old'\n").unwrap();
+        lay(dir.path(), "first");
+        assert!(!take(dir.path(), "kill -9 $PPID"));
+        assert!(names(dir.path()).len() > 2, "{:?}", names(dir.path()));
+        lay(dir.path(), "second");
+        assert!(take(dir.path(), GREP));
+        assert_eq!(names(dir.path()), ["k3s-agent.service.env"]);
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(text, "A=1\nK3S_TOKEN='second'\n");
+    }
+
+    /// A token that is not there is no empty token: the worker could not join again.
+    #[test]
+    fn a_missing_token_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("k3s-agent.service.env");
+        std::fs::write(&file, "K3S_TOKEN='old'\n").unwrap();
+        assert!(!take(dir.path(), GREP));
+        assert_eq!(names(dir.path()), ["k3s-agent.service.env"]);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "K3S_TOKEN='old'\n");
+    }
 
     #[test]
     fn a_vm_that_is_still_installing_holds_nothing() {

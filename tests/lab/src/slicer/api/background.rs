@@ -2,22 +2,23 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    process::Stdio,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt},
-    process::Command,
-    sync::watch,
-};
+use tokio::{io::AsyncRead, sync::watch};
 
 use super::{
-    exec::{End, Order, now},
     failure::Failure,
+    order::{self, End, Order, now},
 };
-use crate::daemon::token;
+use crate::{
+    daemon::token,
+    machine::{
+        Machines,
+        inside::{Group, Inside},
+    },
+};
 
 /// What all rings of a daemon may hold together.
 const BUDGET: u64 = 256 << 20;
@@ -28,8 +29,10 @@ pub(crate) struct Execs(Mutex<BTreeMap<(String, String), Arc<Exec>>>);
 
 /// One command.
 pub(crate) struct Exec {
-    /// Its process on the host.
+    /// Its process in the VM.
     pub(crate) pid: u32,
+    /// What signals go to.
+    pub(crate) group: Group,
     about: Value,
     ring: Mutex<Ring>,
     /// Counts what happened, so that followers wake.
@@ -51,11 +54,11 @@ pub(crate) struct Ring {
 
 impl Execs {
     /// Starts a command.
-    pub(crate) fn launch(
+    pub(crate) async fn launch(
         &self,
+        machines: &dyn Machines,
         hostname: &str,
-        order: &Order,
-        mut command: Command,
+        order: Order,
         cap: u64,
     ) -> Result<Value, Failure> {
         let reserved: u64 = self.table().values().map(|exec| exec.ring().cap).sum();
@@ -65,39 +68,44 @@ impl Execs {
                 "the agent's ring buffer budget is exhausted",
             ));
         }
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
-        let mut child = command.spawn()?;
+        let order = order.with_types();
+        let mut inside = Inside::start(machines, hostname, &order.entry, false).await?;
         let id = token::random(8)?;
-        let pid = child.id().unwrap_or_default();
-        let started = now();
+        // 0: it ended before it was a command, and has no number to give.
+        let (pid, started) = (inside.pid().unwrap_or(0), now());
+        let mut about = json!({
+            "exec_id": id,
+            "pid": pid,
+            "command": order.cmd,
+            "args": order.args,
+            "uid": order.entry.uid,
+            "started_at": started,
+            "ring_bytes": cap,
+        });
+        // No directory is no field: the document has a text there, never null.
+        if let Some(cwd) = &order.entry.cwd {
+            about["cwd"] = json!(cwd);
+        }
         let exec = Arc::new(Exec {
             pid,
-            about: json!({
-                "exec_id": id,
-                "pid": pid,
-                "command": order.cmd,
-                "args": order.args,
-                "cwd": order.entry.cwd,
-                "uid": order.entry.uid,
-                "started_at": started,
-                "ring_bytes": cap,
-            }),
+            group: inside.group(),
+            about,
             ring: Mutex::new(Ring {
                 cap,
                 ..Ring::default()
             }),
             news: watch::Sender::new(0),
         });
+        exec.push(0, order::started(pid, &started));
         self.table()
             .insert((hostname.to_owned(), id.clone()), Arc::clone(&exec));
         tokio::spawn(async move {
-            let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-            tokio::join!(exec.listen("stdout", stdout), exec.listen("stderr", stderr));
-            let end = child.wait().await.map_or(
+            let (stdout, stderr) = inside.outputs();
+            tokio::join!(
+                exec.listen("stdout", &order, stdout),
+                exec.listen("stderr", &order, stderr)
+            );
+            let end = inside.wait().await.map_or(
                 End {
                     code: -1,
                     signal: None,
@@ -105,7 +113,7 @@ impl Execs {
                 End::of,
             );
             exec.ring().end = Some((end, now()));
-            exec.push("exit", 0, json!({"exit_code": end.code, "ended_at": now()}));
+            exec.push(0, order.last(end));
         });
         Ok(json!({"exec_id": id, "pid": pid, "started_at": started, "ring_bytes": cap}))
     }
@@ -190,22 +198,17 @@ impl Exec {
         (frames, ring.next)
     }
 
-    async fn listen(&self, name: &str, pipe: Option<impl AsyncRead + Unpin>) {
-        let Some(mut pipe) = pipe else { return };
-        let mut buffer = vec![0_u8; 16 << 10];
-        while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
-            self.push(
-                name,
-                read,
-                json!({"data": String::from_utf8_lossy(&buffer[..read])}),
-            );
+    async fn listen(&self, name: &str, order: &Order, pipe: Option<impl AsyncRead + Unpin>) {
+        let mut pieces = order.pieces(pipe);
+        while let Some(piece) = pieces.next().await {
+            self.push(piece.len(), order.frame(name, &piece));
         }
     }
 
-    fn push(&self, kind: &str, size: usize, mut frame: Value) {
+    /// Keeps a frame; `size` is what it counts for, in bytes of output.
+    fn push(&self, size: usize, mut frame: Value) {
         let mut ring = self.ring();
         let id = ring.next;
-        frame["type"] = json!(kind);
         frame["id"] = json!(id);
         frame["timestamp"] = json!(now());
         ring.next += 1;

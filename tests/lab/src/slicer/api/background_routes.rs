@@ -2,19 +2,18 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
 use axum::{
     Json,
     body::Bytes,
     extract::{Path, State},
     response::IntoResponse,
 };
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    App,
+    App, body,
     failure::{Answer, Failure},
     feed,
     query::Query,
@@ -41,6 +40,11 @@ pub(crate) async fn reap(
     State(app): State<App>,
     Path((hostname, id)): Path<(String, String)>,
 ) -> Answer {
+    // The document says that a running one is reaped and goes on, Slicer's SDK for Go that it is a conflict.
+    let running = app.execs.find(&hostname, &id)?.end().is_none();
+    if running && app.fleet.variant.is("exec-reap", "ended") {
+        return Err(Failure::new(409, format!("exec {id} is running")));
+    }
     app.execs.reap(&hostname, &id)?;
     Ok(Json(json!({"exec_id": id, "reaped": true})).into_response())
 }
@@ -97,13 +101,12 @@ struct Kill {
 pub(crate) async fn kill(
     State(app): State<App>,
     Path((hostname, id)): Path<(String, String)>,
-    body: Bytes,
+    bytes: Bytes,
 ) -> Answer {
-    let order: Kill = if body.is_empty() {
+    let order: Kill = if bytes.is_empty() {
         Kill::default()
     } else {
-        serde_json::from_slice(&body)
-            .map_err(|error| Failure::new(400, format!("invalid request body: {error}")))?
+        body::object(&bytes)?
     };
     let name = order
         .signal
@@ -121,17 +124,15 @@ pub(crate) async fn kill(
         other => return Err(Failure::new(400, format!("unknown signal `{other}`"))),
     };
     let exec = app.execs.find(&hostname, &id)?;
-    let raw = i32::try_from(exec.pid).context("process number")?;
-    let pid = Pid::from_raw(raw).ok_or_else(|| Failure::new(500, "the process has no number"))?;
     if exec.end().is_none() {
-        let _ = kill_process_group(pid, signal);
+        exec.group.signal(signal);
         if signal == Signal::TERM {
             let grace = Duration::from_millis(order.grace_ms.unwrap_or(5000));
             let exec = std::sync::Arc::clone(&exec);
             tokio::spawn(async move {
                 tokio::time::sleep(grace).await;
                 if exec.end().is_none() {
-                    let _ = kill_process_group(pid, Signal::KILL);
+                    exec.group.signal(Signal::KILL);
                 }
             });
         }

@@ -2,7 +2,8 @@
 
 use axum::{
     Json,
-    http::StatusCode,
+    body::to_bytes,
+    http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 use serde_json::json;
@@ -40,6 +41,24 @@ impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::new(500, error.to_string())
     }
+}
+
+/// The most that a refusal says, in bytes.
+const WORDS: usize = 64 << 10;
+
+/// An answer whose refusal is JSON, also where the framework refused: a body too large, a path that is not UTF-8.
+pub(crate) async fn as_json(response: Response) -> Response {
+    let status = response.status();
+    let plain = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !plain || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let bytes = to_bytes(response.into_body(), WORDS).await;
+    let text = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
+    Failure { status, text }.into_response()
 }
 
 impl IntoResponse for Failure {

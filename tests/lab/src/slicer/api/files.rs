@@ -1,7 +1,5 @@
 //! Directories and files in a VM.
 
-use std::process::Stdio;
-
 use axum::{
     Json,
     body::Bytes,
@@ -13,12 +11,18 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    App,
+    App, body,
     exec::ready,
     failure::{Answer, Failure},
     query::{Query, octal},
 };
-use crate::machine::Entry;
+use crate::{
+    machine::{Entry, inside::Inside},
+    time,
+};
+
+/// The most that a listing may be, in bytes.
+const BUFFER: u64 = 64 << 20;
 
 /// What `find` prints of each entry: NUL ends a field, so that any name is safe.
 const FORMAT: &str = r"%f\0%y\0%s\0%T@\0%m\0";
@@ -41,7 +45,7 @@ pub(crate) async fn readdir(
         FORMAT,
     ];
     let bytes = run(&app, &hostname, &find).await?;
-    let mut entries = parse(&bytes);
+    let mut entries = parse(&app, &bytes);
     entries.sort_by_key(|entry| entry["name"].as_str().unwrap_or_default().to_owned());
     Ok(Json(entries).into_response())
 }
@@ -59,7 +63,7 @@ pub(crate) async fn stat(
         &["find", &path, "-maxdepth", "0", "-printf", FORMAT],
     )
     .await?;
-    let entry = parse(&bytes)
+    let entry = parse(&app, &bytes)
         .pop()
         .ok_or_else(|| Failure::new(404, format!("{path} not found")))?;
     Ok(Json(entry).into_response())
@@ -77,10 +81,9 @@ struct Mkdir {
 pub(crate) async fn mkdir(
     State(app): State<App>,
     Path(hostname): Path<String>,
-    body: Bytes,
+    bytes: Bytes,
 ) -> Answer {
-    let order: Mkdir = serde_json::from_slice(&body)
-        .map_err(|error| Failure::new(400, format!("invalid request body: {error}")))?;
+    let order: Mkdir = body::object(&bytes)?;
     let path = path_of(order.path.as_deref())?;
     let mode = order
         .mode
@@ -114,7 +117,7 @@ pub(crate) async fn remove(
 }
 
 fn path_of(path: Option<&str>) -> Result<String, Failure> {
-    path.filter(|path| path.starts_with('/'))
+    path.filter(|path| path.starts_with('/') && !path.contains('\0'))
         .map(|path| {
             if path == "/" {
                 "/".to_owned()
@@ -129,8 +132,8 @@ async fn run(app: &App, hostname: &str, argv: &[&str]) -> Result<Vec<u8>, Failur
     ready(app, hostname)?;
     let mut entry = Entry::root(argv.iter().copied());
     entry.env.push("LC_ALL=C".to_owned());
-    let mut command = app.fleet.machines.enter(hostname, &entry)?;
-    let output = command.stdin(Stdio::null()).output().await?;
+    let inside = Inside::start(&*app.fleet.machines, hostname, &entry, false).await?;
+    let output = inside.collect(BUFFER).await?;
     if output.status.success() {
         return Ok(output.stdout);
     }
@@ -143,7 +146,8 @@ async fn run(app: &App, hostname: &str, argv: &[&str]) -> Result<Vec<u8>, Failur
     Err(Failure::new(status, text))
 }
 
-fn parse(bytes: &[u8]) -> Vec<Value> {
+fn parse(app: &App, bytes: &[u8]) -> Vec<Value> {
+    let spelt = app.fleet.variant.is("fs-mtime", "rfc3339");
     let fields: Vec<_> = bytes
         .split(|b| *b == 0)
         .map(String::from_utf8_lossy)
@@ -154,12 +158,13 @@ fn parse(bytes: &[u8]) -> Vec<Value> {
             let seconds = entry[3]
                 .split('.')
                 .next()
-                .and_then(|text| text.parse::<i64>().ok());
+                .and_then(|text| text.parse::<i64>().ok())
+                .unwrap_or(0);
             json!({
                 "name": entry[0],
                 "type": match &*entry[1] { "d" => "directory", "l" => "symlink", _ => "file" },
                 "size": entry[2].parse::<u64>().unwrap_or(0),
-                "mtime": seconds.unwrap_or(0),
+                "mtime": if spelt { json!(time::rfc3339(seconds)) } else { json!(seconds) },
                 "mode": format!("{:0>4}", entry[4]),
             })
         })

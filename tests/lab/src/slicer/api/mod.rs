@@ -2,6 +2,7 @@
 
 mod background;
 mod background_routes;
+mod body;
 mod copy;
 mod exec;
 mod failure;
@@ -9,6 +10,7 @@ mod feed;
 mod files;
 mod health;
 mod nodes;
+mod order;
 mod power;
 mod query;
 mod secrets;
@@ -17,6 +19,7 @@ mod stats;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod unread;
 mod wire;
 
 use std::sync::Arc;
@@ -24,10 +27,12 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     extract::State,
+    http::StatusCode,
     response::{IntoResponse, Response},
     routing::{delete, get, patch, post},
 };
 use serde_json::json;
+use tokio::sync::Notify;
 
 use crate::{daemon::fleet::Fleet, host::profile, version};
 
@@ -37,6 +42,7 @@ pub(crate) struct App {
     fleet: Arc<Fleet>,
     token: Option<Arc<str>>,
     execs: Arc<background::Execs>,
+    stop: Arc<Notify>,
 }
 
 impl App {
@@ -46,7 +52,13 @@ impl App {
             fleet,
             token: token.map(Arc::from),
             execs: Arc::default(),
+            stop: Arc::default(),
         }
+    }
+
+    /// Waits until a client asks the daemon to stop.
+    pub(crate) async fn stop_asked(&self) {
+        self.stop.notified().await;
     }
 }
 
@@ -55,6 +67,7 @@ fn routes(app: App) -> Router {
     Router::new()
         .route("/info", get(info))
         .route("/healthz", get(healthz))
+        .route("/daemon/shutdown", post(shutdown))
         .route("/metrics", get(stats::metrics))
         .route("/hostgroup", get(nodes::groups))
         .route(
@@ -119,6 +132,16 @@ async fn info(State(app): State<App>) -> Response {
         "stand_in": version::NOTICE,
     }))
     .into_response()
+}
+
+/// `POST /daemon/shutdown`: accepted at once, as if SIGTERM had come (slicervm/sdk@557c1cd daemon.go).
+async fn shutdown(State(app): State<App>) -> Response {
+    tokio::spawn(async move {
+        // The answer first: the server cuts connections when it stops.
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        app.stop.notify_one();
+    });
+    StatusCode::ACCEPTED.into_response()
 }
 
 async fn healthz(State(app): State<App>) -> Response {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    App,
+    App, body,
     failure::{Answer, Failure},
     query::Query,
     wire,
@@ -65,7 +65,7 @@ pub(crate) async fn describe(State(app): State<App>, Path(hostname): Path<String
         .fleet
         .node(&hostname)
         .ok_or_else(|| Failure::no_vm(&hostname))?;
-    Ok(Json(wire::node(&app.fleet, &node)).into_response())
+    Ok(Json(wire::described(&app.fleet, &node)).into_response())
 }
 
 fn listing(app: &App, nodes: &[Node], query: &Query) -> Answer {
@@ -102,6 +102,32 @@ struct CreateBody {
     ip: Option<String>,
     tags: Option<Vec<String>>,
     secrets: Option<Vec<String>>,
+    protected: bool,
+    hostname: Option<String>,
+    disk_image: Option<String>,
+    pci_devices: Option<Vec<String>>,
+    network: Option<Value>,
+}
+
+impl CreateBody {
+    /// What would be dropped silently: a client that relies on it has to know.
+    fn beyond(&self) -> Option<&'static str> {
+        let text = |field: &Option<String>| field.as_deref().is_some_and(|text| !text.is_empty());
+        [
+            ("hostname", text(&self.hostname)),
+            ("disk_image", text(&self.disk_image)),
+            (
+                "pci_devices",
+                self.pci_devices
+                    .as_ref()
+                    .is_some_and(|list| !list.is_empty()),
+            ),
+            ("network", self.network.is_some()),
+            ("protected", self.protected),
+        ]
+        .into_iter()
+        .find_map(|(name, asked)| asked.then_some(name))
+    }
 }
 
 /// `POST /hostgroup/{group}/nodes`.
@@ -109,12 +135,15 @@ pub(crate) async fn create(
     State(app): State<App>,
     Path(group): Path<String>,
     query: Query,
-    body: Bytes,
+    bytes: Bytes,
 ) -> Answer {
     let group = find_group(&app, &group)?.clone();
-    let body: CreateBody = serde_json::from_slice(&body)
-        .map_err(|error| Failure::new(400, format!("invalid request body: {error}")))?;
+    let body: CreateBody = body::object(&bytes)?;
     let wait = Wait::read(&query)?;
+    if let Some(name) = body.beyond() {
+        let text = format!("{name} is not part of this stand-in");
+        return Err(Failure::new(400, text));
+    }
     let wish = wish(&app, &group, body)?;
     let fleet = &app.fleet;
     let node = fleet

@@ -15,9 +15,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        Pairs::try_from_uri(&parts.uri)
-            .map(|Pairs(pairs)| Self(pairs))
-            .map_err(|error| Failure::new(400, format!("invalid query: {error}")))
+        let Pairs::<Vec<(String, String)>>(pairs) = Pairs::try_from_uri(&parts.uri)
+            .map_err(|error| Failure::new(400, format!("invalid query: {error}")))?;
+        match pairs.iter().find(|(_, value)| value.contains('\0')) {
+            // No command, variable or path can hold one.
+            Some((key, _)) => Err(Failure::new(400, format!("invalid {key}: a NUL byte"))),
+            None => Ok(Self(pairs)),
+        }
     }
 }
 

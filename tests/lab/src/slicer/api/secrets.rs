@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    App,
+    App, body,
     failure::{Answer, Failure},
     query::octal,
 };
@@ -30,11 +30,6 @@ struct Body {
 }
 
 impl Body {
-    fn read(bytes: &[u8]) -> Result<Self, Failure> {
-        serde_json::from_slice(bytes)
-            .map_err(|error| Failure::new(400, format!("invalid request body: {error}")))
-    }
-
     fn change(&self) -> Result<Change, Failure> {
         let data = self
             .data
@@ -84,8 +79,8 @@ pub(crate) async fn list(State(app): State<App>) -> Answer {
 }
 
 /// `POST /secrets`.
-pub(crate) async fn create(State(app): State<App>, body: Bytes) -> Answer {
-    let body = Body::read(&body)?;
+pub(crate) async fn create(State(app): State<App>, bytes: Bytes) -> Answer {
+    let body: Body = body::object(&bytes)?;
     let name = body.name.as_deref().unwrap_or_default();
     if !Secrets::valid(name) {
         return Err(Failure::new(400, format!("invalid secret name: `{name}`")));
@@ -106,12 +101,11 @@ pub(crate) async fn create(State(app): State<App>, body: Bytes) -> Answer {
 pub(crate) async fn update(
     State(app): State<App>,
     Path(name): Path<String>,
-    body: Bytes,
+    bytes: Bytes,
 ) -> Answer {
     known(&app, &name)?;
-    app.fleet
-        .secrets
-        .update(&name, &Body::read(&body)?.change()?)?;
+    let body: Body = body::object(&bytes)?;
+    app.fleet.secrets.update(&name, &body.change()?)?;
     app.fleet.share_secrets();
     Ok(StatusCode::OK.into_response())
 }

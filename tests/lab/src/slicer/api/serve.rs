@@ -1,4 +1,6 @@
 //! Connections: accepted by hand, so that a fault can refuse one, and every request asked for its token.
+//!
+//! A client that closes its side has gone, as for Go's server: what is being done for it ends, its commands too.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +9,7 @@ use axum::{
     Router,
     body::Body,
     extract::Request,
-    http::Method,
+    http::{Method, header},
     response::{IntoResponse, Response},
 };
 use hyper::{body::Incoming, service::service_fn};
@@ -18,7 +20,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{App, failure::Failure, routes};
+use super::{App, failure, failure::Failure, routes, unread};
 use crate::daemon::up::Listener;
 
 /// Serves until told to stop; open connections are then cut.
@@ -64,14 +66,27 @@ impl Door {
     async fn connection(self: Arc<Self>, stream: Box<dyn Stream>) {
         let service = service_fn(|request: hyper::Request<Incoming>| {
             let door = Arc::clone(&self);
-            async move { door.request(request.map(Body::new)).await }
+            Box::pin(async move { door.exchange(request).await })
         });
-        // An error here is a client that went away, or a fault that refused it.
-        let _ = hyper::server::conn::http1::Builder::new()
+        let served = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
-            .half_close(true)
             .serve_connection(TokioIo::new(stream), service)
+            .without_shutdown()
             .await;
+        // An error here is a client that went away, or a fault that refused it.
+        if let Ok(parts) = served {
+            unread::close(parts.io.into_inner()).await;
+        }
+    }
+
+    async fn exchange(&self, request: hyper::Request<Incoming>) -> Result<Response> {
+        let expects = request.headers().contains_key(header::EXPECT);
+        let (head, body) = request.into_parts();
+        let body = unread::Kept::new(body);
+        let request = Request::from_parts(head, Body::new(body.clone()));
+        let mut response = failure::as_json(self.request(request).await?).await;
+        body.finish(&mut response, expects).await;
+        Ok(response)
     }
 
     /// Faults first, then the token, then the route; an error cuts the connection without an answer.

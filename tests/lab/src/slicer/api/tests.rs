@@ -1,6 +1,9 @@
 //! Each operation against the statuses and shapes that the public `OpenAPI` document gives it.
 
 mod agent;
+mod background;
+mod broken;
+mod copies;
 mod door;
 mod life;
 mod secrets;
@@ -47,6 +50,7 @@ struct Daemon {
     machines: Arc<Pretend>,
     place: Place,
     client: Client,
+    app: App,
     _stop: oneshot::Sender<()>,
     directory: Arc<tempfile::TempDir>,
 }
@@ -73,13 +77,14 @@ async fn daemon_in(directory: Arc<tempfile::TempDir>, variant: Variant) -> Daemo
     let place = Place::Tcp(listener.local_addr().unwrap().to_string());
     let (stop, stopped) = oneshot::channel();
     let app = App::new(fleet.clone(), Some("sesame".into()));
-    tokio::spawn(serve::run(Listener::Tcp(listener), app, stopped));
+    tokio::spawn(serve::run(Listener::Tcp(listener), app.clone(), stopped));
     let client = Client::new(place.clone(), String::new(), Some("sesame".into()));
     let daemon = Daemon {
         fleet,
         machines,
         place,
         client,
+        app,
         _stop: stop,
         directory,
     };

@@ -40,6 +40,24 @@ pub(crate) fn node(fleet: &Fleet, node: &Node) -> Value {
         if !record.tags.is_empty() {
             fields.insert("tags".into(), json!(record.tags));
         }
+        // Newer daemons only, and only once there was one (slicervm/sdk@57bfee7 types_wire_test.go).
+        if let Some(called) = node.called {
+            fields.insert("last_agent_call".into(), json!(time::rfc3339(called)));
+        }
+    }
+    value
+}
+
+/// A VM by itself: with what it is made of. Fields by Slicer's SDK (types.go, `SlicerVMDescription`); where there is
+/// no isolated network, nothing is allowed or dropped.
+pub(crate) fn described(fleet: &Fleet, of: &Node) -> Value {
+    let mut value = node(fleet, of);
+    if let Some(fields) = value.as_object_mut() {
+        let policy = json!({"allow": [], "drop": []});
+        fields.insert("storage".into(), json!("image"));
+        fields.insert("image".into(), json!(fleet.settings.image));
+        let network = json!({"mode": "bridge", "host_group": policy, "effective": policy});
+        fields.insert("network".into(), network);
     }
     value
 }

@@ -260,4 +260,7 @@ pub(crate) struct Generate {
     /// How long a stop may take, in seconds
     #[arg(long, default_value_t = 120)]
     pub(crate) timeout_stop_sec: u32,
+    /// Snapshot VMs at the end instead of shutting them down
+    #[arg(long)]
+    pub(crate) suspend_on_shutdown: bool,
 }

@@ -14,7 +14,7 @@ pub(crate) mod shell;
 pub(crate) mod table;
 pub(crate) mod vm;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde_json::Value;
 
 use self::args::{Cli, Command};
@@ -32,7 +32,10 @@ pub(crate) async fn run(cli: Cli) -> Result<u8> {
             suspend_on_shutdown,
         } => {
             if suspend_on_shutdown {
-                bail!("--suspend-on-shutdown: snapshots are not part of this stand-in");
+                // As the original falls back where a VM cannot be suspended (docs: getting-started/daemon.md).
+                say::complain(
+                    "Warning: --suspend-on-shutdown: no snapshots here, VMs are shut down",
+                );
             }
             let path = config.or(file).unwrap_or_else(|| "slicer.yaml".into());
             up::run(&path, license_file.as_deref()).await?;

@@ -51,10 +51,15 @@ fn unit(order: &Generate) -> Result<String> {
         .unwrap_or_else(|| PathBuf::from("slicer.yaml"));
     let program = std::env::current_exe().unwrap_or_else(|_| "/usr/local/bin/slicer".into());
     let start = format!(
-        "{} up {} --license-file {}",
+        "{} up {} --license-file {}{}",
         program.display(),
         absolute(&work, &config).display(),
-        licence.display()
+        licence.display(),
+        if order.suspend_on_shutdown {
+            " --suspend-on-shutdown"
+        } else {
+            ""
+        }
     );
     let (user, start) = match &order.user {
         None => (String::new(), start),
@@ -148,6 +153,23 @@ mod tests {
         );
         assert!(
             text.contains("TimeoutStopSec=120\n") && text.contains("KillMode=mixed\n"),
+            "{text}"
+        );
+    }
+
+    /// The flag of the documents for hosts whose VMs are to survive a reboot.
+    #[test]
+    fn the_unit_passes_on_that_vms_are_suspended() {
+        let order = order(&[
+            "--name",
+            "a",
+            "--license-file",
+            "/l",
+            "--suspend-on-shutdown",
+        ]);
+        let text = unit(&order).unwrap();
+        assert!(
+            text.contains(" --license-file /l --suspend-on-shutdown\n"),
             "{text}"
         );
     }

@@ -143,7 +143,7 @@ async fn add(client: &Client, order: Add) -> Result<()> {
         .or(order.ram_mb.map(|mb| mb << 20))
         .or(order.ram_gb.map(|gb| gb << 30));
     let secrets: Vec<String> = order.secret.into_iter().chain(order.secrets).collect();
-    let body = json!({
+    let mut body = json!({
         "cpus": order.cpus,
         "ram_bytes": ram,
         "userdata": userdata,
@@ -153,6 +153,10 @@ async fn add(client: &Client, order: Add) -> Result<()> {
         "secrets": secrets,
         "persistent": order.persistent,
     });
+    // What is not said is left out: the API takes no null.
+    if let Some(fields) = body.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
     let wait = match (order.wait_userdata, order.wait) {
         (true, _) => Some("userdata"),
         (false, true) => Some("agent"),

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     host::{Places, fault::Faults, variant::Variant},
     machine::Machines,
+    time,
 };
 
 /// One VM in the daemon's table.
@@ -25,6 +26,8 @@ pub(crate) struct Node {
     pub(crate) state: State,
     /// Counts launches, so that the end of an earlier one is not taken for that of this one.
     pub(crate) launch: u64,
+    /// When its agent was last asked for something, in seconds since the epoch.
+    pub(crate) called: Option<i64>,
     /// Held while it is being started, stopped or removed.
     pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -180,11 +183,22 @@ impl Fleet {
         }
     }
 
-    /// Replaces a VM's tags.
-    pub(crate) fn set_tags(&self, hostname: &str, tags: Vec<String>) -> Option<Record> {
+    /// Notes that a VM's agent was asked for something.
+    pub(crate) fn called(&self, hostname: &str) {
+        if let Some(node) = self.table().nodes.get_mut(hostname) {
+            node.called = Some(time::unix_now());
+        }
+    }
+
+    /// Changes a VM's tags.
+    pub(crate) fn change_tags(
+        &self,
+        hostname: &str,
+        change: impl FnOnce(&mut Vec<String>),
+    ) -> Option<Record> {
         let mut table = self.table();
         let node = table.nodes.get_mut(hostname)?;
-        node.record.tags = tags;
+        change(&mut node.record.tags);
         Some(node.record.clone())
     }
 
@@ -207,6 +221,7 @@ impl Table {
         let node = Node {
             state,
             launch: self.launches,
+            called: None,
             turn: Arc::default(),
             record,
         };

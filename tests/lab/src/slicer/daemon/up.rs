@@ -64,10 +64,11 @@ pub(crate) async fn run(file: &Path, licence_file: Option<&Path>) -> Result<()> 
     say::line("Starting VM health monitor");
     let (stop, stopped) = oneshot::channel();
     let app = api::App::new(Arc::clone(&fleet), token);
-    let server = tokio::spawn(serve::run(listener, app, stopped));
+    let server = tokio::spawn(serve::run(listener, app.clone(), stopped));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        () = app.stop_asked() => {}
     }
     say::line("Stopping");
     let _ = stop.send(());

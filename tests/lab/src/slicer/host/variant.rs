@@ -5,14 +5,16 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::{Context, Result};
 
 /// Every key with its values; the first is the default.
-const CHOICES: [(&str, &[&str]); 21] = [
+const CHOICES: [(&str, &[&str]); 23] = [
     ("arch", &["x86_64", "amd64"]),
     ("create-status", &["201", "200"]),
     ("delete-status", &["200", "204"]),
     ("disk-lost", &["new", "refused"]),
     ("exec-frames", &["typed", "untyped"]),
+    ("exec-reap", &["always", "ended"]),
     ("exec-uid", &["0", "1000"]),
     ("fixed-reboot", &["stops", "relaunched"]),
+    ("fs-mtime", &["seconds", "rfc3339"]),
     ("healthz", &["json", "text"]),
     ("hostnames", &["lowest-free", "monotonic"]),
     ("licence-daemons", &["unlimited", "1", "2", "3"]),

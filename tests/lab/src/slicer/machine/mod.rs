@@ -1,5 +1,6 @@
 //! What runs VMs: nested systemd machines on a host, or nothing but directories in tests.
 
+pub(crate) mod inside;
 pub(crate) mod nspawn;
 #[cfg(test)]
 pub(crate) mod pretend;
@@ -101,7 +102,7 @@ pub(crate) trait Machines: Send + Sync {
     fn discard<'a>(&'a self, hostname: &'a str) -> Doing<'a, ()>;
     /// Stops or continues a VM's CPUs.
     fn freeze(&self, hostname: &str, frozen: bool) -> Result<()>;
-    /// A process to be spawned in the VM.
+    /// A process to be spawned in the VM. It may fork and wait, as `nsenter` does: see [`inside::Inside`].
     fn enter(&self, hostname: &str, entry: &Entry) -> Result<Command>;
     /// What the agent says; `None` while it does not answer.
     fn health(&self, hostname: &str) -> Option<Health>;

@@ -91,9 +91,11 @@ impl Machines for Pretend {
     }
 
     fn enter(&self, _: &str, entry: &Entry) -> Result<Command> {
-        let mut argv = entry.argv.iter();
-        let mut command = Command::new(argv.next().context("no command")?);
-        command.args(argv);
+        // Like nsenter's: the process that is spawned waits for the command, and is not the command.
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", r#""$0" "$@"; exit $?"#])
+            .args(&entry.argv);
         if let Some(cwd) = &entry.cwd {
             command.current_dir(cwd);
         }

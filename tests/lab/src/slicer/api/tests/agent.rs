@@ -126,6 +126,12 @@ async fn exec_passes_everything_on() {
         out("/vm/cp-1/exec?shell=/bin/sh&cmd=echo&args=%24A&env=A=b", "").await,
         "$A\n"
     );
+    let absent = frames(&daemon, "/vm/cp-1/exec?cmd=/no/such", "").await;
+    assert!(
+        absent
+            .iter()
+            .all(|frame| frame.get("pid") != Some(&Value::Null))
+    );
     refused(daemon.post("/vm/cp-1/exec", "").await, 400);
     refused(daemon.post("/vm/cp-1/exec?cmd=a&uid=root", "").await, 400);
     refused(daemon.post("/vm/x-1/exec?cmd=a", "").await, 404);

@@ -71,6 +71,24 @@ async fn the_daemon_tells_what_it_is() {
     assert_eq!(other.get("/hostgroup").await.1[0]["arch"], "amd64");
 }
 
+/// A client with the token can stop the daemon; it is told before that happens.
+#[tokio::test]
+async fn the_daemon_can_be_stopped() {
+    let daemon = daemon().await;
+    refused(
+        raw(&daemon.anonymous(), Method::POST, "/daemon/shutdown", "").await,
+        401,
+    );
+    refused(daemon.get("/daemon/shutdown").await, 405);
+    let soon = |app: App| async move {
+        let asked = tokio::time::timeout(Duration::from_secs(5), app.stop_asked());
+        asked.await.is_ok()
+    };
+    let asked = tokio::spawn(soon(daemon.app.clone()));
+    assert_eq!(daemon.post("/daemon/shutdown", "").await.0, 202);
+    assert!(asked.await.unwrap());
+}
+
 /// A fault file takes effect at the next request, and its removal too.
 #[tokio::test]
 async fn faults_are_read_at_every_request() {

@@ -313,5 +313,16 @@ async fn tags_filter() {
             r#"{"add":["x"],"remove":["role=a"]}"#,
         )
         .await;
-    assert_eq!(tags, json!(["x"]));
+    assert_eq!(tags, json!({"hostname": "w-1", "tags": ["x"]}));
+    // Each tag once, and a replacement stands alone.
+    let patch = async |body: &str| daemon.call(Method::PATCH, "/vm/w-1/tags", body).await;
+    patch(r#"{"add":["y","x","y"]}"#).await;
+    assert_eq!(
+        daemon.get("/vm/w-1/tags").await.1["tags"],
+        json!(["x", "y"])
+    );
+    refused(patch(r#"{"replace":["z"],"add":["a"]}"#).await, 400);
+    refused(patch(r#"{"replace":[],"remove":["x"]}"#).await, 400);
+    assert_eq!(patch(r#"{"replace":["z"]}"#).await.1["tags"], json!(["z"]));
+    refused(daemon.get("/vm/x-1/tags").await, 404);
 }
