@@ -34,6 +34,7 @@ mod node;
 mod node_ready;
 mod old_node_removed;
 mod ordered;
+mod orphans;
 mod own_addresses;
 mod proof;
 mod quorum;
