@@ -50,11 +50,12 @@ pub struct Logs {
     #[arg(long, short = 'n', value_name = "COUNT")]
     pub lines: Option<u32>,
 
-    /// Only what is not older: 30s, 15m, 2h or 1h30m; a console has no times
+    /// Only what is not older: 30s, 15m, 2h or 1h30m; a console's lines have no times
     #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "console")]
     pub since: Option<Duration>,
 
-    /// Only lines that contain this text, which is no pattern; in any case unless it has a capital letter
+    /// Only lines that contain this text, which is no pattern; upper or lower case counts only where it has a capital letter.
+    /// All of the log is searched; exit code 1 where no line is found
     #[arg(long, value_name = "TEXT", value_parser = text)]
     pub grep: Option<String>,
 }

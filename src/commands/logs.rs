@@ -121,6 +121,7 @@ fn find(plan: &Plan, options: &Logs) -> Result<Whose> {
 
 /// What kubectl shows of it, after what the kubelet has moved aside where all of it is asked for.
 async fn autoscaler(context: &Context, part: Part<'_>) -> Result<i32> {
+    let machine = context.world.first_server().await?;
     let mut before = NOTHING;
     if part.lines.is_none() {
         match rotated(context, part).await {
@@ -131,7 +132,6 @@ async fn autoscaler(context: &Context, part: Part<'_>) -> Result<i32> {
             )),
         }
     }
-    let machine = context.world.first_server().await?;
     let workload = format!("deployment/{AUTOSCALER}");
     let script = part.pod(NAMESPACE, &workload);
     let status = machine.tell(&script, part.follow).await?;
