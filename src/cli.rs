@@ -235,7 +235,8 @@ pub struct Explain {
 /// Show hosts, groups, nodes and what drifted.
 ///
 /// Looks at everything side by side and changes nothing. Each thing that is not as it should be is told with its machine
-/// and with the command that mends it. Exit code 0 without drift, 4 with, 1 where a host does not answer.
+/// and with the command that mends it. Exit code 0 without drift, 4 with, 1 where a host does not answer, 2 where
+/// cluster.toml is wrong and all is compared with what the last run read.
 #[derive(Clone, Debug, Args)]
 pub struct Status {
     /// Look again and again until interrupted

@@ -3,6 +3,7 @@
 //! The map of the house, in the order data flows: `config` (what the user wrote) and `plan` (every decision)
 //! → `control_plane` (what the servers hold, and how each may start) → `steps` (one fact a file) run by `pipeline` over `world` (connections) → `event` → `report` (the terminal).
 
+pub mod agents;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -32,5 +33,6 @@ pub mod status;
 pub mod steps;
 pub mod stop;
 pub mod suggest;
+pub mod time;
 pub mod world;
 pub mod yaml;

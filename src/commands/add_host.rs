@@ -75,6 +75,7 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
         turn.record(&mut state);
         state.save(home.path()).map_err(one)?;
         home.keep_plan(plan).map_err(one)?;
+        home.keep_config(&global.config, &file.after).map_err(one)?;
     }
     let steps = steps::add_hosts(plan, &wanted, &names);
     let act = Act {

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::plan_file;
 use super::turn::Turn;
-use crate::cli::Global;
-use crate::config::{self, Config};
+use super::{config_file, plan_file};
+use crate::cli::{Global, Output};
+use crate::config::{self, Config, Problem};
 use crate::failure::{Code, Failure, Result};
 use crate::fleet;
 use crate::plan::Plan;
+use crate::report;
 use crate::state::{self, Lock, State};
 use crate::steps;
 use crate::world::World;
@@ -52,7 +53,7 @@ impl Home {
         self.0.join("plan.json")
     }
 
-    /// That plan, where there is one. A file that cannot be read, or that a newer release wrote, is a failure.
+    /// That plan as it is recorded, where there is one. A file that cannot be read, or that a newer release wrote, is a failure.
     pub(crate) fn last_plan(&self) -> Result<Option<Plan>> {
         plan_file::read(&self.plan_file())
     }
@@ -74,10 +75,71 @@ impl Home {
         Ok(place)
     }
 
-    /// Keeps a plan.
+    /// Keeps a plan, with what the last one says of hosts that are off now: they are in the cluster all the same.
     pub(crate) fn keep_plan(&self, plan: &Plan) -> Result<()> {
-        plan_file::write(&self.plan_file(), plan)
+        let path = self.plan_file();
+        let last = plan_file::read(&path).ok().flatten();
+        let whole = last.map(|last| plan.with_absent_of(&last));
+        plan_file::write(&path, whole.as_ref().unwrap_or(plan))
     }
+
+    /// cluster.toml as the last run read it.
+    fn config_file(&self) -> PathBuf {
+        self.0.join("config.json")
+    }
+
+    /// That cluster.toml, where it and the plan that was made from it are on record.
+    fn last_config(&self, cluster: &str) -> Option<Config> {
+        known(self, cluster).ok()?;
+        config_file::read(&self.config_file()).filter(|config| config.name == cluster)
+    }
+
+    /// Keeps the cluster.toml at `file`, which says what this run goes by.
+    pub(crate) fn keep_config(&self, file: &Path, config: &Config) -> Result<()> {
+        config_file::keep(&self.config_file(), file, config)
+    }
+}
+
+/// What a command goes by that must work while cluster.toml is wrong.
+pub(crate) struct Settings {
+    /// cluster.toml; where it is wrong, what the last run went by.
+    pub(crate) config: Config,
+    /// What is wrong with cluster.toml.
+    pub(crate) mistakes: Vec<Problem>,
+}
+
+impl Settings {
+    /// Reads cluster.toml. Where it is wrong and nothing is on record of the cluster that it names: everything that is wrong
+    /// with it.
+    pub(crate) fn read(global: &Global) -> Result<Self, Vec<Failure>> {
+        match config::load(&global.config) {
+            Ok(config) => Ok(Self {
+                config,
+                mistakes: Vec::new(),
+            }),
+            Err(mistakes) => match last_config(&global.config) {
+                Some(config) => Ok(Self { config, mistakes }),
+                None => Err(mistakes.into_iter().map(Failure::from).collect()),
+            },
+        }
+    }
+
+    /// Names what is wrong with cluster.toml on stderr, last; whether anything is.
+    pub(crate) fn name_mistakes(&self) -> bool {
+        let failures: Vec<Failure> = self.mistakes.iter().cloned().map(Failure::from).collect();
+        if failures.is_empty() {
+            return false;
+        }
+        report::say("cluster.toml is wrong; this went by what the last run read:");
+        report::failures(&failures, Output::Human);
+        true
+    }
+}
+
+/// What the last run read of the cluster that a wrong cluster.toml names, where that and its plan are on record.
+fn last_config(file: &Path) -> Option<Config> {
+    let name = config::name_in(&fs_err::read_to_string(file).ok()?)?;
+    Home::of(&name).ok()?.last_config(&name)
 }
 
 /// A cluster that `init` made.
@@ -89,9 +151,9 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// The cluster of cluster.toml, as the last `init` planned it; hosts that are off are left out.
-    pub(crate) async fn existing(global: &Global) -> Result<Self, Vec<Failure>> {
-        Self::of_hosts(global, |plan| {
+    /// The cluster of a cluster.toml, as the last `init` planned it; hosts that are off are left out.
+    pub(crate) async fn existing(global: &Global, config: Config) -> Result<Self, Vec<Failure>> {
+        Self::of_hosts(global, config, |plan| {
             Ok(plan.hosts.iter().map(|host| host.name.clone()).collect())
         })
         .await
@@ -101,9 +163,9 @@ impl Context {
     /// The same with the hosts that `wanted` names only, and those of them that are off, with the reason.
     pub(super) async fn of_hosts(
         global: &Global,
+        mut config: Config,
         wanted: impl FnOnce(&Plan) -> Result<Vec<String>>,
     ) -> Result<(Self, Vec<Failure>), Vec<Failure>> {
-        let mut config = load(global)?;
         let home = Home::of(&config.name).map_err(super::one)?;
         let (state, plan) = known(&home, &config.name)?;
         let wanted = wanted(&plan).map_err(super::one)?;
@@ -128,8 +190,10 @@ impl Context {
         known(&home, &config.name)?;
         let here = Lock::take(home.path(), command).map_err(super::one)?;
         crate::log::begin(&home.logs(), command);
-        let (mut state, plan) = known(&home, &config.name)?;
+        let (mut state, plan) = recorded(&home, &config.name)?;
         let fleet = fleet::connect(&config, global).await?;
+        // What was off during the last run and still is keeps no one waiting.
+        let plan = plan.with_those_back(|host| fleet.machines.contains_key(host));
         let turn = Turn::take(here, &fleet, &config, command, &state, Some(&plan)).await;
         let turn = turn.map_err(super::one)?;
         let before = state.runs.clone();
@@ -148,8 +212,14 @@ pub(crate) fn load(global: &Global) -> Result<Config, Vec<Failure>> {
         .map_err(|problems| problems.into_iter().map(Failure::from).collect())
 }
 
-/// State and plan of a cluster that was made from here.
+/// State and plan of a cluster that was made from here, hosts included that were off during the last run.
 pub(crate) fn known(home: &Home, cluster: &str) -> Result<(State, Plan), Vec<Failure>> {
+    let (state, plan) = recorded(home, cluster)?;
+    Ok((state, plan.with_those_back(|_| true)))
+}
+
+/// The same with the plan as it is recorded.
+fn recorded(home: &Home, cluster: &str) -> Result<(State, Plan), Vec<Failure>> {
     let state = State::open(home.path()).map_err(super::one)?;
     match (state, home.last_plan().map_err(super::one)?) {
         (Some(state), Some(mut plan)) => {
@@ -171,5 +241,54 @@ pub(crate) fn known(home: &Home, cluster: &str) -> Result<(State, Plan), Vec<Fai
             )
             .hint("slicer-k3s init makes it; slicer-k3s import takes over one that another workstation made"),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::plan;
+
+    const TEXT: &str = "name = \"home\"\n[hosts.n100]\nssh = \"alex@192.168.1.11\"\n";
+
+    /// A state directory in which a run has left its records, and the cluster.toml that it read.
+    fn run(directory: &Path) -> (Home, PathBuf) {
+        let home = Home(directory.join("state"));
+        State::create("home").unwrap().save(home.path()).unwrap();
+        home.keep_plan(&plan()).unwrap();
+        let file = directory.join("cluster.toml");
+        fs_err::write(&file, TEXT).unwrap();
+        (home, file)
+    }
+
+    /// An inconsistent cluster.toml kept people from their logs in the middle of trouble.
+    #[test]
+    fn what_the_last_run_read_stands_in_where_it_and_its_plan_are_on_record() {
+        let directory = tempfile::tempdir().unwrap();
+        let (home, file) = run(directory.path());
+        assert!(home.last_config("home").is_none(), "of an earlier release");
+        let config = config::load(&file).unwrap();
+        home.keep_config(&file, &config).unwrap();
+        assert_eq!(home.last_config("home"), Some(config));
+        assert!(home.last_config("away").is_none(), "another cluster's");
+        fs_err::remove_file(home.plan_file()).unwrap();
+        assert!(home.last_config("home").is_none(), "no plan");
+    }
+
+    /// `status` called it "not yet in the cluster", and its servers had no group.
+    #[test]
+    fn a_host_that_was_off_during_a_run_is_known_afterwards() {
+        let directory = tempfile::tempdir().unwrap();
+        let (home, _) = run(directory.path());
+        let mut without = plan();
+        without.absent = vec![("n100".into(), "it is off".into())];
+        without.hosts.retain(|host| host.name != "n100");
+        without.daemons.retain(|daemon| daemon.host != "n100");
+        for _ in 0..2 {
+            home.keep_plan(&without).unwrap();
+            let (_, known) = known(&home, "home").unwrap();
+            assert_eq!(known, plan());
+            assert!(known.daemon(&known.servers[0].group).is_some());
+        }
     }
 }

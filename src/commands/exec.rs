@@ -6,9 +6,15 @@ use crate::failure::Failure;
 
 /// Runs it; the command's exit code is ours.
 pub(super) async fn run(global: &Global, options: &Exec) -> Result<u8, Vec<Failure>> {
+    let Some(settings) = passed_on::settings(global) else {
+        return Ok(passed_on::OURS);
+    };
     let work = async {
-        let (context, vm) = vm::reach(global, &options.vm).await?;
+        let config = settings.config.clone();
+        let (context, vm) = vm::reach(global, config, &options.vm).await?;
         vm.exec(&context, &options.command).await.map_err(one)
     };
-    Ok(passed_on::until_stopped(work).await)
+    let code = passed_on::until_stopped(work).await;
+    settings.name_mistakes();
+    Ok(code)
 }

@@ -16,7 +16,8 @@ pub(super) fn run(global: &Global, options: &Generate) -> Result<u8, Vec<Failure
     let config = context::load(global)?;
     let home = Home::of(&config.name).map_err(one)?;
     let secrets = secrets(&config, &home).map_err(one)?;
-    let plan = if let Some(mut plan) = home.last_plan().map_err(one)? {
+    let plan = if let Some(plan) = home.last_plan().map_err(one)? {
+        let mut plan = plan.with_those_back(|_| true);
         let state = State::open(home.path()).map_err(one)?;
         plan.founded = state.and_then(|state| state.decisions.founded);
         report::say(&format!(

@@ -90,6 +90,7 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
     let turn = turn.map_err(one)?;
     turn.record(&mut state);
     keep(&home, &state, &plan, options.force).map_err(one)?;
+    home.keep_config(path, &config).map_err(one)?;
     let wanted = home.modest();
     let names = ["server-key", "vm-reachable", "kubeconfig-saved"];
     let steps = steps::only(&plan, &wanted, &names);

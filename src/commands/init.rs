@@ -39,6 +39,8 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     };
     let fleet = fleet::connect_others(&config, global, known).await?;
     let last = home.last_plan().map_err(one)?;
+    // As the last run went by it: who was off then is looked at like a new host.
+    let last = last.map(|plan| plan.with_those_back(|_| false));
     let by_last = last.clone().map(|plan| {
         let machines = fleet.machines.clone();
         World::new(plan, state.secrets.clone(), machines)
@@ -97,6 +99,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         turn.record(&mut state);
         state.save(home.path()).map_err(one)?;
         home.keep_plan(&world.plan).map_err(one)?;
+        home.keep_config(&global.config, &config).map_err(one)?;
     }
     if let Some(words) = rotation_goes_on(&world.secrets) {
         report::say(words);

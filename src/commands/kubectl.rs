@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{Context, one, passed_on};
 use crate::cli::{Global, Kubectl};
+use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
 use crate::kubeconfig;
 use crate::remote::{Script, tunnel};
@@ -17,11 +18,17 @@ use crate::stop::{self, Requests};
 pub(super) async fn run(global: &Global, options: Kubectl) -> Result<u8, Vec<Failure>> {
     // kubectl's end is ours: whoever follows a log stops with Ctrl-C, and nothing has gone wrong then.
     let _mine = stop::answer_myself().await;
-    Ok(passed_on::or_ours(passed(global, options).await))
+    let Some(settings) = passed_on::settings(global) else {
+        return Ok(passed_on::OURS);
+    };
+    let code = passed(global, settings.config.clone(), options).await;
+    let code = passed_on::or_ours(code);
+    settings.name_mistakes();
+    Ok(code)
 }
 
-async fn passed(global: &Global, options: Kubectl) -> Result<u8, Vec<Failure>> {
-    let context = Context::existing(global).await?;
+async fn passed(global: &Global, config: Config, options: Kubectl) -> Result<u8, Vec<Failure>> {
+    let context = Context::existing(global, config).await?;
     let code = if let Some(kubectl) = local_kubectl() {
         here(&context, kubectl, &options.args).await
     } else {

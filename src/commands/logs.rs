@@ -1,13 +1,20 @@
 //! `slicer-k3s logs NAME`: of a VM's services or its console, of a group's daemon, of the autoscaler.
 
+mod part;
+
+use serde_json::Value;
+
 use super::vm::{self, Vm};
 use super::{Context, one, passed_on};
 use crate::cli::{Global, Logs};
+use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{AUTOSCALER, NAMESPACE};
+use crate::kubernetes::selector;
 use crate::plan::{Daemon, Plan};
 use crate::remote::Script;
 use crate::report;
+use part::{NOTHING, Part};
 
 /// Exit code of a process that wrote to a pipe nobody reads.
 const SIGPIPE: u8 = 128 + 13;
@@ -25,17 +32,26 @@ enum Whose {
 
 /// Runs it.
 pub(super) async fn run(global: &Global, options: &Logs) -> Result<u8, Vec<Failure>> {
-    let shown = passed_on::until_stopped(shown(global, options));
+    let Some(settings) = passed_on::settings(global) else {
+        return Ok(passed_on::OURS);
+    };
+    let shown = shown(global, settings.config.clone(), options);
+    let shown = passed_on::until_stopped(shown);
     // `| grep -m1 …` has seen what it waited for: the log's next line may be hours away.
-    Ok(tokio::select! {
+    let code = tokio::select! {
         code = shown => code,
         () = report::reader_gone(), if options.follow => SIGPIPE,
+    };
+    Ok(if settings.name_mistakes() {
+        Code::Config.exit_code()
+    } else {
+        code
     })
 }
 
-async fn shown(global: &Global, options: &Logs) -> Result<i32, Vec<Failure>> {
+async fn shown(global: &Global, config: Config, options: &Logs) -> Result<i32, Vec<Failure>> {
     let mut whose = Whose::Autoscaler;
-    let (context, absent) = Context::of_hosts(global, |plan| {
+    let (context, absent) = Context::of_hosts(global, config, |plan| {
         whose = find(plan, options)?;
         Ok(match &whose {
             Whose::Vm(vm) => vec![vm.host().to_owned()],
@@ -48,17 +64,38 @@ async fn shown(global: &Global, options: &Logs) -> Result<i32, Vec<Failure>> {
     if alone && !absent.is_empty() {
         return Err(absent);
     }
-    match whose {
-        Whose::Vm(vm) if options.console => console(&context, &vm, options).await,
+    let part = Part::of(options);
+    let status = match whose {
+        Whose::Vm(vm) if options.console => {
+            // Where Slicer keeps it, so that the last words of a VM that is gone can still be had.
+            let file = format!("/var/log/slicer/{}.txt", vm.name());
+            on_host(&context, vm.host(), part, &part.console(&file)).await
+        }
         Whose::Vm(vm) => {
             let unit = options.unit.as_deref().unwrap_or(vm.unit());
-            let words = journal(unit, options);
-            vm.tell(&context, &words, options.follow).await
+            vm.tell(&context, &part.journal(unit), part.follow).await
         }
-        Whose::Daemon(daemon) => of_daemon(&context, &daemon, options).await,
-        Whose::Autoscaler => autoscaler(&context, options).await,
-    }
-    .map_err(one)
+        Whose::Daemon(daemon) => {
+            let script = part.journal(&daemon.unit());
+            on_host(&context, &daemon.host, part, &script).await
+        }
+        Whose::Autoscaler => autoscaler(&context, part).await,
+    };
+    status.map(|status| told(status, part)).map_err(one)
+}
+
+async fn on_host(context: &Context, host: &str, part: Part<'_>, script: &Script) -> Result<i32> {
+    let machine = context.world.host(host)?;
+    machine.tell(script, part.follow).await
+}
+
+/// The exit status; that a search found nothing is said, and is 1 as grep's.
+fn told(status: i32, part: Part<'_>) -> i32 {
+    let (NOTHING, Some(text)) = (status, part.grep) else {
+        return status;
+    };
+    report::say(&format!("no line contains {}", report::escape(text)));
+    1
 }
 
 fn find(plan: &Plan, options: &Logs) -> Result<Whose> {
@@ -82,43 +119,86 @@ fn find(plan: &Plan, options: &Logs) -> Result<Whose> {
     Ok(whose)
 }
 
-fn journal(unit: &str, options: &Logs) -> Vec<String> {
-    let lines = options.lines.to_string();
-    let words = ["journalctl", "--no-pager", "-u", unit, "-n", &lines];
-    let follow = options.follow.then_some("-f");
-    words.into_iter().chain(follow).map(str::to_owned).collect()
-}
-
-async fn of_daemon(context: &Context, daemon: &Daemon, options: &Logs) -> Result<i32> {
-    let words = journal(&daemon.unit(), options);
-    let script = Script::words(words.iter().map(String::as_str));
-    let machine = context.world.host(&daemon.host)?;
-    machine.tell(&script, options.follow).await
-}
-
-/// What a VM prints there is anybody's text: nothing that a terminal would obey comes through. It is read where Slicer
-/// keeps it, so that the last words of a VM that is gone can still be had.
-async fn console(context: &Context, vm: &Vm, options: &Logs) -> Result<i32> {
-    let file = format!("/var/log/slicer/{}.txt", vm.name());
-    let lines = options.lines.to_string();
-    let follow = if options.follow { "-F" } else { "-q" };
-    let script = Script::new(
-        "f={}; [ -e \"$f\" ] || { echo \"$f does not exist on $(hostname)\" >&2; exit 1; }
-tail {} -n {} -- \"$f\" | LC_ALL=C.UTF-8 sed -u 's/\\x1b\\[[0-9;?]*[A-Za-z]//g; s/[^[:print:]\\t]//g'",
-        &[&file, follow, &lines],
-    );
-    let machine = context.world.host(vm.host())?;
-    machine.tell(&script, options.follow).await
-}
-
-async fn autoscaler(context: &Context, options: &Logs) -> Result<i32> {
-    let workload = format!("deployment/{AUTOSCALER}");
-    let lines = format!("--tail={}", options.lines);
-    let words = ["k3s", "kubectl", "logs", "-n", NAMESPACE, &workload, &lines];
-    let follow = options.follow.then_some("-f");
-    let script = Script::words(words.into_iter().chain(follow));
+/// What kubectl shows of it, after what the kubelet has moved aside where all of it is asked for.
+async fn autoscaler(context: &Context, part: Part<'_>) -> Result<i32> {
     let machine = context.world.first_server().await?;
-    machine.tell(&script, options.follow).await
+    let mut before = NOTHING;
+    if part.lines.is_none() {
+        match rotated(context, part).await {
+            Ok(status) => before = status,
+            Err(failure) => report::say(&format!(
+                "note: what the kubelet has moved aside of this log is missing here: {}",
+                report::escape(&failure.to_string())
+            )),
+        }
+    }
+    let workload = format!("deployment/{AUTOSCALER}");
+    let script = part.pod(NAMESPACE, &workload);
+    let status = machine.tell(&script, part.follow).await?;
+    Ok(if status == NOTHING { before } else { status })
+}
+
+/// Shows what the kubelet has moved aside of the log of the autoscaler's container; [`NOTHING`] where it did not.
+async fn rotated(context: &Context, part: Part<'_>) -> Result<i32> {
+    let kubernetes = context.world.kubernetes().await?;
+    let deployment = ["deployment", "-n", NAMESPACE, AUTOSCALER];
+    let Some(deployment) = kubernetes.get(&deployment).await? else {
+        return Ok(NOTHING);
+    };
+    let selector = selector(&deployment);
+    let pods = kubernetes
+        .list(&["pods", "-n", NAMESPACE, "-l", &selector])
+        .await?;
+    let Some(place) = pods.iter().find_map(Place::of) else {
+        return Ok(NOTHING);
+    };
+    let server = context.world.plan.servers.iter();
+    let server = server.clone().find(|server| server.name == place.node);
+    let server = server.ok_or_else(|| {
+        Failure::new(
+            Code::Autoscaler,
+            format!("its pod runs on {}, which is no server", place.node),
+        )
+    })?;
+    let machine = context.world.server(server).await?;
+    let script = part.rotated(&place.directory, place.restarts);
+    match machine.tell(&script, false).await? {
+        status @ (0 | NOTHING) => Ok(status),
+        status => Err(Failure::new(
+            Code::Command,
+            format!("exit status {status} on {}", place.node),
+        )),
+    }
+}
+
+/// Where the kubelet keeps the log of a container that runs.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    node: String,
+    directory: String,
+    restarts: u64,
+}
+
+impl Place {
+    /// Of a pod's first container.
+    ///
+    /// Source: Kubernetes, pkg/kubelet/kuberuntime/helpers.go `BuildContainerLogsDirectory`.
+    fn of(pod: &Value) -> Option<Self> {
+        let text = |key: &str| pod["metadata"][key].as_str();
+        let container = &pod["status"]["containerStatuses"][0];
+        container["state"].get("running")?;
+        Some(Self {
+            node: pod["spec"]["nodeName"].as_str()?.to_owned(),
+            directory: format!(
+                "/var/log/pods/{}_{}_{}/{}",
+                text("namespace")?,
+                text("name")?,
+                text("uid")?,
+                container["name"].as_str()?
+            ),
+            restarts: container["restartCount"].as_u64().unwrap_or(0),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -132,8 +212,27 @@ mod tests {
             unit: None,
             console: false,
             follow: false,
-            lines: 10,
+            lines: None,
+            since: None,
+            grep: None,
         }
+    }
+
+    #[test]
+    fn the_kubelets_files_of_a_pod_that_runs_are_found() {
+        let mut pod = serde_json::json!({
+            "metadata": {"namespace": "kube-system", "name": "a-1", "uid": "u"},
+            "spec": {"nodeName": "k3s-cp-2"},
+            "status": {"containerStatuses": [{"name": "c", "restartCount": 2, "state": {"running": {}}}]},
+        });
+        let place = Place {
+            node: "k3s-cp-2".into(),
+            directory: "/var/log/pods/kube-system_a-1_u/c".into(),
+            restarts: 2,
+        };
+        assert_eq!(Place::of(&pod), Some(place));
+        pod["status"]["containerStatuses"][0]["state"] = serde_json::json!({"waiting": {}});
+        assert_eq!(Place::of(&pod), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod act;
 mod add_host;
 mod ask;
 mod cluster_file;
+mod config_file;
 mod context;
 mod destroy;
 mod exec;

@@ -1,12 +1,24 @@
 //! Commands whose exit code is that of what they run: their own failures have one that no such thing has.
 
-use crate::cli::Output;
+use super::context::Settings;
+use crate::cli::{Global, Output};
 use crate::failure::Failure;
 use crate::report;
 use crate::stop::{self, Requests};
 
 /// Exit code of our own failures.
-const OURS: u8 = 125;
+pub(super) const OURS: u8 = 125;
+
+/// What the command goes by; `None` where there is nothing to go by, which is reported.
+pub(super) fn settings(global: &Global) -> Option<Settings> {
+    match Settings::read(global) {
+        Ok(settings) => Some(settings),
+        Err(failures) => {
+            report::failures(&failures, Output::Human);
+            None
+        }
+    }
+}
 
 /// An exit status as ours.
 pub(super) fn code(status: i32) -> u8 {

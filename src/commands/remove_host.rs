@@ -131,6 +131,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     home.keep_plan(&world.plan).map_err(one)?;
     // The file last: as long as it names the host, the same command goes on.
     file.write().map_err(one)?;
+    home.keep_config(&global.config, &file.after).map_err(one)?;
     drop(turn);
     let shared = remains.iter().any(|daemon| daemon.shares.is_some());
     say(&stays(options, shared));

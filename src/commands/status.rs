@@ -4,16 +4,17 @@ use std::collections::HashMap;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use super::context::{self, Home};
+use super::context::{self, Home, Settings};
 use super::{one, turn};
 use crate::cli::{Global, Output, Status as Options};
+use crate::config::{Config, Problem};
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::plan::Plan;
 use crate::state::State;
 use crate::status::{self, Asked, Status};
 use crate::world::World;
-use crate::{config::Config, report, steps};
+use crate::{report, steps};
 
 /// Exit code where something drifted.
 const DRIFT: u8 = 4;
@@ -24,6 +25,7 @@ const UNSEEN: u8 = 1;
 /// What stays the same from look to look.
 struct Known {
     config: Config,
+    mistakes: Vec<Problem>,
     plan: Plan,
     state: State,
     options: steps::Options,
@@ -31,11 +33,12 @@ struct Known {
 
 /// Runs it.
 pub(super) async fn run(global: &Global, options: &Options) -> Result<u8, Vec<Failure>> {
-    let config = context::load(global)?;
-    let home = Home::of(&config.name).map_err(one)?;
-    let (state, plan) = context::known(&home, &config.name)?;
+    let settings = Settings::read(global)?;
+    let home = Home::of(&settings.config.name).map_err(one)?;
+    let (state, plan) = context::known(&home, &settings.config.name)?;
     let known = Known {
-        config,
+        config: settings.config.clone(),
+        mistakes: settings.mistakes.clone(),
         plan,
         state,
         options: home.modest(),
@@ -49,14 +52,18 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<u8, Vec<Fa
         }
         tell(global.output, &seen, options.watch).map_err(one)?;
         if !options.watch {
-            if fleet.machines.is_empty() {
-                return Err(fleet
-                    .absent
-                    .into_iter()
-                    .map(|(_, failure)| failure)
-                    .collect());
+            let nothing = fleet.machines.is_empty();
+            let absent = fleet.absent.into_iter().map(|(_, failure)| failure);
+            let absent: Vec<Failure> = absent.collect();
+            if nothing && settings.mistakes.is_empty() {
+                return Err(absent);
             }
-            return Ok(if seen.hosts.iter().any(|host| !host.answers) {
+            if nothing {
+                report::failures(&absent, global.output);
+            }
+            return Ok(if settings.name_mistakes() {
+                Code::Config.exit_code()
+            } else if seen.hosts.iter().any(|host| !host.answers) {
                 UNSEEN
             } else if seen.drift.is_empty() {
                 0
@@ -101,6 +108,7 @@ async fn look(known: &Known, fleet: &Fleet) -> Status {
         // What is on the way there is reported of the host.
         Err(failure) => Some(failure).filter(|failure| failure.code == Code::PlanConflict),
     };
+    seen.mistakes.clone_from(&known.mistakes);
     seen.rotation = known.state.secrets.unfinished_rotation();
     status::compare(&known.plan, &seen)
 }

@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 
 use super::{Context, one};
 use crate::cli::Global;
+use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
 use crate::plan::{Daemon, Plan, Server};
 use crate::remote::Script;
@@ -77,23 +78,23 @@ impl Vm {
         }
     }
 
-    /// Runs a command as root in it that reads nothing, on our stdout and stderr; its exit status. `follows` where it would
+    /// Runs a script as root in it that reads nothing, on our stdout and stderr; its exit status. `follows` where it would
     /// go on for ever.
     pub(super) async fn tell(
         &self,
         context: &Context,
-        words: &[String],
+        script: &Script,
         follows: bool,
     ) -> Result<i32> {
         match self {
             Self::Server(server) => {
-                let script = Script::words(words.iter().map(String::as_str));
                 let machine = context.world.server(server).await?;
-                machine.tell(&script, follows).await
+                machine.tell(script, follows).await
             }
             Self::Agent(daemon, name) => {
                 let slicer = context.world.slicer(daemon).await?;
-                slicer.tell(name, words).await
+                let words = ["/bin/sh", "-c", script.text()].map(str::to_owned);
+                slicer.tell(name, &words).await
             }
         }
     }
@@ -121,9 +122,13 @@ impl Vm {
 }
 
 /// Connects to the one host that a VM runs on.
-pub(super) async fn reach(global: &Global, name: &str) -> Result<(Context, Vm), Vec<Failure>> {
+pub(super) async fn reach(
+    global: &Global,
+    config: Config,
+    name: &str,
+) -> Result<(Context, Vm), Vec<Failure>> {
     let mut found = None;
-    let (context, absent) = Context::of_hosts(global, |plan| {
+    let (context, absent) = Context::of_hosts(global, config, |plan| {
         let vm = Vm::must(plan, name)?;
         Ok(vec![found.insert(vm).host().to_owned()])
     })

@@ -264,6 +264,18 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Vec<Problem>> {
     }
 }
 
+/// The cluster's name in a text of which something else may be wrong; `None` where that line itself is not to be relied on.
+pub fn name_in(text: &str) -> Option<String> {
+    let mut problems = Problems::new("");
+    let values = walk::read(text, &mut problems);
+    let (value, place) = values.said.get("name")?;
+    let walk::Value::Text(name) = value else {
+        return None;
+    };
+    let wrong = |problem: &Problem| problem.place.line == place.line;
+    (!problems.into_sorted().iter().any(wrong)).then(|| name.clone())
+}
+
 /// Reads a file. On failure, everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
     let file = path.display().to_string();

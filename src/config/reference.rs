@@ -49,7 +49,8 @@ fn page() -> String {
     let mut text = format!(
         "# cluster.toml\n\nThe whole of what `slicer-k3s` wants to know. Two hosts need no more than this:\n\n\
          ```toml\n{EXAMPLE}```\n\nUnknown keys, wrong values and contradictions are refused, all at once, \
-         each with its line and column.\nEverything that has no default below and is left out is decided by \
+         each with its line and column.\nWhile the file is wrong, `status`, `logs`, `kubectl`, `exec` and `shell` \
+         go by what the last run read.\nEverything that has no default below and is left out is decided by \
          the plan, shown before anything happens, and kept.\n"
     );
     let mut section = None;

@@ -269,3 +269,22 @@ proptest::proptest! {
         let _ = parse(&format!("{TWO}{text}{more}"), "c");
     }
 }
+
+/// Some commands go by what is on record of a cluster whose file is wrong: by its name, and never by a guess.
+#[test]
+fn the_name_is_read_of_a_file_that_is_wrong_elsewhere() {
+    for (text, name) in [
+        ("name = \"home\"\n[hosts.a]\nssh = \n", Some("home")),
+        ("name = \"home\"\n[hosts\n", Some("home")),
+        ("name = \"home\"\nfuture = 1\n", Some("home")),
+        ("[hosts.a\nname = \"home\"\n", None),
+        ("name = \"home\n[hosts.a]\n", None),
+        ("name = \"home\" x\n", None),
+        ("name = \"HO ME\"\n", None),
+        ("name = \"../x\"\n", None),
+        ("name = 3\n", None),
+        ("", None),
+    ] {
+        assert_eq!(name_in(text).as_deref(), name, "{text}");
+    }
+}

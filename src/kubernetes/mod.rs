@@ -4,7 +4,7 @@ mod path;
 mod pod;
 mod words;
 
-pub use pod::waiting;
+pub use pod::{selector, waiting};
 pub use words::bounded;
 
 use std::sync::Arc;
@@ -71,6 +71,24 @@ impl Kubernetes {
             Some(Value::Array(items)) => items.clone(),
             _ => Vec::new(),
         })
+    }
+
+    /// The items of a list that is whole. An answer that is none, or only part of the list, is a failure and not an empty
+    /// list: what is deleted because it is not in a list goes by this one.
+    pub async fn list_whole(&self, words: &[&str]) -> Result<Vec<Value>> {
+        let list = self.get(words).await?.unwrap_or_default();
+        let more = list["metadata"]["continue"].as_str().unwrap_or_default();
+        match &list["items"] {
+            Value::Array(items) if more.is_empty() => Ok(items.clone()),
+            _ => Err(Failure::new(
+                Code::Kubernetes,
+                format!(
+                    "the API on {} did not list all {}",
+                    self.server.name(),
+                    words.first().copied().unwrap_or_default()
+                ),
+            )),
+        }
     }
 
     /// Whether this server's own API says that it is ready; the reason where it does not.

@@ -27,6 +27,17 @@ impl Kubernetes {
     }
 }
 
+/// `key=value,…` of a Deployment's selector.
+pub fn selector(deployment: &Value) -> String {
+    let labels = deployment["spec"]["selector"]["matchLabels"].as_object();
+    labels
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
 /// Why a pod does not run, in Kubernetes' words; `None` where it says nothing.
 pub fn waiting(pod: &Value) -> Option<&str> {
     let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];

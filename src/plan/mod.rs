@@ -245,7 +245,8 @@ impl Autoscaler {
 pub struct Plan {
     /// The cluster's name.
     pub cluster: String,
-    /// Hosts that can be worked on; those that were off are named in `absent`.
+    /// Hosts that can be worked on; those that were off are named in `absent`. In the record of a run these are here, too (see
+    /// [`Plan::with_absent_of`]).
     pub hosts: Vec<Host>,
     /// Daemons of those hosts.
     pub daemons: Vec<Daemon>,

@@ -2,12 +2,13 @@
 
 mod nodes;
 mod pods;
+mod surplus;
 mod versions;
 
 use std::collections::BTreeSet;
 
 use super::changes::changes;
-use super::document::{Capacity, Drift, Group, Host, Status, VERSION};
+use super::document::{Capacity, ConfigProblem, Drift, Group, Host, Status, VERSION};
 use super::gather::Seen;
 use crate::pipeline::{Finding, StepId};
 use crate::plan::{self, HostFacts, Plan, Role};
@@ -27,6 +28,7 @@ pub fn compare(plan: &Plan, seen: &Seen) -> Status {
     planned(plan, seen, &mut drift);
     versions::upgraded(plan, seen, &mut drift);
     let nodes = nodes::nodes(plan, seen, &mut drift);
+    let remarks = surplus::surplus(plan, seen, &mut drift);
     let skew = versions::skew(plan, seen, &nodes, &mut drift);
     pods::waiting(plan, seen, &mut drift);
     steps(plan, seen, &mut drift);
@@ -62,6 +64,8 @@ pub fn compare(plan: &Plan, seen: &Seen) -> Status {
             .ok()
             .map(|cluster| cluster.pending.len()),
         autoscaler_available: seen.cluster.as_ref().ok().and_then(|c| c.autoscaler),
+        config_problems: seen.mistakes.iter().map(ConfigProblem::from).collect(),
+        remarks,
         drift,
     }
 }

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde::Serialize;
 
+use crate::config::Problem;
 use crate::plan::Role;
 
 /// The contract's version; grows only when a field changes its meaning or goes.
@@ -32,8 +33,50 @@ pub struct Status {
     pub autoscaler_available: Option<bool>,
     /// What the worker groups can hold.
     pub capacity: Capacity,
+    /// What is wrong with cluster.toml. Where anything is, the rest goes by what the last run read.
+    pub config_problems: Vec<ConfigProblem>,
+    /// What is as it should be for now, and worth knowing.
+    pub remarks: Vec<Remark>,
     /// What is not as it should be.
     pub drift: Vec<Drift>,
+}
+
+/// One mistake in cluster.toml.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ConfigProblem {
+    /// The file, as it was named to us.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead, where that is known.
+    pub hint: Option<String>,
+}
+
+impl From<&Problem> for ConfigProblem {
+    fn from(problem: &Problem) -> Self {
+        Self {
+            file: problem.file.clone(),
+            line: problem.place.line,
+            column: problem.place.column,
+            message: problem.message.clone(),
+            hint: problem.hint.clone(),
+        }
+    }
+}
+
+/// One thing that passes by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Remark {
+    /// What kind: a stable word; where it does not pass, a drift has the same.
+    pub kind: String,
+    /// The machine it is about.
+    pub machine: String,
+    /// What there is.
+    pub what: String,
 }
 
 /// A host.

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::config::Config;
+use crate::config::{Config, Problem};
 use crate::control_plane::{self, ControlPlane, Judgement, Versions};
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{AUTOSCALER, NAMESPACE};
@@ -73,6 +73,8 @@ pub struct Seen {
     pub steps: Vec<StepSeen>,
     /// Somebody else changed the cluster, and this workstation's record is older.
     pub elsewhere: Option<Failure>,
+    /// What is wrong with cluster.toml: all is compared with what the last run read in its place.
+    pub mistakes: Vec<Problem>,
     /// The command that goes on with the replacement of a token that has not ended, where there is one.
     pub rotation: Option<String>,
     /// What the next `init` would plan.
@@ -125,6 +127,7 @@ pub async fn gather(asked: &Asked<'_>, world: &World) -> Seen {
         cluster,
         steps,
         elsewhere: None,
+        mistakes: Vec::new(),
         rotation: None,
         planned,
     }

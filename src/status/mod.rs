@@ -5,9 +5,10 @@ mod compare;
 mod document;
 mod gather;
 mod render;
-mod time;
 
 pub use compare::compare;
-pub use document::{Capacity, Drift, Group, Host, Node, Skew, Status, VERSION};
+pub use document::{
+    Capacity, ConfigProblem, Drift, Group, Host, Node, Remark, Skew, Status, VERSION,
+};
 pub use gather::{Asked, Seen, gather};
 pub use render::render;

@@ -162,10 +162,27 @@ fn nodes(text: &mut String, status: &Status) {
 }
 
 fn drift(text: &mut String, status: &Status) {
-    if status.drift.is_empty() {
-        text.push_str(
-            "No drift: VMs, Nodes, cloud-config, tokens and routes are as cluster.toml says.\n",
+    for remark in &status.remarks {
+        let line = format!("note: {}: {}", remark.machine, remark.what);
+        text.push_str(&wrapped(&line, 2));
+    }
+    if let Some(first) = status.config_problems.first() {
+        let mistakes = match status.config_problems.len() {
+            1 => "1 mistake".to_owned(),
+            count => format!("{count} mistakes"),
+        };
+        let line = format!(
+            "{mistakes} in {}: this goes by what the last run read.",
+            first.file
         );
+        text.push_str(&wrapped(&line, 2));
+    }
+    if status.drift.is_empty() {
+        text.push_str(if status.config_problems.is_empty() {
+            "No drift: VMs, Nodes, cloud-config, tokens and routes are as cluster.toml says.\n"
+        } else {
+            "No drift: VMs, Nodes, cloud-config, tokens and routes match the last run.\n"
+        });
         return;
     }
     let _ = match status.drift.len() {

@@ -1,12 +1,15 @@
-//! Every Node of a group has its VM, and takes pods unless a person closed it. A Node that outlives its VM is a ghost: the
+//! Every Node of a group has its VM, every VM that had the time to join its Node, and a Node takes pods unless a person closed it. A Node that outlives its VM is a ghost: the
 //! autoscaler counts it, and a new VM of the same name would be mistaken for it. A Node that a drain of ours closed and
-//! that is still there was not removed after all.
+//! that is still there was not removed after all. A VM without a Node is one that never joined, or that the autoscaler could
+//! not delete while the group's API was silent: it deletes the Node all the same, and never asks again.
+
+use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 
 use super::group_nodes::{self, DRAINED, Node, selector};
 use super::recount::recount;
-use super::{daemon_answers, daemon_current, k3s_started};
+use super::{daemon_answers, daemon_current, k3s_started, node_ready, orphans};
 use crate::failure::Result;
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
@@ -17,26 +20,36 @@ use crate::world::World;
 pub(super) struct AgentsSettled {
     daemon: Daemon,
     needs: Vec<StepId>,
+    after: Vec<StepId>,
 }
 
 pub(super) fn id(group: &str) -> StepId {
     StepId::new("agents-settled", group)
 }
 
-/// What is to be mended, by Node name.
+/// What is to be repaired.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Unsettled {
+    /// Nodes without a VM.
     ghosts: Vec<String>,
+    /// Nodes that a drain of ours closed.
     closed: Vec<String>,
+    /// VMs without a Node.
+    strays: BTreeSet<String>,
 }
 
 impl AgentsSettled {
     pub(super) fn new(plan: &Plan, daemon: &Daemon) -> Self {
         let mut needs = vec![daemon_answers::id(&daemon.group)];
         needs.extend(k3s_started::first_api(plan));
+        // Agents may have waited for a server that was down: since when each is Ready says how long they have had.
+        let servers = plan.servers_here();
+        let mut after: Vec<StepId> = servers.map(|server| node_ready::id(&server.name)).collect();
+        after.push(daemon_current::id(daemon.carrier()));
         Self {
             daemon: daemon.clone(),
             needs,
+            after,
         }
     }
 
@@ -44,11 +57,15 @@ impl AgentsSettled {
         let group = &self.daemon.group;
         // The Nodes first: a VM that joins between the two looks must not pass for one that is gone.
         let nodes = group_nodes::list(kubernetes, group).await?;
-        if nodes.is_empty() {
-            return Ok(Unsettled::default());
-        }
         let vms = world.slicer(&self.daemon).await?.vms(group).await?;
-        Ok(read(&nodes, &vms))
+        let mut unsettled = read(&nodes, &vms);
+        if vms
+            .iter()
+            .any(|vm| !nodes.iter().any(|node| node.vm == vm.hostname))
+        {
+            unsettled.strays = orphans::never_joined(world, kubernetes, &self.daemon).await?;
+        }
+        Ok(unsettled)
     }
 }
 
@@ -74,7 +91,7 @@ impl Step for AgentsSettled {
 
     fn title(&self) -> String {
         format!(
-            "Leave no Node of {} without VM or closed",
+            "Leave no Node of {} without VM or closed, and no VM without Node",
             self.daemon.group
         )
     }
@@ -84,23 +101,32 @@ impl Step for AgentsSettled {
     }
 
     fn after(&self) -> Vec<StepId> {
-        vec![daemon_current::id(self.daemon.carrier())]
+        self.after.clone()
     }
 
     fn hint(&self) -> String {
-        let selector = selector(&self.daemon.group);
-        format!("slicer-k3s kubectl get nodes -l {selector}")
+        format!(
+            "slicer-k3s kubectl get nodes -l {}, and on {}: sudo slicer vm list",
+            selector(&self.daemon.group),
+            self.daemon.host
+        )
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
         let kubernetes = world.kubernetes().await?;
-        let Unsettled { ghosts, closed } = self.unsettled(world, &kubernetes).await?;
-        Ok(match (ghosts.first(), closed.first()) {
-            (Some(node), _) => Finding::differs(format!("Node {node} has no VM")),
-            (None, Some(node)) => {
+        let unsettled = self.unsettled(world, &kubernetes).await?;
+        let Unsettled {
+            ghosts,
+            closed,
+            strays,
+        } = &unsettled;
+        Ok(match (ghosts.first(), strays.first(), closed.first()) {
+            (Some(node), ..) => Finding::differs(format!("Node {node} has no VM")),
+            (None, Some(vm), _) => Finding::differs(format!("VM {vm} has no Node")),
+            (None, None, Some(node)) => {
                 Finding::differs(format!("Node {node} was drained and is still there"))
             }
-            (None, None) => Finding::done(),
+            (None, None, None) => Finding::done(),
         })
     }
 
@@ -110,9 +136,10 @@ impl Step for AgentsSettled {
         for node in &unsettled.ghosts {
             kubernetes.delete(hands, &["node", node]).await?;
         }
-        if !unsettled.ghosts.is_empty() {
+        if !unsettled.ghosts.is_empty() && unsettled.strays.is_empty() {
             recount(&kubernetes, hands).await?;
         }
+        orphans::delete(world, &kubernetes, hands, &self.daemon, &unsettled.strays).await?;
         for node in &unsettled.closed {
             kubernetes.reopen(hands, node, DRAINED).await?;
         }
@@ -167,6 +194,96 @@ mod tests {
         assert!(server.was_told("rollout restart"));
         for kept in ["works", "tired"] {
             assert!(!server.was_told(&format!("node {kept}")), "{kept}");
+        }
+    }
+
+    const READY: &str = r#"{"metadata":{"name":"k3s-cp-1"},"status":{"conditions":[{"type":"Ready","status":"True","lastTransitionTime":"1970-01-01T00:00:00Z"}]}}"#;
+
+    /// What a look finds where a group has these VMs, all Nodes are these, and the time is 900 s.
+    async fn strays(daemon: &Daemon, vms: &str, all: &str) -> (Result<Finding>, Fake) {
+        let server = Fake::new()
+            .says("hostgroup%3Dk3s-agents-1", r#"{"items":[]}"#)
+            .says("/nodes", all)
+            .says("deployment", "{}");
+        let host = Fake::new()
+            .says("auth/token", "t0ken\n")
+            .says("date -d", "900\n")
+            .says("GET /hostgroup/k3s-agents-1/nodes", vms)
+            .says("DELETE /", "");
+        let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
+        let step = AgentsSettled::new(&plan(), daemon);
+        let found = step.check(&world).await;
+        // Whatever it found, a change keeps to the same rules.
+        let _ = step.apply(&world, &hands()).await;
+        (found, host)
+    }
+
+    fn of(name: &str, made: &str) -> String {
+        format!(r#"[{{"hostname":"{name}","ip":"192.168.138.2","created_at":"{made}"}}]"#)
+    }
+
+    /// The autoscaler deleted its Node while the group's API was silent, and never came back to the VM.
+    #[tokio::test]
+    async fn a_vm_that_had_the_time_to_join_and_has_no_node_goes() {
+        let old = of("k3s-agents-1-2", "1970-01-01T00:00:00Z");
+        let all = format!(r#"{{"items":[{READY}]}}"#);
+        let (found, host) = strays(&plan().daemons[1], &old, &all).await;
+        assert_eq!(
+            found.unwrap(),
+            Finding::differs("VM k3s-agents-1-2 has no Node")
+        );
+        assert!(host.was_told("DELETE /hostgroup/k3s-agents-1/nodes/k3s-agents-1-2"));
+    }
+
+    #[tokio::test]
+    async fn a_vm_is_kept_where_anything_is_in_doubt() {
+        let daemon = plan().daemons[1].clone();
+        let adopted = Daemon {
+            adopted: Some(crate::steps::testing::adopted(&daemon)),
+            ..daemon.clone()
+        };
+        let old = of("k3s-agents-1-2", "1970-01-01T00:00:00Z");
+        let all = format!(r#"{{"items":[{READY}]}}"#);
+        let unlabelled =
+            format!(r#"{{"items":[{READY},{{"metadata":{{"name":"k3s-agents-1-2-00ff00ff"}}}}]}}"#);
+        let part = format!(r#"{{"metadata":{{"continue":"x"}},"items":[{READY}]}}"#);
+        let back = all.replace("00:00:00Z", "00:14:00Z");
+        let unknown = old.replace(r#","created_at":"1970-01-01T00:00:00Z""#, "");
+        for (why, daemon, vms, all) in [
+            (
+                "it is joining",
+                &daemon,
+                &of("k3s-agents-1-2", "1970-01-01T00:11:00Z"),
+                &all,
+            ),
+            ("no one knows its age", &daemon, &unknown, &all),
+            ("its Node lost its labels", &daemon, &old, &unlabelled),
+            ("the list goes on", &daemon, &old, &part),
+            ("no list came", &daemon, &old, &String::new()),
+            ("a server has just come back", &daemon, &old, &back),
+            (
+                "no server is Ready",
+                &daemon,
+                &old,
+                &all.replace("True", "False"),
+            ),
+            (
+                "no Node is listed",
+                &daemon,
+                &old,
+                &r#"{"items":[]}"#.to_owned(),
+            ),
+            (
+                "someone else named it",
+                &daemon,
+                &of("mine", "1970-01-01T00:00:00Z"),
+                &all,
+            ),
+            ("someone else set the daemon up", &adopted, &old, &all),
+        ] {
+            let (found, host) = strays(daemon, vms, all).await;
+            assert!(!matches!(found, Ok(Finding::Differs(_))), "{why}");
+            assert!(!host.was_told("DELETE"), "{why}");
         }
     }
 }

@@ -14,7 +14,7 @@ use super::autoscaler_words::{death, has_read};
 use super::chart_state::{chart_state, pods_hint};
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{self, AUTOSCALER, CONFIG_ANNOTATION, NAMESPACE, VALUES_ANNOTATION};
-use crate::kubernetes::{Kubernetes, waiting};
+use crate::kubernetes::{Kubernetes, selector, waiting};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Plan;
 use crate::remote::Look;
@@ -152,17 +152,6 @@ async fn has_lived(kubernetes: &Kubernetes, container: &Value) -> Result<bool> {
     Ok(since.is_ok_and(|since| since >= SETTLED.as_secs()))
 }
 
-/// `key=value,…` of a Deployment's selector.
-fn selector(deployment: &Value) -> String {
-    let labels = deployment["spec"]["selector"]["matchLabels"].as_object();
-    labels
-        .into_iter()
-        .flatten()
-        .filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
-        .collect::<Vec<_>>()
-        .join(",")
-}
-
 /// Whether a pod is over: one that a Node refused when it registered anew stays listed beside the one in its place.
 fn ended(pod: &Value) -> bool {
     let phase = pod["status"]["phase"].as_str();
@@ -205,9 +194,8 @@ impl Step for AutoscalerRunning {
 
     fn hint(&self) -> String {
         let hint = self.hint.lock().unwrap_or_else(PoisonError::into_inner);
-        hint.clone().unwrap_or_else(|| {
-            format!("slicer-k3s kubectl logs -n {NAMESPACE} deployment/{AUTOSCALER} --tail=50")
-        })
+        hint.clone()
+            .unwrap_or_else(|| "slicer-k3s logs autoscaler -n 50".to_owned())
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {

@@ -35,6 +35,7 @@ mod node;
 mod node_ready;
 mod old_node_removed;
 mod ordered;
+mod orphans;
 mod own_addresses;
 mod proof;
 mod quorum;

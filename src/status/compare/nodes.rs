@@ -3,23 +3,22 @@
 use serde_json::Value;
 
 use super::{INIT, add, facts, versions};
+use crate::agents;
 use crate::control_plane::Start;
 use crate::kubernetes::condition;
 use crate::plan::{Daemon, HostFacts, Plan, Role, Server};
 use crate::slicer::Vm;
 use crate::status::document::{Drift, Node};
 use crate::status::gather::Seen;
-use crate::status::time;
-
-/// A VM joins within this time; a younger one without a Node, or whose Node is not Ready yet, is no drift.
-const JOINING: i64 = 300;
 
 /// Whether a VM was made so recently that it may still be joining, by its host's clock.
 fn young(vm: &Vm, facts: &HostFacts) -> bool {
-    let made = vm.created_at.as_deref().and_then(time::unix);
-    made.is_some_and(|made| {
-        i64::try_from(facts.clock).is_ok_and(|now| now.saturating_sub(made) < JOINING)
-    })
+    agents::is_young(vm, clock(facts))
+}
+
+/// A host's time, in seconds since 1970.
+pub(super) fn clock(facts: &HostFacts) -> i64 {
+    i64::try_from(facts.clock).unwrap_or(i64::MAX)
 }
 
 /// Every Node, and servers without one; what differs between them and the VMs is added to `drift`.
@@ -46,7 +45,7 @@ pub(super) fn nodes(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) -> Vec<Nod
         ready(plan, seen, node, drift);
     }
     for daemon in plan.workers() {
-        without_node(daemon, seen, &listed, drift);
+        without_node(plan, daemon, seen, drift);
     }
     all
 }
@@ -89,7 +88,7 @@ fn read(plan: &Plan, node: &Value) -> Node {
 }
 
 /// The VMs of a group, where its daemon told them.
-fn vms<'s>(seen: &'s Seen, group: &str) -> Option<&'s Vec<Vm>> {
+pub(super) fn vms<'s>(seen: &'s Seen, group: &str) -> Option<&'s Vec<Vm>> {
     let found = seen.groups.iter().find(|(name, _)| name == group);
     found.and_then(|(_, vms)| vms.as_ref().ok())
 }
@@ -211,23 +210,38 @@ fn ready(plan: &Plan, seen: &Seen, node: &Node, drift: &mut Vec<Drift>) {
     }
 }
 
-/// VMs of a worker group that have had the time to join and did not: the autoscaler never removes them.
-fn without_node(daemon: &Daemon, seen: &Seen, listed: &[Node], drift: &mut Vec<Drift>) {
-    let Some(facts) = facts(seen, &daemon.host) else {
-        return;
+/// The VMs of a worker group that have had the time to join and did not: the autoscaler never removes them. What is certain to be
+/// ours `init` removes (`steps::orphans`, by the same rule).
+pub(super) fn never_joined<'s>(plan: &Plan, daemon: &Daemon, seen: &'s Seen) -> Vec<&'s Vm> {
+    let (Some(facts), Ok(cluster)) = (facts(seen, &daemon.host), &seen.cluster) else {
+        return Vec::new();
     };
-    for vm in vms(seen, &daemon.group).into_iter().flatten() {
-        let joined = listed.iter().any(|node| {
-            node.group.as_ref() == Some(&daemon.group) && node.vm.as_ref() == Some(&vm.hostname)
-        });
-        if !joined && !young(vm, facts) {
+    let servers = plan.servers.iter();
+    let servers: Vec<String> = servers.map(|server| server.name.clone()).collect();
+    let now = clock(facts);
+    let vms = vms(seen, &daemon.group).map_or(&[][..], Vec::as_slice);
+    let mut left = agents::without_node(&daemon.group, vms, &cluster.nodes);
+    left.retain(|vm| match agents::age(vm, now) {
+        Some(_) => agents::had_time(vm, &servers, &cluster.nodes, now)
+            .is_some_and(|time| time >= agents::JOIN),
+        // No one will ever know: a person has to judge.
+        None => true,
+    });
+    left
+}
+
+fn without_node(plan: &Plan, daemon: &Daemon, seen: &Seen, drift: &mut Vec<Drift>) {
+    for vm in never_joined(plan, daemon, seen) {
+        let mend = if daemon.adopted.is_none() && vm.created_at.is_some() {
+            INIT.to_owned()
+        } else {
             let (address, port) = daemon.local_api();
-            let mend = format!(
+            format!(
                 "on {}: sudo slicer vm delete {} {} --url http://{address}:{port}",
                 daemon.host, vm.hostname, daemon.group
-            );
-            let what = format!("VM {} of {} has no Node", vm.hostname, daemon.group);
-            add(drift, "vm-without-node", &vm.hostname, what, mend);
-        }
+            )
+        };
+        let what = format!("VM {} of {} has no Node", vm.hostname, daemon.group);
+        add(drift, "vm-without-node", &vm.hostname, what, mend);
     }
 }

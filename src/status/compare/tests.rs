@@ -9,6 +9,7 @@ use crate::status::gather::{Cluster, StepSeen};
 use crate::status::render;
 use crate::steps::testing::plan;
 
+mod remarks;
 mod versions;
 
 const MADE: &str = "2023-11-14T22:00:00Z";
@@ -31,7 +32,7 @@ fn node(name: &str, labels: &Value) -> Value {
         "status": {
             "nodeInfo": {"kubeletVersion": "v1.34.4+k3s1"},
             "conditions": [
-                {"type": "Ready", "status": "True"},
+                {"type": "Ready", "status": "True", "lastTransitionTime": MADE},
                 {"type": "EtcdIsVoter", "status": "True"},
             ],
         },
@@ -74,6 +75,7 @@ fn healthy() -> Seen {
         }),
         steps: Vec::new(),
         elsewhere: None,
+        mistakes: Vec::new(),
         rotation: None,
         planned: Ok(plan()),
     }
@@ -118,6 +120,8 @@ fn the_document_keeps_its_fields() {
     let mut seen = healthy();
     let why = Finding::differs("no route to 192.168.138.0/24 via 192.168.1.12");
     seen.steps.push(step("routes", "n100", Ok(why)));
+    seen.mistakes = mistakes();
+    over_max(&mut seen, "2023-11-14T22:12:00Z");
     let document = serde_json::to_string_pretty(&compare(&plan(), &seen)).unwrap();
     for field in document
         .split('"')
@@ -173,10 +177,23 @@ fn vms_and_nodes_that_do_not_match_are_told() {
     let mut stray = healthy();
     stray.groups[2].1 = Ok(vec![vm("k3s-agents-2-1")]);
     assert_eq!(told(&stray), one("vm-without-node", "k3s-agents-2-1"));
+    assert_eq!(compare(&plan(), &stray).drift[0].mend, "slicer-k3s init");
+    // `init` deletes nothing of which it does not know that it had the time to join.
+    if let Ok(vms) = &mut stray.groups[2].1 {
+        vms[0].created_at = None;
+    }
     let mend = &compare(&plan(), &stray).drift[0].mend;
     assert!(
         mend.contains("slicer vm delete k3s-agents-2-1 k3s-agents-2 --url http://127.0.0.1:8082")
     );
+    // A server that has just come back lets those join that waited for it.
+    let mut waited = healthy();
+    waited.groups[2].1 = Ok(vec![vm("k3s-agents-2-1")]);
+    if let Ok(cluster) = &mut waited.cluster {
+        cluster.nodes[0]["status"]["conditions"][0]["lastTransitionTime"] =
+            json!("2023-11-14T22:12:00Z");
+    }
+    assert_eq!(told(&waited), []);
 
     // Made just now: it is joining.
     let mut young = healthy();
@@ -340,4 +357,29 @@ fn a_rotation_that_did_not_end_is_reported() {
     let mut seen = healthy();
     seen.rotation = Some("slicer-k3s rotate-token".into());
     assert_eq!(told(&seen), one("token-rotation", "cluster"));
+}
+
+fn mistakes() -> Vec<crate::config::Problem> {
+    crate::config::parse(
+        "name = \"home\"\nnmae = 1\n[hosts.a]\nssh = \"a\"\n",
+        "cluster.toml",
+    )
+    .unwrap_err()
+}
+
+/// Five VMs of ryzen's group, whose max is 4; the last was made at this time. All have Nodes.
+fn over_max(seen: &mut Seen, made: &str) {
+    let names: Vec<String> = (1..=5).map(|n| format!("k3s-agents-1-{n}")).collect();
+    let mut vms: Vec<Vm> = names.iter().map(|name| vm(name)).collect();
+    vms[4].created_at = Some(made.into());
+    seen.groups[1].1 = Ok(vms);
+    if let Ok(cluster) = &mut seen.cluster {
+        cluster.nodes.truncate(3);
+        for name in &names {
+            let labels = json!({"slicer/hostgroup": "k3s-agents-1", "slicer/hostname": name});
+            cluster
+                .nodes
+                .push(node(&format!("{name}-00ff00ff"), &labels));
+        }
+    }
 }

@@ -159,7 +159,7 @@ async fn the_hint_names_only_what_exists() {
     assert!(logging.contains("logs -n kube-system job/"), "{logging}");
     let hash = crate::secret::sha256(b"abc");
     let runs = hint(cluster(&hash, true, "x")).await;
-    assert!(runs.contains("deployment/"), "{runs}");
+    assert!(runs.contains("logs autoscaler"), "{runs}");
 }
 
 /// After a change of flags alone the old pod still runs, with the right cloud-config.

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Trial, orphans, pods, scale_down, scale_up};
+use super::{Trial, pods, scale_down, scale_up};
 use crate::failure::{Code, Result};
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::steps::orphans;
 use crate::world::World;
 
 pub(super) const NAME: &str = "proof-clean";
@@ -39,7 +40,11 @@ impl Clean {
             }
             progress.vms_before.clone()
         };
-        orphans::find(world, kubernetes, &self.trial.daemon, &before).await
+        let mut vms = orphans::find(world, kubernetes, &self.trial.daemon)
+            .await?
+            .names();
+        vms.retain(|vm| !before.contains(vm));
+        Ok(vms)
     }
 }
 

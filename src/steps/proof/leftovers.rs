@@ -7,18 +7,15 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use super::{Trial, orphans, pods, record};
+use super::{Trial, pods, record};
+use crate::agents::JOIN;
 use crate::failure::{Code, Result};
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::remote::Look;
-use crate::steps::group_nodes;
+use crate::steps::{group_nodes, orphans};
 use crate::world::World;
 
 pub(super) const NAME: &str = "proof-leftovers";
-
-/// A VM of this age without a Node never joins: boot and k3s's download take one or two minutes.
-const JOIN: Duration = Duration::from_mins(4);
 
 pub(super) struct Leftovers {
     trial: Arc<Trial>,
@@ -51,19 +48,12 @@ impl Leftovers {
         let daemon = &self.trial.daemon;
         let begin = Instant::now();
         loop {
-            let orphans = orphans::find(world, kubernetes, daemon, before).await?;
-            let mut old = BTreeSet::new();
-            let vms = world.slicer(daemon).await?.vms(&daemon.group).await?;
-            for vm in vms.iter().filter(|vm| orphans.contains(&vm.hostname)) {
-                let look = Look::SecondsSince(vm.created_at.clone().unwrap_or_default());
-                let age = world.host(&daemon.host)?.look(&look).await?;
-                let age: u64 = age.stdout.trim().parse().unwrap_or(0);
-                if age.max(begin.elapsed().as_secs()) >= JOIN.as_secs() {
-                    old.insert(vm.hostname.clone());
-                }
-            }
-            if old.len() == orphans.len() {
-                return Ok(old);
+            let orphans = orphans::find(world, kubernetes, daemon).await?;
+            let mut had = orphans.had_time(world, daemon).await?;
+            had.retain(|(vm, _)| !before.contains(vm));
+            let seen = i64::try_from(begin.elapsed().as_secs()).unwrap_or(i64::MAX);
+            if had.iter().all(|(_, time)| seen.max(*time) >= JOIN) {
+                return Ok(had.into_iter().map(|(vm, _)| vm).collect());
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
@@ -107,7 +97,7 @@ impl Step for Leftovers {
 
     fn patience(&self) -> Duration {
         // The autoscaler's own waits, as after any proof; those of `apply` come before.
-        JOIN + Duration::from_mins(5)
+        Duration::from_secs(JOIN.unsigned_abs()) + Duration::from_mins(5)
     }
 
     fn code(&self) -> Code {
@@ -191,11 +181,11 @@ mod tests {
         let server = Fake::new()
             .says("get configmap", BEGUN)
             .says("get deployment", "{}")
-            .says("get nodes", r#"{"items":[{"metadata":{"name":"n","labels":{"slicer/hostname":"k3s-agents-1-3"}}}]}"#);
+            .says("get nodes", r#"{"items":[{"metadata":{"name":"k3s-agents-1-3"}},{"metadata":{"name":"k3s-cp-1"},"status":{"conditions":[{"type":"Ready","status":"True","lastTransitionTime":"1970-01-01T00:00:00Z"}]}}]}"#);
         let host = Fake::new()
             .says("auth/token", "t0ken\n")
             .says("date -d", "900\n")
-            .says(NODES, r#"[{"hostname":"k3s-agents-1-1"},{"hostname":"k3s-agents-1-2"},{"hostname":"k3s-agents-1-3"}]"#)
+            .says(NODES, r#"[{"hostname":"k3s-agents-1-1"},{"hostname":"k3s-agents-1-2","created_at":"1970-01-01T00:00:00Z"},{"hostname":"k3s-agents-1-3"}]"#)
             .says("DELETE /", "");
         let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
         step().apply(&world, &hands()).await.unwrap();

@@ -5,8 +5,8 @@
 
 mod agent_path;
 mod clean;
+mod forgotten;
 mod leftovers;
-mod orphans;
 mod pods;
 mod proven;
 mod record;
@@ -15,6 +15,8 @@ mod scale_up;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub(super) use forgotten::Forgotten;
 
 use super::Proof;
 use crate::failure::Result;

@@ -76,3 +76,17 @@ pub(super) async fn remember(kubernetes: &Kubernetes, hands: &Hands, trial: &Tri
         .merge_config_map(hands, NAMESPACE, RECORD, &data)
         .await
 }
+
+/// Whether anything is on record of a group.
+pub(super) async fn knows(kubernetes: &Kubernetes, group: &str) -> Result<bool> {
+    let data = data(kubernetes).await?;
+    Ok(data[group].is_string() || data[begun_key(group)].is_string())
+}
+
+/// Forgets the group: one that is made again under its name is another one.
+pub(super) async fn discard(kubernetes: &Kubernetes, hands: &Hands, group: &str) -> Result<()> {
+    let data = json!({group: null, begun_key(group): null});
+    kubernetes
+        .merge_config_map(hands, NAMESPACE, RECORD, &data)
+        .await
+}

@@ -55,7 +55,7 @@ impl Step for ScaleDown {
     }
 
     fn hint(&self) -> String {
-        "slicer-k3s kubectl logs -n kube-system deployment/slicer-cluster-autoscaler --tail=80 (look for \"unremovable\")".into()
+        "slicer-k3s logs autoscaler --since 15m --grep \"cannot be removed\" names the pods that keep a Node, --grep unremovable the load".into()
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {

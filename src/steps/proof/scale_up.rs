@@ -57,7 +57,7 @@ impl Step for ScaleUp {
 
     fn hint(&self) -> String {
         format!(
-            "slicer-k3s kubectl logs -n kube-system deployment/slicer-cluster-autoscaler --tail=50, and on {}: sudo tail -n 40 /var/log/slicer/{}-*.txt",
+            "slicer-k3s logs autoscaler --since 15m --grep {1}, and on {0}: sudo tail -n 40 /var/log/slicer/{1}-*.txt",
             self.trial.daemon.host, self.trial.daemon.group
         )
     }

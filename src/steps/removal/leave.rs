@@ -12,6 +12,7 @@ use crate::pipeline::Step;
 use crate::plan::Plan;
 use crate::steps::host_mark::HostMark;
 use crate::steps::ordered::Ordered;
+use crate::steps::proof::Forgotten;
 use crate::steps::{self, Options};
 use crate::world::World;
 
@@ -75,6 +76,8 @@ pub fn leave(plan: &Plan, options: &Options, leaving: &Leaving<'_>) -> Vec<Box<d
         };
         steps.push(Box::new(nodes_gone::NodesGone::new(group, &[last])));
         gone.push(nodes_gone::id(group));
+        let forgotten = Forgotten::new(group, &[nodes_gone::id(group)]);
+        steps.push(Box::new(forgotten));
     }
     for host in &plan.hosts {
         let step = routes_withdrawn::RoutesWithdrawn::new(&host.name, leaving.routes, &gone);
@@ -199,6 +202,8 @@ mod tests {
             ("nodes-drained/k3s-agents-1", "autoscaler-running/cluster"),
             ("daemon-gone/k3s-agents-1", "nodes-drained/k3s-agents-1"),
             ("nodes-gone/k3s-agents-1", "daemon-gone/k3s-agents-1"),
+            // A group that is made again under its name is proven again.
+            ("proof-forgotten/k3s-agents-1", "nodes-gone/k3s-agents-1"),
             ("routes-withdrawn/n100", "nodes-gone/k3s-agents-1"),
             ("routes-gone/ryzen", "nodes-gone/k3s-agents-1"),
             ("mark-gone/ryzen", "routes-gone/ryzen"),

@@ -1,0 +1,89 @@
+//! Nothing is on record of a group that left: where it is made again under the same name and address, its daemon, routes and
+//! token are others, and nothing has been seen to work yet.
+
+use async_trait::async_trait;
+
+use super::record;
+use crate::failure::Result;
+use crate::generate::NAMESPACE;
+use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::world::World;
+
+pub(in crate::steps) struct Forgotten {
+    group: String,
+    needs: Vec<StepId>,
+}
+
+impl Forgotten {
+    /// Of a group whose Nodes are gone.
+    pub(in crate::steps) fn new(group: &str, needs: &[StepId]) -> Self {
+        Self {
+            group: group.to_owned(),
+            needs: needs.to_vec(),
+        }
+    }
+}
+
+#[async_trait]
+impl Step for Forgotten {
+    fn id(&self) -> StepId {
+        StepId::new("proof-forgotten", &self.group)
+    }
+
+    fn title(&self) -> String {
+        format!("Drop the record that {} was proven", self.group)
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        self.needs.clone()
+    }
+
+    fn hint(&self) -> String {
+        format!(
+            "slicer-k3s kubectl get configmap -n {NAMESPACE} {} -o yaml",
+            record::RECORD
+        )
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let kubernetes = world.kubernetes().await?;
+        Ok(if record::knows(&kubernetes, &self.group).await? {
+            Finding::differs("it is on record")
+        } else {
+            Finding::done()
+        })
+    }
+
+    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        let kubernetes = world.kubernetes().await?;
+        record::discard(&kubernetes, hands, &self.group).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::testing::hands;
+    use crate::steps::testing::{Fake, world};
+
+    #[tokio::test]
+    async fn both_records_of_the_group_go_and_no_others() {
+        let step = Forgotten::new("k3s-agents-1", &[]);
+        for (data, done) in [
+            (r#""k3s-agents-1":"f00","k3s-agents-2":"bar""#, false),
+            (r#""k3s-agents-1.begun":"""#, false),
+            (r#""k3s-agents-2":"bar""#, true),
+        ] {
+            let fake = Fake::new().says("get configmap", &format!(r#"{{"data":{{{data}}}}}"#));
+            let found = step.check(&world(&[("k3s-cp-1", &fake)])).await.unwrap();
+            assert_eq!(matches!(found, Finding::Done(_)), done, "{data}");
+        }
+        let fake = Fake::new();
+        let world = world(&[("k3s-cp-1", &fake)]);
+        assert_eq!(step.check(&world).await.unwrap(), Finding::done());
+        step.apply(&world, &hands()).await.unwrap();
+        assert!(fake.was_told(r#""k3s-agents-1":null"#));
+        assert!(fake.was_told(r#""k3s-agents-1.begun":null"#));
+        assert!(!fake.was_told("k3s-agents-2"));
+    }
+}
