@@ -205,6 +205,7 @@ func TestLogIsThatOfAShellUnderTrace(t *testing.T) {
 		"+ shopt -s nullglob",
 		`+ [[ false == \t\r\u\e ]]`,
 		"+ LABELS_ARG='--labels " + configHashLabel + "=NEW'",
+		"+ [[ scaler/cluster-autoscaler == stable/* ]]",
 		"+ helm repo add scaler https://charts",
 		"+ helm repo update",
 		"+ read -r STATUS REVISION APPLY_METHOD _",

@@ -95,7 +95,7 @@ func (j *Job) repoInit() int {
 		j.trace.command("return")
 		return 0
 	}
-	j.trace.test(j.Chart, "==", "stable/*")
+	j.trace.line("[[ " + quote(j.Chart) + " == stable/* ]]")
 	j.trace.testOne("-n", j.Repo)
 	if j.Repo == "" {
 		return 0
