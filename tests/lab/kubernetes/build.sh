@@ -10,7 +10,8 @@ out=$(cd "$1" && pwd)
 
 kubernetes=v1.34.4
 k3s=$kubernetes+k3s1
-helm=v3.19.4
+# What klipper-helm v0.13.3 holds, and what a person gets today.
+helm=v4.1.4
 
 ldflags="-s -w"
 for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
@@ -21,4 +22,4 @@ ldflags="$ldflags -X slicer-k3s.lab/kubernetes/internal/version.Version=$k3s"
 # Without -trimpath: so that these builds share the build cache with `go build` and `go test` in this module.
 export CGO_ENABLED=0 GOBIN="$out"
 (cd "$here" && go build -ldflags "$ldflags" -o "$out/" ./cmd/...)
-go install -ldflags "-s -w -X helm.sh/helm/v3/internal/version.version=$helm" "helm.sh/helm/v3/cmd/helm@$helm"
+go install -ldflags "-s -w -X helm.sh/helm/v4/internal/version.version=$helm" "helm.sh/helm/v4/cmd/helm@$helm"

@@ -1,9 +1,10 @@
 // Command cluster-autoscaler is the lab's autoscaler: it keeps the contract of the Cluster Autoscaler with its Slicer
-// provider, as far as its documentation and users tell, and shares no code with it.
+// provider, goes through the same steps and says the same words, and shares no code with it.
 package main
 
 import (
 	"context"
+	"errors"
 	goflag "flag"
 	"fmt"
 	"net/http"
@@ -13,13 +14,10 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/scheme"
 	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/leaderelection"
@@ -28,10 +26,15 @@ import (
 	"k8s.io/klog/v2"
 
 	"slicer-k3s.lab/kubernetes/internal/autoscaler/core"
+	"slicer-k3s.lab/kubernetes/internal/autoscaler/events"
 	"slicer-k3s.lab/kubernetes/internal/autoscaler/health"
+	"slicer-k3s.lab/kubernetes/internal/autoscaler/klogat"
 	"slicer-k3s.lab/kubernetes/internal/autoscaler/options"
 	"slicer-k3s.lab/kubernetes/internal/autoscaler/provider"
 )
+
+// version is that of the original whose words these are.
+const version = "1.34.1"
 
 func main() {
 	var o options.Options
@@ -39,61 +42,77 @@ func main() {
 	klog.InitFlags(nil)
 	pflag.CommandLine.AddGoFlagSet(goflag.CommandLine)
 	pflag.Parse()
+	// The first line of every log, harmless.
+	klogat.Warning("feature_gate.go:352", "Setting GA feature gate DynamicResourceAllocation=false. It will be removed in a future release.")
+	klogat.Info(1, "main.go:379", "Cluster Autoscaler %s", version)
 	if err := o.Check(); err != nil {
-		klog.Fatalf("%v", err)
+		klogat.Fatal("cloud_provider_builder.go:51", "%v", err)
 	}
-	klog.V(1).Info("Cluster Autoscaler (lab)")
-
 	config, err := restConfig(&o)
 	if err != nil {
-		klog.Fatalf("Failed to build config: %v", err)
-	}
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		klog.Fatalf("Failed to create client: %v", err)
+		klogat.Fatal("client.go:52", "Failed to build config: %v", err)
 	}
 	check := health.New(o.MaxInactivity, o.MaxFailing)
 	go serve(o.Address, check)
-	go stopOnSignal()
-
-	// Hundreds of pods get events at once; these must not make the loops or the lease wait.
-	side, err := kubernetes.NewForConfig(rest.AddUserAgent(rest.CopyConfig(config), "events"))
-	if err != nil {
-		klog.Fatalf("Failed to create client: %v", err)
-	}
-	recorder := eventRecorder(side)
 	ctx := context.Background()
 	if !o.LeaderElec.Enabled {
-		run(ctx, &o, client, recorder, check)
+		run(ctx, &o, config, check)
 		return
 	}
 	lease, err := kubernetes.NewForConfig(rest.AddUserAgent(rest.CopyConfig(config), "leader-election"))
 	if err != nil {
-		klog.Fatalf("Failed to create client: %v", err)
+		klogat.Fatal("main.go:426", "Unable to create leader election lock: %v", err)
 	}
-	err = lead(ctx, &o, lease.CoordinationV1(), func(ctx context.Context) { run(ctx, &o, client, recorder, check) }, recorder)
+	recorder := events.Recorder(lease, o.DuplicatedEvents)
+	err = lead(ctx, &o, lease.CoordinationV1(), func(ctx context.Context) { run(ctx, &o, config, check) }, recorder)
 	if err != nil {
-		klog.Fatalf("Failed to start leader election: %v", err)
+		klogat.Fatal("main.go:426", "Unable to create leader election lock: %v", err)
 	}
 }
 
 // run reads the groups, which only a leader does, and loops for ever.
-func run(ctx context.Context, o *options.Options, client kubernetes.Interface, recorder record.EventRecorder, check *health.Check) {
+func run(ctx context.Context, o *options.Options, config *rest.Config, check *health.Check) {
+	// One client for all, events too: its five requests a second are what a start and a busy loop wait for.
+	client := clientFor(config)
+	recorder := events.Recorder(client, o.DuplicatedEvents)
+	source := core.NewInformers(client)
+	status := core.NewStatusMap(ctx, client, recorder, o)
+	klogat.Info(1, "cloud_provider_builder.go:30", "Building %s cloud provider.", o.CloudProvider)
 	groups, err := provider.Build(ctx, o.CloudConfig, client)
-	if err != nil {
-		klog.Fatalf("%v", err)
+	var death *provider.Death
+	if errors.As(err, &death) {
+		klogat.Fatal(death.Position, "%s", death.Words)
 	}
-	autoscaler, err := core.New(client, groups, o, recorder)
+	autoscaler, err := core.New(client, source, groups, o, recorder, status)
 	if err != nil {
-		klog.Fatalf("Failed to create autoscaler: %v", err)
+		klogat.Fatal("main.go:309", "Failed to create autoscaler: %v", err)
 	}
-	// The original says this once its provider is built, one scan interval before its first loop.
-	klog.V(1).Info("Registered cleanup signal handler")
+	klogat.Info(0, "main.go:282", "Initializing resource informers, blocking until caches are synced")
+	if err := source.Sync(ctx.Done()); err != nil {
+		klogat.Fatal("main.go:309", "Failed to create autoscaler: %v", err)
+	}
+	trigger := core.NewTrigger(ctx, clientFor(config), autoscaler)
+	go stopOnSignal(ctx, status)
 	check.Start()
-	for {
-		time.Sleep(o.ScanInterval)
-		check.Report(autoscaler.RunOnce(ctx, time.Now()))
+	autoscaler.Start(ctx)
+	last := time.Now()
+	for before := last; ; {
+		if o.FrequentLoops {
+			trigger.Wait(ctx, before)
+		} else {
+			time.Sleep(o.ScanInterval)
+		}
+		before, last = last, time.Now()
+		check.Report(autoscaler.RunOnce(ctx, last))
 	}
+}
+
+func clientFor(config *rest.Config) kubernetes.Interface {
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		klogat.Fatal("client.go:62", "Failed to build Kubernetes client configuration: %v", err)
+	}
+	return client
 }
 
 // lead calls act once this pod holds the lease, and ends the program when it loses it.
@@ -114,7 +133,7 @@ func lead(ctx context.Context, o *options.Options, leases coordinationv1.LeasesG
 		RetryPeriod:   o.LeaderElec.RetryPeriod,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: act,
-			OnStoppedLeading: func() { klog.Fatalf("lost master") },
+			OnStoppedLeading: func() { klogat.Fatal("main.go:444", "lost master") },
 		},
 	})
 	if err != nil {
@@ -133,26 +152,22 @@ func restConfig(o *options.Options) (*rest.Config, error) {
 	return config, nil
 }
 
-func eventRecorder(client kubernetes.Interface) record.EventRecorder {
-	broadcaster := record.NewBroadcaster()
-	broadcaster.StartStructuredLogging(4)
-	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.CoreV1().Events(metav1.NamespaceAll)})
-	return broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "cluster-autoscaler"})
-}
-
 func serve(address string, check *health.Check) {
 	mux := http.NewServeMux()
 	mux.Handle("/health-check", check)
 	server := &http.Server{Addr: address, Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	klog.Fatalf("Failed to start health check: %v", server.ListenAndServe())
+	klogat.Fatal("main.go:397", "Failed to start metrics: %v", server.ListenAndServe())
 }
 
-// stopOnSignal ends without giving the lease back: a successor has to wait until it runs out.
-func stopOnSignal() {
+// stopOnSignal removes the status and ends. The lease is not given back: a successor has to wait until it runs out.
+func stopOnSignal(ctx context.Context, status *core.StatusMap) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT)
+	klogat.Info(1, "main.go:91", "Registered cleanup signal handler")
 	<-signals
-	klog.V(1).Info("Received signal, attempting cleanup")
+	klogat.Info(1, "main.go:95", "Received signal, attempting cleanup")
+	status.Delete(ctx)
+	klogat.Info(1, "main.go:97", "Cleaned up, exiting...")
 	klog.Flush()
 	os.Exit(0)
 }

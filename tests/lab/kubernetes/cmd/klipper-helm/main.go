@@ -3,16 +3,15 @@
 package main
 
 import (
-	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"slicer-k3s.lab/kubernetes/internal/klipper"
 )
 
 func main() {
-	job := klipper.FromEnvironment(os.Args[1:], os.Getenv)
-	if err := job.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "klipper-helm:", err)
-		os.Exit(1)
-	}
+	// helm must not be interrupted: it would leave the release in a pending state.
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM)
+	os.Exit(klipper.FromEnvironment(os.Args[1:], os.Getenv).Run())
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -12,30 +11,32 @@ import (
 
 const helmPath = "/usr/bin/helm"
 
-// tail keeps the end of what is written: the cause of a failure stands there.
-type tail struct{ kept []byte }
-
-func (t *tail) Write(written []byte) (int, error) {
-	const limit = 2000
-	t.kept = append(t.kept, written...)
-	if len(t.kept) > limit {
-		t.kept = bytes.Clone(t.kept[len(t.kept)-limit:])
-	}
-	return len(written), nil
+// call is one run of helm. Where the output is not captured it goes to the job's log.
+type call struct {
+	stdin   string
+	capture bool
+	args    []string
 }
 
-func runHelm(stdin string, args ...string) error {
-	// Values given by --set may be secret, so only what is done is shown.
-	fmt.Println("+ helm", strings.Join(args[:min(len(args), 3)], " "))
-	var last tail
-	command := exec.Command(helmPath, args...)
-	command.Stdin = strings.NewReader(stdin)
-	command.Stdout = os.Stdout
-	command.Stderr = io.MultiWriter(os.Stderr, &last)
+// runHelm returns what was captured and the exit status; helm that cannot be run at all counts as bash's 127.
+func (j *Job) runHelm(c call) ([]byte, int) {
+	var captured bytes.Buffer
+	command := exec.Command(helmPath, c.args...)
+	command.Env = append(os.Environ(),
+		"SSL_CERT_FILE="+j.ServiceAccountCA, "SSL_CERT_DIR=/etc/ssl/certs", "HELM_TLS_CA_CERT="+j.ServiceAccountCA)
+	command.Stdin = strings.NewReader(c.stdin)
+	command.Stdout, command.Stderr = os.Stdout, os.Stderr
+	if c.capture {
+		command.Stdout = &captured
+	}
 	err := command.Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		return fmt.Errorf("helm %s: %w: %s", args[0], err, strings.TrimSpace(string(last.kept)))
+		return captured.Bytes(), max(exit.ExitCode(), 1)
 	}
-	return err
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "helm:", err)
+		return nil, 127
+	}
+	return captured.Bytes(), 0
 }

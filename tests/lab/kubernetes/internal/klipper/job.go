@@ -1,12 +1,14 @@
-// Package klipper does what a job of k3s's Helm controller asks for, with the real helm.
+// Package klipper does what a job of k3s's Helm controller asks for, with the real helm: the same commands in the same
+// order, the same trace in the log and the same termination message as the original's shell script.
+//
+// Source: k3s-io/klipper-helm@09c5242 (v0.13.3) entry.
 package klipper
 
 import (
-	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -14,22 +16,28 @@ const configHashLabel = "helmcharts.helm.cattle.io/configHash"
 
 // Job is one run: its arguments, variables and the places where the controller puts files.
 type Job struct {
-	Args                                      []string
-	Name, Chart, Repo, Namespace              string
-	Driver, FailurePolicy, Timeout            string
-	ConfigHash, ExpectedRevision              string
-	APIServer                                 string
-	PassCredentials, InsecureTLS, PlainHTTP   bool
-	ConfigDir, ChartDir, AuthDir, CAFilesDir  string
-	TempDir, ServiceAccountCA, TerminationLog string
+	Args                                    []string
+	Name, Chart, Repo, Namespace            string
+	Driver, FailurePolicy, Timeout          string
+	ConfigHash, ExpectedRevision            string
+	ServerSide, ForceConflicts              string
+	Host, Port                              string
+	PassCredentials, InsecureTLS, PlainHTTP string
+	ConfigDir, ChartDir, AuthDir, CADir     string
+	TempDir, ServiceAccountCA, TermLog      string
 
-	helm     func(stdin string, args ...string) error
-	releases releases
+	caArgs, insecureArgs, plainArgs   []string
+	timeoutArgs, labelArgs, valueArgs []string
+
+	trace    tracer
+	out      io.Writer
+	helm     func(call) ([]byte, int)
+	releases func() (releases, error)
 }
 
 // FromEnvironment reads the contract's variables; places are those of the pod.
 func FromEnvironment(args []string, get func(string) string) *Job {
-	return &Job{
+	j := &Job{
 		Args:             args,
 		Name:             get("NAME"),
 		Chart:            get("CHART"),
@@ -40,171 +48,141 @@ func FromEnvironment(args []string, get func(string) string) *Job {
 		Timeout:          get("TIMEOUT"),
 		ConfigHash:       get("CONFIG_HASH"),
 		ExpectedRevision: get("EXPECTED_RELEASE_REVISION"),
-		APIServer:        get("KUBERNETES_SERVICE_HOST") + ":" + get("KUBERNETES_SERVICE_PORT"),
-		PassCredentials:  get("AUTH_PASS_CREDENTIALS") == "true",
-		InsecureTLS:      get("INSECURE_SKIP_TLS_VERIFY") == "true",
-		PlainHTTP:        get("PLAIN_HTTP") == "true",
+		ServerSide:       get("SERVER_SIDE"),
+		ForceConflicts:   get("FORCE_CONFLICTS"),
+		Host:             get("KUBERNETES_SERVICE_HOST"),
+		Port:             get("KUBERNETES_SERVICE_PORT"),
+		PassCredentials:  get("AUTH_PASS_CREDENTIALS"),
+		InsecureTLS:      get("INSECURE_SKIP_TLS_VERIFY"),
+		PlainHTTP:        get("PLAIN_HTTP"),
 		ConfigDir:        "/config",
 		ChartDir:         "/chart",
 		AuthDir:          "/auth",
-		CAFilesDir:       "/ca-files",
+		CADir:            "/ca-files",
 		TempDir:          "/tmp",
 		ServiceAccountCA: "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt",
-		TerminationLog:   "/dev/termination-log",
+		TermLog:          "/dev/termination-log",
+		trace:            tracer{out: os.Stderr},
+		out:              os.Stdout,
 	}
+	j.helm = j.runHelm
+	j.releases = func() (releases, error) { return inCluster(j.Driver, j.Namespace) }
+	return j
 }
 
-// Run does the job against the cluster that the pod is in.
-func (j *Job) Run() error {
-	found, err := inCluster(j.Driver, j.Namespace)
-	if err != nil {
-		return err
-	}
-	j.releases, j.helm = found, runHelm
-	err = j.run()
-	if err != nil {
-		// What kubectl describe shows of the pod; without it the cause is only in the log.
-		_ = os.WriteFile(j.TerminationLog, []byte(err.Error()+"\n"), 0o644)
-	}
-	return err
-}
-
-func (j *Job) run() error {
+// Run does the job and returns the exit status.
+func (j *Job) Run() int {
 	if j.Name == "" || j.Namespace == "" || len(j.Args) == 0 {
-		return errors.New("NAME, TARGET_NAMESPACE and a command are required")
+		fmt.Fprintln(j.trace.out, "NAME, TARGET_NAMESPACE and a command are required")
+		return 2
 	}
-	switch j.Args[0] {
-	case "delete":
-		return j.uninstall()
-	case "install":
-		return j.apply(j.Args[1:])
+	j.address()
+	j.arguments()
+	if status := j.content(); status != 0 {
+		return status
 	}
-	return fmt.Errorf("unknown command %q", j.Args[0])
-}
-
-func (j *Job) uninstall() error {
-	current, err := j.releases.latest(j.Name)
-	if err != nil {
-		return err
-	}
-	if current.revision == 0 {
-		fmt.Println("No release of", j.Name, "to delete")
-		return nil
-	}
-	args := append([]string{"uninstall", j.Name, "--namespace", j.Namespace, "--wait"}, j.timeout()...)
-	return j.helm("", args...)
-}
-
-// apply brings the release to what the arguments say, whatever state an earlier job or person left it in.
-func (j *Job) apply(given []string) error {
-	current, err := j.releases.latest(j.Name)
-	if err != nil {
-		return err
-	}
-	if done, err := j.overtaken(current); done || err != nil {
-		return err
-	}
-	chart, args, err := j.prepare(given)
-	if err != nil {
-		return err
-	}
-	if strings.HasPrefix(current.status, "pending-") {
-		fmt.Printf("Previous job of %s was interrupted: its status %s becomes failed\n", j.Name, current.status)
-		if err := j.releases.markFailed(current); err != nil {
-			return err
-		}
-		current.status = "failed"
-	}
-	switch current.status {
-	case "":
-		return j.helm("", append([]string{"install", j.Name, chart}, args...)...)
-	case "deployed", "superseded":
-		return j.helm("", append([]string{"upgrade", j.Name, chart}, args...)...)
-	}
-	switch j.FailurePolicy {
-	case "abort":
-		return fmt.Errorf("release status is '%s' and failure policy is 'abort', not 'reinstall'; waiting for operator intervention", current.status)
-	case "retry":
-		fmt.Println("Retrying", j.Name)
-		return j.helm("", append([]string{"upgrade", j.Name, chart, "--install"}, args...)...)
-	}
-	fmt.Println("Uninstalling", j.Name, "to install it from anew")
-	if err := j.uninstall(); err != nil {
-		return err
-	}
-	return j.helm("", append([]string{"install", j.Name, chart}, args...)...)
-}
-
-// overtaken tells whether another hand has moved the release since the controller made this job.
-func (j *Job) overtaken(current release) (bool, error) {
-	if j.ExpectedRevision == "" || j.ExpectedRevision == fmt.Sprint(current.revision) {
-		return false, nil
-	}
-	if current.hash != j.ConfigHash {
-		fmt.Printf("Release %s is at revision %d, not %s: left to the next job\n", j.Name, current.revision, j.ExpectedRevision)
-		return true, nil
-	}
-	return current.status == "deployed", nil
-}
-
-// prepare fetches what the chart needs and completes the arguments of install and upgrade.
-func (j *Job) prepare(given []string) (string, []string, error) {
-	chart := j.Chart
-	args := slices.Clone(given)
-	if !slices.Contains(args, "--namespace") {
-		args = append(args, "--namespace", j.Namespace)
-	}
-	fromAPIServer := strings.Contains(chart, apiServerMark)
-	chart = strings.ReplaceAll(chart, apiServerMark, j.APIServer)
-	for i := range args {
-		args[i] = strings.ReplaceAll(args[i], apiServerMark, j.APIServer)
-	}
-	transport, err := j.transport()
-	if err != nil {
-		return "", nil, err
-	}
-	if fromAPIServer && !slices.Contains(transport, "--ca-file") {
-		transport = append(transport, "--ca-file", j.ServiceAccountCA)
-	}
-	content, err := j.chartContent()
-	if err != nil {
-		return "", nil, err
-	}
-	switch {
-	case content != "":
-		chart, transport = content, nil
-	case j.Repo != "":
-		if err := j.addRepo(transport); err != nil {
-			return "", nil, err
-		}
-		transport = nil
-	case strings.HasPrefix(chart, "oci://"):
-		if err := j.login(chart); err != nil {
-			return "", nil, err
-		}
-		if j.PlainHTTP {
-			transport = append(transport, "--plain-http")
+	j.trace.test(j.Args[0], "!=", "delete")
+	if j.Args[0] != "delete" {
+		if status := j.repoInit(); status != 0 {
+			return status
 		}
 	}
-	values, err := filepath.Glob(filepath.Join(j.ConfigDir, "values-*.yaml"))
-	if err != nil {
-		return "", nil, err
+	j.trace.command(append([]string{"helm_update"}, j.Args...)...)
+	return j.update()
+}
+
+// verbatim is what bash shows of the script under `set -v`, before the traces begin.
+const verbatim = `if [[ ${KUBERNETES_SERVICE_HOST} =~ .*:.* ]]; then
+	echo "KUBERNETES_SERVICE_HOST is using IPv6"
+	CHART="${CHART//%\{KUBERNETES_API\}%/[${KUBERNETES_SERVICE_HOST}]:${KUBERNETES_SERVICE_PORT}}"
+else
+	CHART="${CHART//%\{KUBERNETES_API\}%/${KUBERNETES_SERVICE_HOST}:${KUBERNETES_SERVICE_PORT}}"
+fi
+
+set +v -x
+`
+
+// apiServerMark stands in a chart's address for the API server that the pod talks to.
+const apiServerMark = "%{KUBERNETES_API}%"
+
+func (j *Job) address() {
+	fmt.Fprint(j.trace.out, verbatim)
+	host := j.Host
+	if strings.Contains(host, ":") {
+		fmt.Fprintln(j.out, "KUBERNETES_SERVICE_HOST is using IPv6")
+		host = "[" + host + "]"
 	}
-	slices.Sort(values)
-	for _, file := range values {
-		args = append(args, "--values", file)
+	j.Chart = strings.ReplaceAll(j.Chart, apiServerMark, host+":"+j.Port)
+}
+
+// arguments turns the variables and files that the controller gave into arguments of helm.
+func (j *Job) arguments() {
+	t := j.trace
+	t.test("", "==", "v2")
+	t.command("shopt", "-s", "nullglob")
+	j.bundle()
+	t.test(j.InsecureTLS, "==", "true")
+	if j.InsecureTLS == "true" {
+		j.insecureArgs = []string{"--insecure-skip-tls-verify"}
+		t.assign("INSECURE_TLS_ARG", j.insecureArgs[0])
 	}
-	args = append(args, transport...)
-	args = append(args, j.timeout()...)
+	t.test(j.PlainHTTP, "==", "true")
+	if j.PlainHTTP == "true" {
+		j.plainArgs = []string{"--plain-http"}
+		t.assign("PLAIN_HTTP_ARG", j.plainArgs[0])
+	}
+	t.testOne("-n", j.Timeout)
+	if j.Timeout != "" {
+		j.timeoutArgs = []string{"--timeout", j.Timeout}
+		t.assign("TIMEOUT_ARG", strings.Join(j.timeoutArgs, " "))
+	}
+	t.testOne("-n", j.ConfigHash)
 	if j.ConfigHash != "" {
-		args = append(args, "--labels", configHashLabel+"="+j.ConfigHash)
+		j.labelArgs = []string{"--labels", configHashLabel + "=" + j.ConfigHash}
+		t.assign("LABELS_ARG", strings.Join(j.labelArgs, " "))
 	}
-	return chart, args, nil
 }
 
-func (j *Job) timeout() []string {
-	if j.Timeout == "" {
-		return nil
+// say writes a line to the termination message, which is all that Kubernetes keeps of a try once the next has begun.
+// Helm's own error is never in it: that goes to the log alone.
+func (j *Job) say(text string) {
+	j.trace.command("echo", text)
+	file, err := os.OpenFile(j.TermLog, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		fmt.Fprintln(j.trace.out, err)
+		return
 	}
-	return []string{"--timeout", j.Timeout}
+	defer file.Close()
+	fmt.Fprintln(file, text)
+}
+
+// echo writes a line to the log.
+func (j *Job) echo(text string) {
+	j.trace.command(append([]string{"echo"}, strings.Fields(text)...)...)
+	fmt.Fprintln(j.out, text)
+}
+
+// echoQuoted writes a line that the script has in quotes.
+func (j *Job) echoQuoted(text string) {
+	j.trace.command("echo", text)
+	fmt.Fprintln(j.out, text)
+}
+
+// run traces a helm command and runs it.
+func (j *Job) run(stdin string, args ...string) int {
+	j.trace.command(append([]string{"helm"}, args...)...)
+	_, status := j.helm(call{stdin: stdin, args: args})
+	return status
+}
+
+func (j *Job) values() []string {
+	files, _ := filepath.Glob(filepath.Join(j.ConfigDir, "*.yaml")) // The pattern is well formed.
+	var args []string
+	j.trace.assign("VALUES", "")
+	for _, file := range files {
+		args = append(args, "--values", file)
+		j.trace.line("for VALUES_FILE in /config/*.yaml")
+		j.trace.assign("VALUES", " "+strings.Join(args, " "))
+	}
+	return args
 }

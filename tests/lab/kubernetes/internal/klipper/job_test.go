@@ -5,7 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/base64"
-	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 )
 
+// record is a release as helm stores it.
 func record(t *testing.T, text string) []byte {
 	t.Helper()
 	var packed bytes.Buffer
@@ -30,15 +31,26 @@ func record(t *testing.T, text string) []byte {
 	return []byte(base64.StdEncoding.EncodeToString(packed.Bytes()))
 }
 
-// bench is a job in a cluster whose release has a status (empty for none), and the helm calls it makes.
-func bench(t *testing.T, status, policy string) (*Job, *fake.Clientset, *[]string) {
+// bench is a job beside a release with a status (empty for none), and what it does.
+type bench struct {
+	*Job
+	t       *testing.T
+	cluster *fake.Clientset
+	log     bytes.Buffer
+	// calls are helm's arguments and stdin, without `status`.
+	calls []string
+	// fails are the verbs that end with 1.
+	fails []string
+}
+
+func newBench(t *testing.T, status, policy string) *bench {
 	t.Helper()
-	client := fake.NewClientset()
+	b := &bench{t: t, cluster: fake.NewClientset()}
 	if status != "" {
-		if err := client.Tracker().Add(&corev1.Secret{
+		if err := b.cluster.Tracker().Add(&corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{
 				Name: "sh.helm.release.v1.scaler.v3", Namespace: "kube-system",
-				Labels: map[string]string{"owner": "helm", "name": "scaler", "version": "3", "status": status, configHashLabel: "OLD"},
+				Labels: map[string]string{"owner": "helm", "name": "scaler", "version": "3", "status": status},
 			},
 			Data: map[string][]byte{"release": record(t, `{"version":3,"info":{"status":"`+status+`"}}`)},
 		}); err != nil {
@@ -47,49 +59,92 @@ func bench(t *testing.T, status, policy string) (*Job, *fake.Clientset, *[]strin
 	}
 	variables := map[string]string{
 		"NAME": "scaler", "CHART": "scaler/cluster-autoscaler", "REPO": "https://charts", "TARGET_NAMESPACE": "kube-system",
-		"FAILURE_POLICY": policy, "TIMEOUT": "5m0s", "CONFIG_HASH": "NEW",
+		"FAILURE_POLICY": policy, "TIMEOUT": "5m0s", "CONFIG_HASH": "NEW", "SERVER_SIDE": "auto", "FORCE_CONFLICTS": "false",
+		"AUTH_PASS_CREDENTIALS": "false", "INSECURE_SKIP_TLS_VERIFY": "false", "PLAIN_HTTP": "false",
 		"KUBERNETES_SERVICE_HOST": "10.43.0.1", "KUBERNETES_SERVICE_PORT": "443",
 	}
-	job := FromEnvironment([]string{"install", "--version", "9.52.1", "--set", "replicaCount=1"}, func(name string) string { return variables[name] })
-	job.ConfigDir, job.ChartDir, job.AuthDir, job.CAFilesDir, job.TempDir = t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir()
-	var calls []string
-	job.helm = func(stdin string, args ...string) error {
-		calls = append(calls, strings.Join(args, " ")+"|"+stdin)
-		return nil
+	args := []string{"install", "--namespace", "kube-system", "--version", "9.52.1", "--set", "replicaCount=1"}
+	b.Job = FromEnvironment(args, func(name string) string { return variables[name] })
+	b.ConfigDir, b.ChartDir, b.AuthDir, b.CADir, b.TempDir = t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir()
+	b.TermLog = filepath.Join(t.TempDir(), "termination-log")
+	b.trace, b.out = tracer{out: &b.log}, &b.log
+	b.helm = func(c call) ([]byte, int) {
+		if c.args[0] == "status" {
+			if status == "" {
+				return nil, 1
+			}
+			return fmt.Appendf(nil, `{"info":{"status":%q},"version":3,"apply_method":"ssa"}`, status), 0
+		}
+		b.calls = append(b.calls, strings.Join(c.args, " ")+"|"+c.stdin)
+		if slices.Contains(b.fails, c.args[0]) {
+			return nil, 1
+		}
+		return nil, 0
 	}
-	job.releases = releases{client: client, namespace: "kube-system"}
-	return job, client, &calls
+	b.releases = func() (releases, error) { return releases{client: b.cluster, namespace: "kube-system"}, nil }
+	return b
 }
 
-func verbs(calls []string) string {
+func (b *bench) verbs() string {
 	var found []string
-	for _, call := range calls {
+	for _, call := range b.calls {
 		found = append(found, strings.Fields(call)[0])
 	}
 	return strings.Join(found, " ")
 }
 
+func (b *bench) message() string {
+	b.t.Helper()
+	text, err := os.ReadFile(b.TermLog)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return string(text)
+}
+
+func (b *bench) lastLine() string {
+	lines := strings.Split(strings.TrimSpace(b.log.String()), "\n")
+	return lines[len(lines)-1]
+}
+
+func write(t *testing.T, directory, name, content string) string {
+	t.Helper()
+	file := filepath.Join(directory, name)
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
 func TestEveryStateOfARelease(t *testing.T) {
-	cases := []struct{ status, policy, verbs, wrong string }{
-		{"", "reinstall", "repo repo install", ""},
-		{"deployed", "abort", "repo repo upgrade", ""}, // adoption of what a person installed
-		{"failed", "reinstall", "repo repo uninstall install", ""},
-		{"failed", "retry", "repo repo upgrade", ""},
-		{"failed", "abort", "repo repo", "waiting for operator intervention"},
-		{"pending-upgrade", "retry", "repo repo upgrade", ""},
-		{"pending-install", "reinstall", "repo repo uninstall install", ""},
+	const intervention = "Release status is 'failed' and failure policy is 'abort'; waiting for operator intervention\n"
+	cases := []struct {
+		status, policy, verbs, message string
+		exit                           int
+	}{
+		{"", "reinstall", "repo repo install", "Installing helm chart\n", 0},
+		{"deployed", "abort", "repo repo upgrade", "Upgrading helm chart\n", 0}, // adoption of what a person installed
+		{"failed", "reinstall", "repo repo uninstall install", "Uninstalling failed helm chart\nInstalling helm chart\n", 0},
+		{"failed", "", "repo repo uninstall install", "Uninstalling failed helm chart\nInstalling helm chart\n", 0},
+		{"failed", "retry", "repo repo upgrade", "Upgrading scaler from failed state\n", 0},
+		{"failed", "abort", "repo repo", intervention, 1},
+		{"unknown", "abort", "repo repo", strings.Replace(intervention, "failed", "unknown", 1), 1},
+		{"failed", "other", "repo repo", "Unknown failure policy 'other'\n", 1},
+		{"pending-upgrade", "abort", "repo repo upgrade", "Resetting helm release status from 'pending-upgrade' to 'failed'\nRetrying upgrade of helm chart\n", 0},
+		{"superseded", "abort", "repo repo upgrade", "Resetting helm release status from 'superseded' to 'failed'\nRetrying upgrade of helm chart\n", 0},
+		{"pending-install", "abort", "repo repo", "Resetting helm release status from 'pending-install' to 'failed'\n" + intervention, 1},
+		{"pending-install", "reinstall", "repo repo uninstall install", "Resetting helm release status from 'pending-install' to 'failed'\nUninstalling failed helm chart\nInstalling helm chart\n", 0},
+		{"pending-rollback", "retry", "repo repo upgrade", "Resetting helm release status from 'pending-rollback' to 'failed'\nUpgrading scaler from failed state\n", 0},
+		{"uninstalling", "reinstall", "repo repo uninstall install", "Resetting helm release status from 'uninstalling' to 'failed'\nUninstalling failed helm chart\nInstalling helm chart\n", 0},
+		{"uninstalled", "abort", "repo repo install", "Installing helm chart\n", 0},
 	}
 	for _, c := range cases {
-		job, client, calls := bench(t, c.status, c.policy)
-		err := job.run()
-		if c.wrong == "" && err != nil || c.wrong != "" && (err == nil || !strings.Contains(err.Error(), c.wrong)) {
-			t.Errorf("%s/%s: error %v", c.status, c.policy, err)
-		}
-		if verbs(*calls) != c.verbs {
-			t.Errorf("%s/%s: calls %v", c.status, c.policy, *calls)
+		b := newBench(t, c.status, c.policy)
+		if exit := b.Run(); exit != c.exit || b.verbs() != c.verbs || b.message() != c.message {
+			t.Errorf("%s/%s: exit %d, calls %v, message %q", c.status, c.policy, exit, b.calls, b.message())
 		}
 		if strings.HasPrefix(c.status, "pending-") {
-			secret, err := client.CoreV1().Secrets("kube-system").Get(context.Background(), "sh.helm.release.v1.scaler.v3", metav1.GetOptions{})
+			secret, err := b.cluster.CoreV1().Secrets("kube-system").Get(context.Background(), "sh.helm.release.v1.scaler.v3", metav1.GetOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -100,97 +155,146 @@ func TestEveryStateOfARelease(t *testing.T) {
 	}
 }
 
-// The label is what stops the controller from making the same job again and again.
-func TestArgumentsOfAnInstall(t *testing.T) {
-	job, _, calls := bench(t, "", "abort")
-	for _, name := range []string{"values-1-000-HelmChartConfig-ValuesContent.yaml", "values-0-000-HelmChart-ValuesContent.yaml"} {
-		if err := os.WriteFile(filepath.Join(job.ConfigDir, name), []byte("a: b\n"), 0o600); err != nil {
-			t.Fatal(err)
+// Without the label the controller makes the same job again and again; server-side apply is `auto` for upgrades only.
+func TestArgumentsOfInstallAndUpgrade(t *testing.T) {
+	for _, c := range []struct{ status, verb, serverSide string }{{"", "install", "true"}, {"deployed", "upgrade", "auto"}} {
+		b := newBench(t, c.status, "abort")
+		second := write(t, b.ConfigDir, "values-1-000-HelmChartConfig-ValuesContent.yaml", "a: b\n")
+		first := write(t, b.ConfigDir, "values-0-000-HelmChart-ValuesContent.yaml", "a: b\n")
+		write(t, b.AuthDir, "username", "me\n")
+		write(t, b.AuthDir, "password", "secret\n")
+		if exit := b.Run(); exit != 0 {
+			t.Fatal(exit)
+		}
+		wanted := []string{
+			"repo add --username me --password-stdin scaler https://charts|secret\n",
+			"repo update|",
+			c.verb + " --namespace kube-system --version 9.52.1 --set replicaCount=1 scaler scaler/cluster-autoscaler --timeout 5m0s --labels " +
+				configHashLabel + "=NEW --server-side=" + c.serverSide + " --force-conflicts=false --values " + first + " --values " + second + "|",
+		}
+		if !slices.Equal(b.calls, wanted) {
+			t.Errorf("calls %q", b.calls)
 		}
 	}
-	for name, content := range map[string]string{"username": "me", "password": "secret"} {
-		if err := os.WriteFile(filepath.Join(job.AuthDir, name), []byte(content+"\n"), 0o600); err != nil {
-			t.Fatal(err)
+}
+
+// Conflicts can be forced only where helm applies on the server's side.
+func TestConflictsAreForcedOnlyWithServerSideApply(t *testing.T) {
+	b := newBench(t, "deployed", "abort")
+	b.ForceConflicts = "true"
+	for method, wanted := range map[string]string{"ssa": "true", "csa": "false", "": "false"} {
+		if args := b.ssaArgs("3", method); !slices.Equal(args, []string{"--server-side=auto", "--force-conflicts=" + wanted}) {
+			t.Errorf("%s: %v", method, args)
 		}
 	}
-	if err := job.run(); err != nil {
-		t.Fatal(err)
+}
+
+// What reads the job's log must get past these lines, as it must with the original's.
+func TestLogIsThatOfAShellUnderTrace(t *testing.T) {
+	b := newBench(t, "", "reinstall")
+	b.fails = []string{"install"}
+	if exit := b.Run(); exit != 1 {
+		t.Errorf("exit %d", exit)
 	}
-	first := filepath.Join(job.ConfigDir, "values-0-000-HelmChart-ValuesContent.yaml")
-	second := filepath.Join(job.ConfigDir, "values-1-000-HelmChartConfig-ValuesContent.yaml")
-	wanted := []string{
-		"repo add scaler https://charts --force-update --username me --password-stdin|secret",
-		"repo update scaler|",
-		"install scaler scaler/cluster-autoscaler --version 9.52.1 --set replicaCount=1 --namespace kube-system --values " + first +
-			" --values " + second + " --timeout 5m0s --labels " + configHashLabel + "=NEW|",
+	log := b.log.String()
+	if !strings.HasPrefix(log, "if [[ ${KUBERNETES_SERVICE_HOST} =~ .*:.* ]]; then\n") {
+		t.Errorf("log begins with %q", log[:80])
 	}
-	if !slices.Equal(*calls, wanted) {
-		t.Errorf("calls %q", *calls)
+	for _, line := range []string{
+		"set +v -x",
+		"+ shopt -s nullglob",
+		`+ [[ false == \t\r\u\e ]]`,
+		"+ LABELS_ARG='--labels " + configHashLabel + "=NEW'",
+		"+ [[ scaler/cluster-autoscaler == stable/* ]]",
+		"+ helm repo add scaler https://charts",
+		"+ helm repo update",
+		"+ read -r STATUS REVISION APPLY_METHOD _",
+		"++ helm status --namespace kube-system scaler --output json",
+		"++ get_ssa_args '' '' auto false",
+		"+ SSA_ARGS='--server-side=true --force-conflicts=false '",
+		"+ echo 'Installing helm chart'",
+		"+ helm install --namespace kube-system --version 9.52.1 --set replicaCount=1 scaler scaler/cluster-autoscaler --timeout 5m0s --labels " +
+			configHashLabel + "=NEW --server-side=true --force-conflicts=false",
+	} {
+		if !strings.Contains(log, line+"\n") {
+			t.Errorf("no line %q in\n%s", line, log)
+		}
+	}
+	if b.message() != "Installing helm chart\n" {
+		t.Errorf("message %q", b.message())
+	}
+	for _, c := range []struct {
+		status, policy, last string
+		exit                 int
+	}{{"failed", "abort", "+ exit 1", 1}, {"deployed", "abort", "+ exit", 1}, {"failed", "retry", "+ exit 0", 0}} {
+		b := newBench(t, c.status, c.policy)
+		b.fails = []string{"upgrade"}
+		if exit := b.Run(); exit != c.exit || b.lastLine() != c.last {
+			t.Errorf("%s: exit %d, last line %q", c.status, exit, b.lastLine())
+		}
+	}
+}
+
+func TestRepositoryThatDoesNotAnswerEndsTheJob(t *testing.T) {
+	b := newBench(t, "", "reinstall")
+	b.fails = []string{"repo"}
+	if exit := b.Run(); exit != 1 || len(b.calls) != 1 {
+		t.Errorf("exit %d, calls %v", exit, b.calls)
 	}
 }
 
 func TestChartThatCameAlong(t *testing.T) {
-	job, _, calls := bench(t, "", "abort")
-	content := base64.StdEncoding.EncodeToString([]byte("archive"))
-	if err := os.WriteFile(filepath.Join(job.ChartDir, "scaler.tgz.base64"), []byte(content), 0o600); err != nil {
-		t.Fatal(err)
+	b := newBench(t, "", "abort")
+	b.Repo = ""
+	write(t, b.ChartDir, "scaler.tgz.base64", base64.StdEncoding.EncodeToString([]byte("archive"))+"\n")
+	if exit := b.Run(); exit != 0 {
+		t.Fatal(exit)
 	}
-	if err := job.run(); err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(job.TempDir, "scaler.tgz")
+	file := filepath.Join(b.TempDir, "scaler.tgz")
 	if written, err := os.ReadFile(file); err != nil || string(written) != "archive" {
 		t.Errorf("chart %q, %v", written, err)
 	}
-	if len(*calls) != 1 || !strings.HasPrefix((*calls)[0], "install scaler "+file+" ") {
-		t.Errorf("calls %v", *calls)
+	if len(b.calls) != 1 || !strings.Contains(b.calls[0], " scaler "+file+" ") {
+		t.Errorf("calls %v", b.calls)
 	}
 }
 
 func TestChartFromTheAPIServer(t *testing.T) {
-	job, _, calls := bench(t, "", "abort")
-	job.Repo, job.Chart = "", "https://%{KUBERNETES_API}%/static/charts/x.tgz"
-	if err := job.run(); err != nil {
-		t.Fatal(err)
+	b := newBench(t, "", "abort")
+	b.Chart = "https://%{KUBERNETES_API}%/static/charts/x.tgz"
+	write(t, b.CADir, "ca.crt", "certificate\n")
+	if exit := b.Run(); exit != 0 {
+		t.Fatal(exit)
 	}
-	if len(*calls) != 1 || !strings.HasPrefix((*calls)[0], "install scaler https://10.43.0.1:443/static/charts/x.tgz ") ||
-		!strings.Contains((*calls)[0], "--ca-file "+job.ServiceAccountCA) {
-		t.Errorf("calls %v", *calls)
+	bundle := filepath.Join(b.TempDir, "ca-file.pem")
+	if b.verbs() != "repo install" || !strings.Contains(b.calls[1], " scaler https://10.43.0.1:443/static/charts/x.tgz --ca-file "+bundle+" ") {
+		t.Errorf("calls %v", b.calls)
+	}
+	if written, err := os.ReadFile(bundle); err != nil || string(written) != "\ncertificate\n" {
+		t.Errorf("bundle %q, %v", written, err)
 	}
 }
 
 func TestJobThatWasOvertaken(t *testing.T) {
-	job, _, calls := bench(t, "deployed", "abort")
-	job.ExpectedRevision = "2"
-	if err := job.run(); err != nil || len(*calls) != 0 {
-		t.Errorf("error %v, calls %v", err, *calls)
-	}
-	// The same job again, after its pod died behind a finished upgrade or in the middle of one.
-	job.ConfigHash = "OLD"
-	if err := job.run(); err != nil || len(*calls) != 0 {
-		t.Errorf("error %v, calls %v", err, *calls)
-	}
-	job, _, calls = bench(t, "failed", "retry")
-	job.ExpectedRevision, job.ConfigHash = "2", "OLD"
-	if err := job.run(); err != nil || verbs(*calls) != "repo repo upgrade" {
-		t.Errorf("error %v, calls %v", err, *calls)
-	}
-}
-
-func TestDelete(t *testing.T) {
-	for status, wanted := range map[string]string{"deployed": "uninstall scaler --namespace kube-system --wait --timeout 5m0s|", "": ""} {
-		job, _, calls := bench(t, status, "abort")
-		job.Args = []string{"delete"}
-		if err := job.run(); err != nil || strings.Join(*calls, "") != wanted {
-			t.Errorf("error %v, calls %v", err, *calls)
+	for _, args := range [][]string{{"install"}, {"delete"}} {
+		b := newBench(t, "deployed", "abort")
+		b.Args, b.ExpectedRevision = args, "2"
+		if exit := b.Run(); exit != 0 || strings.Contains(b.verbs(), "upgrade") || strings.Contains(b.verbs(), "uninstall") {
+			t.Errorf("%v: exit %d, calls %v", args, exit, b.calls)
+		}
+		if b.message() != "Current release revision 3 does not match expected revision 2\n" {
+			t.Errorf("message %q", b.message())
 		}
 	}
 }
 
-func TestFailureOfHelmIsTheJobsFailure(t *testing.T) {
-	job, _, _ := bench(t, "", "abort")
-	job.helm = func(string, ...string) error { return errors.New("no route") }
-	if err := job.run(); err == nil {
-		t.Error("the failure was lost")
+func TestDelete(t *testing.T) {
+	for status, wanted := range map[string]string{"deployed": "uninstall scaler --namespace kube-system --wait|", "": ""} {
+		b := newBench(t, status, "abort")
+		b.Args, b.fails = []string{"delete"}, []string{"uninstall"}
+		// A failed deletion ends with 0, too.
+		if exit := b.Run(); exit != 0 || strings.Join(b.calls, "") != wanted {
+			t.Errorf("exit %d, calls %v", exit, b.calls)
+		}
 	}
 }

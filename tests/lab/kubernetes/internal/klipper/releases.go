@@ -19,13 +19,13 @@ import (
 // patience bounds each talk with the API server.
 const patience = 30 * time.Second
 
-// release is the newest revision of a release, as helm's own records say.
+// release is the record of a release's newest revision.
 type release struct {
-	object, status, hash string
-	revision             int
+	object   string
+	revision int
 }
 
-// releases reads and mends helm's records, which lie in secrets or config maps of the target namespace.
+// releases reads and corrects helm's records, which lie in secrets or config maps of the target namespace.
 type releases struct {
 	client    kubernetes.Interface
 	namespace string
@@ -67,14 +67,21 @@ func (r releases) latest(name string) (release, error) {
 	for _, object := range objects {
 		revision, err := strconv.Atoi(object.Labels["version"])
 		if err == nil && revision > newest.revision {
-			newest = release{object: object.Name, revision: revision, status: object.Labels["status"], hash: object.Labels[configHashLabel]}
+			newest = release{object: object.Name, revision: revision}
 		}
+	}
+	if newest.revision == 0 {
+		return release{}, fmt.Errorf("release: not found")
 	}
 	return newest, nil
 }
 
-// markFailed ends a pending state, which helm by itself would refuse to leave.
-func (r releases) markFailed(stuck release) error {
+// markFailed gives the newest revision the status failed.
+func (r releases) markFailed(name string) error {
+	stuck, err := r.latest(name)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if r.inMaps {

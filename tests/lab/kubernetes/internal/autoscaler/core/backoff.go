@@ -7,8 +7,9 @@ import (
 )
 
 type pause struct {
-	until, last time.Time
-	duration    time.Duration
+	until, last   time.Time
+	duration      time.Duration
+	code, message string
 }
 
 // backoff keeps groups whose scale-up failed out of the choice, each time for longer.
@@ -21,9 +22,9 @@ func newBackoff(o *options.Options) *backoff {
 	return &backoff{initial: o.InitialBackoff, longest: o.MaxBackoff, reset: o.BackoffReset, pauses: map[string]pause{}}
 }
 
-func (b *backoff) register(name string, now time.Time) time.Time {
+func (b *backoff) register(name, code, message string, now time.Time) time.Time {
 	before, known := b.pauses[name]
-	next := pause{duration: b.initial, last: now}
+	next := pause{duration: b.initial, last: now, code: code, message: message}
 	if known && now.Sub(before.last) < b.reset {
 		next.duration = before.duration
 		if before.until.Before(now) {

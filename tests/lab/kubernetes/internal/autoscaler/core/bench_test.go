@@ -5,7 +5,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,14 +12,18 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
 
+	"slicer-k3s.lab/kubernetes/internal/autoscaler/klogat"
 	"slicer-k3s.lab/kubernetes/internal/autoscaler/options"
 	"slicer-k3s.lab/kubernetes/internal/autoscaler/provider"
 	"slicer-k3s.lab/kubernetes/internal/autoscaler/slicertest"
@@ -41,7 +44,7 @@ func newBench(t *testing.T, client *fake.Clientset, flags []string, daemons ...*
 	var o options.Options
 	set := pflag.NewFlagSet("test", pflag.ContinueOnError)
 	o.AddFlags(set)
-	if err := set.Parse(append([]string{"--scale-down-delay-after-add=30s", "--scale-down-unneeded-time=30s", "--expander=random"}, flags...)); err != nil {
+	if err := set.Parse(append([]string{"--scale-down-delay-after-add=30s", "--scale-down-unneeded-time=25s", "--node-delete-delay-after-taint=0s", "--expander=random"}, flags...)); err != nil {
 		t.Fatal(err)
 	}
 	text := "[global]\nk3s-url=\"https://a:6443\"\nk3s-token=\"b\"\ndefault-max-size=\"2\"\n"
@@ -57,11 +60,13 @@ func newBench(t *testing.T, client *fake.Clientset, flags []string, daemons ...*
 		t.Fatal(err)
 	}
 	recorder := record.NewFakeRecorder(1000)
-	a, err := New(client, groups, &o, recorder)
+	a, err := New(client, direct{client}, groups, &o, recorder, NewStatusMap(context.Background(), client, recorder, &o))
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.deleter.poll = 5 * time.Millisecond
+	a.deleter.evictPause, a.deleter.gonePause = 5*time.Millisecond, 5*time.Millisecond
+	// What its start would do in the background.
+	a.registry.instances.refresh(context.Background())
 	b := &bench{Autoscaler: a, t: t, cluster: client, events: recorder.Events}
 	b.put(node("server", nil, "1", true))
 	return b
@@ -106,24 +111,43 @@ func logs(t *testing.T) func() string {
 	t.Helper()
 	flags := flag.NewFlagSet("klog", flag.ContinueOnError)
 	klog.InitFlags(flags)
-	set := func(name, value string) {
-		if err := flags.Set(name, value); err != nil {
-			t.Fatal(err)
-		}
+	if err := flags.Set("v", "4"); err != nil {
+		t.Fatal(err)
 	}
-	set("v", "4")
-	set("logtostderr", "false")
-	set("stderrthreshold", "FATAL")
 	var text bytes.Buffer
-	klog.SetOutput(&text)
-	t.Cleanup(func() {
-		klog.Flush()
-		klog.SetOutput(io.Discard)
-	})
-	return func() string {
-		klog.Flush()
-		return text.String()
+	t.Cleanup(klogat.SetOutput(&text))
+	return text.String
+}
+
+// direct reads the cluster itself, so that a test sees what it did.
+type direct struct{ client kubernetes.Interface }
+
+func (d direct) Nodes() ([]*corev1.Node, error) {
+	list, err := d.client.CoreV1().Nodes().List(context.Background(), metav1.ListOptions{})
+	return pointers(list.Items), err
+}
+
+func (d direct) Pods() ([]*corev1.Pod, error) {
+	list, err := d.client.CoreV1().Pods(metav1.NamespaceAll).List(context.Background(), metav1.ListOptions{})
+	return pointers(list.Items), err
+}
+
+func (d direct) Budgets() ([]*policyv1.PodDisruptionBudget, error) {
+	list, err := d.client.PolicyV1().PodDisruptionBudgets(metav1.NamespaceAll).List(context.Background(), metav1.ListOptions{})
+	return pointers(list.Items), err
+}
+
+func (d direct) DaemonSets() ([]*appsv1.DaemonSet, error) {
+	list, err := d.client.AppsV1().DaemonSets(metav1.NamespaceAll).List(context.Background(), metav1.ListOptions{})
+	return pointers(list.Items), err
+}
+
+func pointers[T any](items []T) []*T {
+	found := make([]*T, 0, len(items))
+	for i := range items {
+		found = append(found, &items[i])
 	}
+	return found
 }
 
 func node(name string, labels map[string]string, cpus string, ready bool) *corev1.Node {

@@ -1,7 +1,6 @@
 package core
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -20,14 +19,14 @@ const (
 )
 
 // podsToMove returns the pods that must find another place before a node can go, or why the node cannot.
-func podsToMove(info *nodeInfo, budgets []policyv1.PodDisruptionBudget, o *options.ScaleDown, now time.Time) ([]*corev1.Pod, string) {
+func podsToMove(info *nodeInfo, budgets []*policyv1.PodDisruptionBudget, o *options.ScaleDown, now time.Time) ([]*corev1.Pod, string) {
 	var moving []*corev1.Pod
 	for _, pod := range info.pods {
 		if isDaemonPod(pod) || isMirrorPod(pod) || isLongGone(pod, now) {
 			continue
 		}
 		if reason := blocker(pod, budgets, o); reason != "" {
-			return nil, fmt.Sprintf("pod %s: %s", podLabel(pod), reason)
+			return nil, reason
 		}
 		moving = append(moving, pod)
 	}
@@ -39,38 +38,36 @@ func isLongGone(pod *corev1.Pod, now time.Time) bool {
 	return pod.DeletionTimestamp != nil && pod.DeletionTimestamp.Add(30*time.Second).Before(now)
 }
 
-func blocker(pod *corev1.Pod, budgets []policyv1.PodDisruptionBudget, o *options.ScaleDown) string {
-	matching := budgetsOf(pod, budgets)
-	for _, budget := range matching {
-		if budget.Status.DisruptionsAllowed < 1 {
-			return "not enough pod disruption budget"
-		}
-	}
-	switch pod.Annotations[safeToEvict] {
-	case "true":
+// blocker is why a pod keeps its node, by the original's rules in their order.
+func blocker(pod *corev1.Pod, budgets []*policyv1.PodDisruptionBudget, o *options.ScaleDown) string {
+	if pod.Annotations[safeToEvict] == "true" {
 		return ""
-	case "false":
-		return "not safe to evict annotation"
 	}
 	owner := metav1.GetControllerOf(pod)
-	if owner == nil {
-		return "not replicated"
-	}
 	known := []string{"ReplicaSet", "ReplicationController", "StatefulSet", "Job"}
-	if o.SkipCustomOwner && !slices.Contains(known, owner.Kind) {
-		return "owned by a custom controller"
+	if owner == nil || o.SkipCustomOwner && !slices.Contains(known, owner.Kind) {
+		return podLabel(pod) + " is not replicated"
 	}
+	matching := budgetsOf(pod, budgets)
 	if o.SkipSystemPods && pod.Namespace == metav1.NamespaceSystem && len(matching) == 0 {
-		return "unmovable kube-system pod"
+		return "non-daemonset, non-mirrored, non-pdb-assigned kube-system pod present: " + pod.Name
+	}
+	if pod.Annotations[safeToEvict] == "false" {
+		return "pod annotated as not safe to evict present: " + pod.Name
 	}
 	if o.SkipLocalStorage && usesLocalStorage(pod) {
-		return "local storage requested"
+		return "pod with local storage present: " + pod.Name
+	}
+	for _, budget := range matching {
+		if budget.Status.DisruptionsAllowed < 1 {
+			return "not enough pod disruption budget to move " + podLabel(pod)
+		}
 	}
 	return ""
 }
 
-func budgetsOf(pod *corev1.Pod, budgets []policyv1.PodDisruptionBudget) []policyv1.PodDisruptionBudget {
-	var matching []policyv1.PodDisruptionBudget
+func budgetsOf(pod *corev1.Pod, budgets []*policyv1.PodDisruptionBudget) []*policyv1.PodDisruptionBudget {
+	var matching []*policyv1.PodDisruptionBudget
 	for _, budget := range budgets {
 		selector, err := metav1.LabelSelectorAsSelector(budget.Spec.Selector)
 		if err == nil && budget.Namespace == pod.Namespace && selector.Matches(labels.Set(pod.Labels)) {
@@ -91,13 +88,19 @@ func usesLocalStorage(pod *corev1.Pod) bool {
 	return false
 }
 
-// utilization is the greater of the requested shares of CPU and memory.
-func utilization(info *nodeInfo, ignoreDaemonSets bool) (float64, corev1.ResourceName) {
-	highest, which := 0.0, corev1.ResourceCPU
-	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
+// usage is the requested shares of a node, in the order in which the original prints them.
+type usage struct {
+	CPU, Memory, GPU, Other float64
+	Resource                corev1.ResourceName
+	Highest                 float64
+}
+
+// utilization is what is requested of a node.
+func utilization(info *nodeInfo, ignoreDaemonSets bool) usage {
+	share := func(name corev1.ResourceName) float64 {
 		allocatable := amountOf(name, info.node.Status.Allocatable)
 		if allocatable == 0 {
-			continue
+			return 0
 		}
 		var used int64
 		for _, pod := range info.pods {
@@ -105,9 +108,12 @@ func utilization(info *nodeInfo, ignoreDaemonSets bool) (float64, corev1.Resourc
 				used += requests(pod)[name]
 			}
 		}
-		if share := float64(used) / float64(allocatable); share > highest {
-			highest, which = share, name
-		}
+		return float64(used) / float64(allocatable)
 	}
-	return highest, which
+	found := usage{CPU: share(corev1.ResourceCPU), Memory: share(corev1.ResourceMemory)}
+	found.Resource, found.Highest = corev1.ResourceCPU, found.CPU
+	if found.Memory > found.CPU {
+		found.Resource, found.Highest = corev1.ResourceMemory, found.Memory
+	}
+	return found
 }

@@ -12,8 +12,8 @@ import (
 )
 
 func TestWhatBlocksADrain(t *testing.T) {
-	budget := func(allowed int32) []policyv1.PodDisruptionBudget {
-		return []policyv1.PodDisruptionBudget{{
+	budget := func(allowed int32) []*policyv1.PodDisruptionBudget {
+		return []*policyv1.PodDisruptionBudget{{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default"},
 			Spec:       policyv1.PodDisruptionBudgetSpec{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}},
 			Status:     policyv1.PodDisruptionBudgetStatus{DisruptionsAllowed: allowed},
@@ -34,23 +34,27 @@ func TestWhatBlocksADrain(t *testing.T) {
 			p.Annotations = map[string]string{safeToEvict: value}
 		})
 	}
+	replicated := func(value string) *corev1.Pod {
+		return with(func(p *corev1.Pod) { p.Annotations = map[string]string{safeToEvict: value} })
+	}
 	memory := with(func(p *corev1.Pod) {
 		p.Spec.Volumes = []corev1.Volume{{VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory}}}}
 	})
 	cases := []struct {
 		name    string
 		pod     *corev1.Pod
-		budgets []policyv1.PodDisruptionBudget
+		budgets []*policyv1.PodDisruptionBudget
 		reason  string
 		moving  int
 	}{
 		{"replicated", owned("ReplicaSet"), nil, "", 1},
 		{"daemon set", owned("DaemonSet"), nil, "", 0},
-		{"custom controller", owned("Other"), nil, "pod default/p: owned by a custom controller", 0},
+		{"custom controller", owned("Other"), nil, "default/p is not replicated", 0},
 		{"budget with room", owned("ReplicaSet"), budget(1), "", 1},
-		{"budget without room", owned("ReplicaSet"), budget(0), "pod default/p: not enough pod disruption budget", 0},
+		{"budget without room", owned("ReplicaSet"), budget(0), "not enough pod disruption budget to move default/p", 0},
 		{"safe by annotation", annotated("true"), nil, "", 1},
-		{"unsafe by annotation", annotated("false"), nil, "pod default/p: not safe to evict annotation", 0},
+		{"unsafe by annotation", replicated("false"), nil, "pod annotated as not safe to evict present: p", 0},
+		{"no controller", annotated("false"), nil, "default/p is not replicated", 0},
 		{"memory is no local storage", memory, nil, "", 1},
 	}
 	o := &options.ScaleDown{SkipSystemPods: true, SkipLocalStorage: true, SkipCustomOwner: true}

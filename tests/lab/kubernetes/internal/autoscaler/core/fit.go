@@ -3,6 +3,8 @@ package core
 import (
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -38,37 +40,70 @@ func (n *nodeInfo) add(pod *corev1.Pod) {
 	}
 }
 
-// misfit tells, in the scheduler's words, why a pod cannot go to a node; empty means that it can. It looks at what
+// refusal is why a pod cannot go to a node: the scheduler's plugin that refuses it, and its reasons.
+type refusal struct {
+	plugin  string
+	reasons []string
+	node    *corev1.Node
+}
+
+// text is the refusal as the original logs it.
+func (r *refusal) text(pod *corev1.Pod) string {
+	details := fmt.Sprintf("nodeName: %q", r.node.Name)
+	if r.plugin == "TaintToleration" {
+		details += fmt.Sprintf(", nodeTaints: %#v", r.node.Spec.Taints)
+	}
+	return fmt.Sprintf("can't schedule pod %s: predicate %q didn't pass (predicateReasons=[%s]; debugInfo=%s)",
+		podLabel(pod), r.plugin, strings.Join(r.reasons, ", "), details)
+}
+
+// fits tells whether a pod can go to a node.
+func (n *nodeInfo) fits(pod *corev1.Pod) bool { return n.refuses(pod) == nil }
+
+// refuses tells, in the scheduler's words, why a pod cannot go to a node; nil means that it can. It looks at what
 // decides in practice: selectors, required node affinity, taints, resources, host ports, required anti-affinity
 // between pods of one node. Affinity between pods and spread over zones are left to the scheduler.
-func (n *nodeInfo) misfit(pod *corev1.Pod) string {
+func (n *nodeInfo) refuses(pod *corev1.Pod) *refusal {
+	refused := func(plugin string, reasons ...string) *refusal { return &refusal{plugin, reasons, n.node} }
 	if n.node.Spec.Unschedulable {
-		return "node(s) were unschedulable"
-	}
-	if matches, err := nodeaffinity.GetRequiredNodeAffinity(pod).Match(n.node); err != nil || !matches {
-		return "node(s) didn't match Pod's node affinity/selector"
+		return refused("NodeUnschedulable", "node(s) were unschedulable")
 	}
 	taint, untolerated := corev1helpers.FindMatchingUntoleratedTaint(n.node.Spec.Taints, pod.Spec.Tolerations, blocksScheduling)
 	if untolerated {
-		return fmt.Sprintf("node(s) had untolerated taint {%s: %s}", taint.Key, taint.Value)
+		return refused("TaintToleration", fmt.Sprintf("node(s) had untolerated taint {%s: %s}", taint.Key, taint.Value))
 	}
-	if int64(len(n.pods))+1 > n.node.Status.Allocatable.Pods().Value() {
-		return "Too many pods"
-	}
-	for name, amount := range requests(pod) {
-		if amount > 0 && n.used[name]+amount > amountOf(name, n.node.Status.Allocatable) {
-			return "Insufficient " + string(name)
-		}
+	if matches, err := nodeaffinity.GetRequiredNodeAffinity(pod).Match(n.node); err != nil || !matches {
+		return refused("NodeAffinity", "node(s) didn't match Pod's node affinity/selector")
 	}
 	for _, other := range n.pods {
 		if portsClash(pod, other) {
-			return "node(s) didn't have free ports for the requested pod ports"
-		}
-		if repels(pod, other) || repels(other, pod) {
-			return "node(s) didn't match pod anti-affinity rules"
+			return refused("NodePorts", "node(s) didn't have free ports for the requested pod ports")
 		}
 	}
-	return ""
+	if reasons := n.insufficient(pod); len(reasons) > 0 {
+		return refused("NodeResourcesFit", reasons...)
+	}
+	for _, other := range n.pods {
+		if repels(pod, other) || repels(other, pod) {
+			return refused("InterPodAffinity", "node(s) didn't match pod anti-affinity rules")
+		}
+	}
+	return nil
+}
+
+// insufficient are the resources of which a node has too little left for a pod.
+func (n *nodeInfo) insufficient(pod *corev1.Pod) []string {
+	var reasons []string
+	if int64(len(n.pods))+1 > n.node.Status.Allocatable.Pods().Value() {
+		reasons = append(reasons, "Too many pods")
+	}
+	wanted := requests(pod)
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		if amount := wanted[name]; amount > 0 && n.used[name]+amount > amountOf(name, n.node.Status.Allocatable) {
+			reasons = append(reasons, "Insufficient "+string(name))
+		}
+	}
+	return reasons
 }
 
 func blocksScheduling(taint *corev1.Taint) bool {

@@ -8,8 +8,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/klog/v2"
+	"k8s.io/client-go/tools/record"
 	"sigs.k8s.io/yaml"
+
+	"slicer-k3s.lab/kubernetes/internal/autoscaler/klogat"
 )
 
 // priorityConfigMap holds, below the key priorities, what the priority expander goes by.
@@ -18,27 +20,26 @@ const (
 	prioritiesKey     = "priorities"
 )
 
-// byPriority reads the ConfigMap at each choice. Without a readable one nothing grows; a group that no pattern matches
-// grows only where none of the options is matched.
+// byPriority reads the ConfigMap at each choice. Without a readable one the choice is left to chance; a group that no
+// pattern matches grows only where none of the options is matched.
 type byPriority struct {
 	client    kubernetes.Interface
 	namespace string
-	warn      func(reason, format string, args ...any)
+	recorder  record.EventRecorder
 }
 
-func (p *byPriority) choose(options []option) (option, bool) {
-	priorities, err := p.read()
+func (p *byPriority) choose(options []option) option {
+	from, priorities, err := p.read()
 	if err != nil {
-		klog.Warningf("Priority expander: %v", err)
-		p.warn("PriorityConfigMapInvalid", "Priority expander: %v", err)
-		return option{}, false
+		return pickRandom(options)
 	}
 	var kept []option
 	highest := -1
 	for _, candidate := range options {
 		switch own := priorityOf(candidate.group.Name(), priorities); {
 		case own < 0:
-			p.warn("PriorityConfigMapNotMatchedGroup", "Priority expander: node group %s not found in priority expander configuration. The group won't be used.", candidate.group.Name())
+			p.warn(from, "PriorityConfigMapNotMatchedGroup", fmt.Sprintf(
+				"Priority expander: node group %s not found in priority expander configuration. The group won't be used.", candidate.group.Name()))
 		case own > highest:
 			kept, highest = []option{candidate}, own
 		case own == highest:
@@ -46,46 +47,66 @@ func (p *byPriority) choose(options []option) (option, bool) {
 		}
 	}
 	if len(kept) == 0 {
-		p.warn("PriorityConfigMapNoGroupMatched", "Priority expander: no priorities info found for any of the expansion options. Falling back to random choice.")
-		kept = options
+		p.warn(from, "PriorityConfigMapNoGroupMatched", "Priority expander: no priorities info found for any of the expansion options. No options filtered.")
+		return pickRandom(options)
 	}
-	return pickRandom(kept), true
+	for _, one := range kept {
+		klogat.Info(2, "priority.go:163", "priority expander: %s chosen as the highest available", one.group.Name())
+	}
+	return pickRandom(kept)
 }
 
-func (p *byPriority) read() (map[int][]*regexp.Regexp, error) {
+func (p *byPriority) warn(about *corev1.ConfigMap, reason, words string) {
+	p.recorder.Event(about, corev1.EventTypeWarning, reason, words)
+	klogat.Warning("priority.go:87", "%s", words)
+}
+
+func (p *byPriority) read() (*corev1.ConfigMap, map[int][]*regexp.Regexp, error) {
 	// The original watches them, so it needs the permission to list.
 	named := metav1.ListOptions{FieldSelector: "metadata.name=" + priorityConfigMap}
 	found, err := p.client.CoreV1().ConfigMaps(p.namespace).List(context.Background(), named)
 	if err != nil {
-		return nil, fmt.Errorf("config map %s cannot be read: %w", priorityConfigMap, err)
+		return nil, nil, fmt.Errorf("config map %s cannot be read: %w", priorityConfigMap, err)
 	}
-	for _, one := range found.Items {
-		if one.Name == priorityConfigMap {
-			return parsePriorities(&one)
+	for i := range found.Items {
+		one := &found.Items[i]
+		if one.Name != priorityConfigMap {
+			continue
 		}
+		text, written := one.Data[prioritiesKey]
+		if !written {
+			err := fmt.Errorf("Wrong configmap for priority expander, doesn't contain %s key. Ignoring update.", prioritiesKey)
+			p.warn(one, "PriorityConfigMapInvalid", err.Error())
+			return nil, nil, err
+		}
+		priorities, err := parsePriorities(text)
+		if err != nil {
+			p.warn(one, "PriorityConfigMapInvalid", fmt.Sprintf("Wrong configuration for priority expander: %v. Ignoring update.", err))
+		}
+		return one, priorities, err
 	}
-	return nil, fmt.Errorf("config map %s not found", priorityConfigMap)
+	return nil, nil, fmt.Errorf("config map %s not found", priorityConfigMap)
 }
 
-func parsePriorities(from *corev1.ConfigMap) (map[int][]*regexp.Regexp, error) {
-	text, found := from.Data[prioritiesKey]
-	if !found || text == "" {
-		return nil, fmt.Errorf("config map %s doesn't contain %s", priorityConfigMap, prioritiesKey)
+func parsePriorities(text string) (map[int][]*regexp.Regexp, error) {
+	if text == "" {
+		return nil, fmt.Errorf("priority configuration in %s configmap is empty; please provide valid configuration", priorityConfigMap)
 	}
 	var written map[int][]string
 	if err := yaml.Unmarshal([]byte(text), &written); err != nil {
-		return nil, fmt.Errorf("can't parse YAML with priorities: %w", err)
+		return nil, fmt.Errorf("Can't parse YAML with priorities in the configmap: %w", err)
 	}
 	priorities := map[int][]*regexp.Regexp{}
 	for priority, patterns := range written {
 		for _, pattern := range patterns {
 			compiled, err := regexp.Compile(pattern)
 			if err != nil {
-				return nil, fmt.Errorf("can't compile rule %s of priority %d: %w", pattern, priority, err)
+				return nil, fmt.Errorf("Can't compile regexp rule for priority %d and rule %s: %w", priority, pattern, err)
 			}
 			priorities[priority] = append(priorities[priority], compiled)
 		}
 	}
+	klogat.Info(4, "priority.go:114", "Successfully loaded priority configuration from configmap.")
 	return priorities, nil
 }
 

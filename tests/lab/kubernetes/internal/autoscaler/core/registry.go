@@ -6,25 +6,23 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/klog/v2"
 
+	"slicer-k3s.lab/kubernetes/internal/autoscaler/klogat"
 	"slicer-k3s.lab/kubernetes/internal/autoscaler/options"
 	"slicer-k3s.lab/kubernetes/internal/autoscaler/provider"
 )
 
-const (
-	// A node may be not ready for this long after it registered without counting as unready.
-	nodeStartupTime = 15 * time.Minute
-	// How long a group's list of instances is believed while the group is idle.
-	instancesRefresh = 2 * time.Minute
-)
+// A node may be not ready for this long after it registered without counting as unready.
+const nodeStartupTime = 15 * time.Minute
 
-type readiness struct {
-	registered, ready, unready, notStarted, deleted int
+// readyCounts are the names of nodes in each state.
+type readyCounts struct {
+	registered, ready, unready, notStarted, deleted []string
+	time                                            time.Time
 }
 
 type acceptableRange struct {
-	min, max, target int
+	min, target int
 }
 
 type scaleUpRequest struct {
@@ -37,59 +35,63 @@ type incorrectSize struct {
 	since             time.Time
 }
 
-type instances struct {
-	ids     []string
-	fetched time.Time
-}
-
 // registry compares the nodes that groups should have with those that registered.
 type registry struct {
-	options  *options.Options
-	provider *provider.Provider
-	warn     func(reason, format string, args ...any)
+	options   *options.Options
+	provider  *provider.Provider
+	status    *StatusMap
+	instances *instances
+	backoff   *backoff
 
-	perGroup  map[string]*readiness
-	total     readiness
+	perGroup  map[string]readyCounts
+	total     readyCounts
 	ranges    map[string]acceptableRange
 	requests  map[string]*scaleUpRequest
 	incorrect map[string]incorrectSize
-	instances map[string]instances
-	backoff   *backoff
+	// unregistered are the names of instances whose id is no provider id of a Node.
+	unregistered []string
+	// candidates are the nodes for scale-down by group, as of a time.
+	candidates   map[string]int
+	candidatesAt time.Time
+	lastStatus   status
 }
 
-func newRegistry(o *options.Options, p *provider.Provider, warn func(reason, format string, args ...any)) *registry {
+func newRegistry(o *options.Options, p *provider.Provider, status *StatusMap) *registry {
 	return &registry{
 		options:   o,
 		provider:  p,
-		warn:      warn,
+		status:    status,
+		instances: newInstances(p),
+		backoff:   newBackoff(o),
 		requests:  map[string]*scaleUpRequest{},
 		incorrect: map[string]incorrectSize{},
-		instances: map[string]instances{},
-		backoff:   newBackoff(o),
 	}
 }
 
 // update takes in the nodes of a loop. It fails, and with it the loop for all groups, when the daemon of a group that
 // is scaling up does not answer.
 func (r *registry) update(ctx context.Context, nodes []*corev1.Node, now time.Time) error {
-	unregistered, err := r.refreshInstances(ctx, nodes, now)
+	for _, group := range r.provider.Groups() {
+		if r.scalingUp(group.Name()) {
+			r.instances.forget(group.Name())
+		}
+	}
+	ids, err := r.instances.all(ctx)
 	if err != nil {
 		return err
 	}
-	if unregistered > 0 {
-		klog.V(1).Infof("%d unregistered nodes present", unregistered)
-	}
-	r.total, r.perGroup = readiness{}, map[string]*readiness{}
+	deleted, known := map[string]bool{}, map[string]bool{}
 	for _, node := range nodes {
-		exists := r.provider.HasInstance(ctx, node)
-		r.total.count(node, exists, now)
-		if group := r.provider.GroupOf(node); group != nil {
-			if r.perGroup[group.Name()] == nil {
-				r.perGroup[group.Name()] = &readiness{}
-			}
-			r.perGroup[group.Name()].count(node, exists, now)
+		deleted[node.Name] = !r.provider.HasInstance(ctx, node)
+		known[node.Spec.ProviderID] = true
+	}
+	r.unregistered = nil
+	for _, id := range ids {
+		if !known[id] {
+			r.unregistered = append(r.unregistered, id)
 		}
 	}
+	r.count(nodes, deleted, now)
 	r.updateRanges()
 	r.updateRequests(now)
 	r.updateRanges()
@@ -97,49 +99,38 @@ func (r *registry) update(ctx context.Context, nodes []*corev1.Node, now time.Ti
 	return nil
 }
 
-// refreshInstances also counts VMs whose id matches no node's provider id, which for this provider is every one:
-// harmless, and known from the original's logs.
-func (r *registry) refreshInstances(ctx context.Context, nodes []*corev1.Node, now time.Time) (int, error) {
-	known := map[string]bool{}
+// count sorts the nodes. Those of no group have no VM to be found, so servers count among the deleted.
+func (r *registry) count(nodes []*corev1.Node, deleted map[string]bool, now time.Time) {
+	r.total, r.perGroup = readyCounts{time: now}, map[string]readyCounts{}
 	for _, node := range nodes {
-		known[node.Spec.ProviderID] = true
-	}
-	unregistered := 0
-	for _, group := range r.provider.Groups() {
-		held := r.instances[group.Name()]
-		scaling := r.requests[group.Name()] != nil
-		if scaling || now.Sub(held.fetched) >= instancesRefresh {
-			ids, err := group.Nodes(ctx)
-			if err != nil {
-				if scaling {
-					return 0, err
-				}
-				klog.Errorf("Failed to fetch cloud provider node instances for %s: %v", group.Name(), err)
-			}
-			held = instances{ids: ids, fetched: now}
-			r.instances[group.Name()] = held
+		if group := r.provider.GroupOf(node); group != nil {
+			counts := r.perGroup[group.Name()]
+			counts.time = now
+			r.add(&counts, node, deleted[node.Name], now)
+			r.perGroup[group.Name()] = counts
 		}
-		for _, id := range held.ids {
-			if !known[id] {
-				unregistered++
-			}
+		r.add(&r.total, node, deleted[node.Name], now)
+	}
+	for _, name := range r.unregistered {
+		if r.provider.GroupOf(named(name)) == nil {
+			klogat.Warning("clusterstate.go:677", "Nodegroup is nil for %s", name)
 		}
 	}
-	return unregistered, nil
 }
 
-// count sorts a node. Nodes of no group have no VM to be found, so servers count among the deleted.
-func (c *readiness) count(node *corev1.Node, exists bool, now time.Time) {
-	c.registered++
+func (r *registry) add(to *readyCounts, node *corev1.Node, deleted bool, now time.Time) {
+	r.provider.GroupOf(node)
+	klogat.Info(1, "clusterstate.go:635", "Node %s: using maxNodeStartupTime = %v", node.Name, nodeStartupTime)
+	to.registered = append(to.registered, node.Name)
 	switch {
-	case !exists:
-		c.deleted++
+	case deleted:
+		to.deleted = append(to.deleted, node.Name)
 	case isReady(node):
-		c.ready++
+		to.ready = append(to.ready, node.Name)
 	case node.CreationTimestamp.Add(nodeStartupTime).After(now):
-		c.notStarted++
+		to.notStarted = append(to.notStarted, node.Name)
 	default:
-		c.unready++
+		to.unready = append(to.unready, node.Name)
 	}
 }
 
@@ -147,7 +138,7 @@ func (r *registry) updateRanges() {
 	r.ranges = map[string]acceptableRange{}
 	for _, group := range r.provider.Groups() {
 		target := group.TargetSize()
-		acceptable := acceptableRange{min: target, max: target, target: target}
+		acceptable := acceptableRange{min: target, target: target}
 		if request := r.requests[group.Name()]; request != nil {
 			acceptable.min -= request.increase
 		}
@@ -155,41 +146,62 @@ func (r *registry) updateRanges() {
 	}
 }
 
+// awaitsNodes tells whether a group has fewer nodes than it should.
+func (r *registry) awaitsNodes(name string) bool {
+	if len(r.ranges) == 0 {
+		klogat.Warning("clusterstate.go:493", "AcceptableRanges have not been populated yet. Skip checking")
+		return false
+	}
+	acceptable := r.ranges[name]
+	counts, found := r.perGroup[name]
+	if !found && acceptable.min != 0 {
+		klogat.Warning("clusterstate.go:508", "Failed to find readiness information for %v", name)
+	}
+	return acceptable.target > len(counts.registered)-len(counts.notStarted)
+}
+
+func (r *registry) scalingUp(name string) bool {
+	return r.awaitsNodes(name) && r.requests[name] != nil
+}
+
 func (r *registry) updateRequests(now time.Time) {
 	for name, request := range r.requests {
-		provisioned := 0
-		if have := r.perGroup[name]; have != nil {
-			provisioned = have.registered - have.notStarted
-		}
-		if r.ranges[name].target <= provisioned {
-			klog.V(4).Infof("Scale up in group %s finished successfully in %s", name, now.Sub(request.since))
+		if !r.awaitsNodes(name) {
+			klogat.Info(4, "clusterstate.go:285", "Scale up in group %v finished successfully in %v", name, now.Sub(request.since))
 			delete(r.requests, name)
 			continue
 		}
 		if request.deadline.Before(now) {
-			klog.Warningf("Scale-up timed out for node group %s after %s", name, now.Sub(request.since))
-			r.warn("ScaleUpTimedOut", "Nodes added to group %s failed to register within %s", name, now.Sub(request.since))
-			r.backoff.register(name, now)
+			took := now.Sub(request.since)
+			klogat.Warning("clusterstate.go:291", "Scale-up timed out for node group %v after %v", name, took)
+			r.status.event(corev1.EventTypeWarning, "ScaleUpTimedOut", "Nodes added to group %s failed to register within %v", name, took)
+			r.failed(name, "timeout", fmt.Sprintf("Scale-up timed out for node group %v after %v", name, took), now)
 			delete(r.requests, name)
 		}
 	}
+}
+
+// failed keeps a group out of the choice for a while.
+func (r *registry) failed(name, code, message string, now time.Time) {
+	until := r.backoff.register(name, code, message, now)
+	klogat.Warning("clusterstate.go:326", "Disabling scale-up for node group %v until %v; errorClass=%v; errorCode=%v", name, until, "Other", code)
 }
 
 func (r *registry) updateIncorrect(now time.Time) {
 	next := map[string]incorrectSize{}
 	for _, group := range r.provider.Groups() {
 		acceptable := r.ranges[group.Name()]
-		have := r.perGroup[group.Name()]
-		if have == nil {
+		counts, found := r.perGroup[group.Name()]
+		if !found {
 			if acceptable.min != 0 {
-				klog.Warningf("Readiness for node group %s not found", group.Name())
+				klogat.Warning("clusterstate.go:720", "Readiness for node group %s not found", group.Name())
 			}
 			continue
 		}
-		if have.registered >= acceptable.min && have.registered <= acceptable.max {
+		if len(counts.registered) == acceptable.target {
 			continue
 		}
-		wrong := incorrectSize{current: have.registered, expected: acceptable.target, since: now}
+		wrong := incorrectSize{current: len(counts.registered), expected: acceptable.target, since: now}
 		if before, known := r.incorrect[group.Name()]; known && before.current == wrong.current && before.expected == wrong.expected {
 			wrong = before
 		}
@@ -200,44 +212,57 @@ func (r *registry) updateIncorrect(now time.Time) {
 
 // clusterHealthy is false when so many nodes are unready that acting would do harm.
 func (r *registry) clusterHealthy() bool {
-	limit := r.options.MaxUnreadyPercentage / 100 * float64(r.total.registered)
-	return r.total.unready <= r.options.OkUnreadyCount || float64(r.total.unready) <= limit
+	unready := len(r.total.unready)
+	limit := r.options.MaxUnreadyPercentage / 100 * float64(len(r.total.registered))
+	return unready <= r.options.OkUnreadyCount || float64(unready) <= limit
 }
 
 // groupHealthy is false for a group of which too many nodes are missing. One that should have nodes but has no
 // registered node at all stays so until a restart.
 func (r *registry) groupHealthy(name string) bool {
 	acceptable := r.ranges[name]
-	have := r.perGroup[name]
-	if have == nil {
+	counts, found := r.perGroup[name]
+	if !found {
 		return acceptable.target == 0 || acceptable.min == 0
 	}
-	missing := acceptable.min - have.ready
-	limit := r.options.MaxUnreadyPercentage / 100 * float64(have.ready+have.unready+have.notStarted)
+	missing := acceptable.min - len(counts.ready)
+	limit := r.options.MaxUnreadyPercentage / 100 * float64(len(counts.ready)+len(counts.unready)+len(counts.notStarted))
 	return missing <= r.options.OkUnreadyCount || float64(missing) <= limit
 }
 
-// upcoming counts the nodes that are expected of a group.
-func (r *registry) upcoming(name string) int {
-	count := r.ranges[name].target
-	if have := r.perGroup[name]; have != nil {
-		count -= have.ready + have.unready
+// upcoming counts the nodes that are expected of a group, and names those of them that have registered.
+func (r *registry) upcoming(name string) (int, []string) {
+	counts := r.perGroup[name]
+	count := r.ranges[name].target - len(counts.ready) - len(counts.unready)
+	if count <= 0 {
+		return 0, nil
 	}
-	return max(count, 0)
+	return count, counts.notStarted
 }
 
 func (r *registry) registerScaleUp(name string, increase int, now time.Time) {
 	request := r.requests[name]
 	if request == nil {
-		request = &scaleUpRequest{since: now}
+		request = &scaleUpRequest{}
 		r.requests[name] = request
 	}
 	request.increase += increase
-	request.deadline = now.Add(r.options.MaxNodeProvisionTime)
+	request.since, request.deadline = now, now.Add(r.options.MaxNodeProvisionTime)
+}
+
+// setCandidates takes in the nodes that nobody needs.
+func (r *registry) setCandidates(nodes []*corev1.Node, now time.Time) {
+	r.candidates, r.candidatesAt = map[string]int{}, now
+	for _, node := range nodes {
+		if group := r.provider.GroupOf(node); group != nil {
+			r.candidates[group.Name()]++
+		}
+	}
 }
 
 // fixSizes gives up nodes that never came. It cannot help groups without any registered node.
-func (r *registry) fixSizes(ctx context.Context, now time.Time) error {
+func (r *registry) fixSizes(ctx context.Context, now time.Time) (bool, error) {
+	fixed := false
 	for _, group := range r.provider.Groups() {
 		wrong, known := r.incorrect[group.Name()]
 		if !known || !wrong.since.Add(r.options.MaxNodeProvisionTime).Before(now) {
@@ -247,10 +272,11 @@ func (r *registry) fixSizes(ctx context.Context, now time.Time) error {
 		if delta >= 0 {
 			continue
 		}
-		klog.Infof("Decreasing size of %s, expected=%d current=%d delta=%d", group.Name(), wrong.expected, wrong.current, delta)
+		klogat.Info(0, "static_autoscaler.go:746", "Decreasing size of %s, expected=%d current=%d delta=%d", group.Name(), wrong.expected, wrong.current, delta)
 		if err := group.DecreaseTargetSize(ctx, delta); err != nil {
-			return fmt.Errorf("failed to decrease %s: %w", group.Name(), err)
+			return fixed, fmt.Errorf("failed to decrease %s: %w", group.Name(), err)
 		}
+		fixed = true
 	}
-	return nil
+	return fixed, nil
 }

@@ -21,6 +21,7 @@ type Options struct {
 	MaxNodeProvisionTime                    time.Duration
 	NewPodScaleUpDelay                      time.Duration
 	EnforceMinSize, WriteStatus             bool
+	FrequentLoops, DuplicatedEvents         bool
 	PriorityCutoff                          int
 	OkUnreadyCount                          int
 	MaxUnreadyPercentage                    float64
@@ -41,6 +42,9 @@ type ScaleDown struct {
 	IgnoreDaemonSets                                  bool
 	MaxGracefulTermination                            int
 	MaxParallelism, MaxDrainParallelism               int
+	MaxPodEviction, DeleteDelay                       time.Duration
+	MaxSoftTaints                                     int
+	MaxSoftTaintTime                                  time.Duration
 }
 
 // LeaderElection is about which of several pods acts.
@@ -78,6 +82,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.DurationVar(&o.BackoffReset, "node-group-backoff-reset-timeout", 3*time.Hour, "Time after which a backoff starts from anew.")
 	flags.BoolVar(&o.WriteStatus, "write-status-configmap", true, "Write the status to a configmap.")
 	flags.StringVar(&o.StatusConfigMap, "status-config-map-name", "cluster-autoscaler-status", "Name of that configmap.")
+	flags.BoolVar(&o.FrequentLoops, "frequent-loops-enabled", true, "Start a loop at once where there is something to do.")
+	flags.BoolVar(&o.DuplicatedEvents, "record-duplicated-events", false, "Record an event again and again within five minutes.")
 	o.ScaleDown.addFlags(flags)
 	o.LeaderElec.addFlags(flags)
 }
@@ -99,6 +105,10 @@ func (s *ScaleDown) addFlags(flags *pflag.FlagSet) {
 	flags.IntVar(&s.MaxGracefulTermination, "max-graceful-termination-sec", 600, "Longest wait for an evicted pod to end.")
 	flags.IntVar(&s.MaxParallelism, "max-scale-down-parallelism", 10, "Nodes that may be deleted at once.")
 	flags.IntVar(&s.MaxDrainParallelism, "max-drain-parallelism", 1, "Of these, nodes that may be drained at once.")
+	flags.DurationVar(&s.MaxPodEviction, "max-pod-eviction-time", 2*time.Minute, "How long evictions that a budget refuses are tried again.")
+	flags.DurationVar(&s.DeleteDelay, "node-delete-delay-after-taint", 5*time.Second, "How long to wait before deleting a node after tainting it.")
+	flags.IntVar(&s.MaxSoftTaints, "max-bulk-soft-taint-count", 10, "Nodes that may get or lose a soft taint in a loop; 0 for no soft taints.")
+	flags.DurationVar(&s.MaxSoftTaintTime, "max-bulk-soft-taint-time", 3*time.Second, "How long a loop may spend on soft taints.")
 }
 
 func (l *LeaderElection) addFlags(flags *pflag.FlagSet) {
@@ -113,7 +123,7 @@ func (l *LeaderElection) addFlags(flags *pflag.FlagSet) {
 // Check refuses what no flag type can refuse by itself.
 func (o *Options) Check() error {
 	if o.CloudProvider != "slicer" {
-		return fmt.Errorf("unknown cloud provider: %s", o.CloudProvider)
+		return fmt.Errorf("Unknown cloud provider: %s", o.CloudProvider)
 	}
 	if o.LeaderElec.ResourceLock != "leases" {
 		return fmt.Errorf("unsupported leader election lock: %s", o.LeaderElec.ResourceLock)

@@ -68,9 +68,9 @@ func TestStartIsFatalInTheSameWords(t *testing.T) {
 		{"/nowhere", "Could not open cloud provider configuration file"},
 		{broken, "Failed to parse config, error:"},
 		{bundle, "Failed to create HTTP client with CA bundle for"},
-		{writeConfig(t, section(alive), section(dead)), "Failed to fetch node groups from URL, error:"},
+		{writeConfig(t, section(alive), section(dead)), "Failed to fetch node groups from " + dead.URL + ", error: API request failed: 500 Internal Server Error - "},
 		{writeConfig(t, strings.Replace(section(alive), `"a"`, `"A"`, 1)), "Failed to find slicer host group with name"},
-		{writeConfig(t, strings.Replace(section(alive), slicertest.Token, "other", 1)), "Failed to fetch node groups from URL, error:"},
+		{writeConfig(t, strings.Replace(section(alive), slicertest.Token, "other", 1)), `error: API request failed: 401 Unauthorized - {"error":"unauthorized"}`},
 	}
 	for _, c := range cases {
 		if _, err := Build(context.Background(), c.path, fake.NewClientset()); err == nil || !strings.Contains(err.Error(), c.words) {

@@ -8,6 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"slicer-k3s.lab/kubernetes/internal/autoscaler/klogat"
 )
 
 const podsPerNode = 110
@@ -15,18 +17,18 @@ const podsPerNode = 110
 // Template describes the node that the group would grow by: what the daemon tells, which knows no taints, zones or
 // ephemeral storage, and may name the architecture otherwise than Kubernetes does.
 func (g *Group) Template(ctx context.Context) (*corev1.Node, error) {
+	klogat.Info(2, "slicer_node_group.go:285", "Slicer: Fetching hostgroup sizing for %s", g.Name())
 	offered, err := g.slicer.HostGroups(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("failed to fetch host groups: %w", err)
+		return nil, fmt.Errorf("failed to fetch hostgroups: %w", err)
 	}
 	group, found := find(offered, g.Name())
 	if !found {
-		return nil, fmt.Errorf("host group %s not found", g.Name())
+		return nil, fmt.Errorf("hostgroup %s not found", g.Name())
 	}
 	if group.CPUs <= 0 || group.RAMBytes <= 0 {
-		return nil, fmt.Errorf("host group %s has no usable size: cpus %d, ram_bytes %d", g.Name(), group.CPUs, group.RAMBytes)
+		return nil, fmt.Errorf("invalid cpu or ram from hostgroup: cpu=%d ram=%s", group.CPUs, bytesSize(group.RAMBytes))
 	}
-	name := fmt.Sprintf("slicer-node-%d", rand.Int64())
 	capacity := corev1.ResourceList{
 		corev1.ResourceCPU:    *resource.NewQuantity(int64(group.CPUs), resource.DecimalSI),
 		corev1.ResourceMemory: *resource.NewQuantity(group.RAMBytes, resource.BinarySI),
@@ -34,14 +36,14 @@ func (g *Group) Template(ctx context.Context) (*corev1.Node, error) {
 	}
 	return &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: name,
+			Name: "slicer-node-template",
 			Labels: map[string]string{
-				corev1.LabelArchStable:        group.Arch,
+				corev1.LabelArchStable:        g.arch,
 				corev1.LabelOSStable:          "linux",
 				"kubernetes.io/instance-type": "k3s",
 				LabelGroup:                    g.Name(),
 				LabelType:                     "agent",
-				LabelHostname:                 name,
+				LabelHostname:                 fmt.Sprintf("slicer-node-%d", rand.IntN(1000000)),
 			},
 		},
 		Status: corev1.NodeStatus{

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"path"
 	"strings"
 	"time"
 )
@@ -76,66 +75,74 @@ func New(base, token string, client *http.Client) *Client {
 // HostGroups lists the daemon's groups.
 func (c *Client) HostGroups(ctx context.Context) ([]HostGroup, error) {
 	var groups []HostGroup
-	return groups, c.call(ctx, http.MethodGet, "hostgroup", nil, &groups)
+	return groups, c.call(ctx, http.MethodGet, "hostgroup", "", nil, &groups)
 }
 
 // Nodes lists the VMs of a group.
 func (c *Client) Nodes(ctx context.Context, group string) ([]Node, error) {
 	var nodes []Node
-	return nodes, c.call(ctx, http.MethodGet, "hostgroup/"+url.PathEscape(group)+"/nodes", nil, &nodes)
+	return nodes, c.call(ctx, http.MethodGet, "hostgroup/"+url.PathEscape(group)+"/nodes", "failed to fetch nodes", nil, &nodes)
 }
 
 // CreateNode makes a VM and does not wait for it.
 func (c *Client) CreateNode(ctx context.Context, group string, node CreateNode) (CreatedNode, error) {
 	var created CreatedNode
-	return created, c.call(ctx, http.MethodPost, "hostgroup/"+url.PathEscape(group)+"/nodes", node, &created)
+	return created, c.call(ctx, http.MethodPost, "hostgroup/"+url.PathEscape(group)+"/nodes", "failed to create node", node, &created)
 }
 
 // DeleteNode removes a VM.
 func (c *Client) DeleteNode(ctx context.Context, group, hostname string) error {
-	return c.call(ctx, http.MethodDelete, "hostgroup/"+url.PathEscape(group)+"/nodes/"+url.PathEscape(hostname), nil, nil)
+	return c.call(ctx, http.MethodDelete, "hostgroup/"+url.PathEscape(group)+"/nodes/"+url.PathEscape(hostname), "failed to delete node", nil, nil)
 }
 
 // Secrets lists the names of the daemon's secrets.
 func (c *Client) Secrets(ctx context.Context) ([]Secret, error) {
 	var secrets []Secret
-	return secrets, c.call(ctx, http.MethodGet, "secrets", nil, &secrets)
+	return secrets, c.call(ctx, http.MethodGet, "secrets", "failed to list secrets", nil, &secrets)
 }
 
 // CreateSecret stores a new secret; StatusError with 409 tells that it exists.
 func (c *Client) CreateSecret(ctx context.Context, name, value string) error {
 	secret := createSecret{Name: name, Data: base64.StdEncoding.EncodeToString([]byte(value))}
-	return c.call(ctx, http.MethodPost, "secrets", secret, nil)
+	return c.call(ctx, http.MethodPost, "secrets", "failed to create secret", secret, nil)
 }
 
-// StatusError is a reply that is no success.
+// StatusError is a reply that is no success, in the words of Slicer's own client.
+//
+// Source: slicervm/sdk v0.0.19 client.go.
 type StatusError struct {
-	Method, Path string
 	Code         int
-	Body         string
+	Status, Body string
 }
 
 func (e *StatusError) Error() string {
-	return fmt.Sprintf("%s %s: unexpected status code %d: %s", e.Method, e.Path, e.Code, e.Body)
+	return fmt.Sprintf("API request failed: %s - %s", e.Status, e.Body)
 }
 
-func (c *Client) call(ctx context.Context, method, where string, body, into any) error {
+// call makes one request. What says what could not be done where no reply came; a status is told without it.
+func (c *Client) call(ctx context.Context, method, where, what string, body, into any) error {
+	failed := func(err error) error {
+		if what == "" {
+			return err
+		}
+		return fmt.Errorf("%s: %w", what, err)
+	}
 	target, err := url.Parse(c.base)
 	if err != nil {
-		return fmt.Errorf("failed to parse API URL: %w", err)
+		return failed(fmt.Errorf("invalid base URL: %w", err))
 	}
 	target = target.JoinPath(strings.Split(where, "/")...)
 	var payload io.Reader
 	if body != nil {
 		encoded, err := json.Marshal(body)
 		if err != nil {
-			return fmt.Errorf("failed to encode request: %w", err)
+			return failed(fmt.Errorf("failed to marshal request body: %w", err))
 		}
 		payload = bytes.NewReader(encoded)
 	}
 	request, err := http.NewRequestWithContext(ctx, method, target.String(), payload)
 	if err != nil {
-		return fmt.Errorf("failed to create request: %w", err)
+		return failed(fmt.Errorf("failed to create request: %w", err))
 	}
 	request.Header.Set("User-Agent", UserAgent)
 	if c.token != "" {
@@ -146,21 +153,19 @@ func (c *Client) call(ctx context.Context, method, where string, body, into any)
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return fmt.Errorf("failed to call API: %w", err)
+		return failed(err)
 	}
 	defer response.Body.Close()
-	content, err := io.ReadAll(io.LimitReader(response.Body, bodyLimit))
-	if err != nil {
-		return fmt.Errorf("failed to read reply: %w", err)
-	}
+	// Like the original, which takes what came of a reply that was cut for the whole.
+	content, _ := io.ReadAll(io.LimitReader(response.Body, bodyLimit))
 	if response.StatusCode/100 != 2 {
-		return &StatusError{Method: method, Path: path.Clean(target.Path), Code: response.StatusCode, Body: excerpt(content)}
+		return &StatusError{Code: response.StatusCode, Status: response.Status, Body: excerpt(content)}
 	}
 	if into == nil {
 		return nil
 	}
 	if err := json.Unmarshal(content, into); err != nil {
-		return fmt.Errorf("failed to decode reply: %w", err)
+		return fmt.Errorf("failed to decode response: %w", err)
 	}
 	return nil
 }
