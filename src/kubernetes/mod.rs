@@ -186,9 +186,16 @@ impl Kubernetes {
         self.must(hands, "uncordon", &script).await
     }
 
-    /// The last lines that a pod logged; empty where it has not begun.
-    pub async fn log(&self, namespace: &str, pod: &str, lines: u32) -> Result<String> {
-        let path = path::log(namespace, pod, lines);
+    /// The last lines that a pod logged; empty where it has not begun. `previous`: those of its container before the last
+    /// restart.
+    pub async fn log(
+        &self,
+        namespace: &str,
+        pod: &str,
+        lines: u32,
+        previous: bool,
+    ) -> Result<String> {
+        let path = path::log(namespace, pod, lines, previous);
         let look = Look::Kubernetes {
             words: vec![format!("--raw={path}")],
             path: Some(path),

@@ -51,10 +51,11 @@ pub(super) fn path(words: &[&str]) -> Option<String> {
     Some(path)
 }
 
-/// The path of a pod's last log lines.
-pub(super) fn log(namespace: &str, pod: &str, lines: u32) -> String {
+/// The path of a pod's last log lines; `previous`: before its container's last restart.
+pub(super) fn log(namespace: &str, pod: &str, lines: u32, previous: bool) -> String {
+    let previous = if previous { "&previous=true" } else { "" };
     format!(
-        "/api/v1/namespaces/{}/pods/{}/log?tailLines={lines}",
+        "/api/v1/namespaces/{}/pods/{}/log?tailLines={lines}{previous}",
         escape(namespace),
         escape(pod)
     )

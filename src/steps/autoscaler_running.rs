@@ -246,7 +246,7 @@ impl Step for AutoscalerRunning {
             return Ok(Finding::done());
         }
         let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-        let log = kubernetes.log(NAMESPACE, name, LINES).await?;
+        let log = kubernetes.log(NAMESPACE, name, LINES, false).await?;
         if !runs {
             if let Some(failure) = self.unpulled(pod) {
                 return Err(failure);

@@ -77,6 +77,9 @@ pub(super) fn pods_hint() -> String {
     format!("slicer-k3s kubectl get events -n {NAMESPACE} --field-selector type=Warning")
 }
 
+/// So many of the last lines of a try's log are read: its shell shows few commands after Helm's error.
+const LINES: u32 = 40;
+
 /// What the job says.
 enum Said {
     /// Why it ended, or the last line of its log.
@@ -85,25 +88,29 @@ enum Said {
     Stuck(String),
 }
 
-/// Whether a line of the job's log says something: its shell shows each command after a "+".
+/// What is no one's word in the job's log: each command that its shell runs, after one "+" or more, and the end of the lines
+/// that the shell reads before it does so.
+///
+/// Source: k3s-io/klipper-helm v0.13.3 entry (`set -v`, `set -x`).
 fn is_word(line: &str) -> bool {
-    !line.is_empty() && !line.starts_with("+ ")
+    let traced = line.trim_start_matches('+');
+    let traced = traced.len() < line.len() && traced.starts_with(' ');
+    !line.is_empty() && !traced && !["fi", "set +v -x"].contains(&line)
 }
 
-/// Helm's reason for the end of a pod's last try, which klipper-helm leaves where Kubernetes keeps it; the log of that try is gone
-/// once the next one has begun.
-///
-/// Source: k3s-io/klipper-helm v0.13.3 entry, `TERM_LOG`.
-fn ended(pod: &Value) -> Option<String> {
+/// The reason in a try's log: Helm's error, else the last line that says anything.
+fn reason(log: &str) -> Option<&str> {
+    let mut lines = log.lines().map(str::trim);
+    let error = lines.rfind(|line| line.starts_with("Error: "));
+    error.or_else(|| log.lines().map(str::trim).rfind(|line| is_word(line)))
+}
+
+/// Whether the try before the one that runs failed. Its log has the reason; that of the new one has nothing yet. The message
+/// that klipper-helm leaves for Kubernetes does not say it: that holds its own words alone.
+fn tries_again(pod: &Value) -> bool {
     let container = &pod["status"]["containerStatuses"][0];
-    let ends = ["state", "lastState"].map(|state| &container[state]["terminated"]);
-    let end = ends.into_iter().find(|end| !end.is_null())?;
-    if end["exitCode"] == 0 {
-        return None;
-    }
-    let message = end["message"].as_str()?;
-    let words = message.lines().map(str::trim).rfind(|line| is_word(line))?;
-    Some(bounded(words))
+    let before = &container["lastState"]["terminated"];
+    !container["state"]["running"].is_null() && !before.is_null() && before["exitCode"] != 0
 }
 
 /// What the newest of the job's pods that says anything does.
@@ -121,12 +128,11 @@ async fn said(kubernetes: &Kubernetes, job: &str) -> Result<Said> {
     let mut why = None;
     for pod in pods.iter().rev() {
         let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-        if let Some(words) = ended(pod) {
-            return Ok(Said::Logged(words));
-        }
-        let log = kubernetes.log(NAMESPACE, name, 20).await?;
-        if let Some(line) = log.lines().map(str::trim).rfind(|line| is_word(line)) {
-            return Ok(Said::Logged(line.to_owned()));
+        let log = kubernetes
+            .log(NAMESPACE, name, LINES, tries_again(pod))
+            .await?;
+        if let Some(line) = reason(&log) {
+            return Ok(Said::Logged(bounded(line)));
         }
         if why.is_none() {
             why = kubernetes.stuck(NAMESPACE, pod).await?;

@@ -117,16 +117,27 @@ async fn a_pod_without_a_log_is_told_by_its_last_warning() {
 /// A chart version that was never published kept everyone waiting for five minutes, with a line of the job's shell for a reason.
 #[tokio::test(start_paused = true)]
 async fn a_chart_that_is_not_in_the_index_ends_the_wait() {
-    let message = r#"+ helm install x\nError: INSTALLATION FAILED: chart \"cluster-autoscaler\" matching 9.52.2 not found in x index. (try 'helm repo update'): no chart version found for cluster-autoscaler-9.52.2\n+ exit 1"#;
-    let pods = format!(
-        r#"{{"items":[{{"metadata":{{"name":"helm-1"}},"status":{{"containerStatuses":[{{"state":{{"waiting":{{"reason":"CrashLoopBackOff"}}}},
-           "lastState":{{"terminated":{{"exitCode":1,"message":"{message}"}}}}}}]}}}}]}}"#
-    );
+    let pods = |state: &str| {
+        format!(
+            r#"{{"items":[{{"metadata":{{"name":"helm-1"}},"status":{{"containerStatuses":[{{"state":{{{state}}},
+               "lastState":{{"terminated":{{"exitCode":1,"message":"Installing helm chart"}}}}}}]}}}}]}}"#
+        )
+    };
+    // As klipper-helm v0.13.3 leaves it: Helm's error among the commands of its shell.
+    let log = "+ helm repo update\n+ helm install x\nError: INSTALLATION FAILED: chart \"cluster-autoscaler\" matching 9.52.2 \
+        not found in x index. (try 'helm repo update'): no chart version found for cluster-autoscaler-9.52.2\n+ exit\n";
     let fake = Fake::new()
         .says("get secret", r#"{"data":{"cloud-config":"YWJj"}}"#)
         .says("get job", r#"{"status":{}}"#)
-        .says("get pods", &pods)
-        .says("/log?", "+ exit 1\n");
+        .says_first(
+            "get pods",
+            &pods(r#""waiting":{"reason":"CrashLoopBackOff"}"#),
+        )
+        .says("get pods", &pods(r#""running":{}"#))
+        // The next try has begun: the reason is in the log of the one before.
+        .says("previous=true", log)
+        .says_first("/log?", log)
+        .says("/log?", "+ helm repo update\n");
     let world = world(&[("k3s-cp-1", &fake)]);
     let step = AutoscalerRunning::new(&plan());
     step.apply(&world, &hands()).await.unwrap();
