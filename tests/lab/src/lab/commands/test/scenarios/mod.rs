@@ -9,6 +9,7 @@ mod fingerprint;
 mod first_contact;
 mod fleet_changes;
 mod generated;
+mod helm_failures;
 mod home;
 mod import;
 mod init_bare;
@@ -64,6 +65,7 @@ pub(super) fn checks() -> Vec<Check> {
         Check::long("status", status::run),
         Check::long("import", import::run),
         Check::long("adopted", adopted::run),
+        Check::long("helm-failures", helm_failures::run),
         Check::long("proxies", proxies::run),
         Check::long("routes", routes::run),
         Check::long("shared", shared::run),
