@@ -32,5 +32,6 @@ pub mod status;
 pub mod steps;
 pub mod stop;
 pub mod suggest;
+pub mod time;
 pub mod world;
 pub mod yaml;

@@ -5,7 +5,6 @@ mod compare;
 mod document;
 mod gather;
 mod render;
-mod time;
 
 pub use compare::compare;
 pub use document::{Capacity, Drift, Group, Host, Node, Skew, Status, VERSION};

@@ -9,7 +9,7 @@ use crate::plan::{Daemon, HostFacts, Plan, Role, Server};
 use crate::slicer::Vm;
 use crate::status::document::{Drift, Node};
 use crate::status::gather::Seen;
-use crate::status::time;
+use crate::time;
 
 /// A VM joins within this time; a younger one without a Node, or whose Node is not Ready yet, is no drift.
 const JOINING: i64 = 300;

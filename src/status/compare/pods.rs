@@ -6,7 +6,7 @@ use super::{add, facts};
 use crate::plan::Plan;
 use crate::status::document::Drift;
 use crate::status::gather::Seen;
-use crate::status::time;
+use crate::time;
 
 /// A new agent is there within this time, and an image pulled.
 const COMING: i64 = 300;

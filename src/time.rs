@@ -1,7 +1,7 @@
-//! Times as Slicer's API tells them.
+//! Times as Slicer's API and Kubernetes give them.
 
 /// Seconds since 1970 of an RFC 3339 time; fractions are dropped.
-pub(super) fn unix(text: &str) -> Option<i64> {
+pub fn unix(text: &str) -> Option<i64> {
     let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
     let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
