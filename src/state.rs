@@ -11,14 +11,15 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use lock::Lock;
-pub use secrets::{Former, Retired, Secrets};
+pub use secrets::{Former, Phase, Retired, Secrets};
 
 use crate::failure::{Code, Failure, Result};
 use crate::plan::Decisions;
 
 /// The version of the file that this program writes; it reads every earlier one. Version 1 had no record of what was
-/// founded, version 2 none of the runs, and a program that knows no other must not drop them.
-const VERSION: u32 = 3;
+/// founded, version 2 none of the runs, version 3 not how far a rotation has come, and a program that knows no other must not
+/// drop them.
+const VERSION: u32 = 4;
 
 /// Most runs that are remembered.
 const RUNS: usize = 100;
@@ -139,6 +140,22 @@ impl State {
         }))
     }
 
+    /// Records that the rotation of join tokens in this directory's state has come to `phase`; never back.
+    pub fn advance(directory: &Path, phase: Phase) -> Result<()> {
+        let Some(mut state) = Self::open(directory)? else {
+            return Err(Failure::new(
+                Code::LocalFile,
+                format!("the state in {} is gone", directory.display()),
+            )
+            .hint("restore it from a backup: it holds the cluster's tokens"));
+        };
+        if state.secrets.retired.phase >= phase {
+            return Ok(());
+        }
+        state.secrets.retired.phase = phase;
+        state.save(directory)
+    }
+
     /// Writes the state: whole or not at all, readable by its owner only from its first byte on.
     pub fn save(&self, directory: &Path) -> Result<()> {
         let path = directory.join(FILE);
@@ -241,7 +258,7 @@ mod tests {
         let state = State::create("home").unwrap();
         let mut value = serde_json::to_value(&state).unwrap();
         value.as_object_mut().unwrap().remove("runs");
-        for version in [1, 2] {
+        for version in [1, 2, 3] {
             value["version"] = version.into();
             value["known"] = serde_json::json!(["abc"]);
             fs_err::write(dir.path().join(FILE), value.to_string()).unwrap();
@@ -251,6 +268,20 @@ mod tests {
             let text = serde_json::to_string(&read).unwrap();
             assert!(!text.contains("known"), "{text}");
         }
+    }
+
+    /// A step that is done again by a later run must not take back what an earlier one has noted.
+    #[test]
+    fn a_rotation_never_goes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut state = State::create("home").unwrap();
+        state.secrets.renew(true).unwrap();
+        state.save(dir.path()).unwrap();
+        for phase in [Phase::Begun, Phase::Sealing, Phase::Begun] {
+            State::advance(dir.path(), phase).unwrap();
+        }
+        let read = State::open(dir.path()).unwrap().unwrap();
+        assert_eq!(read.secrets.retired.phase, Phase::Sealing);
     }
 
     #[test]
@@ -269,7 +300,7 @@ mod tests {
             ("", "damaged"),
             ("{\"version\":1}", "damaged"),
             ("not json", "damaged"),
-            ("{\"version\":4,\"more\":true}", "version 4"),
+            ("{\"version\":5,\"more\":true}", "version 5"),
         ] {
             fs_err::write(&path, text).unwrap();
             let failure = State::open(dir.path()).unwrap_err();

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::OnceCell;
 
 use crate::failure::{Code, Failure, Result};
@@ -26,6 +28,9 @@ pub const TOKEN_PATHS: [&str; 3] = [
 
 /// The user of Slicer's Ubuntu images; has sudo without a password.
 pub const VM_USER: &str = "ubuntu";
+
+/// How long one server is waited for before the next is tried beside it.
+const HEAD_START: Duration = Duration::from_secs(2);
 
 /// The world of one run.
 pub struct World {
@@ -78,9 +83,25 @@ impl World {
         })
     }
 
-    /// A daemon's API, with the token as the host has it now (a restarted daemon may have written a new one).
+    /// A daemon's API, with the token as the host has it now (a restarted daemon may have written a new one). While a host's
+    /// token is being replaced, a daemon that has not restarted since takes the one before: then it comes with that.
     pub async fn slicer(&self, daemon: &Daemon) -> Result<Slicer> {
-        slicer_on(self.host(&daemon.host)?, daemon).await
+        let host = self.host(&daemon.host)?;
+        let Some(old) = self.secrets.retired.slicer.get(&daemon.host) else {
+            return slicer_on(host, daemon).await;
+        };
+        let by = |token: Secret| client(host, daemon, token);
+        match host_token(host).await? {
+            Some(now) if now != *old => {
+                let slicer = by(now);
+                Ok(match slicer.takes_its_token().await {
+                    Ok(false) => by(old.clone()),
+                    // One that does not answer says so to whoever asks it for something.
+                    Ok(true) | Err(_) => slicer,
+                })
+            }
+            _ => Ok(by(old.clone())),
+        }
     }
 
     /// A server's machine, reached through its host with host keys read through Slicer's API.
@@ -124,33 +145,52 @@ impl World {
         Ok(Kubernetes { server })
     }
 
-    /// The first server that can be reached.
+    /// The first server that can be reached; one that does not say whether it can keeps the others waiting only for a moment.
     pub async fn first_server(&self) -> Result<&Arc<Machine>> {
         let mut last = Failure::new(Code::Kubernetes, "no server in the plan").lasting();
-        for server in &self.plan.servers {
-            match self.server(server).await {
-                Ok(machine) => return Ok(machine),
-                Err(failure) => last = failure,
+        let mut others = self.plan.servers.iter();
+        let mut asked = FuturesUnordered::new();
+        loop {
+            let next = others.next();
+            asked.extend(next.map(|server| self.server(server)));
+            let answer = match next {
+                Some(_) => tokio::time::timeout(HEAD_START, asked.next()).await,
+                None => Ok(asked.next().await),
+            };
+            match answer {
+                Ok(Some(Ok(machine))) => return Ok(machine),
+                Ok(Some(Err(failure))) => last = failure,
+                Ok(None) => return Err(last),
+                Err(_) => {}
             }
         }
-        Err(last)
+    }
+}
+
+/// Slicer's API token as a host has it; `None` where it has none, or an empty one.
+pub async fn host_token(host: &Machine) -> Result<Option<Secret>> {
+    for path in TOKEN_PATHS {
+        let text = host.read(path).await?.unwrap_or_default();
+        if !text.trim().is_empty() {
+            return Ok(Some(Secret::new(text.trim())));
+        }
+    }
+    Ok(None)
+}
+
+fn client(host: &Arc<Machine>, daemon: &Daemon, token: Secret) -> Slicer {
+    Slicer {
+        host: Arc::clone(host),
+        group: daemon.group.clone(),
+        address: daemon.local_api(),
+        token,
     }
 }
 
 /// A daemon's API on its host, with the token as that has it now.
 pub async fn slicer_on(host: &Arc<Machine>, daemon: &Daemon) -> Result<Slicer> {
-    for path in TOKEN_PATHS {
-        let Some(text) = host.read(path).await? else {
-            continue;
-        };
-        if !text.trim().is_empty() {
-            return Ok(Slicer {
-                host: Arc::clone(host),
-                group: daemon.group.clone(),
-                address: daemon.local_api(),
-                token: Secret::new(text.trim()),
-            });
-        }
+    if let Some(token) = host_token(host).await? {
+        return Ok(client(host, daemon, token));
     }
     Err(Failure::new(
         Code::SlicerToken,
@@ -162,4 +202,38 @@ pub async fn slicer_on(host: &Arc<Machine>, daemon: &Daemon) -> Result<Slicer> {
         daemon.host,
         daemon.unit()
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::{Fake, plan, world};
+
+    /// A rotation that was cut short between a host's file and its daemon's restart locked the run that goes on out, and every
+    /// other command with it.
+    #[tokio::test]
+    async fn a_daemon_that_has_not_restarted_is_asked_by_the_token_before() {
+        for (new, wanted) in [(401, "0ld"), (0, "new")] {
+            let fake = Fake::new().says("auth/token", "new\n").answers(
+                "GET /hostgroup Bearer new",
+                new,
+                "[]",
+            );
+            let mut world = world(&[("n100", &fake)]);
+            let old = Secret::new("0ld");
+            world.secrets.retired.slicer.insert("n100".into(), old);
+            let slicer = world.slicer(&plan().daemons[0]).await.unwrap();
+            assert_eq!(slicer.token.expose(), wanted);
+        }
+    }
+
+    /// A cut write left an empty file; the daemon runs on with what it was started with.
+    #[tokio::test]
+    async fn a_host_whose_token_file_is_empty_is_asked_by_the_token_before() {
+        let mut world = world(&[("n100", &Fake::new())]);
+        let old = Secret::new("0ld");
+        world.secrets.retired.slicer.insert("n100".into(), old);
+        let slicer = world.slicer(&plan().daemons[0]).await.unwrap();
+        assert_eq!(slicer.token.expose(), "0ld");
+    }
 }

@@ -10,6 +10,7 @@ use super::cluster_file::ClusterFile;
 use super::context::{self, Home};
 use super::init::{CHANGE_THE_FILE, asked_for, may_begin};
 use super::one;
+use super::rotate_token::none_unfinished;
 use super::turn::Turn;
 use crate::cli::{AddHost, Global};
 use crate::config::{Config, NewHost, Setting};
@@ -37,6 +38,7 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     file.enrol(&new)?;
 
     let (mut state, last) = context::known(&home, &before.name)?;
+    none_unfinished(&state).map_err(one)?;
     let fleet = fleet::connect(&file.after, global).await?;
     let (facts, turn) = tokio::join!(fleet::survey(&fleet), async {
         match here {

@@ -1,5 +1,7 @@
 //! `slicer-k3s init`: from bare hosts to a proven autoscaler.
 
+mod rotation;
+
 use std::time::Instant;
 
 use super::act::{self, Act};
@@ -13,7 +15,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::plan::{self, Autoscaler, Plan, Server};
 use crate::remote::{ImageTag, Look};
-use crate::state::{Lock, Secrets, State};
+use crate::state::{Lock, State};
 use crate::steps;
 use crate::world::World;
 use crate::{config::Config, kubeconfig, report};
@@ -90,6 +92,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         ..asked_for(&options.making, &home)
     };
     if let Some(turn) = &turn {
+        rotation::may_configure(&world.secrets, &options).map_err(one)?;
         may_begin(&world, &world.plan, &wanted).await?;
         if new {
             ask::consent(options.making.yes, CHANGE_THE_FILE).map_err(one)?;
@@ -101,9 +104,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         home.keep_plan(&world.plan).map_err(one)?;
         home.keep_config(&global.config, &config).map_err(one)?;
     }
-    if let Some(words) = rotation_goes_on(&world.secrets) {
-        report::say(words);
-    }
+    let later = rotation::begin_or_leave(&mut world).await;
     let steps = steps::init(&world.plan, &wanted, &control_plane, &world.secrets);
     let act = Act {
         global,
@@ -117,40 +118,13 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     if options.making.dry_run {
         return Ok(act::would_change(&ended));
     }
-    settle(&world, &home).map_err(one)?;
+    rotation::settle(&world, &home, later).map_err(one)?;
     drop(turn);
     if options.merge {
         merge(&options, &world.plan, &home).map_err(one)?;
     }
     report::say(&last_words::after_init(&world.plan, &home, &ended));
     Ok(0)
-}
-
-/// What is said where the replacement of a join token was cut short, and the run finishes it.
-fn rotation_goes_on(secrets: &Secrets) -> Option<&'static str> {
-    let retired = &secrets.retired;
-    if secrets.agents_had_the_server_token() {
-        Some("The agents get a join token of their own: the servers restart one after the other.")
-    } else if retired.agent.is_some() || retired.server.is_some() {
-        Some(
-            "The replacement of a join token was cut short. It is finished: the servers restart one after the other.",
-        )
-    } else {
-        None
-    }
-}
-
-/// Ends a rotation of join tokens that was under way, where this run has taken the new ones into use on every server.
-fn settle(world: &World, home: &Home) -> Result<()> {
-    if !steps::rotation::is_over(&world.plan, &world.secrets) {
-        return Ok(());
-    }
-    // Steps have written to it meanwhile.
-    let Some(mut state) = State::open(home.path())? else {
-        return Ok(());
-    };
-    state.secrets.settle();
-    state.save(home.path())
 }
 
 /// Takes the turn, and asks the servers what they hold as soon as nobody else can change it any more. Connections are made

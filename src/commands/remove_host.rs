@@ -1,5 +1,7 @@
 //! `slicer-k3s remove-host NAME`: a host's workers gone, without a trace in the cluster.
 
+mod tokens;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -12,7 +14,6 @@ use super::ask;
 use super::cluster_file::ClusterFile;
 use super::context::{self, Home};
 use super::one;
-use super::rotate_token::{Rotation, Token};
 use super::turn::Turn;
 use crate::cli::{Global, RemoveHost};
 use crate::config::Config;
@@ -24,6 +25,7 @@ use crate::report::{escape, say};
 use crate::state::{Lock, State};
 use crate::steps::removal::{self, Drain, Leaving, Remains};
 use crate::world::World;
+use tokens::Tokens;
 
 /// Has the next run, wherever it is made, go by what there is without the host that is about to leave.
 fn announce_without(turn: &Turn, state: &mut State, decisions: Decisions) {
@@ -53,6 +55,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     let mut file = ClusterFile::read(&global.config)?;
     let (mut state, last) = context::known(&home, &before.name)?;
     may_leave(&file.before, &state.decisions, &last, options).map_err(one)?;
+    tokens::may_leave(&state, options).map_err(one)?;
     file.withdraw(name, options.agents)?;
     let mut fleet = fleet::connect(&file.before, global).await?;
     answers(&mut fleet, options).map_err(one)?;
@@ -88,6 +91,13 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     ask::consent(options.yes, KEEP).map_err(one)?;
     announce_without(&turn, &mut state, world.plan.decisions(&decisions));
     state.save(home.path()).map_err(one)?;
+    let tokens = Tokens {
+        global,
+        options,
+        turn: &turn,
+        home: &home,
+    };
+    tokens.finish(&mut state, &mut world, &decisions).await?;
     let leaving = Leaving {
         host: name,
         remains: &remains,
@@ -111,19 +121,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     };
     act.run(&removal::leave(&world.plan, &modest, &leaving), &world)
         .await?;
-    if options.gone && !options.keep_token {
-        let rotation = Rotation {
-            global,
-            command: COMMAND,
-            started: Instant::now(),
-            turn: &turn,
-            home: &home,
-            allow_outage: true,
-            replace_agents: false,
-            token: Token::Agent,
-        };
-        rotation.run(&mut state, &mut world).await?;
-    }
+    tokens.replace(&mut state, &mut world).await?;
     state.decisions = world.plan.decisions(&decisions);
     turn.record(&mut state);
     state.save(home.path()).map_err(one)?;
@@ -296,6 +294,7 @@ async fn prospect(world: &World, remains: &[Remains], options: &RemoveHost) -> S
         }
         _ => text.push_str("  its nodes are not known: no server answers\n"),
     }
+    text.push_str(tokens::told(world));
     if options.gone {
         let _ = writeln!(
             text,

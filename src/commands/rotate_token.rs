@@ -9,10 +9,11 @@ use super::one;
 use super::turn::Turn;
 use crate::cli::{Global, RotateToken};
 use crate::failure::{Code, Failure, Result};
+use crate::plan::Plan;
 use crate::report::say;
 use crate::secret::Secret;
-use crate::state::{Retired, State};
-use crate::steps::rotation::Extent;
+use crate::state::{Retired, Secrets, State};
+use crate::steps::rotation::{self, Scope};
 use crate::steps::{self, Options, Proof};
 use crate::world::World;
 
@@ -30,10 +31,19 @@ pub(super) async fn run(global: &Global, options: RotateToken) -> Result<u8, Vec
         None if options.server => Token::Server,
         None => Token::Agent,
     };
-    if state.secrets.agents_had_the_server_token() {
-        return Err(one(not_configured(&state.cluster)));
+    may_rotate(&state, &token).map_err(one)?;
+    if !matches!(token, Token::Slicer(_)) {
+        rotation::is_complete(&context.world.plan).map_err(one)?;
     }
-    if !token.is_retired(&state.secrets.retired) {
+    if let Token::Slicer(host) = &token
+        && !options.allow_outage
+    {
+        let free = rotation::costs_nothing(&context.world, host).await;
+        free.map_err(one)?;
+    }
+    let retired = &state.secrets.retired;
+    let more = options.replace_agents && !retired.replace_agents;
+    if more || !token.is_retired(retired) {
         say(&what_happens(&token, options.replace_agents));
         ask::consent(options.yes, "slicer-k3s token shows where the tokens are").map_err(one)?;
     }
@@ -82,6 +92,12 @@ pub(super) enum Token {
 }
 
 impl Token {
+    /// The join token whose replacement has not ended.
+    pub(super) fn unfinished(retired: &Retired) -> Option<Self> {
+        let server = retired.server.as_ref().map(|_| Self::Server);
+        server.or_else(|| retired.agent.as_ref().map(|_| Self::Agent))
+    }
+
     /// Whether it was replaced by a run that did not end.
     fn is_retired(&self, retired: &Retired) -> bool {
         match self {
@@ -90,6 +106,38 @@ impl Token {
             Self::Slicer(host) => retired.slicer.contains_key(host),
         }
     }
+}
+
+/// Refuses what would mix two rotations: of join tokens one at a time is replaced, and a daemon's restart may reboot servers.
+fn may_rotate(state: &State, token: &Token) -> Result<()> {
+    let retired = &state.secrets.retired;
+    if state.secrets.agents_had_the_server_token() {
+        return Err(not_configured(&state.cluster));
+    }
+    if retired.has_join_tokens() && !token.is_retired(retired) {
+        return Err(unfinished(&state.secrets));
+    }
+    Ok(())
+}
+
+/// Refuses what cannot be done while a join token is being replaced: daemons would be given a token that the servers do not
+/// accept yet.
+pub(super) fn none_unfinished(state: &State) -> Result<()> {
+    if state.secrets.agents_had_the_server_token() {
+        return Err(not_configured(&state.cluster));
+    }
+    if state.secrets.retired.has_join_tokens() {
+        return Err(unfinished(&state.secrets));
+    }
+    Ok(())
+}
+
+/// The replacement of a join token that has to end first.
+fn unfinished(secrets: &Secrets) -> Failure {
+    let next = secrets.unfinished_rotation();
+    Failure::new(Code::PlanConflict, "a join token is being replaced")
+        .because("the run that did it has not ended, and servers may accept the old token only")
+        .hint(format!("{} finishes it", next.unwrap_or_default()))
 }
 
 /// Servers that were set up by hand go by what their units say until `init` has configured them.
@@ -157,11 +205,14 @@ impl Rotation<'_> {
                 retire_slicer_token(state, world, host).await,
             ),
         };
-        // Recorded before it is used.
         let fresh = new.map_err(one)?;
-        if fresh {
+        let more = asks_for_more(&mut state.secrets.retired, self.replace_agents);
+        // Recorded before it is used.
+        if fresh || more {
             self.turn.record(state);
             state.save(self.home.path()).map_err(one)?;
+        }
+        if fresh {
             say(&format!(
                 "A new {kind} is taken into use; what must restart does so in turn."
             ));
@@ -175,11 +226,11 @@ impl Rotation<'_> {
             allow_outage: self.allow_outage,
             ..self.home.modest()
         };
-        let extent = Extent {
-            fresh,
-            replace_agents: self.replace_agents,
+        let scope = match &self.token {
+            Token::Agent | Token::Server => Scope::Join,
+            Token::Slicer(host) => Scope::Slicer(host),
         };
-        let steps = steps::rotation::rotate(&world.plan, &all, &state.secrets, extent);
+        let steps = rotation::rotate(&world.plan, &all, &state.secrets, scope);
         let act = Act {
             global: self.global,
             command: self.command,
@@ -190,8 +241,27 @@ impl Rotation<'_> {
         };
         act.run(&steps, world).await?;
         self.turn.record(state);
-        state.secrets.settle();
-        state.save(self.home.path()).map_err(one)
+        end(scope, &world.plan, &mut state.secrets);
+        state.save(self.home.path()).map_err(one)?;
+        world.secrets = state.secrets.clone();
+        Ok(())
+    }
+}
+
+/// Notes that the agents are to be replaced, whichever run goes on with the rotation; whether that is new.
+fn asks_for_more(retired: &mut Retired, replace_agents: bool) -> bool {
+    let more = replace_agents && !retired.replace_agents;
+    retired.replace_agents |= replace_agents;
+    more
+}
+
+/// Ends what a run of this scope has done.
+fn end(scope: Scope<'_>, plan: &Plan, secrets: &mut Secrets) {
+    match scope {
+        Scope::Slicer(host) => drop(secrets.retired.slicer.remove(host)),
+        // What is off now still has the old token: the run that finds it again ends this.
+        Scope::Join if rotation::is_complete(plan).is_err() => {}
+        Scope::Join => secrets.settle(),
     }
 }
 
@@ -215,4 +285,78 @@ async fn slicer_token(world: &World, host: &str) -> Result<Secret> {
         .hint("slicer-k3s status lists its hosts")
     })?;
     Ok(world.slicer(daemon).await?.token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two at once: the second would begin where a server may be down by the first.
+    #[test]
+    fn one_join_token_is_replaced_at_a_time() {
+        let mut state = State::create("home").unwrap();
+        for token in [Token::Agent, Token::Server, Token::Slicer("pi5".into())] {
+            assert!(may_rotate(&state, &token).is_ok());
+        }
+        assert!(none_unfinished(&state).is_ok());
+        state.secrets.renew(false).unwrap();
+        state.secrets.retired.replace_agents = true;
+        assert!(may_rotate(&state, &Token::Agent).is_ok());
+        let refused = [
+            may_rotate(&state, &Token::Server),
+            may_rotate(&state, &Token::Slicer("pi5".into())),
+            none_unfinished(&state),
+        ];
+        for refused in refused {
+            let hint = refused.unwrap_err().hint.unwrap();
+            assert_eq!(hint, "slicer-k3s rotate-token --replace-agents finishes it");
+        }
+        state.secrets.settle();
+        let host = ("pi5".to_owned(), Secret::new("0ld"));
+        state.secrets.retired.slicer.extend([host]);
+        assert!(may_rotate(&state, &Token::Agent).is_ok());
+        assert!(none_unfinished(&state).is_ok());
+    }
+
+    /// A continuation without the flag gave the old agents the new token, and they stayed.
+    #[test]
+    fn that_agents_are_to_be_replaced_outlives_the_run_that_was_asked_for_it() {
+        let mut retired = Retired::default();
+        assert!(asks_for_more(&mut retired, true));
+        assert!(!asks_for_more(&mut retired, false));
+        assert!(retired.replace_agents);
+    }
+
+    /// What another run was allowed is still to be done, and so is what a host that is off has missed.
+    #[test]
+    fn a_run_ends_only_what_it_has_done() {
+        let mut plan = crate::steps::testing::plan();
+        let mut secrets = crate::steps::testing::secrets();
+        secrets.renew(false).unwrap();
+        for host in ["pi5", "n100"] {
+            let old = Secret::new("0ld");
+            secrets.retired.slicer.insert(host.into(), old);
+        }
+        end(Scope::Slicer("pi5"), &plan, &mut secrets);
+        assert!(secrets.retired.has_join_tokens());
+        plan.absent.push(("ryzen".into(), "no route".into()));
+        end(Scope::Join, &plan, &mut secrets);
+        assert!(secrets.retired.has_join_tokens());
+        plan.absent.clear();
+        end(Scope::Join, &plan, &mut secrets);
+        assert!(!secrets.retired.has_join_tokens());
+        let left: Vec<&String> = secrets.retired.slicer.keys().collect();
+        assert_eq!(left, ["n100"]);
+    }
+
+    /// Agents of an imported cluster join by the servers' token until `init` has given them their own.
+    #[test]
+    fn a_cluster_that_is_not_configured_yet_is_configured_first() {
+        let mut state = State::create("home").unwrap();
+        state.secrets.retired.agent = Some(state.secrets.server_token.clone());
+        for refused in [may_rotate(&state, &Token::Agent), none_unfinished(&state)] {
+            let hint = refused.unwrap_err().hint.unwrap();
+            assert!(hint.contains("init --allow-outage"), "{hint}");
+        }
+    }
 }

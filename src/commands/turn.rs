@@ -345,7 +345,11 @@ mod tests {
     fn hashes_are_no_tokens() {
         let mut state = state();
         state.secrets.server_token = Secret::new("5ecre7-of-the-servers");
+        state.secrets.agent_token = Secret::new("5ecre7-of-the-agents");
         let text = serde_json::to_string(&note(&state, "a")).unwrap();
         assert!(!text.contains("5ecre7"));
+        let (servers, agents) = hashes(&state.secrets);
+        assert_eq!(servers, state.secrets.server_token.sha256());
+        assert_eq!(agents, state.secrets.agent_token.sha256());
     }
 }

@@ -23,7 +23,7 @@ pub enum Look {
     /// The logs of the serial consoles of this group's VMs, one path a line; status 1 where there is none. By number: a group
     /// whose name begins with this one's has logs of its own.
     ConsoleLogs(String),
-    /// Whether a path exists: `yes` or `no`; another status than 0 where that cannot be seen.
+    /// Whether a path exists, a link what it leads to: `yes` or `no`; another status than 0 where that cannot be seen.
     Exists(String),
     /// What a k3s server holds: whether it has etcd data, its CA's hash, etcd's members (see `control_plane`).
     ServerData {
@@ -146,7 +146,7 @@ impl Look {
                 &[group],
             ),
             Self::Exists(path) => Script::new(
-                "if w=$(LC_ALL=C stat -c %n -- {} 2>&1); then echo yes; else case $w in *'No such file or directory') echo no;; \
+                "if w=$(LC_ALL=C stat -L -c %n -- {} 2>&1); then echo yes; else case $w in *'No such file or directory') echo no;; \
                  *) echo \"$w\" >&2; exit 3;; esac; fi",
                 &[path],
             ),

@@ -31,6 +31,20 @@ pub struct Put<'a> {
     pub content: &'a [u8],
 }
 
+impl Put<'_> {
+    fn script(&self) -> Script {
+        let length = self.content.len().to_string();
+        Script::new(
+            "set -e; d=$(dirname -- {}); mkdir -p -- \"$d\"; t=$(mktemp -- \"$d/.slicer-k3s.XXXXXX\"); \
+             trap 'rm -f -- \"$t\"' EXIT; chmod 0600 -- \"$t\"; cat > \"$t\"; \
+             if [ \"$(wc -c < \"$t\")\" -ne {} ]; then echo 'it did not arrive whole' >&2; exit 1; fi; \
+             chmod {} -- \"$t\"; sync -- \"$t\"; mv -f -- \"$t\" {}",
+            &[self.path, &length, self.mode, self.path],
+        )
+        .stdin(self.content)
+    }
+}
+
 impl Machine {
     /// A machine called `name`, reached by `remote`, where root is had by `sudo`.
     pub fn new(name: impl Into<String>, remote: Box<dyn Remote>, sudo: Sudo) -> Self {
@@ -120,14 +134,9 @@ impl Machine {
         )
     }
 
-    /// Writes a file; its directory is made where missing (0755).
+    /// Writes a file; its directory is made where missing (0755). What has not arrived whole replaces nothing.
     pub async fn put(&self, hands: &Hands, file: &Put<'_>) -> Result<()> {
-        let script = Script::new(
-            "set -e; d=$(dirname -- {}); mkdir -p -- \"$d\"; t=$(mktemp -- \"$d/.slicer-k3s.XXXXXX\"); \
-             trap 'rm -f -- \"$t\"' EXIT; chmod 0600 -- \"$t\"; cat > \"$t\"; chmod {} -- \"$t\"; sync -- \"$t\"; mv -f -- \"$t\" {}",
-            &[file.path, file.mode, file.path],
-        )
-        .stdin(file.content);
+        let script = file.script();
         self.must(hands, &format!("writing {}", file.path), &script)
             .await
             .map(drop)
@@ -200,5 +209,61 @@ impl Machine {
             .map_err(Clone::clone);
         log::asked(&self.name, kind, script.text(), begin.elapsed(), &end);
         output
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+    use crate::remote::Local;
+
+    /// A connection that breaks ends the input early, and half a file took the place of a whole one.
+    #[test]
+    fn what_did_not_arrive_whole_replaces_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file").display().to_string();
+        fs_err::write(&path, "before").unwrap();
+        let put = Put {
+            path: &path,
+            mode: "0640",
+            content: b"all of it",
+        };
+        for (arrived, now) in [
+            ("", "before"),
+            ("all", "before"),
+            ("all of it", "all of it"),
+        ] {
+            let mut shell = Command::new("/bin/sh")
+                .args(["-c", put.script().text()])
+                .stdin(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let mut stdin = shell.stdin.take().unwrap();
+            stdin.write_all(arrived.as_bytes()).unwrap();
+            drop(stdin);
+            let done = shell.wait().unwrap().success();
+            assert_eq!(done, arrived == now, "{arrived}");
+            assert_eq!(fs_err::read_to_string(&path).unwrap(), now);
+        }
+        assert_eq!(
+            fs_err::read_dir(dir.path()).unwrap().count(),
+            1,
+            "no leftovers"
+        );
+    }
+
+    /// As k3s leaves one where its data were set aside.
+    #[tokio::test]
+    async fn a_link_to_nothing_is_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent-token");
+        fs_err::os::unix::fs::symlink(dir.path().join("token"), &path).unwrap();
+        let machine = Machine::new("here", Box::new(Local), Sudo::Root);
+        let read = machine.read_if_there(&path.display().to_string()).await;
+        assert_eq!(read.unwrap(), None);
     }
 }

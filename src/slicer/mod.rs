@@ -71,6 +71,15 @@ impl Slicer {
         self.get("/secrets").await.map(types::List::into_vec)
     }
 
+    /// Whether the daemon takes the client's token.
+    pub async fn takes_its_token(&self) -> Result<bool> {
+        match self.groups().await {
+            Ok(_) => Ok(true),
+            Err(failure) if failure.code == Code::SlicerToken => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// The HTTP status that a request without a token gets: 401 where the daemon guards its API.
     pub async fn status_without_token(&self) -> Result<u16> {
         let reply = http::send(self, &Request::get("/nodes").without_token()).await?;

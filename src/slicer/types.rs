@@ -92,10 +92,18 @@ pub struct SecretEntry {
 }
 
 impl SecretEntry {
+    fn time(&self) -> Option<&Value> {
+        self.mod_time.as_ref().or(self.modified_at.as_ref())
+    }
+
+    /// When it was written, in seconds since 1970 by its host's clock, where that is told as RFC 3339 tells times.
+    pub fn written(&self) -> Option<i64> {
+        crate::time::unix(self.time()?.as_str()?)
+    }
+
     /// When and how large, in whatever spelling: changes when somebody writes the secret.
     pub fn stamp(&self) -> String {
-        let time = self.mod_time.as_ref().or(self.modified_at.as_ref());
-        let time = match time {
+        let time = match self.time() {
             Some(Value::String(text)) => text.clone(),
             Some(other) => other.to_string(),
             None => "-".to_owned(),

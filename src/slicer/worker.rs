@@ -42,7 +42,16 @@ impl Slicer {
     /// What a worker VM holds.
     pub async fn held_token(&self, vm: &str) -> Result<Held> {
         let done = exec::run(self, vm, LOOK).await?;
-        Ok(read(&done.stdout))
+        let held = if done.ok() { read(&done.stdout) } else { None };
+        held.ok_or_else(|| {
+            Failure::new(Code::Vm, format!("{vm} does not say which token it holds"))
+                .because(format!(
+                    "exit status {}: {}",
+                    done.status,
+                    done.last_words()
+                ))
+                .hint(format!("slicer vm exec {vm} -- systemctl status k3s-agent"))
+        })
     }
 
     /// Gives a worker VM another token, and restarts its service; its pods go on.
@@ -67,15 +76,17 @@ impl Slicer {
     }
 }
 
-fn read(text: &str) -> Held {
-    let mut lines = text.lines().map(|line| line.trim().to_owned());
-    match (lines.next(), lines.next(), lines.next()) {
-        (Some(file), Some(process), Some(state)) => Held::Token {
-            file,
-            process,
-            state,
-        },
-        _ => Held::Nothing,
+/// `None` of an answer that was cut: it is no VM without k3s.
+fn read(text: &str) -> Option<Held> {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    match *lines {
+        ["none"] => Some(Held::Nothing),
+        [file, process, state] => Some(Held::Token {
+            file: file.to_owned(),
+            process: process.to_owned(),
+            state: state.to_owned(),
+        }),
+        _ => None,
     }
 }
 
@@ -149,8 +160,25 @@ mod tests {
 
     #[test]
     fn a_vm_that_is_still_installing_holds_nothing() {
-        assert_eq!(read("none\n"), Held::Nothing);
-        assert_eq!(read(""), Held::Nothing);
-        assert!(matches!(read("a\nb\nactive\n"), Held::Token { state, .. } if state == "active"));
+        assert_eq!(read("none\n"), Some(Held::Nothing));
+        let held = read("a\nb\nactive\n");
+        assert!(matches!(held, Some(Held::Token { state, .. }) if state == "active"));
+    }
+
+    /// A VM that still has its k3s was taken for one without.
+    #[tokio::test]
+    async fn a_cut_or_failed_answer_is_no_vm_without_k3s() {
+        for (status, text) in [(0, ""), (0, "a\nb\n"), (1, "none\n"), (1, "")] {
+            let reply = serde_json::json!({"stdout": text, "exit_code": status}).to_string();
+            let fake = crate::steps::testing::Fake::new().says("POST /vm/a-1/exec", &reply);
+            let slicer = Slicer {
+                host: std::sync::Arc::new(crate::steps::testing::machine("n100", fake)),
+                group: "k3s-agents-1".into(),
+                address: (std::net::Ipv4Addr::LOCALHOST, 1),
+                token: Secret::new("t"),
+            };
+            let failure = slicer.held_token("a-1").await.unwrap_err();
+            assert_eq!(failure.code, Code::Vm, "{status} {text}");
+        }
     }
 }

@@ -51,12 +51,58 @@ pub struct Retired {
     /// Slicer's API tokens before, by host.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub slicer: BTreeMap<String, Secret>,
+    /// How far the replacement of join tokens has come.
+    #[serde(default, skip_serializing_if = "Phase::is_unknown")]
+    pub phase: Phase,
+    /// The agents that joined by the old token are to be drained and removed, whichever run finishes the rotation.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replace_agents: bool,
+}
+
+/// How far a rotation of join tokens has come; never back.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// The new tokens are on record and nowhere else: nothing begins before every server is well.
+    Recorded,
+    /// Every server was well; their configuration may name the new tokens.
+    Begun,
+    /// k3s may have been asked to seal the cluster's data with the new server token. Also what is assumed where nothing is on
+    /// record: of rotations that an earlier release began, and of those that an import found.
+    #[default]
+    Sealing,
+}
+
+impl Phase {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde calls it with a reference"
+    )]
+    fn is_unknown(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Retired {
     /// Whether no rotation is under way.
     pub fn is_empty(&self) -> bool {
-        self.server.is_none() && self.agent.is_none() && self.slicer.is_empty()
+        !self.has_join_tokens() && self.slicer.is_empty()
+    }
+
+    /// Whether a rotation of join tokens is under way.
+    pub fn has_join_tokens(&self) -> bool {
+        self.server.is_some() || self.agent.is_some()
     }
 }
 
@@ -77,13 +123,35 @@ impl Secrets {
         })
     }
 
-    /// Ends a rotation: what it retired is in use nowhere any more.
+    /// Ends a rotation of join tokens: those that it retired are in use nowhere any more.
     pub fn settle(&mut self) {
-        let retired = std::mem::take(&mut self.retired);
+        let slicer = std::mem::take(&mut self.retired.slicer);
+        let retired = std::mem::replace(
+            &mut self.retired,
+            Retired {
+                slicer,
+                ..Retired::default()
+            },
+        );
         self.former.extend(retired.server.map(|token| Former {
             token,
             until: unix_time(),
         }));
+    }
+
+    /// The secrets as the servers have them: of a rotation of join tokens that has not begun the old tokens count, and it is
+    /// not among these.
+    #[must_use]
+    pub fn in_use(&self) -> Self {
+        let mut secrets = self.clone();
+        if self.retired.phase > Phase::Recorded {
+            return secrets;
+        }
+        let retired = std::mem::take(&mut secrets.retired);
+        secrets.server_token = retired.server.unwrap_or(secrets.server_token);
+        secrets.agent_token = retired.agent.unwrap_or(secrets.agent_token);
+        secrets.retired.slicer = retired.slicer;
+        secrets
     }
 
     /// Whether agents have joined by the servers' token until the rotation that is under way, as they do where a server's
@@ -104,7 +172,12 @@ impl Secrets {
         } else if retired.server.is_some() {
             Some("slicer-k3s rotate-token --server".to_owned())
         } else if retired.agent.is_some() {
-            Some("slicer-k3s rotate-token".to_owned())
+            let how = if retired.replace_agents {
+                " --replace-agents"
+            } else {
+                ""
+            };
+            Some(format!("slicer-k3s rotate-token{how}"))
         } else {
             host.map(|host| format!("slicer-k3s rotate-token --slicer {host} --allow-outage"))
         }
@@ -124,6 +197,7 @@ impl Secrets {
 
     /// Makes a new server or agent token and retires the one before; `false` where one is retired already.
     pub fn renew(&mut self, server: bool) -> Result<bool> {
+        let under_way = self.retired.has_join_tokens();
         let (token, retired) = if server {
             (&mut self.server_token, &mut self.retired.server)
         } else {
@@ -134,6 +208,10 @@ impl Secrets {
         }
         let fresh = Secret::random_hex(TOKEN_BYTES).map_err(no_randomness)?;
         *retired = Some(std::mem::replace(token, fresh));
+        // One that has begun does not go back for another.
+        if !under_way {
+            self.retired.phase = Phase::Recorded;
+        }
         Ok(true)
     }
 }
@@ -185,6 +263,54 @@ mod tests {
         assert_eq!(secrets.agent_token, new);
         let text = serde_json::to_string(&secrets).unwrap();
         assert_eq!(serde_json::from_str::<Secrets>(&text).unwrap(), secrets);
+    }
+
+    /// Until a rotation has begun the servers go by the old tokens, and nothing of it may be taken for done.
+    #[test]
+    fn a_rotation_that_has_not_begun_is_in_use_nowhere() {
+        let before = Secrets::generate("a").unwrap();
+        let mut secrets = before.clone();
+        secrets.renew(true).unwrap();
+        assert_eq!(secrets.retired.phase, Phase::Recorded);
+        assert_eq!(secrets.in_use(), before);
+        secrets.retired.phase = Phase::Begun;
+        assert_eq!(secrets.in_use(), secrets);
+        secrets.renew(false).unwrap();
+        assert_eq!(secrets.retired.phase, Phase::Begun);
+    }
+
+    /// A file of an earlier release does not say how far its rotation came: all of it may have happened.
+    #[test]
+    fn a_rotation_of_an_earlier_release_may_have_come_to_its_end() {
+        let mut secrets = Secrets::generate("a").unwrap();
+        secrets.renew(true).unwrap();
+        let mut value = serde_json::to_value(&secrets).unwrap();
+        value["retired"].as_object_mut().unwrap().remove("phase");
+        let read: Secrets = serde_json::from_value(value).unwrap();
+        assert_eq!(read.retired.phase, Phase::Sealing);
+        assert_eq!(read.in_use(), read);
+    }
+
+    /// What was asked for at first is asked for by the command that goes on, and a host's Slicer token is another matter.
+    #[test]
+    fn a_rotation_keeps_what_it_was_asked_for_until_it_ends() {
+        let mut secrets = Secrets::generate("a").unwrap();
+        secrets.renew(false).unwrap();
+        secrets.retired.replace_agents = true;
+        let host = ("pi5".to_owned(), Secret::new("0ld"));
+        secrets.retired.slicer.extend([host]);
+        let text = serde_json::to_string(&secrets).unwrap();
+        let mut secrets: Secrets = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            secrets.unfinished_rotation().unwrap(),
+            "slicer-k3s rotate-token --replace-agents"
+        );
+        secrets.settle();
+        assert!(!secrets.retired.replace_agents && !secrets.retired.has_join_tokens());
+        assert_eq!(
+            secrets.unfinished_rotation().unwrap(),
+            "slicer-k3s rotate-token --slicer pi5 --allow-outage"
+        );
     }
 
     /// A snapshot that was taken before opens only with the token of then.

@@ -10,10 +10,10 @@ use async_trait::async_trait;
 use super::has_read::Process;
 use super::removal::{Drain, NodesDrained};
 use super::restart::Cause;
-use super::rotation::{daemon_token, worker_token};
+use super::rotation::{agents_replaced, daemon_token};
 use super::unit::Unit;
 use super::{Options, daemon_running};
-use crate::failure::Result;
+use crate::failure::{Code, Failure, Result};
 use crate::generate::{AUTOSCALER, NAMESPACE};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Daemon, Plan, Role};
@@ -22,7 +22,7 @@ use crate::world::World;
 /// How long evictions may take.
 const LIMIT: Duration = Duration::from_mins(5);
 
-/// A cluster whose API does not answer within this time runs no pods that could be moved.
+/// A cluster none of whose servers can be reached within this time runs no pods that could be moved.
 const ANSWER: Duration = Duration::from_secs(20);
 
 /// How the agents are to end.
@@ -79,7 +79,7 @@ impl AgentsDrained {
     async fn is_due(&self, world: &World) -> Result<bool> {
         match self.end {
             End::Replacement => {
-                let outdated = worker_token::outdated(world, &self.daemon).await?;
+                let outdated = agents_replaced::outdated(world, &self.daemon).await?;
                 Ok(!outdated.is_empty())
             }
             End::Restart(Cause::Configuration) => {
@@ -131,7 +131,19 @@ impl Step for AgentsDrained {
                 let found = self.drain.check(world).await;
                 found.map_err(|failure| failure.hint(self.hint()))
             }
-            _ => Ok(Finding::Done("no server answers".into())),
+            // Their daemon may have to restart for the servers to come back.
+            Ok(Err(_)) | Err(_) if self.end == End::Restart(Cause::Configuration) => {
+                Ok(Finding::Done("no server answers".into()))
+            }
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => Err(Failure::new(
+                Code::Kubernetes,
+                format!("{} cannot be drained", self.daemon.group),
+            )
+            .because(format!("no server answers within {} s", ANSWER.as_secs()))
+            .hint(
+                "slicer-k3s status shows which servers are up; until they answer the agents stay",
+            )),
         }
     }
 
@@ -147,9 +159,13 @@ impl Step for AgentsDrained {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+
     use super::*;
     use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::remote::{Machine, Sudo};
+    use crate::steps::testing::{Fake, Hangs, machine, plan, secrets, world};
 
     fn step() -> AgentsDrained {
         let options = crate::steps::tests::options();
@@ -176,6 +192,31 @@ mod tests {
             let found = step().check(&world).await.unwrap();
             assert_eq!(matches!(found, Finding::Differs(_)), drains, "{found:?}");
         }
+    }
+
+    /// A first server that hangs was taken for a cluster without pods, and a token is no reason to end agents undrained.
+    #[tokio::test(start_paused = true)]
+    async fn agents_end_undrained_only_where_no_server_can_be_reached_and_theirs_must_restart() {
+        let hangs = || Arc::new(Machine::new("n100", Box::new(Hangs), Sudo::Root));
+        let (host, server) = (host("0ld"), Fake::new().says("/nodes", NODES));
+        let ryzen = Arc::new(machine("ryzen", host));
+        let hosts = HashMap::from([("n100".to_owned(), hangs()), ("ryzen".to_owned(), ryzen)]);
+        let world = || World::new(plan(), secrets(), hosts.clone());
+        let found = step().check(&world()).await.unwrap();
+        assert_eq!(found, Finding::Done("no server answers".into()));
+
+        let others = world();
+        others.put_server("k3s-cp-3", Arc::new(machine("k3s-cp-3", server)));
+        let found = step().check(&others).await.unwrap();
+        assert!(matches!(found, Finding::Differs(_)), "{found:?}");
+
+        let fake = Fake::new().says("GET /hostgroup", r#"[{"hostname":"a-1"}]"#);
+        let fake = fake.says("GET /secrets", "[]").says("auth/token", "t\n");
+        let ryzen = Arc::new(machine("ryzen", fake));
+        let hosts = HashMap::from([("n100".to_owned(), hangs()), ("ryzen".to_owned(), ryzen)]);
+        let world = World::new(plan(), secrets(), hosts);
+        let replaced = AgentsDrained::for_replacement(&plan().daemons[1]);
+        assert!(replaced.check(&world).await.is_err());
     }
 
     /// It would make agents of the old size for the pods that are evicted, and they would die next.

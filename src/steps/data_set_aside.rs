@@ -43,7 +43,7 @@ cd /var/lib/rancher/k3s/server
 now=$(date +%s)
 if [ -e db/etcd ]; then mv -T -- db/etcd \"db/etcd-old-$now\"; fi
 if [ {} = foreign ]; then
-    for part in token agent-token cred tls; do if [ -e \"$part\" ]; then mv -T -- \"$part\" \"$part-old-$now\"; fi; done
+    for part in token agent-token cred tls; do if [ -e \"$part\" ] || [ -L \"$part\" ]; then mv -T -- \"$part\" \"$part-old-$now\"; fi; done
 fi
 sync -f .";
 

@@ -166,7 +166,8 @@ impl K3sConfig {
             ),
         ];
         for (path, what, known) in kept {
-            let token = machine.read(path).await?.unwrap_or_default();
+            // One that cannot be read may be any.
+            let token = machine.read_if_there(path).await?.unwrap_or_default();
             let password = k3s::password(&token);
             let mut known = known.into_iter().flatten();
             if password.is_empty() || known.any(|token| token.expose() == password) {
@@ -295,6 +296,19 @@ mod tests {
         assert!(!fake.was_told("mv -f"));
     }
 
+    /// What a broken connection or disk does not give is no server without a cluster.
+    #[tokio::test]
+    async fn a_token_that_cannot_be_read_stops_the_run() {
+        for path in [TOKEN_PATH, AGENT_TOKEN_PATH] {
+            let fake = Fake::new()
+                .answers(&format!("cat -- {path}"), 1, "")
+                .says("stat -L -c %n", "yes\n");
+            let world = world(&[("k3s-cp-1", &fake)]);
+            assert!(step().apply(&world, &hands()).await.is_err(), "{path}");
+            assert!(!fake.was_told("mv -f"), "{path}");
+        }
+    }
+
     /// A second workstation that has not heard of a rotation would put the token back that was replaced.
     #[tokio::test]
     async fn a_server_with_another_agent_token_is_refused_untouched() {
@@ -341,6 +355,7 @@ mod tests {
     #[tokio::test]
     async fn no_token_is_in_a_command_line() {
         let fake = Fake::new()
+            .says("stat -L -c %n", "no\n")
             .answers(TOKEN_PATH, 1, "")
             .answers("stat -c", 1, "");
         step()

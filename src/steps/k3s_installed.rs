@@ -98,15 +98,28 @@ impl K3sInstalled {
         Self::printed(machine).await
     }
 
-    /// The version that the program says itself.
+    /// The version that the program says itself; none only where the machine says that there is no such file: one that does
+    /// not answer may be newer than what would take its place.
     async fn printed(machine: &Machine) -> Result<Option<String>> {
-        let printed = machine.look(&Look::Version(K3S.to_owned())).await?.stdout;
-        if printed.trim().is_empty() {
+        let printed = machine.look(&Look::Version(K3S.to_owned())).await?;
+        // "k3s version v1.34.4+k3s1 (abcdef)"
+        let version = printed.stdout.split_whitespace().nth(2);
+        if let Some(version) = version.filter(|_| printed.ok()) {
+            return Ok(Some(version.to_owned()));
+        }
+        let there = machine.look(&Look::Exists(K3S.to_owned())).await?;
+        if there.ok() && there.stdout.trim() == "no" {
             return Ok(None);
         }
-        // "k3s version v1.34.4+k3s1 (abcdef)"
-        let version = printed.split_whitespace().nth(2).unwrap_or_default();
-        Ok(Some(version.to_owned()))
+        let name = machine.name();
+        Err(Failure::new(
+            Code::K3sInstall,
+            format!("the k3s on {name} does not say which version it is"),
+        )
+        .because(printed.last_words())
+        .hint(format!(
+            "on {name}: {K3S} --version; where it is damaged, sudo rm {K3S} and run again"
+        )))
     }
 
     /// Refuses to replace what is installed by something that is not known to be newer: etcd and Kubernetes may have written
@@ -276,6 +289,7 @@ mod tests {
         ] {
             let fake = Fake::new()
                 .says("--version", printed)
+                .says("stat -L -c %n", "no\n")
                 .says("systemctl", "UnitFileState=enabled\n");
             let script = Arc::default();
             let found = step(0, &script)
@@ -304,6 +318,21 @@ mod tests {
             // Nor where somebody was quicker than the check.
             step.apply(&world, &hands()).await.unwrap_err();
             assert!(!fake.was_told("INSTALL_K3S"), "{printed}");
+        }
+    }
+
+    /// It may be newer than the one that would be installed in its place.
+    #[tokio::test]
+    async fn a_k3s_that_does_not_answer_is_not_replaced() {
+        for (status, printed) in [(124, ""), (0, ""), (139, "k3s version v1.34.4+k3s1 (abc)")] {
+            let fake = Fake::new()
+                .answers("--version", status, printed)
+                .says("stat -L -c %n", "yes\n");
+            let world = world(&[("k3s-cp-1", &fake)]);
+            let step = step(0, &Arc::default());
+            assert!(step.check(&world).await.is_err());
+            step.apply(&world, &hands()).await.unwrap_err();
+            assert!(!fake.was_told("INSTALL_K3S"), "{status}");
         }
     }
 
@@ -361,6 +390,8 @@ mod tests {
             Fake::new().says("sha256sum install.sh", "aaa  install.sh\n"),
             Fake::new().says("sha256sum install.sh", "bbb  install.sh\n"),
         );
+        let none = |fake: Fake| fake.says("stat -L -c %n", "no\n");
+        let (one, two) = (none(one), none(two));
         let world = world(&[("k3s-cp-1", &one), ("k3s-cp-2", &two)]);
         let script = Arc::default();
         step(0, &script).apply(&world, &hands()).await.unwrap();

@@ -72,6 +72,13 @@ pub(super) fn same_cluster(world: &World, server: &Server, cacerts: &str) -> Res
     }
 }
 
+/// When a daemon got the token that it has now, in seconds since 1970 by its host's clock; `None` where that is not told.
+pub(super) async fn written(slicer: &Slicer) -> Result<Option<i64>> {
+    let secrets = slicer.secrets().await?;
+    let entry = secrets.iter().find(|secret| secret.name == NAME);
+    Ok(entry.and_then(crate::slicer::SecretEntry::written))
+}
+
 impl K3sTokenSecret {
     /// Once the first server has started with the tokens as they are recorded; `ahead` of that where new agents are to find
     /// the new token before the servers take it.

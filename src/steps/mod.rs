@@ -127,7 +127,7 @@ pub fn init(
     control_plane: &ControlPlane,
     secrets: &Secrets,
 ) -> Vec<Box<dyn Step>> {
-    let order = rotation::Order::new(plan, secrets, false);
+    let order = rotation::Order::new(plan, secrets, options);
     ordered(plan, options, control_plane, &order)
 }
 

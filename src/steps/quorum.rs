@@ -7,6 +7,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use super::has_read::Process;
+use super::rotation::old_refused;
 use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::{Kubernetes, condition};
 use crate::plan::{Daemon, Server};
@@ -16,12 +17,26 @@ use crate::world::World;
 /// How long a server may take to vote again: a VM's boot, k3s's start and etcd's catching up.
 const RETURN: Duration = Duration::from_mins(5);
 
+/// Servers that lose their leader do not answer until they have elected another, which takes two of k3s's election timeouts of
+/// 5 s at most: only who is without a quorum for longer has lost it.
+const ELECTION: Duration = Duration::from_secs(15);
+
 /// Shared by the steps of one run that restart servers.
 #[derive(Clone, Default)]
 pub(super) struct Turns {
     one: Arc<Mutex<()>>,
     /// How long servers that do not vote are waited for.
     patience: Duration,
+    /// Join tokens are replaced: those that have restarted are asked before the next one does.
+    rotating: bool,
+}
+
+/// How a restart of some servers would find the cluster.
+struct Votes {
+    /// Those of the servers that vote.
+    voted: Vec<Server>,
+    /// Whether there is a quorum that could be lost.
+    quorum: bool,
 }
 
 /// The turn of one restart; whoever holds it restarts alone.
@@ -32,38 +47,50 @@ pub(super) struct Turn {
 }
 
 impl Turns {
-    /// Where servers may be on their way back by what the run has changed already.
-    pub(super) fn patient() -> Self {
+    /// Of a rotation of join tokens: servers may be on their way back by what has been changed already, and no restart comes
+    /// before each server that has restarted goes by the new tokens alone.
+    pub(super) fn of_a_rotation() -> Self {
         Self {
             patience: RETURN,
+            rotating: true,
             ..Self::default()
         }
     }
 
     /// Waits for a turn to take these servers down. Refused where the cluster has a quorum and would lose it, unless all
-    /// servers go down together, for then there is no other way.
+    /// servers go down together, for then there is no other way. That there is none is asked twice.
     pub(super) async fn take(&self, world: &World, leaving: &[Server]) -> Result<Turn> {
         let alone = Arc::clone(&self.one).lock_owned().await;
         let begin = Instant::now();
+        let mut lost = false;
         loop {
-            match Self::voters(world, leaving).await {
-                Ok(voted) => {
+            match self.votes(world, leaving).await {
+                Ok(Votes { voted, quorum }) if quorum || lost => {
                     return Ok(Turn {
                         voted,
                         _alone: alone,
                     });
                 }
+                Ok(_) => {
+                    lost = true;
+                    tokio::time::sleep(ELECTION).await;
+                    continue;
+                }
                 Err(refused) if begin.elapsed() >= self.patience => return Err(refused),
                 Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
             }
+            lost = false;
         }
     }
 
     /// Those of the servers that vote, where the others can do without them.
-    async fn voters(world: &World, leaving: &[Server]) -> Result<Vec<Server>> {
+    async fn votes(&self, world: &World, leaving: &[Server]) -> Result<Votes> {
         let (mut voted, mut staying, mut lacking) = (Vec::new(), 0, Vec::new());
         for server in &world.plan.servers {
             let state = votes(world, server).await;
+            if self.rotating && state.is_ok() && !leaving.contains(server) {
+                goes_by_the_new_tokens(world, server).await?;
+            }
             match (leaving.contains(server), state) {
                 (true, Ok(())) => voted.push(server.clone()),
                 (true, Err(_)) => {}
@@ -73,8 +100,9 @@ impl Turns {
         }
         let all = world.plan.servers.len();
         let quorum = all / 2 + 1;
+        let together = leaving.len() >= all;
         let has_one = voted.len() + staying >= quorum;
-        if leaving.len() < all && has_one && staying < quorum {
+        if !together && has_one && staying < quorum {
             let names: Vec<&str> = leaving.iter().map(|server| server.name.as_str()).collect();
             return Err(Failure::new(
                 Code::PlanConflict,
@@ -86,7 +114,10 @@ impl Turns {
             ))
             .hint("slicer-k3s kubectl get nodes: bring the others back, then run again"));
         }
-        Ok(voted)
+        Ok(Votes {
+            voted,
+            quorum: has_one || together,
+        })
     }
 
     /// A turn to restart a daemon, where that reboots servers: `None` where none are its.
@@ -140,6 +171,26 @@ impl Turn {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
+}
+
+/// Refuses where a server that was restarted for new join tokens does not accept them, or accepts the old ones.
+async fn goes_by_the_new_tokens(world: &World, server: &Server) -> Result<()> {
+    let machine = world.server(server).await?;
+    if !Process::Server(server).has_read(world, machine).await? {
+        return Ok(());
+    }
+    let Some(why) = old_refused::lacks(world, server).await? else {
+        return Ok(());
+    };
+    Err(Failure::new(
+        Code::Kubernetes,
+        format!("{} was restarted for new tokens: {why}", server.name),
+    )
+    .because("the next server restarts only when it accepts the new ones and refuses the old ones")
+    .hint(format!(
+        "on {}: sudo journalctl -u k3s -n 50; then run again",
+        server.name
+    )))
 }
 
 /// Whether a server's own API is ready, which asks its own etcd member, and that member votes; the reason where not.
@@ -203,6 +254,53 @@ mod tests {
         };
         assert!(turns.take(&one(&back), &servers[..1]).await.is_ok());
         assert!(turns.take(&one(&down), &servers[..1]).await.is_err());
+    }
+
+    /// While a leader is elected no server answers: a restart then would have cost the quorum.
+    #[tokio::test(start_paused = true)]
+    async fn a_quorum_is_lost_only_where_it_stays_away() {
+        let up = server(true);
+        let elects = || server(true).says_first("node", r#"{"status":{"conditions":[]}}"#);
+        let down = server(false);
+        let servers = plan().servers;
+        let turns = Turns::default();
+        // The third is down, and the second answers again: it must stay.
+        let (one, two) = (elects(), elects());
+        let flapping = world(&[("k3s-cp-1", &one), ("k3s-cp-2", &two), ("k3s-cp-3", &down)]);
+        assert!(turns.take(&flapping, &servers[..1]).await.is_err());
+        let lost = world(&[("k3s-cp-1", &up), ("k3s-cp-2", &down), ("k3s-cp-3", &down)]);
+        let begin = Instant::now();
+        assert!(turns.take(&lost, &servers[1..2]).await.is_ok());
+        assert!(begin.elapsed() >= ELECTION);
+    }
+
+    /// Also of a run that goes on, where no step waits for the server before.
+    #[tokio::test]
+    async fn who_has_restarted_for_new_tokens_is_asked_before_the_next_restarts() {
+        let servers = plan().servers;
+        let readings =
+            k3s::readings(&plan(), &servers[0], &crate::steps::testing::secrets()).unwrap();
+        let (new, old) = (sha256(readings[0].as_bytes()), sha256(b"0ld"));
+        for (runs_with, answers, allowed) in [
+            (&new, ["200", "401"], true),
+            (&new, ["200", "200"], false),
+            (&new, ["401", "401"], false),
+            (&old, ["401", "200"], true),
+        ] {
+            let up = server(true);
+            let first = server(true)
+                .says("environ", runs_with)
+                .says_first("/v1-k3s/config", answers[0])
+                .says("/v1-k3s/config", answers[1]);
+            let mut world = world(&[("k3s-cp-1", &first), ("k3s-cp-2", &up), ("k3s-cp-3", &up)]);
+            world.secrets.retired.agent = Some(crate::secret::Secret::new("0ld-agent-token"));
+            let turns = Turns {
+                rotating: true,
+                ..Turns::default()
+            };
+            let taken = turns.take(&world, &servers[1..2]).await;
+            assert_eq!(taken.is_ok(), allowed, "{runs_with} {answers:?}");
+        }
     }
 
     #[tokio::test]

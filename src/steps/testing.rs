@@ -95,9 +95,18 @@ impl Fake {
         let request = String::from_utf8_lossy(&request).into_owned();
         let line = request.lines().next().unwrap_or_default();
         let line = line.trim_end_matches(" HTTP/1.1");
-        let output = self.exec(line, b"", Duration::ZERO).await.unwrap();
+        let headers = request.lines().filter_map(|line| line.split_once(": "));
+        let mut tokens = headers.filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        let token = tokens.next().map_or("", |(_, token)| token);
+        let line = format!("{line} {token}");
+        let output = self.exec(&line, b"", Duration::ZERO).await.unwrap();
+        let status = if output.status == 0 {
+            200
+        } else {
+            output.status
+        };
         let answer = format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
+            "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
             output.stdout.len(),
             output.stdout
         );
@@ -137,7 +146,8 @@ impl Remote for Fake {
         ))
     }
 
-    /// An HTTP server that answers a request line (`GET /nodes`) by the same table; without an entry nobody listens.
+    /// An HTTP server that answers a request line with its token (`GET /nodes Bearer tok`) by the same table, where another
+    /// status than 0 is HTTP's; without an entry nobody listens.
     async fn forward(&self, host: &str, port: u16) -> Result<Box<dyn Stream>> {
         if !self.serves() {
             return Err(Failure::new(
@@ -149,6 +159,28 @@ impl Remote for Fake {
         let fake = self.clone();
         tokio::spawn(async move { fake.answer_http(theirs).await });
         Ok(Box::new(ours))
+    }
+}
+
+/// A machine that never answers.
+pub(crate) struct Hangs;
+
+#[async_trait]
+impl Remote for Hangs {
+    async fn exec(&self, _: &str, _: &[u8], _: Duration) -> Result<Output> {
+        std::future::pending().await
+    }
+
+    async fn attach(&self, _: &str, _: Input, _: bool) -> Result<i32> {
+        std::future::pending().await
+    }
+
+    async fn open(&self, _: &str, _: &[u8]) -> Result<Box<dyn Stream>> {
+        std::future::pending().await
+    }
+
+    async fn forward(&self, _: &str, _: u16) -> Result<Box<dyn Stream>> {
+        std::future::pending().await
     }
 }
 

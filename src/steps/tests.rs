@@ -148,25 +148,25 @@ fn every_step_has_its_heading_in_the_troubleshooting_page() {
         server: Some(crate::secret::Secret::new("x")),
         agent: Some(crate::secret::Secret::new("y")),
         slicer: [("n100".to_owned(), crate::secret::Secret::new("z"))].into(),
+        phase: crate::state::Phase::Recorded,
+        replace_agents: false,
     };
-    let secrets = Secrets {
+    let mut secrets = Secrets {
         retired,
         ..testing::secrets()
     };
-    let rotated = [false, true].map(|replace_agents| {
-        let extent = rotation::Extent {
-            fresh: true,
-            replace_agents,
-        };
-        rotation::rotate(&plan, &options(), &secrets, extent)
-    });
-    let [rotated, replaced] = rotated;
+    let rotate = |secrets: &Secrets, scope| rotation::rotate(&plan, &options(), secrets, scope);
+    let rotated = rotate(&secrets, rotation::Scope::Join);
+    let renewed = rotate(&secrets, rotation::Scope::Slicer("n100"));
+    secrets.retired.replace_agents = true;
+    let replaced = rotate(&secrets, rotation::Scope::Join);
     let steps = [
         first(&plan),
         all(&spread, &options()),
         returned(&plan),
         gone,
         rotated,
+        renewed,
         replaced,
     ];
     for step in steps.iter().flatten() {

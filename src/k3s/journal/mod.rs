@@ -239,7 +239,7 @@ mod tests {
             let trouble = told.trouble.unwrap_or_else(|| panic!("{line}"));
             assert!(trouble.cause.contains(cause), "{line}: {}", trouble.cause);
             assert_eq!(trouble.passes, passes, "{line}");
-            assert!(!trouble.hint_for("a", "b").contains("delete node"));
+            assert!(!trouble.hint_for("a", "b", false).contains("delete node"));
         }
     }
 

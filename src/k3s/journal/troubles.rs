@@ -22,9 +22,15 @@ impl Trouble {
         *self == SEALED_OTHERWISE
     }
 
-    /// What to do, with the name of the server and the address of another one in their places.
-    pub fn hint_for(&self, server: &str, other: &str) -> String {
-        self.hint.replace("NAME", server).replace("OTHER", other)
+    /// What to do, with the name of the server and the address of another one in their places; `rotating` where the servers'
+    /// token is being replaced.
+    pub fn hint_for(&self, server: &str, other: &str, rotating: bool) -> String {
+        let hint = if rotating && self.is_sealed_otherwise() {
+            GOES_ON
+        } else {
+            self.hint
+        };
+        hint.replace("NAME", server).replace("OTHER", other)
     }
 }
 
@@ -178,9 +184,13 @@ const ENDS: [(&str, Trouble); 22] = [
 
 const SEALED_OTHERWISE: Trouble = lasts(
     "the cluster's data is sealed with another server token",
-    "where a rotation was cut short, slicer-k3s rotate-token --server finishes it; \
-     where another workstation made the cluster, or rotated its token, use that one's state directory",
+    "where another workstation made the cluster, or replaced its token, use that one's state directory; \
+     where a snapshot was restored, it takes the token of its time: slicer-k3s token --reveal former-server",
 );
+
+/// What to do where the servers' token is being replaced: the run that does it has not ended.
+const GOES_ON: &str =
+    "slicer-k3s rotate-token --server goes on with the rotation and brings it back";
 
 const CUT_SHORT: Trouble = lasts(
     "its first start was cut short before its data was whole, or its data is damaged",

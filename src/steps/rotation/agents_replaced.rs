@@ -1,14 +1,16 @@
-//! No VM of a group holds an agent token that was replaced: an agent that has joined stays by its client certificate, whatever
-//! the token is (k3s pkg/agent/config/config.go), and only without its VM and its Node it is locked out.
+//! No VM of a group may have joined by an agent token that was replaced: an agent that has joined stays by its client
+//! certificate, whatever the token is (k3s pkg/agent/config/config.go), and only without its VM and its Node it is locked out.
 
 use async_trait::async_trait;
 
-use super::{old_refused, worker_token};
+use super::old_refused;
 use crate::failure::Result;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Daemon, Plan};
+use crate::slicer::Vm;
 use crate::steps::ordered::Ordered;
 use crate::steps::{agents_drained, agents_settled, k3s_token_secret};
+use crate::time;
 use crate::world::World;
 
 struct AgentsReplaced {
@@ -40,6 +42,22 @@ pub(super) fn steps(plan: &Plan) -> Vec<Box<dyn Step>> {
     steps
 }
 
+/// The VMs of a group that were made before its daemon had the new token, by their host's clock: what they hold now says
+/// nothing, for a run that did not replace them gave them the new one.
+pub(in crate::steps) async fn outdated(world: &World, daemon: &Daemon) -> Result<Vec<String>> {
+    let slicer = world.slicer(daemon).await?;
+    let armed = k3s_token_secret::written(&slicer).await?;
+    let vms = slicer.vms(&daemon.group).await?.into_iter();
+    let before = vms.filter(|vm| is_of_before(vm, armed));
+    Ok(before.map(|vm| vm.hostname).collect())
+}
+
+/// Whether a VM may have been made before this second; so may one that does not tell.
+fn is_of_before(vm: &Vm, armed: Option<i64>) -> bool {
+    let made = vm.created_at.as_deref().and_then(time::unix);
+    made.zip(armed).is_none_or(|(made, armed)| made <= armed)
+}
+
 #[async_trait]
 impl Step for AgentsReplaced {
     fn id(&self) -> StepId {
@@ -62,7 +80,7 @@ impl Step for AgentsReplaced {
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
-        let outdated = worker_token::outdated(world, &self.daemon).await?;
+        let outdated = outdated(world, &self.daemon).await?;
         Ok(match outdated.first() {
             Some(vm) => Finding::differs(format!("{vm} joined by the old token")),
             None => Finding::done(),
@@ -72,9 +90,43 @@ impl Step for AgentsReplaced {
     /// Their Nodes go with the next step, as those of other VMs that are gone.
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let slicer = world.slicer(&self.daemon).await?;
-        for vm in worker_token::outdated(world, &self.daemon).await? {
+        for vm in outdated(world, &self.daemon).await? {
             slicer.delete_vm(hands, &self.daemon.group, &vm).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::testing::hands;
+    use crate::steps::testing::{Fake, plan, world};
+
+    /// After a plain run each of them holds the new token, and none has joined by it.
+    #[tokio::test]
+    async fn agents_from_before_go_whatever_they_hold() {
+        let hash = "x\nx\nactive\n";
+        let held = serde_json::json!({"stdout": hash, "exit_code": 0}).to_string();
+        let host = Fake::new()
+            .says("auth/token", "t0ken\n")
+            .says("/exec", &held)
+            .says(
+                "GET /secrets",
+                r#"[{"name":"k3s-token","mod_time":"2026-05-01T12:00:00.5+02:00"}]"#,
+            )
+            .says(
+                "GET /hostgroup/k3s-agents-1/nodes",
+                r#"[{"hostname":"a-1","created_at":"2026-05-01T09:59:59Z"},{"hostname":"a-2","created_at":"2026-05-01T10:00:01Z"},
+                    {"hostname":"a-3"},{"hostname":"a-4","created_at":"2026-05-01T10:00:00.9Z"}]"#,
+            );
+        let world = world(&[("ryzen", &host)]);
+        let daemon = plan().daemons[1].clone();
+        let step = AgentsReplaced { daemon };
+        step.apply(&world, &hands()).await.unwrap();
+        for (vm, goes) in [("a-1", true), ("a-2", false), ("a-3", true), ("a-4", true)] {
+            let told = host.was_told(&format!("DELETE /hostgroup/k3s-agents-1/nodes/{vm}"));
+            assert_eq!(told, goes, "{vm}");
+        }
     }
 }

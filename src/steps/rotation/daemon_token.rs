@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::host_token;
-use crate::failure::{Code, Result};
+use super::host_token as host_token_step;
+use crate::failure::Result;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Daemon, Plan};
 use crate::remote::Script;
-use crate::slicer::Slicer;
 use crate::steps::quorum::Turns;
 use crate::steps::restart::{self, Cause};
 use crate::steps::{Options, agents_drained};
-use crate::world::World;
+use crate::world::{World, host_token, slicer_on};
 
 pub(super) struct DaemonToken {
     daemon: Daemon,
@@ -38,37 +37,35 @@ impl DaemonToken {
     }
 }
 
-/// The API as whoever has the old token sees it.
-async fn before(world: &World, daemon: &Daemon) -> Result<Option<Slicer>> {
-    let Some(old) = world.secrets.retired.slicer.get(&daemon.host) else {
-        return Ok(None);
-    };
-    let mut slicer = world.slicer(daemon).await?;
-    slicer.token = old.clone();
-    Ok(Some(slicer))
-}
-
 /// Why a daemon has not taken its host's new token yet, where it has not.
 pub(in crate::steps) async fn lacks(
     world: &World,
     daemon: &Daemon,
 ) -> Result<Option<&'static str>> {
-    if !takes(&world.slicer(daemon).await?).await? {
+    let host = world.host(&daemon.host)?;
+    if host_token(host).await?.is_none() {
+        return Ok(Some("its host has no token"));
+    }
+    let mut slicer = slicer_on(host, daemon).await?;
+    if !slicer.takes_its_token().await? {
         return Ok(Some("it refuses the token that its host has now"));
     }
-    match before(world, daemon).await? {
-        Some(before) if takes(&before).await? => Ok(Some("it still accepts the old token")),
-        _ => Ok(None),
-    }
+    let Some(old) = world.secrets.retired.slicer.get(&daemon.host) else {
+        return Ok(None);
+    };
+    slicer.token = old.clone();
+    let takes_old = slicer.takes_its_token().await?;
+    Ok(takes_old.then_some("it still accepts the old token"))
 }
 
-/// Whether the API takes the client's token.
-async fn takes(slicer: &Slicer) -> Result<bool> {
-    match slicer.groups().await {
-        Ok(_) => Ok(true),
-        Err(failure) if failure.code == Code::SlicerToken => Ok(false),
-        Err(failure) => Err(failure),
+/// Refuses a new token for this host where the restart of a daemon would cost something.
+pub async fn costs_nothing(world: &World, host: &str) -> Result<()> {
+    let daemons = world.plan.daemons_of(host);
+    for daemon in daemons.filter(|daemon| daemon.shares.is_none()) {
+        let vms = restart::vms(world, daemon, world.slicer(daemon).await).await;
+        restart::permitted(daemon, Cause::Token, vms)?;
     }
+    Ok(())
 }
 
 #[async_trait]
@@ -82,7 +79,7 @@ impl Step for DaemonToken {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        let written = host_token::id(&self.daemon.host);
+        let written = host_token_step::id(&self.daemon.host);
         std::iter::once(written)
             .chain(self.drained.iter().cloned())
             .collect()
@@ -102,10 +99,9 @@ impl Step for DaemonToken {
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
-        if !self.allow_outage
-            && let Some(slicer) = before(world, &self.daemon).await?
-        {
-            let vms = restart::vms(world, &self.daemon, Ok(slicer)).await;
+        if !self.allow_outage {
+            let slicer = world.slicer(&self.daemon).await;
+            let vms = restart::vms(world, &self.daemon, slicer).await;
             restart::permitted(&self.daemon, Cause::Token, vms)?;
         }
         // Waited for: its configuration is the same before and after, so nothing else tells that it has happened.
@@ -118,6 +114,7 @@ impl Step for DaemonToken {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Code;
     use crate::pipeline::testing::hands;
     use crate::steps::testing::{Fake, plan, world};
 
@@ -142,5 +139,33 @@ mod tests {
         assert!(!fake.was_told("systemctl restart"));
         step(true).apply(&world, &hands()).await.unwrap();
         assert!(fake.was_told("systemctl restart -- slicer-k3s-agents-1.service"));
+    }
+
+    /// Refused after the file was written, the host was left with a token that its daemon does not take.
+    #[tokio::test]
+    async fn a_restart_that_costs_something_is_refused_before_anything_is_written() {
+        for (vms, refused) in [(r#"[{"hostname":"a-1"}]"#, true), ("[]", false)] {
+            let fake = Fake::new()
+                .says("auth/token", "0ld\n")
+                .says("GET /hostgroup/k3s-agents-1/nodes", vms);
+            let world = world(&[("ryzen", &fake)]);
+            let result = costs_nothing(&world, "ryzen").await;
+            assert_eq!(result.is_err(), refused);
+            if let Err(failure) = result {
+                let hint = failure.hint.unwrap();
+                assert!(
+                    hint.contains("rotate-token --slicer ryzen --allow-outage"),
+                    "{hint}"
+                );
+            }
+        }
+    }
+
+    /// What a broken connection left is written again, and the daemon restarts for it.
+    #[tokio::test]
+    async fn a_host_without_a_token_lacks_it() {
+        let world = world(&[("ryzen", &Fake::new())]);
+        let lacks = lacks(&world, &plan().daemons[1]).await.unwrap();
+        assert_eq!(lacks, Some("its host has no token"));
     }
 }

@@ -1,25 +1,30 @@
 //! The order in which new join tokens are taken into use, whichever command does it. The steps are those of `init`, which
 //! go by the tokens as they are recorded; what is special is what each waits for, and what is checked in between.
 //!
-//! 1. No server's restart depends on its password file any more: [`k3s_password_file`].
+//! 1. No server's restart depends on its password file any more: [`k3s_password_file`]. Every server is well, and that the
+//!    rotation has begun is on record: [`RotationBegun`](super::rotation_begun::RotationBegun).
 //! 2. A new server token seals the cluster's data: [`ServerToken`](super::server_token::ServerToken).
 //! 3. Every server's config.yaml names the new tokens: from then on a server that restarts by itself comes back.
 //! 4. One server after the other restarts, accepts the new tokens and refuses the old ones:
-//!    [`OldRefused`](super::old_refused::OldRefused). After the first, the cluster's data hold the new agent token:
+//!    [`OldRefused`](super::old_refused::OldRefused); those that have restarted are asked again before the next one does
+//!    ([`Turns`]). After the first, the cluster's data hold the new agent token:
 //!    [`AgentTokenSaved`](super::agent_token_saved::AgentTokenSaved).
-//! 5. The agents that are there get theirs: [`WorkerToken`](super::worker_token::WorkerToken).
+//! 5. The agents that are there get theirs, unless they are to be replaced: [`WorkerToken`](super::worker_token::WorkerToken).
+
+use std::path::PathBuf;
 
 use super::agent_token_saved::{self, AgentTokenSaved};
 use super::old_refused::{self, OldRefused};
+use super::rotation_begun::{self, RotationBegun};
 use super::server_token::{self, ServerToken};
-use super::servers_whole::{self, ServersWhole};
+use super::servers_whole::ServersWhole;
 use super::worker_token::WorkerToken;
 use crate::pipeline::{Step, StepId};
 use crate::plan::{Plan, Server};
-use crate::state::Secrets;
+use crate::state::{Phase, Secrets};
 use crate::steps::ordered::Ordered;
 use crate::steps::quorum::Turns;
-use crate::steps::{k3s_config, k3s_password_file, k3s_token_secret};
+use crate::steps::{Options, k3s_config, k3s_password_file, k3s_token_secret};
 
 /// What is waited for while join tokens are replaced; nothing where none is.
 #[derive(Default)]
@@ -31,8 +36,12 @@ pub(in crate::steps) struct Order {
     agent: Option<Before>,
     /// The servers' token is replaced.
     server: bool,
-    /// Every server must be well before anything is changed.
+    /// It has not begun: every server must be well before anything is changed.
     whole: bool,
+    /// The agents that are there are not given the new token, for others take their places.
+    replace_agents: bool,
+    /// The state's directory.
+    state: PathBuf,
 }
 
 /// What agents have joined by until now.
@@ -45,9 +54,9 @@ enum Before {
 }
 
 impl Order {
-    /// Of the rotation that `secrets` record as under way. A fresh one begins only where every server is Ready and votes;
-    /// one that goes on may be what brings a server back.
-    pub(in crate::steps) fn new(plan: &Plan, secrets: &Secrets, fresh: bool) -> Self {
+    /// Of the rotation that `secrets` record as under way. It begins only where every server is Ready and votes; one that has
+    /// begun may be what brings a server back.
+    pub(in crate::steps) fn new(plan: &Plan, secrets: &Secrets, options: &Options) -> Self {
         let retired = &secrets.retired;
         let server = retired.server.is_some();
         let agent = retired.agent.as_ref();
@@ -63,17 +72,14 @@ impl Order {
             groups: plan.workers().map(|daemon| daemon.group.clone()).collect(),
             agent,
             server,
-            whole: fresh && (agent.is_some() || server),
+            whole: retired.has_join_tokens() && retired.phase == Phase::Recorded,
+            replace_agents: retired.replace_agents,
+            state: options.state.clone(),
         }
     }
 
     fn is_empty(&self) -> bool {
         self.agent.is_none() && !self.server
-    }
-
-    /// Whether it adds the step that waits for every server to be well.
-    pub(super) fn waits_for_servers(&self) -> bool {
-        self.whole
     }
 
     /// What the configuration of each server waits for.
@@ -83,7 +89,7 @@ impl Order {
         }
         let mut needs = self.password_files();
         if self.whole {
-            needs.push(servers_whole::id());
+            needs.push(rotation_begun::id());
         }
         if self.server {
             needs.push(server_token::id());
@@ -98,6 +104,11 @@ impl Order {
             .collect()
     }
 
+    /// Whether the agents that are there are to be drained and removed.
+    pub(super) fn replaces_agents(&self) -> bool {
+        self.agent.is_some() && self.replace_agents
+    }
+
     /// Whether restarts of servers were agreed to: that a token is replaced was, where it is not the first of its kind.
     pub(in crate::steps) fn may_restart(&self) -> bool {
         !self.is_empty() && !self.secrets_first()
@@ -108,7 +119,7 @@ impl Order {
         if self.is_empty() {
             Turns::default()
         } else {
-            Turns::patient()
+            Turns::of_a_rotation()
         }
     }
 
@@ -168,11 +179,14 @@ impl Order {
         }
         let mut before = self.password_files();
         if self.whole {
-            steps.push(Box::new(Ordered::new(ServersWhole, &before)));
-            before.push(servers_whole::id());
+            let whole = ServersWhole::at_first();
+            steps.push(Box::new(Ordered::new(whole, &before)));
+            steps.push(Box::new(RotationBegun::new(self.state.clone())));
+            before = vec![rotation_begun::id()];
         }
         if self.server {
-            steps.push(Box::new(Ordered::new(ServerToken::default(), &before)));
+            let sealed = ServerToken::new(self.state.clone());
+            steps.push(Box::new(Ordered::new(sealed, &before)));
         }
         if let (Some(_), Some(first)) = (self.agent, self.servers.first()) {
             steps.push(Box::new(AgentTokenSaved::new(first)));
@@ -180,7 +194,7 @@ impl Order {
         for server in &self.servers {
             steps.push(Box::new(OldRefused::new(server)));
         }
-        if self.agent.is_some() {
+        if self.agent.is_some() && !self.replaces_agents() {
             let used = self
                 .servers
                 .iter()

@@ -3,6 +3,7 @@
 //! That is the fact, not whom a server lets in: each running k3s goes by the token that it was started with until it
 //! restarts (k3s pkg/daemons/control/server.go reads its passwords once).
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
 use crate::remote::Machine;
 use crate::secret::Secret;
+use crate::state::{Phase, State};
 use crate::steps::CLUSTER;
 use crate::steps::k3s_troubles::Troubles;
 use crate::steps::unit::Unit;
@@ -24,6 +26,10 @@ use crate::world::World;
 
 #[derive(Default)]
 pub(super) struct ServerToken {
+    /// The state's directory.
+    state: PathBuf,
+    /// A server was asked in this run to do it.
+    sent: AtomicBool,
     /// A server said in this run that it has done it.
     applied: AtomicBool,
 }
@@ -46,6 +52,19 @@ enum Standing {
 }
 
 impl ServerToken {
+    pub(super) fn new(state: PathBuf) -> Self {
+        Self {
+            state,
+            ..Self::default()
+        }
+    }
+
+    /// Whether a server may have been asked for it: if none was, one that cannot read its data is locked out for another
+    /// reason.
+    fn may_be_done(&self, world: &World) -> bool {
+        self.sent.load(Ordering::Relaxed) || world.secrets.retired.phase >= Phase::Sealing
+    }
+
     async fn standing(world: &World, server: &Server) -> Standing {
         let asked = async {
             let machine = world.server(server).await?;
@@ -136,7 +155,7 @@ impl Step for ServerToken {
         let standings = Self::standings(world).await;
         let has = |wanted: &Standing| standings.iter().any(|(_, standing)| standing == wanted);
         // One of them is enough, whatever the others' processes go by.
-        if has(&Standing::New) || has(&Standing::LockedOut) {
+        if has(&Standing::New) || (has(&Standing::LockedOut) && self.may_be_done(world)) {
             return Ok(Finding::done());
         }
         // What an earlier run had done is done again: by the same server that changes nothing more.
@@ -145,9 +164,13 @@ impl Step for ServerToken {
         }
         let why = standings
             .into_iter()
-            .find_map(|(_, standing)| match standing {
+            .find_map(|(server, standing)| match standing {
                 Standing::Silent(why) => Some(why),
-                _ => None,
+                Standing::LockedOut => Some(format!(
+                    "{} cannot read the cluster's data, which no run has sealed with the new token",
+                    server.name
+                )),
+                Standing::New | Standing::Old => None,
             });
         Ok(Finding::Unknown(why.unwrap_or_else(|| {
             "no server says which token it goes by".into()
@@ -168,6 +191,10 @@ impl Step for ServerToken {
         };
         let machine = world.server(server).await?;
         let new = &world.secrets.server_token;
+        if !self.may_be_done(world) {
+            State::advance(&self.state, Phase::Sealing)?;
+            self.sent.store(true, Ordering::Relaxed);
+        }
         if put(machine, hands, old, new).await.is_err() {
             // k3s writes its files before it seals the data. Where it was stopped in between, it takes the new token for
             // the old one from then on, and refuses; back and forth it does all of it.
@@ -264,6 +291,43 @@ mod tests {
             let found = ServerToken::default().check(&world).await.unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), done, "{found:?}");
         }
+    }
+
+    /// A snapshot restored with a former token, say: taken for the outcome of a rotation, it would put a third token into
+    /// every configuration.
+    #[tokio::test]
+    async fn a_server_that_was_locked_out_before_says_nothing() {
+        let locked = Fake::new()
+            .says("/v1-k3s/config", "000")
+            .says("config.yaml", "token: 0ld-server-token\n")
+            .says("systemctl", ENDED)
+            .says("journalctl", &crate::remote::journal(&[("b", LOCKED_OUT)]));
+        let mut world = rotating(&[("k3s-cp-1", &locked)]);
+        for (phase, done) in [
+            (Phase::Recorded, false),
+            (Phase::Begun, false),
+            (Phase::Sealing, true),
+        ] {
+            world.secrets.retired.phase = phase;
+            let found = ServerToken::default().check(&world).await.unwrap();
+            assert_eq!(matches!(found, Finding::Done(_)), done, "{found:?}");
+        }
+    }
+
+    /// Killed right after the request, the next run must know that the data may be sealed.
+    #[tokio::test]
+    async fn that_the_data_are_being_sealed_is_on_record_before_k3s_is_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut state = State::create("home").unwrap();
+        state.secrets.renew(true).unwrap();
+        state.save(dir.path()).unwrap();
+        let runs = server(["401", "403"]).answers("/v1-k3s/token", 7, "000");
+        let mut world = rotating(&[("k3s-cp-1", &runs)]);
+        world.secrets.retired.phase = Phase::Begun;
+        let step = ServerToken::new(dir.path().to_owned());
+        step.apply(&world, &hands()).await.unwrap_err();
+        let state = State::open(dir.path()).unwrap().unwrap();
+        assert_eq!(state.secrets.retired.phase, Phase::Sealing);
     }
 
     /// k3s listens before it reads its data: a server that is locked out lets in for a moment, and then it is gone.

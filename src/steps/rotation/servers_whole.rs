@@ -11,10 +11,28 @@ use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::steps::{CLUSTER, node};
 use crate::world::World;
 
-pub(super) struct ServersWhole;
+pub(super) struct ServersWhole {
+    patience: Duration,
+}
 
 pub(super) fn id() -> StepId {
     StepId::new("servers-whole", CLUSTER)
+}
+
+impl ServersWhole {
+    /// Where nothing has been done yet that could keep a server down.
+    pub(super) fn at_first() -> Self {
+        Self {
+            patience: Duration::from_mins(1),
+        }
+    }
+
+    /// Where a run before may have rebooted servers, which come back by themselves.
+    pub(super) fn on_their_way_back() -> Self {
+        Self {
+            patience: Duration::from_mins(5),
+        }
+    }
 }
 
 #[async_trait]
@@ -28,7 +46,7 @@ impl Step for ServersWhole {
     }
 
     fn patience(&self) -> Duration {
-        Duration::from_mins(1)
+        self.patience
     }
 
     fn hint(&self) -> String {

@@ -17,11 +17,12 @@ pub(super) struct WorkerToken {
     needs: Vec<StepId>,
 }
 
-/// The name of these steps.
-pub(super) const NAME: &str = "worker-token";
-
 /// A VM that is just being installed may have read the old token: it is given the new one when it has its service.
 const INSTALLING: Duration = Duration::from_mins(3);
+
+pub(super) fn id(group: &str) -> StepId {
+    StepId::new("worker-token", group)
+}
 
 impl WorkerToken {
     pub(super) fn new(daemon: &Daemon, needs: Vec<StepId>) -> Self {
@@ -45,19 +46,6 @@ fn lacks(held: &Held, hash: &str) -> Option<String> {
     }
 }
 
-/// The VMs of a group that do not hold the new token.
-pub(in crate::steps) async fn outdated(world: &World, daemon: &Daemon) -> Result<Vec<String>> {
-    let slicer = world.slicer(daemon).await?;
-    let mut outdated = Vec::new();
-    for vm in slicer.vms(&daemon.group).await? {
-        let held = slicer.held_token(&vm.hostname).await?;
-        if !matches!(held, Held::Token { file, .. } if file == hash(world)) {
-            outdated.push(vm.hostname);
-        }
-    }
-    Ok(outdated)
-}
-
 fn hash(world: &World) -> String {
     world.secrets.agent_token.sha256()
 }
@@ -65,7 +53,7 @@ fn hash(world: &World) -> String {
 #[async_trait]
 impl Step for WorkerToken {
     fn id(&self) -> StepId {
-        StepId::new(NAME, &self.daemon.group)
+        id(&self.daemon.group)
     }
 
     fn title(&self) -> String {

@@ -114,7 +114,14 @@ fn reboots(trial: &Trial) -> Result<()> {
         ));
     }
     settled(trial)?;
-    healthy(trial)?;
+    // Kubernetes takes a Node for lost up to a minute after its host went, and for found when its kubelet has reported again.
+    let begin = Instant::now();
+    while let Err(why) = healthy(trial) {
+        if begin.elapsed() > PATIENCE {
+            return Err(why);
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
     // Pods still land on the other side.
     trial.me("slicer-k3s prove")?.expect(0).map(drop)
 }

@@ -85,6 +85,12 @@ impl AgentAtWork {
         Ok(())
     }
 
+    /// Whether it is the VM, the Node or the pod of this one, as each was made or booted once.
+    pub(super) fn shares_with(&self, other: &Self) -> bool {
+        let vm = |agent: &Self| (agent.vm.clone(), agent.boot.clone());
+        vm(self) == vm(other) || self.node == other.node || self.pod.0 == other.pod.0
+    }
+
     /// The same after its service has been restarted.
     pub(super) fn survives(&self, trial: &Trial) -> Result<()> {
         let restart = "systemctl restart k3s-agent && sleep 5 && systemctl is-active k3s-agent";

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::super::super::trial::Trial;
 use super::super::home::{Home, THREE};
 use super::super::{UNHURRIED, UNPROVEN, changes_nothing, items, pod_runs};
 use super::agent_at_work::AgentAtWork;
@@ -23,7 +24,7 @@ pub(super) fn run(_: &Place) -> Result<()> {
     trial
         .me("slicer-k3s kubectl rollout status deployment/sleep --timeout=240s")?
         .expect(0)?;
-    let old = agents(&home)?;
+    let (old, joined) = (agents(&home)?, nodes(trial)?);
 
     let rotation = Rotation::of(trial, Kind::Agent)?;
     let command = format!("{} --replace-agents", Kind::Agent.unproven());
@@ -46,19 +47,68 @@ pub(super) fn run(_: &Place) -> Result<()> {
     pod_runs(trial, "sleep")?;
     rotation.holds(&home, None, 1)?;
     changes_nothing(trial, ("workstation", "me"), UNPROVEN, UNHURRIED)?;
-    let now = agents(&home)?;
-    if now.intersection(&old).next().is_some() {
-        bail!("an agent of before came back: {now:?}");
+    // Neither the VM nor the Node of before, by which an agent would be let in again; its name a new one may have.
+    let after = AgentAtWork::now(trial)?;
+    if after.shares_with(&before) {
+        bail!("the pod runs on an agent of before: {before:?}, now {after:?}");
     }
-    // Not by its name, which a new VM may have again.
-    let pods = items(
-        trial,
-        "pods -l app=sleep --field-selector=status.phase=Running",
-    )?;
-    if pods.is_empty() {
-        bail!("the pod of {before:?} runs nowhere");
+    let (now, nodes) = (agents(&home)?, nodes(trial)?);
+    if nodes.is_empty() || now.is_empty() {
+        bail!("no agent has taken the place of those of before: {now:?}, {nodes:?}");
     }
-    Ok(())
+    let left: Vec<_> = nodes.intersection(&joined).collect();
+    if !left.is_empty() {
+        bail!("Nodes of before are left: {left:?}");
+    }
+    forgotten_wish(&home)
+}
+
+/// The run that was asked to replace the agents is killed when every server has the new token, and `init` goes on: the agents
+/// of before are still to be replaced, and by the command that `status` names.
+fn forgotten_wish(home: &Home) -> Result<()> {
+    let trial = &home.trial;
+    let (old, joined) = (agents(home)?, nodes(trial)?);
+    let replace = format!("{} --replace-agents", Kind::Agent.unproven());
+    let script = format!(
+        r#"cd; rm -f way said; mkfifo way
+{replace} --output ndjson >way 2>said & pid=$!
+left=3
+while IFS= read -r line; do
+  case $line in *'"type":"step-ended","step":"old-token-refused/'*)
+    left=$((left-1)); [ $left -gt 0 ] || {{ kill -KILL $pid; break; }};;
+  esac
+done <way
+wait $pid; echo "left $left"; tail -n 20 said"#
+    );
+    let killed = trial.me(&script)?;
+    if !killed.stdout.contains("left 0\n") {
+        bail!("it was not killed:\n{}", killed.text());
+    }
+    if agents(home)?.intersection(&old).next().is_none() {
+        bail!("killed, and no agent of before is left: this tests nothing");
+    }
+    let init = trial.me(UNPROVEN)?.expect(0)?;
+    if !init.text().contains("rotate-token --replace-agents") {
+        bail!("init does not name the agents of before:\n{}", init.text());
+    }
+    // Without the flag: what the first run was asked for counts.
+    trial.me(&Kind::Agent.unproven())?.expect(0)?;
+    let left: Vec<_> = agents(home)?.intersection(&old).cloned().collect();
+    let stay: Vec<_> = nodes(trial)?.intersection(&joined).cloned().collect();
+    if !left.is_empty() || !stay.is_empty() {
+        bail!("agents of before are left: {left:?}, {stay:?}");
+    }
+    one_autoscaler(trial)?;
+    changes_nothing(trial, ("workstation", "me"), UNPROVEN, UNHURRIED)
+}
+
+/// The Nodes of agents, each by what only it has.
+fn nodes(trial: &Trial) -> Result<BTreeSet<String>> {
+    let nodes = items(trial, "nodes -l slicer/hostgroup")?;
+    Ok(nodes
+        .iter()
+        .map(|node| node["metadata"]["uid"].to_string())
+        .collect())
 }
 
 /// Every agent's VM, as its name and the moment of its boot.

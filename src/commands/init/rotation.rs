@@ -1,0 +1,133 @@
+//! What `init` does about a rotation of join tokens that another run has left.
+
+use crate::cli::Init;
+use crate::commands::context::Home;
+use crate::failure::{Code, Failure, Result};
+use crate::report;
+use crate::state::{Secrets, State};
+use crate::steps;
+use crate::world::World;
+
+/// Refuses, before anything is changed, to give the agents of an imported cluster a token of their own where the servers may
+/// not restart: they refuse it until then, and whatever is made meanwhile does not join.
+pub(super) fn may_configure(secrets: &Secrets, options: &Init) -> Result<()> {
+    if options.allow_outage || !secrets.agents_had_the_server_token() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Code::PlanConflict,
+        "the servers must restart one after the other to give the agents a join token of their own",
+    )
+    .because("the cluster was imported, and its agents still join by the servers' token")
+    .hint("slicer-k3s init --allow-outage; with --dry-run it says what would change"))
+}
+
+/// Begins a rotation of join tokens that is on record and has not begun, where every server is well. Otherwise it is left for
+/// later, and this run goes by the tokens that the servers have: it may bring them up. What is to be run then.
+pub(super) async fn begin_or_leave(world: &mut World) -> Option<String> {
+    let in_use = world.secrets.in_use();
+    if in_use == world.secrets || steps::rotation::may_begin(world).await {
+        if let Some(words) = goes_on(&world.secrets) {
+            report::say(words);
+        }
+        return None;
+    }
+    let next = world.secrets.unfinished_rotation().unwrap_or_default();
+    world.secrets = in_use;
+    Some(format!(
+        "\nA join token was to be replaced, and no server has the new one yet: {next} begins it once every server is well."
+    ))
+}
+
+/// What is left of a rotation where the agents are to be replaced.
+fn agents_left(secrets: &Secrets) -> Option<String> {
+    let retired = &secrets.retired;
+    let next = secrets.unfinished_rotation()?;
+    (retired.has_join_tokens() && retired.replace_agents)
+        .then(|| format!("\nThe agents that joined by the old token are still there: {next} drains and removes them."))
+}
+
+/// What is said where the replacement of a join token was cut short, and the run finishes it.
+fn goes_on(secrets: &Secrets) -> Option<&'static str> {
+    let retired = &secrets.retired;
+    if secrets.agents_had_the_server_token() {
+        Some("The agents get a join token of their own: the servers restart one after the other.")
+    } else if retired.agent.is_some() || retired.server.is_some() {
+        Some(
+            "The replacement of a join token was cut short. It is finished: the servers restart one after the other.",
+        )
+    } else {
+        None
+    }
+}
+
+/// Ends a rotation of join tokens that was under way, where this run has taken the new ones into use on every server; says what
+/// is left to do.
+pub(super) fn settle(world: &World, home: &Home, later: Option<String>) -> Result<()> {
+    if let Some(next) = later.or_else(|| agents_left(&world.secrets)) {
+        report::say(&next);
+    }
+    if !steps::rotation::is_over(&world.plan, &world.secrets) {
+        return Ok(());
+    }
+    // Steps have written to it meanwhile.
+    let Some(mut state) = State::open(home.path())? else {
+        return Ok(());
+    };
+    state.secrets.settle();
+    state.save(home.path())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+    use crate::steps::testing::{Fake, world};
+
+    fn node(ready: &str) -> String {
+        format!(
+            r#"{{"status":{{"conditions":[{{"type":"Ready","status":"{ready}"}},{{"type":"EtcdIsVoter","status":"True"}}]}}}}"#
+        )
+    }
+
+    /// The run that could bring a server up would have sealed the data with a token that no server had.
+    #[tokio::test]
+    async fn a_rotation_begins_only_where_every_server_is_well() {
+        for (ready, begins) in [("True", true), ("False", false)] {
+            let (up, third) = (
+                Fake::new().says("node", &node("True")),
+                Fake::new().says("node", &node(ready)),
+            );
+            let mut world = world(&[("k3s-cp-1", &up), ("k3s-cp-2", &up), ("k3s-cp-3", &third)]);
+            let before = world.secrets.clone();
+            world.secrets.renew(true).unwrap();
+            let left = begin_or_leave(&mut world).await;
+            assert_eq!(world.secrets == before, !begins);
+            let next = left.is_some_and(|next| next.contains("rotate-token --server"));
+            assert_eq!(next, !begins);
+        }
+    }
+
+    /// Daemons had the new token and servers refused it until somebody allowed their restart.
+    #[test]
+    fn an_imported_cluster_is_configured_only_where_its_servers_may_restart() {
+        use clap::Parser as _;
+        let options = |words: &[&str]| {
+            let cli = crate::cli::Cli::parse_from(["slicer-k3s", "init"].iter().chain(words));
+            match cli.command {
+                crate::cli::Command::Init(init) => init,
+                _ => panic!("another command"),
+            }
+        };
+        let (denied, allowed) = (options(&[]), options(&["--allow-outage"]));
+        let mut secrets = crate::steps::testing::secrets();
+        assert!(may_configure(&secrets, &denied).is_ok());
+        secrets.retired.agent = Some(secrets.server_token.clone());
+        let failure = may_configure(&secrets, &denied).unwrap_err();
+        assert_eq!(failure.code, Code::PlanConflict);
+        assert!(may_configure(&secrets, &allowed).is_ok());
+        // A token of the agents' own was given up: restarts in turn were agreed to.
+        secrets.retired.agent = Some(Secret::new("0ld"));
+        assert!(may_configure(&secrets, &denied).is_ok());
+    }
+}
