@@ -13,7 +13,7 @@ pub use config::{CONFIG_PATH, config, joins, joins_finally};
 pub use drop_in::{DROP_IN_PATH, PASSWORD_DROP_IN, PASSWORD_DROP_IN_PATH, drop_in};
 pub use journal::{Told, Trouble, texts, told};
 pub use surroundings::{
-    ENVIRONMENT_PATH, MARK, REGISTRIES_PATH, environment, readings, registries,
+    ENVIRONMENT_PATH, MARK, REGISTRIES_PATH, environment, proxies, readings, registries,
 };
 pub use token::{agent_token, configured_token, password};
 pub use unit::{UNIT_ENVIRONMENT_PATH, UNIT_PATH, arguments, as_config, overrules};

@@ -1,5 +1,6 @@
 //! What a server's k3s reads besides its config.yaml, where the user asks for it: registries.yaml and its environment.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::config::{config, settings};
@@ -33,6 +34,35 @@ pub fn environment(plan: &Plan) -> Option<String> {
         let _ = writeln!(text, "{name}={}", crate::remote::quote(value));
     }
     (!variables.is_empty()).then_some(text)
+}
+
+/// Proxies in the texts of a server's environment files, in the order in which its unit reads them, by their upper-case names.
+pub fn proxies(texts: &str) -> BTreeMap<String, String> {
+    let pairs = texts.lines().filter_map(|line| line.trim().split_once('='));
+    let proxies = pairs.filter_map(|(name, value)| {
+        let name = name.to_ascii_uppercase();
+        let known = ["NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY"].contains(&name.as_str());
+        known.then(|| (name, unquoted(value)))
+    });
+    proxies.collect()
+}
+
+/// A value as systemd and shells read it; ours and the install script's are in single or double quotes, or in none.
+fn unquoted(value: &str) -> String {
+    let value = value.trim();
+    if let Some(inner) = value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+    {
+        return inner.replace("\\\"", "\"").replace("\\\\", "\\");
+    }
+    match value
+        .strip_prefix('\'')
+        .and_then(|rest| rest.strip_suffix('\''))
+    {
+        Some(inner) => inner.replace("'\\''", "'"),
+        None => value.to_owned(),
+    }
 }
 
 /// All that a server's process reads at its start and that needs a restart to change. The first text is the one that is
@@ -93,6 +123,15 @@ mod tests {
         for restarts in readings(&plan, &plan.servers[0], &secrets()).unwrap() {
             assert!(restarts.contains("mirror.lan") && restarts.contains("3128"));
         }
+    }
+
+    #[test]
+    fn proxies_are_read_as_the_unit_reads_them() {
+        let texts = "# ours\nHTTPS_PROXY=http://a:1\nhttps_proxy='http://me:a'\\''b@c:2'\nNO_PROXY=\"10.0.0.0/8,x\"\nLANG=C\n";
+        let read = proxies(texts);
+        assert_eq!(read["HTTPS_PROXY"], "http://me:a'b@c:2");
+        assert_eq!(read["NO_PROXY"], "10.0.0.0/8,x");
+        assert_eq!(read.len(), 2);
     }
 
     /// Taking `cluster-init` out of a running server's file must not restart it, nor must an update of this program.
