@@ -333,7 +333,7 @@ pub struct Import {
     #[arg(long = "sudo-password-file", value_name = "NAME=FILE")]
     pub sudo_password_files: Vec<String>,
 
-    /// Replace a cluster.toml and a state that are here; both are kept as `*.before-import`
+    /// Replace a cluster.toml and a state that are here; copies of both are kept as `*.before-import`
     #[arg(long)]
     pub force: bool,
 

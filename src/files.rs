@@ -32,13 +32,25 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<()> {
 
 /// Replaces a file of the user's own: whole or not at all, with the mode it has, where a link to it leads.
 pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
+    replace_as(path, content, false)
+}
+
+/// The same with mode 0600 from the first byte on, whatever mode it had.
+pub fn replace_private(path: &Path, content: &[u8]) -> Result<()> {
+    replace_as(path, content, true)
+}
+
+fn replace_as(path: &Path, content: &[u8], private: bool) -> Result<()> {
     let write = || -> std::io::Result<()> {
         let path = fs_err::canonicalize(path)?;
         let facts = fs_err::metadata(&path)?;
         let directory = path.parent().unwrap_or(Path::new("/"));
+        // tempfile creates 0600.
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
         file.write_all(content)?;
-        file.as_file().set_permissions(facts.permissions())?;
+        if !private {
+            file.as_file().set_permissions(facts.permissions())?;
+        }
         file.as_file().sync_all()?;
         file.persist(&path).map_err(|error| error.error)?;
         Ok(())
@@ -46,4 +58,71 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
     write().map_err(|error| {
         Failure::new(Code::LocalFile, format!("cannot write {}", path.display())).because(error)
     })
+}
+
+/// Keeps a copy of a file that is about to be replaced, 0600: `NAME.SUFFIX`, then `NAME.SUFFIX.2` and so on. No copy is ever
+/// replaced; where one has this content there is no other.
+pub fn keep_copy(path: &Path, suffix: &str, content: &[u8]) -> Result<()> {
+    for number in 1_u32.. {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{suffix}"));
+        if number > 1 {
+            name.push(format!(".{number}"));
+        }
+        let copy = Path::new(&name);
+        match fs_err::read(copy) {
+            Ok(there) if there == content => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return write_private(copy, content);
+            }
+            Err(error) => {
+                return Err(Failure::new(
+                    Code::LocalFile,
+                    format!("cannot read {}", copy.display()),
+                )
+                .because(error)
+                .hint(format!("ls -l {}", copy.display())));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs_err::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn no_copy_replaces_another_and_all_are_their_owners_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("state.json");
+        for content in ["a", "a", "b", "a", "c"] {
+            keep_copy(&path, "old", content.as_bytes()).unwrap();
+        }
+        for (name, content) in [("", "a"), (".2", "b"), (".3", "c")] {
+            let copy = root.path().join(format!("state.json.old{name}"));
+            assert_eq!(fs_err::read_to_string(&copy).unwrap(), content);
+            assert_eq!(mode(&copy), 0o600);
+        }
+        assert_eq!(fs_err::read_dir(root.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn a_file_that_gets_a_password_is_closed() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("cluster.toml");
+        fs_err::write(&path, "a").unwrap();
+        fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        replace(&path, b"b").unwrap();
+        assert_eq!(mode(&path), 0o644);
+        replace_private(&path, b"c").unwrap();
+        assert_eq!(mode(&path), 0o600);
+    }
 }

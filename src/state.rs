@@ -98,6 +98,22 @@ impl State {
         self.runs.drain(..surplus);
     }
 
+    /// Keeps what a state that this one replaces knows and no host shows: the server tokens of before, where it is of the same
+    /// cluster. One that may be is taken for it. `until`: see [`Secrets::inherit`].
+    pub fn inherit(&mut self, replaced: &Self, until: u64) {
+        let ca = |state: &Self| {
+            state
+                .decisions
+                .founded
+                .as_ref()
+                .map(|founded| founded.ca.clone())
+        };
+        let another = matches!((ca(self), ca(replaced)), (Some(a), Some(b)) if a != b);
+        if !another {
+            self.secrets.inherit(&replaced.secrets, until);
+        }
+    }
+
     /// The state in a directory, or `None` where there is none. A file that cannot be read is a failure:
     /// its secrets are worth more than a fresh start.
     pub fn open(directory: &Path) -> Result<Option<Self>> {
@@ -282,6 +298,28 @@ mod tests {
         }
         let read = State::open(dir.path()).unwrap().unwrap();
         assert_eq!(read.secrets.retired.phase, Phase::Sealing);
+    }
+
+    #[test]
+    fn former_tokens_of_another_cluster_of_the_name_are_not_inherited() {
+        let founded = |ca: &str| {
+            Some(crate::plan::Founded {
+                ca: ca.into(),
+                voters: BTreeSet::new(),
+            })
+        };
+        let mut old = State::create("home").unwrap();
+        for (before, now, inherits) in [
+            (founded("a"), founded("a"), true),
+            (None, founded("a"), true),
+            (founded("b"), founded("a"), false),
+        ] {
+            old.decisions.founded = before;
+            let mut state = State::create("home").unwrap();
+            state.decisions.founded = now;
+            state.inherit(&old, 1);
+            assert_eq!(!state.secrets.former.is_empty(), inherits);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `slicer-k3s import`: cluster.toml and state of a cluster that is there, from its hosts.
 
 mod by_hand;
+mod keep;
 mod targets;
 
 use std::collections::{BTreeSet, HashMap};
@@ -12,20 +13,21 @@ use serde_json::Value;
 
 use super::act::Act;
 use super::context::Home;
+use super::one;
 use super::turn::Turn;
-use super::{first_contact, one};
 use crate::cli::{Global, Import};
 use crate::config::{self, Config};
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
-use crate::import::{self, Findings, Found, Noted};
+use crate::import::{self, ClusterFile, Findings, Found, Noted};
+use crate::log::unix_time;
 use crate::plan::{self, FoundDaemon, HostFacts, Mark, Plan, Role};
 use crate::remote::Machine;
 use crate::report::{escape, say};
 use crate::slicer::ServerFacts;
 use crate::state::{Lock, State};
+use crate::steps;
 use crate::world::{World, slicer_on};
-use crate::{files, steps};
 
 /// Runs it.
 pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Failure>> {
@@ -53,12 +55,24 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
         machines,
         absent: Vec::new(),
     };
+    if let Some(failure) = findings.minority() {
+        return Err(one(failure));
+    }
     let note = fleet::newest_note(fleet.machines.values(), &findings.cluster).await;
-    findings.noted = note.map_err(one)?.map(|note| Noted {
-        server_token: note.server_token,
-        agent_token: note.agent_token,
+    let note = note.map_err(one)?;
+    findings.noted = note.as_ref().map(|note| Noted {
+        who: note.who.clone(),
+        server_token: note.server_token.clone(),
+        agent_token: note.agent_token.clone(),
     });
     let state = findings.state().map_err(one)?;
+    match findings.autoscaler_unknown() {
+        Some(failure) if reached.config.is_none() => return Err(one(failure)),
+        Some(_) => say(
+            "The cluster's API does not answer: the autoscaler's image is looked up again by the next init.",
+        ),
+        None => {}
+    }
 
     let decide = |config: &Config| {
         let version = state.decisions.k3s_version.as_deref().unwrap_or_default();
@@ -69,27 +83,24 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
         (None, config.clone())
     } else {
         let text = rebuild(&findings, decide)?;
-        let config = parsed(&text, path)?;
+        let config = parsed(&text.text, path)?;
         (Some(text), config)
     };
     let plan = decide(&config)?;
     let decisions = plan.decisions(&state.decisions);
     let mut state = State { decisions, ..state };
-    if let Some(text) = &text {
-        write(path, text, options.force).map_err(one)?;
-        say(&format!(
-            "{} is written:\n",
-            escape(&path.display().to_string())
-        ));
-        for line in text.lines() {
-            say(&format!("    {}", escape(line)));
-        }
-        say("");
-    }
     let turn = Turn::take_over(here, &fleet, &config, "import", &state).await;
     let turn = turn.map_err(one)?;
+    turn.unchanged(note.as_ref(), findings.runs())
+        .map_err(one)?;
+    if let Some(file) = &text {
+        keep::cluster_file(path, file, options.force).map_err(one)?;
+        show(path, file);
+    }
     turn.record(&mut state);
-    keep(&home, &state, &plan, options.force).map_err(one)?;
+    let replaced = note.and_then(|note| note.server_token_replaced);
+    let until = replaced.map_or_else(unix_time, |replaced| replaced.at);
+    keep::state(&home, &mut state, &plan, until).map_err(one)?;
     home.keep_config(path, &config).map_err(one)?;
     let wanted = home.modest();
     let names = ["server-key", "vm-reachable", "kubeconfig-saved"];
@@ -193,6 +204,7 @@ async fn look(
         cluster,
         hosts,
         servers: Vec::new(),
+        silent: Vec::new(),
         noted: None,
     };
     let missing = findings.missing();
@@ -214,7 +226,7 @@ async fn look(
     if !failures.is_empty() {
         return Err(failures);
     }
-    findings.servers = servers(&findings, &machines).await.map_err(one)?;
+    (findings.servers, findings.silent) = servers(&findings, &machines).await.map_err(one)?;
     findings.put_in_order();
     Ok((findings, machines))
 }
@@ -263,45 +275,52 @@ async fn found(cluster: &str, host: &targets::Host) -> Result<Found> {
     })
 }
 
-/// What the servers were told; one that is down is done without as long as another tells.
+/// What the servers were told, and those that did not answer; one that is down is done without as long as another tells.
 async fn servers(
     findings: &Findings,
     machines: &HashMap<String, Arc<Machine>>,
-) -> Result<Vec<(String, ServerFacts)>> {
-    let mut told = Vec::new();
+) -> Result<(Vec<(String, ServerFacts)>, Vec<String>)> {
+    let (mut told, mut silent) = (Vec::new(), Vec::new());
     let mut last = Failure::new(Code::PlanConflict, "none of these hosts runs a server")
         .hint("name the hosts of the control plane, too");
     for server in findings.marked_servers() {
         let daemon = findings
             .daemons()
             .find(|daemon| daemon.group == server.group);
-        let (Some(daemon), Some(machine)) = (daemon, machines.get(&server.host)) else {
-            continue;
-        };
         let asked = async {
-            slicer_on(machine, daemon)
-                .await?
-                .server_facts(&server.name)
-                .await
+            let (Some(daemon), Some(machine)) = (daemon, machines.get(&server.host)) else {
+                return Ok(None);
+            };
+            let slicer = slicer_on(machine, daemon).await?;
+            slicer.server_facts(&server.name).await.map(Some)
         };
         match asked.await {
-            Ok(facts) => told.push((server.name.clone(), facts)),
-            Err(failure) => last = failure,
+            Ok(Some(facts)) => told.push((server.name.clone(), facts)),
+            Ok(None) => silent.push(server.name.clone()),
+            Err(failure) => {
+                tracing::info!("{}: {failure}", server.name);
+                silent.push(server.name.clone());
+                last = failure;
+            }
         }
     }
-    if told.is_empty() { Err(last) } else { Ok(told) }
+    if told.is_empty() {
+        Err(last)
+    } else {
+        Ok((told, silent))
+    }
 }
 
 /// The file's text. What the autoscaler was given beyond our values is seen when there is a plan to compare with.
 fn rebuild(
     findings: &Findings,
     decide: impl Fn(&Config) -> Result<Plan, Vec<Failure>>,
-) -> Result<String, Vec<Failure>> {
+) -> Result<ClusterFile, Vec<Failure>> {
     let first = import::text(findings, &Default::default()).map_err(one)?;
     let Some(known) = findings.autoscaler() else {
         return Ok(first);
     };
-    let plan = decide(&parsed(&first, Path::new("cluster.toml"))?)?;
+    let plan = decide(&parsed(&first.text, Path::new("cluster.toml"))?)?;
     import::text(findings, &known.extras(&plan)).map_err(one)
 }
 
@@ -310,37 +329,17 @@ fn parsed(text: &str, path: &Path) -> Result<Config, Vec<Failure>> {
         .map_err(|problems| problems.into_iter().map(Failure::from).collect())
 }
 
-/// Writes cluster.toml; one that says something else stays unless it was given up.
-fn write(path: &Path, text: &str, force: bool) -> Result<()> {
-    match fs_err::read_to_string(path) {
-        Err(_) => first_contact::write(path, text),
-        Ok(there) if there == text => Ok(()),
-        Ok(there) if force => {
-            files::write_private(&beside(path), there.as_bytes())?;
-            files::replace(path, text.as_bytes())
-        }
-        Ok(_) => Err(Failure::new(
-            Code::LocalFile,
-            format!("{} is here already", path.display()),
-        )
-        .because("what the hosts tell differs from it")
-        .hint("slicer-k3s import without hosts goes by it; --force replaces it, and keeps a copy")),
+/// Says what was written, without what may be a password.
+fn show(path: &Path, file: &ClusterFile) {
+    let path = escape(&path.display().to_string());
+    say(&format!("{path} is written:\n"));
+    for line in file.shown.lines() {
+        say(&format!("    {}", escape(line)));
     }
-}
-
-fn keep(home: &Home, state: &State, plan: &Plan, force: bool) -> Result<()> {
-    let file = home.state_file();
-    if force && let Ok(old) = fs_err::read(&file) {
-        files::write_private(&beside(&file), &old)?;
+    if file.private {
+        say("\nIt may hold passwords: it is readable by you alone, and nothing for a repository.");
     }
-    state.save(home.path())?;
-    home.keep_plan(plan)
-}
-
-fn beside(path: &Path) -> std::path::PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".before-import");
-    name.into()
+    say("");
 }
 
 fn last_words(plan: &Plan, home: &Home, adopted: bool) -> String {

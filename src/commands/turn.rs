@@ -82,6 +82,13 @@ impl Turn {
         })
     }
 
+    /// Refused where what was read before the lock was ours may be old: another run has left a later note than `read`, or may be
+    /// at work on hosts that cannot be locked from here while the cluster `runs`.
+    pub(super) fn unchanged(&self, read: Option<&Note>, runs: bool) -> Result<()> {
+        let failure = doubtful(self.there.minority(), runs, read, self.there.seen());
+        failure.map_or(Ok(()), Err)
+    }
+
     /// Has `state` remember the run before, and this one once it has changed something, and prepares what is noted for the next
     /// one: to be called before the state is saved.
     pub(super) fn record(&self, state: &mut State) {
@@ -183,6 +190,28 @@ async fn runs(world: &World) -> bool {
         matches!(answer, Ok(Ok(Ok(()))))
     });
     join_all(asked).await.into_iter().any(|ready| ready)
+}
+
+/// The refusal of a run that has read `read` where another one has left the note `seen` since, or may be at work: of a cluster
+/// that `runs` only a `minority` is locked.
+fn doubtful(
+    minority: Option<&Failure>,
+    runs: bool,
+    read: Option<&Note>,
+    seen: Option<&Note>,
+) -> Option<Failure> {
+    if let Some(failure) = minority.filter(|_| runs) {
+        return Some(failure.clone());
+    }
+    let seen = seen.filter(|seen| read.is_none_or(|read| read.run != seen.run))?;
+    Some(
+        Failure::new(
+            Code::Locked,
+            "another run changed the cluster while this one read it",
+        )
+        .because(format!("{} did", escape(&seen.who)))
+        .hint("run again: nothing was written"),
+    )
 }
 
 /// What another run did that is not on record here.
@@ -339,6 +368,25 @@ mod tests {
             let old = super::tests::note(&before, "b2");
             assert!(news(&begun, Some(&old)).is_none(), "{which}");
         }
+    }
+
+    /// An import reads the servers before it holds the lock: a rotation may have ended in between, or be under way on hosts that
+    /// it does not reach.
+    #[test]
+    fn an_import_that_may_have_read_what_was_replaced_is_refused() {
+        let (a, b) = (note(&state(), "a1"), note(&state(), "b1"));
+        let changed = |read: Option<&Note>, seen: Option<&Note>| doubtful(None, true, read, seen);
+        assert!(changed(Some(&a), Some(&a)).is_none());
+        assert!(changed(None, None).is_none() && changed(Some(&a), None).is_none());
+        assert!(changed(None, Some(&b)).is_some());
+        let failure = changed(Some(&a), Some(&b)).unwrap();
+        assert!(failure.to_string().contains("you@there"), "{failure}");
+        let few = Failure::new(Code::Locked, "too few");
+        assert_eq!(
+            doubtful(Some(&few), true, Some(&a), Some(&a)),
+            Some(few.clone())
+        );
+        assert_eq!(doubtful(Some(&few), false, Some(&a), Some(&a)), None);
     }
 
     #[test]

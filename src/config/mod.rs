@@ -236,6 +236,11 @@ pub fn check_name(text: &str) -> Result<(), Complaint> {
     format::label(text, HOST_NAME)
 }
 
+/// Whether a text can be a URL in cluster.toml.
+pub fn is_url(text: &str) -> bool {
+    format::line(text).is_ok() && format::url(text).is_ok()
+}
+
 /// Whether a text can be a host's `ssh`.
 pub fn check_ssh(text: &str) -> Result<(), Complaint> {
     format::ssh(text)

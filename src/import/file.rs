@@ -5,24 +5,37 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{Findings, Found, servers};
+use super::{Findings, Found, servers, surroundings};
 use crate::config::own::SERVER_ARGS;
 use crate::config::{self, Config};
 use crate::failure::{Code, Failure, Result};
 use crate::plan::{Daemon, Role};
+use crate::secret::Secret;
 
-/// The file's text; `extras` are the autoscaler's flags and values beyond ours.
+/// A cluster.toml.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterFile {
+    /// Its text.
+    pub text: String,
+    /// The same as it may be shown.
+    pub shown: String,
+    /// Whether the text holds passwords: the file is to be its owner's alone.
+    pub private: bool,
+}
+
+/// The file; `extras` are the autoscaler's flags and values beyond ours.
 pub fn text(
     findings: &Findings,
     extras: &(Map<String, Value>, Map<String, Value>),
-) -> Result<String> {
+) -> Result<ClusterFile> {
     let defaults = defaults()?;
     let mut file = File {
-        text:
-            "# Written by slicer-k3s import; it is yours to edit. All keys: docs/configuration.md\n"
-                .to_owned(),
         section: None,
+        written: ClusterFile::default(),
     };
+    file.line(
+        "# Written by slicer-k3s import; it is yours to edit. All keys: docs/configuration.md",
+    );
     file.key("name", &json!(findings.cluster));
     let comment = format!(" slicer-k3s-{}", findings.cluster);
     let keys: BTreeSet<&String> = findings.hosts.iter().flat_map(|host| &host.keys).collect();
@@ -32,7 +45,7 @@ pub fn text(
     for host in &findings.hosts {
         one_host(&mut file, host, findings);
     }
-    k3s(&mut file, findings, &defaults);
+    k3s(&mut file, findings, &defaults)?;
     if let Some(known) = findings.autoscaler() {
         let usual = &defaults.autoscaler;
         file.section("autoscaler");
@@ -50,7 +63,7 @@ pub fn text(
         file.unless(&json!({}), "args", &json!(extras.0));
         file.unless(&json!({}), "values", &json!(extras.1));
     }
-    Ok(file.text)
+    Ok(file.written)
 }
 
 /// What holds where a file says nothing.
@@ -63,9 +76,9 @@ pub(super) fn defaults() -> Result<Config> {
 const USUAL_STORAGE: u32 = 25;
 
 struct File {
-    text: String,
     /// The section that begins with the next key, if one comes.
     section: Option<String>,
+    written: ClusterFile,
 }
 
 impl File {
@@ -73,20 +86,60 @@ impl File {
         self.section = Some(name.to_owned());
     }
 
+    fn line(&mut self, line: &str) {
+        self.both(line, line);
+    }
+
+    fn both(&mut self, line: &str, shown: &str) {
+        let _ = writeln!(self.written.text, "{line}");
+        let _ = writeln!(self.written.shown, "{shown}");
+    }
+
+    fn begin(&mut self) {
+        if let Some(section) = self.section.take() {
+            self.line(&format!("\n[{section}]"));
+        }
+    }
+
     fn key(&mut self, key: &str, value: &Value) {
         // Nothing in TOML stands for null.
         if let Ok(value) = toml::Value::try_from(value) {
-            if let Some(section) = self.section.take() {
-                let _ = writeln!(self.text, "\n[{section}]");
-            }
-            let _ = writeln!(self.text, "{key} = {value}");
+            self.begin();
+            self.line(&format!("{key} = {value}"));
         }
+    }
+
+    /// One whose value may hold passwords: it is not shown.
+    fn private(&mut self, key: &str, value: &Value) -> Result<()> {
+        let value = toml::Value::try_from(value).map_err(|_| {
+            // What it says may quote the value.
+            Failure::new(Code::Config, format!("{key} cannot be written as TOML"))
+                .because("it holds a number that is too large, or nothing where something must be")
+        })?;
+        hold(key, &value);
+        self.begin();
+        let hidden = format!("# {key}: not shown, for it may hold passwords");
+        self.both(&format!("{key} = {value}"), &hidden);
+        self.written.private = true;
+        Ok(())
     }
 
     fn unless(&mut self, default: &Value, key: &str, value: &Value) {
         if value != default {
             self.key(key, value);
         }
+    }
+}
+
+/// Keeps passwords below a value out of messages and logs from now on.
+fn hold(key: &str, value: &toml::Value) {
+    match value {
+        toml::Value::String(text) if may_be_secret(key) || text.contains('@') => {
+            drop(Secret::new(text));
+        }
+        toml::Value::Array(list) => list.iter().for_each(|value| hold(key, value)),
+        toml::Value::Table(table) => table.iter().for_each(|(key, value)| hold(key, value)),
+        _ => {}
     }
 }
 
@@ -187,10 +240,10 @@ fn one_host(file: &mut File, host: &Found, findings: &Findings) {
     }
 }
 
-fn k3s(file: &mut File, findings: &Findings, defaults: &Config) {
+fn k3s(file: &mut File, findings: &Findings, defaults: &Config) -> Result<()> {
     let usual = &defaults.k3s;
     let Some(mark) = findings.hosts.first().map(|host| &host.mark) else {
-        return;
+        return Ok(());
     };
     let config = some_config(findings);
     file.section("k3s");
@@ -212,5 +265,51 @@ fn k3s(file: &mut File, findings: &Findings, defaults: &Config) {
         .filter(|(key, _)| !SERVER_ARGS.iter().any(|(ours, _)| ours == key))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
-    file.unless(&json!({}), "server-args", &json!(more));
+    if more.keys().any(|key| may_be_secret(key)) {
+        file.private("server-args", &json!(more))?;
+    } else {
+        file.unless(&json!({}), "server-args", &json!(more));
+    }
+    surroundings(file, findings)
+}
+
+/// Whether what this key names may be a password, such as `etcd-s3-secret-key`.
+fn may_be_secret(key: &str) -> bool {
+    let words = ["secret", "token", "password", "access-key", "auth"];
+    words.iter().any(|word| key.contains(word))
+}
+
+/// What the servers read besides their configuration: without it the next `init` would take it away.
+fn surroundings(file: &mut File, findings: &Findings) -> Result<()> {
+    let proxies = surroundings::proxies(findings);
+    for (key, url) in &proxies.urls {
+        if config::is_url(url) {
+            if url.contains('@') {
+                file.private(key, &json!(url))?;
+            } else {
+                file.key(key, &json!(url));
+            }
+        } else {
+            file.begin();
+            file.line(&format!(
+                "# {key}: the servers have one that is no http:// URL; it stays there as it is"
+            ));
+        }
+    }
+    file.unless(&json!([]), "no-proxy", &json!(proxies.without));
+    let registries = surroundings::registries(findings)?;
+    if holds_passwords(&registries) {
+        file.private("registries", &json!(registries))?;
+    } else {
+        file.unless(&json!({}), "registries", &json!(registries));
+    }
+    Ok(())
+}
+
+/// Whether registries.yaml has credentials: below `configs`, or in a mirror's URL.
+fn holds_passwords(registries: &Map<String, Value>) -> bool {
+    let configs = registries.get("configs").and_then(Value::as_object);
+    let mirrors = registries.get("mirrors").map(Value::to_string);
+    configs.is_some_and(|configs| !configs.is_empty())
+        || mirrors.is_some_and(|mirrors| mirrors.contains('@'))
 }

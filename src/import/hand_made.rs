@@ -354,6 +354,7 @@ mod tests {
             cluster: "home".into(),
             hosts: adopted(),
             servers: vec![("k3s-cp-1".into(), server())],
+            silent: Vec::new(),
             noted: None,
         };
         let state = findings.state().unwrap();
@@ -362,7 +363,9 @@ mod tests {
         assert_eq!(state.secrets.server_token.expose(), "5e7ve7");
         assert_ne!(state.secrets.agent_token.expose(), "5e7ve7");
         assert!(state.secrets.ssh_public_key.is_empty() && state.decisions.plain_secrets);
-        let text = super::super::text(&findings, &Default::default()).unwrap();
+        let text = super::super::text(&findings, &Default::default())
+            .unwrap()
+            .text;
         for line in [
             "servers = 1",
             "storage-gb = 30",

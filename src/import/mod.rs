@@ -5,7 +5,10 @@ mod autoscaler;
 mod cloud_config;
 mod file;
 mod hand_made;
+mod heard;
 mod servers;
+mod surroundings;
+mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -18,7 +21,7 @@ use crate::slicer::ServerFacts;
 use crate::state::State;
 
 pub use autoscaler::Autoscaler;
-pub use file::text;
+pub use file::{ClusterFile, text};
 pub use hand_made::{Candidate, HandMade, adopt, missing_groups, once, ssh_keys};
 
 /// A host with its mark.
@@ -54,13 +57,17 @@ pub struct Findings {
     pub hosts: Vec<Found>,
     /// What its servers were told, by name.
     pub servers: Vec<(String, ServerFacts)>,
+    /// Servers that did not answer.
+    pub silent: Vec<String>,
     /// Which tokens the run before went by, where one has noted that.
     pub noted: Option<Noted>,
 }
 
-/// SHA-256 of the tokens that the last run went by: where a rotation did not end, they say which token is the new one.
+/// Who ran the last command, and SHA-256 of the tokens that the last run went by: where a rotation did not end, they say which token is the new one.
 #[derive(Clone, Debug)]
 pub struct Noted {
+    /// `user@workstation`, as it says itself.
+    pub who: String,
     /// Of the servers' token.
     pub server_token: String,
     /// Of the agents' token.

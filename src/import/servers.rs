@@ -3,11 +3,13 @@
 use serde_json::{Map, Value};
 
 use super::Findings;
+use super::tokens::{self, Doubt, Shown};
+use crate::escape::escape;
 use crate::failure::{Code, Failure, Result};
 use crate::k3s::{self, api_url};
 use crate::plan::Server;
 use crate::secret::Secret;
-use crate::slicer::ServerFacts;
+use crate::slicer::{Process, ServerFacts};
 use crate::state::Retired;
 
 /// What was read.
@@ -65,15 +67,6 @@ fn first<'s>(configs: &[(&str, Value)], servers: &'s [Server]) -> Option<&'s Ser
     candidates.max_by(|a, b| joined(a).cmp(&joined(b)).then(b.name.cmp(&a.name)))
 }
 
-/// Of tokens that were found, the first of all first: the one that is in use or about to be, and another one that may still be
-/// in use where a rotation did not end. The last run has noted the hash of the one that it was to bring into use.
-fn current(tokens: &[Secret], noted: Option<&str>) -> Option<(Secret, Option<Secret>)> {
-    let named = |token: &&Secret| noted == Some(&token.sha256());
-    let token = tokens.iter().find(named).or(tokens.first())?;
-    let other = tokens.iter().find(|other| *other != token);
-    Some((token.clone(), other.cloned()))
-}
-
 /// Reads them.
 pub(super) fn read(findings: &Findings) -> Result<Known> {
     let configs: Vec<(&str, Value)> = findings
@@ -90,9 +83,9 @@ pub(super) fn read(findings: &Findings) -> Result<Known> {
         .because(why.to_owned())
         .hint("start the daemons of the hosts that run its servers, then run again")
     };
-    let Some((_, some)) = configs.first() else {
+    if configs.is_empty() {
         return Err(lost("no server has /etc/rancher/k3s/config.yaml"));
-    };
+    }
     let mut servers: Vec<Server> = findings.marked_servers().cloned().collect();
     let first = first(&configs, &servers)
         .ok_or_else(|| lost("the host of its first server was not named"))?
@@ -102,49 +95,116 @@ pub(super) fn read(findings: &Findings) -> Result<Known> {
         let number = number.and_then(|number| number.parse::<u32>().ok());
         (*server != first, server.group.clone(), number)
     });
-    let named = configs.iter().find(|(name, _)| *name == first.name);
-    let config = named.map_or(some, |(_, config)| config);
-    // The first server's configuration, the others', and what k3s itself keeps, which a rotation changes before the files.
-    let all = |key: &str, kept: fn(&ServerFacts) -> &Secret| {
-        let files = configs.iter().map(|(_, config)| &config[key]);
-        let files = std::iter::once(&config[key]).chain(files);
-        let kept = findings
-            .servers
-            .iter()
-            .map(|(_, facts)| kept(facts).expose());
-        // A full token and its password alone are the same to k3s.
-        let all = files
-            .filter_map(Value::as_str)
-            .chain(kept)
-            .map(k3s::password);
-        let all = all.filter(|token| !token.is_empty()).map(Secret::new);
-        all.collect::<Vec<Secret>>()
-    };
     let noted = findings.noted.as_ref();
-    let noted_server = noted.map(|noted| noted.server_token.as_str());
-    let tokens = all("token", |facts| &facts.token);
-    let Some((server_token, old_server)) = current(&tokens, noted_server) else {
-        return Err(lost("its servers' configuration holds no token"));
-    };
-    let (agent_token, old_agent) = if config["agent-token"].is_string() {
-        let noted = noted.map(|noted| noted.agent_token.as_str());
-        current(&all("agent-token", |facts| &facts.agent_token), noted).unzip()
-    } else {
-        (None, None)
-    };
-    // Agents that join by the servers' token get one of their own, and that is a rotation.
-    let old_agent = match &agent_token {
-        Some(_) => old_agent.flatten(),
-        None => Some(server_token.clone()),
+    let whole = findings.unseen().is_empty();
+    let shown = shown(findings, &first);
+    let hash = noted.map(|noted| noted.server_token.as_str());
+    let server = tokens::choose(&shown, hash, whole)
+        .map_err(|doubt| refusal(findings, doubt, "server token", "token"))?
+        .ok_or_else(|| lost("its servers' configuration holds no token"))?;
+    let (agents, by_the_servers) = agents(findings, &first, &shown);
+    let hash = noted.map(|noted| noted.agent_token.as_str());
+    let agent = tokens::choose(&agents, hash, whole)
+        .map_err(|doubt| refusal(findings, doubt, "agent token", "agent-token"))?;
+    let (agent_token, old_agent) = match agent {
+        // Agents that join by the servers' token, if only at one server yet, get one of their own, and that is a rotation.
+        Some(chosen) if !by_the_servers => (Some(chosen.token), chosen.before),
+        chosen => {
+            let token = chosen.map(|chosen| chosen.token);
+            (token, Some(server.token.clone()))
+        }
     };
     Ok(Known {
-        server_token,
+        server_token: server.token,
         agent_token,
         retired: Retired {
-            server: old_server,
+            server: server.before,
             agent: old_agent,
             ..Retired::default()
         },
         servers,
     })
+}
+
+/// A token as k3s compares it: a full one and its password alone are the same.
+fn secret(token: &str) -> Option<Secret> {
+    let password = k3s::password(token);
+    (!password.is_empty()).then(|| Secret::new(password))
+}
+
+/// What the servers were told and keep, the first server first.
+fn facts<'f>(findings: &'f Findings, first: &Server) -> Vec<&'f ServerFacts> {
+    let mut servers: Vec<_> = findings.servers.iter().collect();
+    servers.sort_by_key(|(name, _)| *name != first.name);
+    servers.into_iter().map(|(_, facts)| facts).collect()
+}
+
+/// What they show of the servers' token.
+fn shown(findings: &Findings, first: &Server) -> Vec<Shown> {
+    let servers = facts(findings, first).into_iter();
+    let shown = servers.map(|facts| Shown {
+        configured: config(facts)["token"].as_str().and_then(secret),
+        kept: secret(facts.token.expose()),
+        process: facts.process,
+    });
+    shown.collect()
+}
+
+/// What they show of a token of the agents' own, and whether there is a server at which agents join by the servers' one.
+/// k3s keeps that as the agents', too, where it was told of no other.
+fn agents(findings: &Findings, first: &Server, servers: &[Shown]) -> (Vec<Shown>, bool) {
+    let servers: Vec<&Secret> = servers
+        .iter()
+        .flat_map(|shown| [&shown.configured, &shown.kept])
+        .flatten()
+        .collect();
+    let own = |token: &str| secret(token).filter(|token| !servers.contains(&token));
+    let mut without = false;
+    let agents = facts(findings, first).into_iter().map(|facts| {
+        let config = config(facts);
+        let shown = Shown {
+            configured: config["agent-token"].as_str().and_then(own),
+            kept: own(facts.agent_token.expose()),
+            // Only a start writes down what it keeps, so a configuration that differs is newer.
+            process: Process::Accepts,
+        };
+        let configured = config["token"].is_string();
+        without |= configured && shown.configured.is_none() && shown.kept.is_none();
+        shown
+    });
+    let agents = agents.collect();
+    (agents, without)
+}
+
+/// Why no token is taken over.
+fn refusal(findings: &Findings, doubt: Doubt, which: &str, key: &str) -> Failure {
+    match doubt {
+        Doubt::NotedElsewhere => {
+            let who = findings.noted.as_ref().map_or("", |noted| &noted.who);
+            let who = escape(who);
+            Failure::new(
+                Code::PlanConflict,
+                format!("the new {which} of {} was not found", findings.cluster),
+            )
+            .because(format!(
+                "{who} ran the last command and noted a token that none of these servers has; not seen: {}",
+                findings.unseen().join(", ")
+            ))
+            .hint(format!(
+                "start these servers and name their hosts as well, then run again; or go on from {who}, where the token is on record"
+            ))
+        }
+        Doubt::Several => Failure::new(
+            Code::PlanConflict,
+            format!(
+                "{} has several {which}s, and nothing says which one is the new one",
+                findings.cluster
+            ),
+        )
+        .because("a rotation did not end, and the hosts have no note of it that names one of them")
+        .hint(format!(
+            "go on from the workstation where it was begun: slicer-k3s status; or put the one that is in use as `{key}` into \
+             /etc/rancher/k3s/config.yaml of every server, start k3s where it is down, and run again"
+        )),
+    }
 }

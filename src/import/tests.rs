@@ -11,6 +11,9 @@ use crate::secret::Secret;
 use crate::state::Secrets;
 use crate::steps::testing::plan;
 
+mod surroundings;
+mod tokens;
+
 /// The plan's cluster as its machines show it.
 fn findings(plan: &Plan, secrets: &Secrets) -> Findings {
     let usual = config::parse("name='x'\n[hosts.x]\nssh='local'", "x").unwrap();
@@ -48,6 +51,8 @@ fn findings(plan: &Plan, secrets: &Secrets) -> Findings {
                 "[nodegroup \"k3s-agents-1\"]\n[nodegroup \"k3s-agents-2\"]\n",
             ),
             encrypts: true,
+            registries: Secret::new(k3s::registries(plan).unwrap().unwrap_or_default()),
+            environment: Secret::new(k3s::environment(plan).unwrap_or_default()),
             ..ServerFacts::default()
         };
         (server.name.clone(), facts)
@@ -56,6 +61,7 @@ fn findings(plan: &Plan, secrets: &Secrets) -> Findings {
         cluster: plan.cluster.clone(),
         hosts: hosts.collect(),
         servers: servers.collect(),
+        silent: Vec::new(),
         noted: None,
     }
 }
@@ -160,6 +166,20 @@ fn unusual() -> (Plan, Secrets) {
         .extra
         .insert("kubelet-arg".into(), json!(["max-pods=200"]));
     plan.k3s.taint = true;
+    let mirrors = json!({"docker.io": {"endpoint": ["https://mirror.lan"]}});
+    let configs =
+        json!({"mirror.lan": {"auth": {"username": "me", "password": "5ecre7-of-the-mirror"}}});
+    plan.k3s.registries.insert("mirrors".into(), mirrors);
+    plan.k3s.registries.insert("configs".into(), configs);
+    let without = format!("{},git.lan", crate::plan::NO_PROXY.join(","));
+    plan.k3s.environment = [
+        (
+            "HTTPS_PROXY".to_owned(),
+            "http://me:5ecre7'@10.0.0.1:3128".to_owned(),
+        ),
+        ("NO_PROXY".to_owned(), without),
+    ]
+    .into();
     plan.autoscaler.expander = "least-waste".into();
     plan.autoscaler.digest = Some("sha256:ab".into());
     plan.autoscaler.args.insert("v".into(), json!(2));
@@ -180,9 +200,9 @@ fn rebuilt(findings: &Findings) -> (String, State, Plan) {
         let config = config::parse(text, "cluster.toml").unwrap();
         crate::plan::decide(&config, &state.decisions, &facts, &[], "").unwrap()
     };
-    let first = text(findings, &Default::default()).unwrap();
+    let first = text(findings, &Default::default()).unwrap().text;
     let extras = findings.autoscaler().unwrap().extras(&decide(&first));
-    let full = text(findings, &extras).unwrap();
+    let full = text(findings, &extras).unwrap().text;
     let plan = decide(&full);
     (full, state, plan)
 }
@@ -249,40 +269,6 @@ fn a_host_that_was_not_named_is_missed() {
     assert!(findings.missing().is_empty());
     findings.hosts.truncate(1);
     assert_eq!(findings.missing(), [Ipv4Addr::new(192, 168, 1, 12)]);
-}
-
-/// A rotation that was not finished when the state was lost can be finished afterwards.
-#[test]
-fn the_token_that_some_servers_still_have_is_kept_as_retired() {
-    let mut secrets = Secrets::generate("home").unwrap();
-    let mut findings = findings(&plan(), &secrets);
-    let old = secrets.agent_token.clone();
-    secrets.renew(false).unwrap();
-    let config = k3s::config(&plan(), &plan().servers[0], None, &secrets).unwrap();
-    findings.servers[0].1.config = Secret::new(config);
-    let state = findings.state().unwrap();
-    assert_eq!(state.secrets.agent_token, secrets.agent_token);
-    assert_eq!(state.secrets.retired.agent, Some(old));
-}
-
-/// Killed after k3s had sealed its data, and before any file named the new token: only k3s's own file has it, and the note.
-#[test]
-fn the_note_says_which_of_two_tokens_is_the_new_one() {
-    let mut secrets = Secrets::generate("home").unwrap();
-    let mut findings = findings(&plan(), &secrets);
-    let old = secrets.server_token.clone();
-    secrets.renew(true).unwrap();
-    let new = secrets.server_token.clone();
-    let kept = format!("K10abc::server:{}", new.expose());
-    findings.servers[0].1.token = Secret::new(kept);
-    findings.noted = Some(Noted {
-        server_token: new.sha256(),
-        agent_token: secrets.agent_token.sha256(),
-    });
-    let state = findings.state().unwrap();
-    assert_eq!(state.secrets.server_token, new);
-    assert_eq!(state.secrets.retired.server, Some(old));
-    assert_eq!(state.secrets.retired.agent, None);
 }
 
 /// Once a second server votes no file says which server founded the cluster.

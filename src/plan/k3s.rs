@@ -87,7 +87,7 @@ impl Draft<'_> {
 }
 
 /// Every private network: hosts, VMs, pods and services are in one, and a proxy is for what is not.
-const PRIVATE: [&str; 6] = [
+pub const PRIVATE: [&str; 6] = [
     "127.0.0.0/8",
     "10.0.0.0/8",
     "172.16.0.0/12",

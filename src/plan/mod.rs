@@ -37,7 +37,7 @@ pub use decide::decide;
 pub use decisions::{Decisions, Group};
 pub use facts::{Arch, FoundDaemon, HostFacts};
 pub use founded::Founded;
-pub use k3s::other_version;
+pub use k3s::{PRIVATE as NO_PROXY, other_version};
 pub use mark::Mark;
 pub use render::render;
 

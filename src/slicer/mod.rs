@@ -24,7 +24,7 @@ use crate::remote::Machine;
 use crate::secret::Secret;
 use http::Request;
 
-pub use server::ServerFacts;
+pub use server::{Process, ServerFacts};
 pub use types::{Group, Health, Logs, SecretEntry, Vm};
 pub use worker::Held;
 

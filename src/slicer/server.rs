@@ -33,54 +33,69 @@ pub struct ServerFacts {
     pub cloud_config: Secret,
     /// What its k3s holds, as `Look::ServerData` prints it.
     pub data: String,
+    /// k3s's registries.yaml, passwords included.
+    pub registries: Secret,
+    /// The files that its unit reads variables from, in that order; a proxy's URL may hold a password.
+    pub environment: Secret,
+    /// Whether its k3s accepts the token that it keeps.
+    pub process: Process,
+    /// Why the API did not say how the autoscaler is deployed; `None` where it did.
+    pub api_down: Option<String>,
+}
+
+/// Whether a server's running k3s accepts the server token that it keeps.
+///
+/// k3s writes that token down at each start, and whenever it seals its data with another one; its process goes by the one that
+/// it was started with (k3s pkg/server/server.go `printTokens`, pkg/server/handlers/token.go `tokenRotate`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Process {
+    /// That is not known: k3s is down, is starting or does not answer.
+    #[default]
+    Unknown,
+    /// It was started with it.
+    Accepts,
+    /// It was started with another one, and has replaced that since.
+    Refuses,
+    /// It ended, since the data are sealed with another token than the one that its configuration names.
+    LockedOut,
+}
+
+impl Process {
+    /// From the script's part; see `Look::Join` for the statuses.
+    fn read(text: &str) -> Self {
+        match text.trim() {
+            "401" => Self::Refuses,
+            "200" | "403" => Self::Accepts,
+            "locked-out" => Self::LockedOut,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 /// The script of `Look::ServerData`.
 const DATA: &str = include_str!("../remote/server_data.sh");
 
-/// Each part's lines begin with a blank, so that none can pass for a heading. The API is asked without kubectl, which takes
-/// ten times as long to start.
-const LOOK: &str = r#"p() { echo "== $1"; sed 's/^/ /'; echo; }
-s=/var/lib/rancher/k3s/server t=$s/tls
-k() { curl -sf -m 8 --cacert $t/server-ca.crt --cert $t/client-admin.crt --key $t/client-admin.key \
-    "https://127.0.0.1:6443$1/namespaces/kube-system/$2"; }
-cat /etc/rancher/k3s/config.yaml 2>/dev/null | p config
-cat /etc/systemd/system/k3s.service 2>/dev/null | p unit
-cat $s/token 2>/dev/null | p token
-cat $s/agent-token 2>/dev/null | p agent-token
-ls $s/cred/encryption-config.json 2>/dev/null | p encryption
-/usr/local/bin/k3s --version 2>/dev/null | p version
-chart=$(k /apis/helm.cattle.io/v1 helmcharts/slicer-cluster-autoscaler)
-echo "$chart" | p chart
-[ -n "$chart" ] || k /api/v1 'secrets?labelSelector=owner%3Dhelm,name%3Dslicer-cluster-autoscaler,status%3Ddeployed' |
-    grep -o '"release": *"[^"]*"' | tail -n 1 | cut -d '"' -f 4 | base64 -d | base64 -d | gzip -dc | p release
-k /api/v1 secrets/cluster-autoscaler-cloud-config | p cloud-config"#;
+const LOOK: &str = include_str!("server.sh");
 
 const KEYS: &str = "/home/ubuntu/.ssh/authorized_keys";
 
 impl Slicer {
     /// What a server's k3s was told.
     pub async fn server_facts(&self, vm: &str) -> Result<ServerFacts> {
-        let look = format!("{LOOK}\n(\nVERSIONS=yes\n{DATA}) | p data");
-        let done = exec::run(self, vm, &look).await?;
-        let part = |label: &str| part(&done.stdout, label);
-        let version = part("version");
-        Ok(ServerFacts {
-            config: Secret::new(part("config")),
-            arguments: k3s::arguments(&part("unit")),
-            token: Secret::new(part("token")),
-            agent_token: Secret::new(part("agent-token")),
-            encrypts: !part("encryption").is_empty(),
-            // "k3s version v1.34.4+k3s1 (abcdef)"
-            version: version
-                .split_whitespace()
-                .nth(2)
-                .unwrap_or_default()
-                .to_owned(),
-            release: Secret::new(part("release")),
-            chart: part("chart"),
-            cloud_config: Secret::new(decoded(&part("cloud-config"))),
-            data: part("data"),
+        let done = exec::run(self, vm, &script()).await?;
+        read(&done.stdout).ok_or_else(|| {
+            Failure::new(
+                Code::Vm,
+                format!("{vm} does not show its k3s's configuration"),
+            )
+            // Not what it printed of its files, which may be a token.
+            .because(
+                done.stderr
+                    .lines()
+                    .next_back()
+                    .unwrap_or("its answer was cut short"),
+            )
+            .hint(format!("slicer vm exec {vm} -- df -h /; then run again"))
         })
     }
 
@@ -108,6 +123,46 @@ impl Slicer {
     }
 }
 
+fn script() -> String {
+    format!("{LOOK}\n(\nVERSIONS=yes\n{DATA}) | p data\necho '== end'\n")
+}
+
+/// What the script printed; `None` where it did not come to its end.
+fn read(text: &str) -> Option<ServerFacts> {
+    if text.lines().next_back() != Some("== end") {
+        return None;
+    }
+    let part = |label: &str| part(text, label);
+    let version = part("version");
+    let api = part("api");
+    Some(ServerFacts {
+        config: Secret::new(part("config")),
+        arguments: k3s::arguments(&part("unit")),
+        token: Secret::new(part("token")),
+        agent_token: Secret::new(part("agent-token")),
+        encrypts: !part("encryption").is_empty(),
+        // "k3s version v1.34.4+k3s1 (abcdef)"
+        version: version
+            .split_whitespace()
+            .nth(2)
+            .unwrap_or_default()
+            .to_owned(),
+        release: Secret::new(part("release")),
+        chart: part("chart"),
+        cloud_config: Secret::new(decoded(&part("cloud-config"))),
+        data: part("data"),
+        registries: Secret::new(part("registries")),
+        environment: Secret::new(part("environment")),
+        process: Process::read(&part("process")),
+        api_down: match api.as_str() {
+            "" => None,
+            "000" => Some("it does not answer".to_owned()),
+            "200" => Some("Helm's record of its release cannot be read".to_owned()),
+            status => Some(format!("it answers with HTTP status {status}")),
+        },
+    })
+}
+
 /// The file in the secret's JSON; empty where there is none.
 fn decoded(secret: &str) -> String {
     let secret: serde_json::Value = serde_json::from_str(secret).unwrap_or_default();
@@ -133,6 +188,8 @@ fn part(text: &str, label: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -146,5 +203,114 @@ mod tests {
             decoded(r#"{"data":{"cloud-config":"W2dsb2JhbF0="}}"#),
             "[global]"
         );
+    }
+
+    /// The script on a machine whose files are below `root`, with these answers of curl and systemctl.
+    fn seen(root: &Path, curl: &str, state: &str) -> Option<ServerFacts> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let bin = root.join("bin");
+        fs_err::create_dir_all(&bin).unwrap();
+        let journal = "echo 'bootstrap data already found and encrypted with different token'";
+        for (name, text) in [
+            ("curl", curl),
+            ("systemctl", &format!("echo {state}")),
+            ("journalctl", journal),
+        ] {
+            let path = bin.join(name);
+            fs_err::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+            fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        let look = script().replacen("\nr=\n", &format!("\nr={}\n", root.display()), 1);
+        let done = std::process::Command::new("bash")
+            .args(["-c", &look])
+            .env("PATH", path)
+            .output();
+        read(&String::from_utf8(done.unwrap().stdout).unwrap())
+    }
+
+    fn put(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, text).unwrap();
+    }
+
+    /// An import would give the autoscaler every default instead of what it was deployed with.
+    #[test]
+    fn an_api_that_is_down_is_not_an_autoscaler_that_is_not_there() {
+        let root = tempfile::tempdir().unwrap();
+        let down = |curl: &str| seen(root.path(), curl, "active").unwrap().api_down;
+        assert_eq!(down("printf '{}\\n404'"), None);
+        assert_eq!(down("printf '{\"items\":[]}\\n200'"), None);
+        assert!(
+            down("printf '\\n000'; exit 7")
+                .unwrap()
+                .contains("does not answer")
+        );
+        assert!(down("printf 'x\\n503'").unwrap().contains("503"));
+        assert!(down("exit 127").unwrap().contains("does not answer"));
+        let damaged = r#"case "$*" in *helmcharts*) printf '{}\n404' ;;
+            *) printf '{"items":[{"data":{"release": "xx"}}]}\n200' ;; esac"#;
+        assert!(down(damaged).is_some());
+    }
+
+    #[test]
+    fn registries_and_the_environment_are_read_in_the_units_order() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        put(
+            root,
+            "etc/rancher/k3s/registries.yaml",
+            "mirrors:\n  a: {}\n",
+        );
+        put(
+            root,
+            "etc/systemd/system/k3s.service.env",
+            "HTTPS_PROXY=http://last:1",
+        );
+        put(root, "etc/default/k3s", "HTTPS_PROXY=http://first:1");
+        let facts = seen(root, "printf '\\n404'", "active").unwrap();
+        assert_eq!(facts.registries.expose(), "mirrors:\n  a: {}");
+        let proxies = k3s::proxies(facts.environment.expose());
+        assert_eq!(proxies["HTTPS_PROXY"], "http://last:1");
+    }
+
+    /// Only a k3s that has started goes by one token: one that starts lets in for a moment, whatever the data are sealed with.
+    #[test]
+    fn the_running_server_says_whether_it_accepts_the_token_that_it_keeps() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        put(
+            root,
+            "var/lib/rancher/k3s/server/token",
+            "K10ab::server:5e\"7ve7\n",
+        );
+        // Answers to the right credentials only, as curl reads them.
+        let curl = |answer: u32| {
+            format!(
+                "case \"$*\" in *v1-k3s*) read -r user; [ \"$user\" = 'user = \"server:5e\\\"7ve7\"' ] && printf {answer} ;; \
+                 *) printf '\\n404' ;; esac"
+            )
+        };
+        let process = |answer, state| seen(root, &curl(answer), state).unwrap().process;
+        assert_eq!(process(401, "active"), Process::Refuses);
+        assert_eq!(process(403, "active"), Process::Accepts);
+        assert_eq!(process(500, "active"), Process::Unknown);
+        assert_eq!(process(401, "activating"), Process::LockedOut);
+        fs_err::remove_file(root.join("var/lib/rancher/k3s/server/token")).unwrap();
+        assert_eq!(process(401, "active"), Process::Unknown);
+    }
+
+    /// What could not be read must not pass for a server that was told nothing.
+    #[test]
+    fn a_cut_answer_and_an_unreadable_file_are_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let whole = "== config\n token: a\n\n== token\n a\n\n== end";
+        assert!(read(whole).is_some());
+        assert!(read(&whole[..whole.len() - 6]).is_none());
+        // A directory is there and cannot be read as a file, not even by root.
+        fs_err::create_dir_all(root.join("var/lib/rancher/k3s/server/agent-token")).unwrap();
+        assert!(seen(root, "printf '\\n404'", "active").is_none());
     }
 }

@@ -154,6 +154,25 @@ impl Secrets {
         secrets
     }
 
+    /// Keeps the server tokens of a record of the same cluster that these secrets replace: a snapshot may need any of them.
+    /// `until` is when the one that was in use by that record was replaced, in seconds since 1970.
+    pub fn inherit(&mut self, replaced: &Self, until: u64) {
+        let in_use = [Some(&self.server_token), self.retired.server.as_ref()];
+        let in_use: Vec<Secret> = in_use.into_iter().flatten().cloned().collect();
+        let last = [
+            replaced.retired.server.as_ref(),
+            Some(&replaced.server_token),
+        ];
+        let last = last.into_iter().flatten().cloned();
+        let last = last.map(|token| Former { token, until });
+        for former in replaced.former.iter().cloned().chain(last) {
+            let known = self.former.iter().any(|known| known.token == former.token);
+            if !known && !in_use.contains(&former.token) {
+                self.former.push(former);
+            }
+        }
+    }
+
     /// Whether agents have joined by the servers' token until the rotation that is under way, as they do where a server's
     /// configuration names no other token for them.
     pub fn agents_had_the_server_token(&self) -> bool {
@@ -327,5 +346,42 @@ mod tests {
         assert_eq!(secrets.former.len(), 2);
         assert_eq!(secrets.former[0].token, first);
         assert!(secrets.former[0].until > 1_700_000_000);
+    }
+
+    /// The other person rotates, this one imports, and again: the hosts know of no token before the last.
+    #[test]
+    fn an_import_keeps_the_former_server_tokens_of_the_state_that_it_replaces() {
+        let mut theirs = Secrets::generate("a").unwrap();
+        let mut ours = theirs.clone();
+        let mut replaced = Vec::new();
+        for until in [1, 2, 3] {
+            replaced.push(theirs.server_token.clone());
+            theirs.renew(true).unwrap();
+            theirs.settle();
+            let mut imported = Secrets {
+                former: Vec::new(),
+                ..theirs.clone()
+            };
+            imported.inherit(&ours, until);
+            // A run that was killed does it again.
+            imported.inherit(&ours, until);
+            ours = imported;
+        }
+        let tokens = |secrets: &Secrets| {
+            let former = secrets.former.iter();
+            former
+                .map(|former| former.token.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(tokens(&ours), replaced);
+        assert_eq!(ours.former[1].until, 2);
+        // What is in use, or retired and not replaced everywhere, is not a former one yet.
+        theirs.renew(true).unwrap();
+        let mut imported = theirs.clone();
+        imported.former.clear();
+        imported.inherit(&ours, 4);
+        assert_eq!(tokens(&imported), replaced);
+        imported.settle();
+        assert_eq!(imported.former.len(), 4);
     }
 }

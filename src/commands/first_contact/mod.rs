@@ -43,7 +43,7 @@ pub(super) async fn config(
     let text = fresh.text();
     // Read before it is written: a flag may name what no file can.
     config::parse(&text, &path.display().to_string()).map_err(all)?;
-    write(path, &text).map_err(super::one)?;
+    write(path, &text, false).map_err(super::one)?;
     report::say(&format!(
         "{} is written:\n",
         escape(&path.display().to_string())
@@ -309,18 +309,21 @@ async fn which_hosts(
     ))
 }
 
-/// Writes a new file; one that came into being meanwhile stays.
-pub(super) fn write(path: &Path, text: &str) -> Result<()> {
+/// Writes a new file, its owner's alone where it is `private`; one that came into being meanwhile stays.
+pub(super) fn write(path: &Path, text: &str, private: bool) -> Result<()> {
     let directory = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
         use std::os::unix::fs::PermissionsExt as _;
+        // tempfile creates 0600.
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
         file.write_all(text.as_bytes())?;
-        file.as_file()
-            .set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        if !private {
+            let open = std::fs::Permissions::from_mode(0o644);
+            file.as_file().set_permissions(open)?;
+        }
         file.persist_noclobber(path).map_err(|error| error.error)?;
         Ok(())
     };

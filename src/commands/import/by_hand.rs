@@ -9,6 +9,7 @@ use crate::commands::one;
 use crate::config;
 use crate::failure::{Code, Failure, Result};
 use crate::import::{self, Candidate, Findings, HandMade};
+use crate::plan::Server;
 use crate::remote::Machine;
 use crate::slicer::ServerFacts;
 use crate::world::slicer_on;
@@ -29,11 +30,13 @@ pub(super) async fn look(
     options: &Import,
 ) -> Result<(Findings, HashMap<String, Arc<Machine>>), Vec<Failure>> {
     let (mut candidates, mut told, mut machines) = (Vec::new(), Vec::new(), HashMap::new());
-    let mut failures = Vec::new();
+    let (mut silent, mut failures) = (Vec::new(), Vec::new());
     for host in &reached.hosts {
         match candidate(host).await {
             Ok(candidate) => {
-                told.extend(servers(host, &candidate).await);
+                let (its, others) = servers(host, &candidate).await;
+                told.extend(its);
+                silent.extend(others);
                 machines.insert(candidate.facts.name.clone(), Arc::clone(&host.machine));
                 candidates.push(candidate);
             }
@@ -49,13 +52,26 @@ pub(super) async fn look(
     if !failures.is_empty() {
         return Err(failures);
     }
+    if let (true, Some((_, failure))) = (told.is_empty(), silent.first()) {
+        return Err(one(failure.clone()));
+    }
     let hosts = import::adopt(&cluster, candidates, &told).map_err(one)?;
     let mut findings = Findings {
         cluster,
         hosts,
         servers: told,
+        silent: Vec::new(),
         noted: None,
     };
+    // Which groups are the cluster's agents is read off the autoscaler's configuration.
+    if let Some(failure) = findings.autoscaler_unknown() {
+        return Err(one(failure));
+    }
+    let silent: Vec<Server> = silent.into_iter().map(|(vm, _)| vm).collect();
+    findings.silent = findings.left_out(&silent);
+    if !findings.silent.is_empty() && !options.partial {
+        return Err(one(left_out(&findings.silent)));
+    }
     let missing = import::missing_groups(&findings.hosts, findings.autoscaler().as_ref());
     if !missing.is_empty() && !options.partial {
         return Err(one(Failure::new(
@@ -108,9 +124,12 @@ fn own_name(host: &Host) -> Result<String> {
     Ok(name)
 }
 
-/// Its VMs that run a k3s server, with what they were told; one that does not answer may be told of by another.
-async fn servers(host: &Host, candidate: &Candidate) -> Vec<(String, ServerFacts)> {
-    let mut told = Vec::new();
+/// Its VMs that run a k3s server, with what they were told, and those that did not answer, with the reason.
+async fn servers(
+    host: &Host,
+    candidate: &Candidate,
+) -> (Vec<(String, ServerFacts)>, Vec<(Server, Failure)>) {
+    let (mut told, mut silent) = (Vec::new(), Vec::new());
     for made in &candidate.daemons {
         for vm in made.vms() {
             let asked = async {
@@ -120,9 +139,24 @@ async fn servers(host: &Host, candidate: &Candidate) -> Vec<(String, ServerFacts
             match asked.await {
                 Ok(facts) if !facts.token.expose().is_empty() => told.push((vm.name, facts)),
                 Ok(_) => {}
-                Err(failure) => tracing::info!("{}: {failure}", vm.name),
+                Err(failure) => {
+                    tracing::info!("{}: {failure}", vm.name);
+                    silent.push((vm, failure));
+                }
             }
         }
     }
-    told
+    (told, silent)
+}
+
+/// The refusal where servers would not get what the others get: they would go on with the token that is refused elsewhere.
+fn left_out(names: &[String]) -> Failure {
+    Failure::new(
+        Code::PlanConflict,
+        format!("{} would be left out", names.join(", ")),
+    )
+    .because("a server that is not seen keeps its old token and would not start again after the next restarts")
+    .hint(
+        "name the hosts of all servers, and see that each VM runs and answers; where one is gone for good, add --partial",
+    )
 }

@@ -24,7 +24,7 @@ pub(super) fn one(_: &Place) -> Result<()> {
         let replaced = in_a_row(&home, kind, &agent, &[])?;
         drop_in::not_needed(&home, home.servers[1])?;
         if kind == Kind::Server {
-            former(&home, &replaced)?;
+            rotation::former(|command| home.trial.me(command), &replaced)?;
         }
     }
     rebooted(&home)
@@ -89,24 +89,6 @@ fn in_a_row(home: &Home, kind: Kind, agent: &AgentAtWork, last: &[&str]) -> Resu
     }
     changes_nothing(&home.trial, ("workstation", "me"), UNPROVEN, UNHURRIED)?;
     Ok(replaced)
-}
-
-/// Replaced server tokens can be had: snapshots of their time need them.
-fn former(home: &Home, replaced: &[String]) -> Result<()> {
-    let done = home.trial.me("slicer-k3s token --reveal former-server")?;
-    let text = done.expect(0)?.stdout;
-    let words = text
-        .lines()
-        .filter_map(|line| line.split_whitespace().last());
-    let kept: Vec<&str> = words.collect();
-    if kept != replaced {
-        bail!(
-            "{} former tokens are kept, not the {} that were replaced, in their order",
-            kept.len(),
-            replaced.len()
-        );
-    }
-    Ok(())
 }
 
 /// After a power cut it is the same cluster, with new agents.

@@ -74,6 +74,24 @@ pub(super) fn run(home: &Home, command: &str) -> Result<Done> {
     Ok(done)
 }
 
+/// Replaced server tokens can be had where `run` runs commands: snapshots of their time need them.
+pub(super) fn former(run: impl Fn(&str) -> Result<Done>, replaced: &[String]) -> Result<()> {
+    let done = run("slicer-k3s token --reveal former-server")?;
+    let text = done.expect(0)?.stdout;
+    let words = text
+        .lines()
+        .filter_map(|line| line.split_whitespace().last());
+    let kept: Vec<&str> = words.collect();
+    if kept != replaced {
+        bail!(
+            "{} former tokens are kept, not the {} that were replaced, in their order",
+            kept.len(),
+            replaced.len()
+        );
+    }
+    Ok(())
+}
+
 /// A rotation that is about to begin, or has begun.
 pub(super) struct Rotation {
     kind: Kind,

@@ -24,43 +24,50 @@ pub(super) fn run(_: &Place) -> Result<()> {
     let changes = second(&home, UNPROVEN)?;
     says(&changes, &[0], &["Nothing to change"])?;
 
+    let mut replaced = Vec::new();
     for kind in [Kind::Agent, Kind::Server] {
-        by_the_first(&home, kind).with_context(|| format!("{} token", kind.word()))?;
-        by_the_second(&home, kind).with_context(|| format!("{} token", kind.word()))?;
+        for rotates in [by_the_first, by_the_second] {
+            rotates(&home, kind)
+                .and_then(|rotation| kept(&home, kind, &rotation, &mut replaced))
+                .with_context(|| format!("{} token", kind.word()))?;
+        }
     }
     for (kind, finishes) in [
         (Kind::Agent, UNPROVEN.to_owned()),
         (Kind::Server, Kind::Server.unproven()),
     ] {
         in_the_middle(&home, kind, &finishes)
+            .and_then(|rotation| kept(&home, kind, &rotation, &mut replaced))
             .with_context(|| format!("{} token, cut short", kind.word()))?;
     }
     home.stands()
 }
 
 /// The first rotates: the second is refused until it has imported, and can rotate itself then.
-fn by_the_first(home: &Home, kind: Kind) -> Result<()> {
+fn by_the_first(home: &Home, kind: Kind) -> Result<Rotation> {
     let rotation = Rotation::of(&home.trial, kind)?;
     rotation::run(home, &kind.unproven())?;
     refused(home, kind, |command| second(home, command))?;
     second(home, "slicer-k3s import --force")?.expect(0)?;
     let done = second(home, UNPROVEN)?;
     says(&done, &[0], &["Nothing to change"])?;
-    rotation.holds(home, None, 1)
+    rotation.holds(home, None, 1)?;
+    Ok(rotation)
 }
 
 /// The same the other way round.
-fn by_the_second(home: &Home, kind: Kind) -> Result<()> {
+fn by_the_second(home: &Home, kind: Kind) -> Result<Rotation> {
     let rotation = Rotation::of(&home.trial, kind)?;
     second(home, &kind.unproven())?.expect(0)?;
     refused(home, kind, |command| home.trial.me(command))?;
     home.trial.me("slicer-k3s import --force")?.expect(0)?;
     changes_nothing(&home.trial, ("workstation", "me"), UNPROVEN, UNHURRIED)?;
-    rotation.holds(home, None, 1)
+    rotation.holds(home, None, 1)?;
+    Ok(rotation)
 }
 
 /// The first is killed in the middle: the second finishes it, and the first is brought up to date.
-fn in_the_middle(home: &Home, kind: Kind, finishes: &str) -> Result<()> {
+fn in_the_middle(home: &Home, kind: Kind, finishes: &str) -> Result<Rotation> {
     let rotation = cut_short(home, kind, cut_short::Done::Configured)?;
     refused(home, kind, |command| second(home, command))?;
     second(home, "slicer-k3s import --force")?.expect(0)?;
@@ -69,7 +76,17 @@ fn in_the_middle(home: &Home, kind: Kind, finishes: &str) -> Result<()> {
     rotation.holds(home, None, 1)?;
     changes_nothing(&home.trial, ("workstation", "me"), UNPROVEN, UNHURRIED)?;
     let done = second(home, "slicer-k3s import --force")?.expect(0)?;
-    says(&done, &[0], &[])
+    says(&done, &[0], &[])?;
+    Ok(rotation)
+}
+
+/// Both have every server token that was replaced, whoever did it: an import takes over what its state knew before.
+fn kept(home: &Home, kind: Kind, rotation: &Rotation, replaced: &mut Vec<String>) -> Result<()> {
+    if kind == Kind::Server {
+        replaced.push(rotation.old().to_owned());
+    }
+    rotation::former(|command| home.trial.me(command), replaced).context("the first person")?;
+    rotation::former(|command| second(home, command), replaced).context("the second person")
 }
 
 /// Every command that would write goes by a token that was replaced, and says which, where from, and what to do.
