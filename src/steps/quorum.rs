@@ -279,7 +279,7 @@ mod tests {
     async fn who_has_restarted_for_new_tokens_is_asked_before_the_next_restarts() {
         let servers = plan().servers;
         let readings =
-            k3s::readings(&plan(), &servers[0], &crate::steps::testing::secrets()).unwrap();
+            crate::k3s::readings(&plan(), &servers[0], &crate::steps::testing::secrets()).unwrap();
         let (new, old) = (sha256(readings[0].as_bytes()), sha256(b"0ld"));
         for (runs_with, answers, allowed) in [
             (&new, ["200", "401"], true),

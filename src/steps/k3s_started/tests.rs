@@ -150,7 +150,7 @@ async fn an_api_that_starts_is_told_by_its_message() {
 #[tokio::test]
 async fn a_server_that_runs_again_is_not_restarted_beside_another() {
     let (plan, secrets) = (plan(), crate::steps::testing::secrets());
-    let current = &k3s::readings(&plan, &plan.servers[1], &secrets).unwrap()[0];
+    let current = &crate::k3s::readings(&plan, &plan.servers[1], &secrets).unwrap()[0];
     for (unit, verb) in [
         (RUNS.replace("NRestarts=0", "NRestarts=4"), "start"),
         (ENDED.to_owned(), "restart"),
