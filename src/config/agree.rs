@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 use ipnet::Ipv4Net;
 
-use super::own::SERVER_ARGS;
+use super::own::refused;
 use super::problem::Problems;
 use super::walk::Values;
 use super::{Config, Host, Ssh, keys};
@@ -293,7 +293,7 @@ fn owned(config: &Config, values: &Values, problems: &mut Problems<'_>) {
             format!("`{section}.{key}` cannot be set here: {why}"),
         );
     };
-    for (key, why) in SERVER_ARGS {
+    for (key, why) in refused() {
         if config.k3s.server_args.contains_key(key) {
             complain("k3s.server-args", key, why);
         }

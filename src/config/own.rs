@@ -21,3 +21,53 @@ pub const SERVER_ARGS: [(&str, &str); 18] = [
     ("cluster-cidr", "written as k3s.cluster-cidr"),
     ("service-cidr", "written as k3s.service-cidr"),
 ];
+
+/// Keys of k3s's config.yaml that `k3s.server-args` cannot hold because something here relies on their default, with what.
+///
+/// Source: k3s@af977adf pkg/cli/cmds/server.go (names); what relies on them is in this program.
+pub const RELIED_ON: [(&str, &str); 18] = [
+    (
+        "https-listen-port",
+        "servers, agents and routes use port 6443",
+    ),
+    ("supervisor-port", "servers and agents use port 6443"),
+    ("apiserver-port", "the API is asked at port 6443"),
+    (
+        "bind-address",
+        "each server's API is asked at 127.0.0.1 and at its node-ip",
+    ),
+    (
+        "apiserver-bind-address",
+        "each server's API is asked at 127.0.0.1",
+    ),
+    ("disable-helm-controller", "it installs the autoscaler"),
+    ("disable-agent", "a server's Node shows how the server is"),
+    ("disable-etcd", "etcd on the servers is the datastore"),
+    ("disable-apiserver", "each server's own API is asked"),
+    (
+        "disable-controller-manager",
+        "it deletes what belongs to removed Nodes",
+    ),
+    ("disable-scheduler", "every server schedules"),
+    (
+        "etcd-snapshot-dir",
+        "snapshots are looked for where k3s puts them",
+    ),
+    (
+        "write-kubeconfig",
+        "the kubeconfig is read where k3s puts it",
+    ),
+    ("log", "causes of failures are read in the journal"),
+    ("rootless", "the autoscaler's agents are not"),
+    ("with-node-id", "Nodes are named as their VMs"),
+    ("cluster-reset", "it ends after each start; run it by hand"),
+    (
+        "cluster-reset-restore-path",
+        "it ends after each start; run it by hand",
+    ),
+];
+
+/// All that `k3s.server-args` cannot hold, with the reason.
+pub fn refused() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SERVER_ARGS.into_iter().chain(RELIED_ON)
+}

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::config::own::SERVER_ARGS;
+use crate::config::own::refused;
 use crate::failure::{Code, Failure, Result};
 use crate::plan::{Founded, Plan, Server};
 use crate::state::Secrets;
@@ -98,13 +98,12 @@ impl Start {
 
 fn text(plan: &Plan, server: &Server, start: Start, secrets: &Secrets) -> Result<String> {
     let k3s = &plan.k3s;
-    let mut ours = SERVER_ARGS.iter().map(|(key, _)| key);
-    if let Some(key) = ours.find(|key| k3s.extra.contains_key(**key)) {
-        return Err(Failure::new(
-            Code::Config,
-            format!("k3s.server-args sets {key}, which slicer-k3s decides itself"),
-        )
-        .hint("remove it from cluster.toml"));
+    if let Some((key, why)) = refused().find(|(key, _)| k3s.extra.contains_key(*key)) {
+        return Err(
+            Failure::new(Code::Config, format!("k3s.server-args cannot set {key}"))
+                .because(why)
+                .hint("remove it from cluster.toml"),
+        );
     }
     let sans = plan.servers.iter().map(|server| server.address.to_string());
     yaml::write(&Config {

@@ -71,6 +71,9 @@ pub(crate) struct Test {
     /// Only the checks of these names, or whose name contains this.
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
+    /// How many of the long checks run side by side, each on a fleet of its own.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub(crate) lanes: u8,
     /// Rounds of each check that kills at random moments.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seeds: Option<u64>,

@@ -12,9 +12,10 @@ pub(crate) use prints::{FILES_AND_UNITS, Prints};
 pub(crate) use seeds::Seeds;
 pub(crate) use trial::{CLUSTER_OF_THREE, Trial};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -68,47 +69,100 @@ impl Check {
     }
 }
 
-/// Runs the checks.
-pub(crate) fn run(options: &Test, place: &Place) -> Result<ExitCode> {
-    let chosen = chosen(options)?;
-    let seeds = Seeds::of(options)?;
-    let (mut passed, mut failed, mut report) = (0_u32, Vec::new(), String::new());
-    for check in chosen {
+/// How a check ended.
+struct Verdict {
+    name: &'static str,
+    passed: bool,
+    seconds: f64,
+}
+
+impl Check {
+    fn judge(&self, place: &Place, seeds: &Seeds) -> Verdict {
         let begin = Instant::now();
-        say::line(format_args!("· {} …", check.name));
-        let result = match check.run {
+        say::line(format_args!("· {} …", self.name));
+        let result = match self.run {
             Run::Fixed(run) => run(place),
-            Run::Seeded(run) => run(&seeds),
+            Run::Seeded(run) => run(seeds),
         };
         let seconds = begin.elapsed().as_secs_f64();
         match &result {
-            Ok(()) => {
-                passed += 1;
-                say::line(format_args!("✓ {} ({seconds:.0} s)", check.name));
-            }
-            Err(error) => {
-                failed.push(check.name);
-                say::line(format_args!("✗ {} ({seconds:.0} s): {error:#}", check.name));
-            }
+            Ok(()) => say::line(format_args!("✓ {} ({seconds:.0} s)", self.name)),
+            Err(error) => say::line(format_args!("✗ {} ({seconds:.0} s): {error:#}", self.name)),
         }
-        let verdict = if result.is_ok() { "passed" } else { "failed" };
-        let _ = writeln!(report, "| {} | {verdict} | {seconds:.0} |", check.name);
+        Verdict {
+            name: self.name,
+            passed: result.is_ok(),
+            seconds,
+        }
+    }
+}
+
+/// Runs the checks: the quick ones one after the other, since they measure, then the long ones in so many lanes. Most of a long
+/// one is waiting.
+pub(crate) fn run(options: &Test, place: &Place) -> Result<ExitCode> {
+    let (long, quick): (Vec<Check>, Vec<Check>) =
+        chosen(options)?.into_iter().partition(|check| check.long);
+    let seeds = Seeds::of(options)?;
+    let mut verdicts: Vec<Verdict> = quick
+        .iter()
+        .map(|check| check.judge(place, &seeds))
+        .collect();
+    if long.len() == 1 || options.lanes == 1 {
+        verdicts.extend(long.iter().map(|check| check.judge(place, &seeds)));
+    } else {
+        verdicts.extend(side_by_side(long, options.lanes, place, &seeds));
     }
     if options.all {
-        write_report(&report)?;
+        write_report(&verdicts)?;
     }
+    let (passed, failed): (Vec<&Verdict>, Vec<&Verdict>) =
+        verdicts.iter().partition(|verdict| verdict.passed);
     if !failed.is_empty() {
+        let names: Vec<&str> = failed.iter().map(|verdict| verdict.name).collect();
         say::line(format_args!(
             "failed: {} — again with `cargo lab test --only NAME`",
-            failed.join(", ")
+            names.join(", ")
         ));
     }
-    say::line(format_args!("{passed} passed, {} failed", failed.len()));
-    Ok(if failed.is_empty() && passed > 0 {
+    say::line(format_args!(
+        "{} passed, {} failed",
+        passed.len(),
+        failed.len()
+    ));
+    Ok(if failed.is_empty() && !passed.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Each lane takes the next check as soon as it is free; every check has a fleet of its own.
+fn side_by_side(checks: Vec<Check>, lanes: u8, place: &Place, seeds: &Seeds) -> Vec<Verdict> {
+    let open = Mutex::new(VecDeque::from(checks));
+    let verdicts = Mutex::new(Vec::new());
+    let lane = || {
+        loop {
+            let next = open
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop_front();
+            let Some(check) = next else {
+                return;
+            };
+            say::about(check.name);
+            let verdict = check.judge(place, seeds);
+            let mut verdicts = verdicts.lock().unwrap_or_else(PoisonError::into_inner);
+            verdicts.push(verdict);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..lanes {
+            scope.spawn(lane);
+        }
+    });
+    verdicts
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The checks that were asked for; a word that names none is an error that lists those there are.
@@ -144,7 +198,17 @@ fn named<'n>(names: &[&'n str], words: &[String]) -> Result<BTreeSet<&'n str>> {
 }
 
 /// Leaves a dated report where builds lie.
-fn write_report(rows: &str) -> Result<()> {
+fn write_report(verdicts: &[Verdict]) -> Result<()> {
+    let mut rows = String::new();
+    for Verdict {
+        name,
+        passed,
+        seconds,
+    } in verdicts
+    {
+        let verdict = if *passed { "passed" } else { "failed" };
+        let _ = writeln!(rows, "| {name} | {verdict} | {seconds:.0} |");
+    }
     let directory = Place::workspace().join("target/lab");
     std::fs::create_dir_all(&directory)?;
     let date = crate::exec::output(std::process::Command::new("date").arg("+%Y-%m-%d-%H%M"))?;
@@ -160,6 +224,30 @@ fn write_report(rows: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A check that is lost in a lane would be a gate that passed without it.
+    #[test]
+    fn every_check_runs_once_whichever_lane_takes_it() {
+        let fails = |_: &Place| bail!("no");
+        let checks = (0..9).map(|n| match n % 3 {
+            0 => Check::long("fails", fails),
+            _ => Check::long("passes", |_| Ok(())),
+        });
+        let place = Place {
+            cache: "/nonexistent".into(),
+        };
+        let options = Test {
+            all: false,
+            only: Vec::new(),
+            lanes: 3,
+            seeds: None,
+            seed: Some(1),
+        };
+        let seeds = Seeds::of(&options).unwrap();
+        let verdicts = side_by_side(checks.collect(), 3, &place, &seeds);
+        let passed = verdicts.iter().filter(|verdict| verdict.passed).count();
+        assert_eq!((verdicts.len(), passed), (9, 6));
+    }
 
     /// A slip of the pen must not look like a gate that passed.
     #[test]
