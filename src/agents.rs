@@ -10,6 +10,11 @@ use crate::time;
 /// Node, or whose Node is not Ready yet, is joining.
 pub const JOIN: i64 = 300;
 
+/// What has no Node after this time, in seconds, will not get one: the autoscaler itself gives up then
+/// (`--max-node-provision-time`, kubernetes/autoscaler@093de0a5 cluster-autoscaler/config/flags/flags.go). On a slow line a VM
+/// may download for longer than [`JOIN`].
+pub const ABANDONED: i64 = 900;
+
 /// How old a VM is in seconds at `now`, both by its host's clock; `None` where Slicer does not say when it was made.
 pub fn age(vm: &Vm, now: i64) -> Option<i64> {
     let made = vm.created_at.as_deref().and_then(time::unix)?;

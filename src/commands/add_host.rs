@@ -39,6 +39,7 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
 
     let (mut state, last) = context::known(&home, &before.name)?;
     none_unfinished(&state).map_err(one)?;
+    state.secrets.forget_unbegun();
     let fleet = fleet::connect(&file.after, global).await?;
     let (facts, turn) = tokio::join!(fleet::survey(&fleet), async {
         match here {

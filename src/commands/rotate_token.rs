@@ -1,6 +1,6 @@
 //! `slicer-k3s rotate-token`: a new join token, in use everywhere, the old one refused.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::act::Act;
 use super::ask;
@@ -32,6 +32,9 @@ pub(super) async fn run(global: &Global, options: RotateToken) -> Result<u8, Vec
         None => Token::Agent,
     };
     may_rotate(&state, &token).map_err(one)?;
+    if !token.is_retired(&state.secrets.retired) {
+        state.secrets.forget_unbegun();
+    }
     if !matches!(token, Token::Slicer(_)) {
         rotation::is_complete(&context.world.plan).map_err(one)?;
     }
@@ -114,7 +117,7 @@ fn may_rotate(state: &State, token: &Token) -> Result<()> {
     if state.secrets.agents_had_the_server_token() {
         return Err(not_configured(&state.cluster));
     }
-    if retired.has_join_tokens() && !token.is_retired(retired) {
+    if state.secrets.has_begun_rotation() && !token.is_retired(retired) {
         return Err(unfinished(&state.secrets));
     }
     Ok(())
@@ -126,7 +129,7 @@ pub(super) fn none_unfinished(state: &State) -> Result<()> {
     if state.secrets.agents_had_the_server_token() {
         return Err(not_configured(&state.cluster));
     }
-    if state.secrets.retired.has_join_tokens() {
+    if state.secrets.has_begun_rotation() {
         return Err(unfinished(&state.secrets));
     }
     Ok(())
@@ -197,6 +200,11 @@ impl Rotation<'_> {
         state: &mut State,
         world: &mut World,
     ) -> Result<(), Vec<Failure>> {
+        if !matches!(self.token, Token::Slicer(_)) && !self.token.is_retired(&state.secrets.retired)
+        {
+            // Asked before anything is on record: a rotation that cannot begin would hold up every other command.
+            servers_are_well(world).await.map_err(one)?;
+        }
         let (kind, new) = match &self.token {
             Token::Agent => ("agent token".to_owned(), state.secrets.renew(false)),
             Token::Server => ("server token".to_owned(), state.secrets.renew(true)),
@@ -240,12 +248,34 @@ impl Rotation<'_> {
             likely_done: false,
         };
         act.run(&steps, world).await?;
+        // The steps have recorded in the file how far it came.
+        let kept = State::open(self.home.path()).map_err(one)?;
+        if let Some(kept) = kept {
+            let phase = &mut state.secrets.retired.phase;
+            *phase = kept.secrets.retired.phase.max(*phase);
+        }
         self.turn.record(state);
         end(scope, &world.plan, &mut state.secrets);
         state.save(self.home.path()).map_err(one)?;
         world.secrets = state.secrets.clone();
         Ok(())
     }
+}
+
+/// Refuses where not every server is Ready and votes, after a while in which one may come back by itself.
+async fn servers_are_well(world: &World) -> Result<()> {
+    for _ in 0..6 {
+        if rotation::may_begin(world).await {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    Err(Failure::new(
+        Code::PlanConflict,
+        "a join token is replaced only while every server is Ready and votes",
+    )
+    .because("the servers restart one after the other, and one that is down would not come back with the old token")
+    .hint("slicer-k3s status shows which one is not; bring it up, then run again: nothing was changed"))
 }
 
 /// Notes that the agents are to be replaced, whichever run goes on with the rotation; whether that is new.
@@ -301,6 +331,10 @@ mod tests {
         assert!(none_unfinished(&state).is_ok());
         state.secrets.renew(false).unwrap();
         state.secrets.retired.replace_agents = true;
+        // What no server knows of yet holds nothing up.
+        assert!(may_rotate(&state, &Token::Server).is_ok());
+        assert!(none_unfinished(&state).is_ok());
+        state.secrets.retired.phase = crate::state::Phase::Begun;
         assert!(may_rotate(&state, &Token::Agent).is_ok());
         let refused = [
             may_rotate(&state, &Token::Server),

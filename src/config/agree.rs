@@ -293,10 +293,8 @@ fn owned(config: &Config, values: &Values, problems: &mut Problems<'_>) {
             format!("`{section}.{key}` cannot be set here: {why}"),
         );
     };
-    for (key, why) in refused() {
-        if config.k3s.server_args.contains_key(key) {
-            complain("k3s.server-args", key, why);
-        }
+    for (key, why) in refused(&config.k3s.server_args) {
+        complain("k3s.server-args", key, why);
     }
     for key in config.k3s.registries.keys() {
         if !REGISTRIES.contains(&key.as_str()) {

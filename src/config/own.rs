@@ -1,5 +1,7 @@
 //! What of k3s's own settings slicer-k3s decides, and where the user sets it instead.
 
+use serde_json::{Map, Value};
+
 /// Keys of k3s's config.yaml that `k3s.server-args` cannot hold, with the reason.
 pub const SERVER_ARGS: [(&str, &str); 18] = [
     ("token", "made by slicer-k3s"),
@@ -67,7 +69,15 @@ pub const RELIED_ON: [(&str, &str); 18] = [
     ),
 ];
 
-/// All that `k3s.server-args` cannot hold, with the reason.
-pub fn refused() -> impl Iterator<Item = (&'static str, &'static str)> {
-    SERVER_ARGS.into_iter().chain(RELIED_ON)
+/// The keys of `k3s.server-args` that they cannot hold, with the reason: all of [`SERVER_ARGS`], and of [`RELIED_ON`] what
+/// says otherwise than k3s's default.
+pub fn refused(
+    server_args: &Map<String, Value>,
+) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let relied_on = RELIED_ON.into_iter().filter(|(key, _)| {
+        let value = server_args.get(*key);
+        !value.is_some_and(|value| *value == Value::Bool(false) || (*value == 6443))
+    });
+    let all = SERVER_ARGS.into_iter().chain(relied_on);
+    all.filter(|(key, _)| server_args.contains_key(*key))
 }

@@ -153,6 +153,8 @@ enum Disk {
 
 /// Whether a VM's disk lies on its host.
 ///
+/// A link to a drive that is not there now counts as one.
+///
 /// Source: Slicer's reference of storage: `<hostname>.img` in the daemon's working directory.
 async fn disk(world: &World, server: &Server) -> Disk {
     let unknown = |failure: Failure| Disk::Unknown(failure.to_string());
@@ -164,7 +166,7 @@ async fn disk(world: &World, server: &Server) -> Disk {
         return Disk::Unknown(format!("{} has no group in the plan", server.name));
     };
     let path = format!("{}/{}.img", directory(&world.plan, daemon), server.name);
-    match host.look(&Look::Exists(path)).await {
+    match host.look(&Look::Entry(path)).await {
         Ok(output) if output.ok() && output.stdout.trim() == "yes" => Disk::Some,
         // Where a person chose the storage it may lie elsewhere.
         Ok(output) if output.ok() && output.stdout.trim() == "no" => match daemon.adopted {

@@ -9,6 +9,7 @@ use super::{Findings, Found, servers, surroundings};
 use crate::config::own::SERVER_ARGS;
 use crate::config::{self, Config};
 use crate::failure::{Code, Failure, Result};
+use crate::k3s::SERVER_TAINT;
 use crate::plan::{Daemon, Role};
 use crate::secret::Secret;
 
@@ -184,7 +185,8 @@ fn control_plane(file: &mut File, findings: &Findings, defaults: &Config) -> Res
         .filter(|name| name.as_str().is_none_or(|name| !addresses.contains(name)))
         .collect();
     file.unless(&json!([]), "tls-san", &json!(names));
-    if config["node-taint"].is_array() {
+    let mut taints = config["node-taint"].as_array().into_iter().flatten();
+    if taints.any(|taint| taint == SERVER_TAINT) {
         file.key("taint", &json!(true));
     }
     Ok(())

@@ -98,7 +98,7 @@ impl Start {
 
 fn text(plan: &Plan, server: &Server, start: Start, secrets: &Secrets) -> Result<String> {
     let k3s = &plan.k3s;
-    if let Some((key, why)) = refused().find(|(key, _)| k3s.extra.contains_key(*key)) {
+    if let Some((key, why)) = refused(&k3s.extra).next() {
         return Err(
             Failure::new(Code::Config, format!("k3s.server-args cannot set {key}"))
                 .because(why)

@@ -42,17 +42,19 @@ pub fn environment(plan: &Plan) -> Option<String> {
 }
 
 /// A proxy variable that a process has otherwise than the plan, by what [`crate::remote::Look::RunningProxies`] printed. One
-/// that is set elsewhere and not in the plan is not ours, and a restart would not remove it.
+/// that is set elsewhere, too, is not ours to decide: a restart would change nothing.
 pub fn other_proxy(plan: &Plan, printed: &str) -> Option<&'static str> {
     let lines = printed.lines().filter_map(|line| line.split_once(' '));
     let lines: Vec<(&str, &str)> = lines.collect();
     PROXIES.into_iter().find(|name| {
         let of_it = lines.iter().filter(|(named, _)| named == name);
         let said: Vec<&str> = of_it.map(|(_, said)| *said).collect();
-        match plan.k3s.environment.get(*name) {
-            Some(value) => !said.contains(&sha256(value.as_bytes()).as_str()),
-            None => !said.is_empty() && !said.contains(&"elsewhere"),
-        }
+        let wanted = plan.k3s.environment.get(*name);
+        let has = match wanted {
+            Some(value) => said.contains(&sha256(value.as_bytes()).as_str()),
+            None => said.is_empty(),
+        };
+        !has && !said.contains(&"elsewhere")
     })
 }
 
@@ -164,7 +166,8 @@ mod tests {
         let proxy = ("HTTPS_PROXY".into(), "http://b:1".into());
         plan.k3s.environment = [proxy].into();
         assert!(other_proxy(&plan, &is("http://b:1")).is_none());
-        for other in [is("http://a:1"), elsewhere, String::new()] {
+        assert!(other_proxy(&plan, &elsewhere).is_none());
+        for other in [is("http://a:1"), String::new()] {
             assert!(other_proxy(&plan, &other).is_some(), "{other}");
         }
     }

@@ -6,23 +6,17 @@ use serde_json::{Map, Value, json};
 pub const UNIT_PATH: &str = "/etc/systemd/system/k3s.service";
 
 /// What the install script found in its environment. The unit reads it last, so a proxy here would win over the one in
-/// `/etc/default/k3s`, and a token over the one in config.yaml. On our servers it is empty.
+/// `/etc/default/k3s`, and a token over the one in config.yaml. On our servers it names no token and no proxy.
 ///
 /// Source: k3s@af977adf install.sh, `create_env_file` and `create_systemd_service_file`; k3s reads `K3S_*` where neither a
 /// flag nor config.yaml says anything, and its own command line over all.
 pub const UNIT_ENVIRONMENT_PATH: &str = "/etc/systemd/system/k3s.service.env";
 
-/// Beginnings of the names that the install script copies there, and of those that k3s goes by.
+/// Beginnings of the names that the install script copies there and that we write elsewhere. It also copies `CONTAINERD_*` and
+/// `KINE_*`, which cluster.toml has no keys for: those are the operator's.
 ///
 /// Source: k3s@af977adf install.sh, `create_env_file`.
-const COPIED: [&str; 6] = [
-    "K3S_",
-    "CONTAINERD_",
-    "KINE_",
-    "NO_PROXY",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-];
+const COPIED: [&str; 4] = ["K3S_", "NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY"];
 
 /// Keys of which every value counts, however they were given.
 const LISTS: [&str; 3] = ["disable", "node-taint", "tls-san"];
@@ -131,7 +125,8 @@ mod tests {
         assert_eq!(overrules(ours, "LANG='x'\n"), None);
         assert_eq!(overrules(ours, ""), None);
         // A proxy that the install script left there would stay, whatever cluster.toml says by now.
-        for name in ["HTTP_PROXY", "no_proxy", "CONTAINERD_HTTPS_PROXY", "KINE_X"] {
+        assert_eq!(overrules(ours, "CONTAINERD_HTTPS_PROXY='x'\n"), None);
+        for name in ["HTTP_PROXY", "no_proxy"] {
             let said = overrules(ours, &format!("{name}='x'\n")).unwrap();
             assert!(said.contains(name), "{said}");
         }

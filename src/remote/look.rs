@@ -25,6 +25,8 @@ pub enum Look {
     ConsoleLogs(String),
     /// Whether a path exists, a link what it leads to: `yes` or `no`; another status than 0 where that cannot be seen.
     Exists(String),
+    /// The same of a path's own entry: a link counts, wherever it leads.
+    Entry(String),
     /// What a k3s server holds: whether it has etcd data, its CA's hash, etcd's members (see `control_plane`).
     ServerData {
         /// Whether also its versions of k3s, which may cost the start of a large program.
@@ -42,7 +44,7 @@ pub enum Look {
     /// The `SLICER_K3S_CONFIG` that a unit's running process was started with: which configuration it has read.
     RunningConfig(String),
     /// The proxies that a unit's running process was started with, by their hashes: "NAME SHA256" a line, and "NAME elsewhere"
-    /// where systemd itself or the unit's own text sets it.
+    /// where systemd itself, the unit's own text or another environment file sets it.
     RunningProxies(String),
     /// The last lines of a unit's journal.
     Journal {
@@ -109,6 +111,10 @@ pub enum Look {
     },
 }
 
+/// Says whether `stat` with this option finds a path.
+const THERE: &str = "if w=$(LC_ALL=C stat {} -c %n -- {} 2>&1); then echo yes; else case $w in *'No such file or directory') echo no;; \
+     *) echo \"$w\" >&2; exit 3;; esac; fi";
+
 impl Look {
     /// Whether the machine answers at once, by itself: what asks another one, or starts a large program, is better
     /// not waited for by others.
@@ -145,11 +151,8 @@ impl Look {
                 "l=/var/log/slicer/{}; ls -- \"$l\"-[0-9].txt \"$l\"-[0-9][0-9].txt \"$l\"-[0-9][0-9][0-9].txt 2>/dev/null | grep .",
                 &[group],
             ),
-            Self::Exists(path) => Script::new(
-                "if w=$(LC_ALL=C stat -L -c %n -- {} 2>&1); then echo yes; else case $w in *'No such file or directory') echo no;; \
-                 *) echo \"$w\" >&2; exit 3;; esac; fi",
-                &[path],
-            ),
+            Self::Exists(path) => Script::new(THERE, &["-L", path]),
+            Self::Entry(path) => Script::new(THERE, &["-c%n", path]),
             Self::ServerData { versions } => Script::new(
                 concat!("VERSIONS={}\n", include_str!("server_data.sh")),
                 &[if *versions { "yes" } else { "no" }],
@@ -167,7 +170,7 @@ impl Look {
                 &[unit],
             ),
             Self::RunningProxies(unit) => {
-                Script::new(include_str!("running_proxies.sh"), &[unit, unit])
+                Script::new(include_str!("running_proxies.sh"), &[unit])
             }
             Self::Journal { unit, lines } => Script::new(
                 "journalctl -q --no-pager -o cat -n {} -u {}",

@@ -139,6 +139,19 @@ impl Secrets {
         }));
     }
 
+    /// Whether a rotation of join tokens is under way that servers may know of.
+    pub fn has_begun_rotation(&self) -> bool {
+        self.retired.has_join_tokens() && self.retired.phase > Phase::Recorded
+    }
+
+    /// Drops a rotation of join tokens that has not begun: its new tokens are in use nowhere, and another command must not
+    /// wait for it.
+    pub fn forget_unbegun(&mut self) {
+        if self.retired.has_join_tokens() && !self.has_begun_rotation() {
+            *self = self.in_use();
+        }
+    }
+
     /// The secrets as the servers have them: of a rotation of join tokens that has not begun the old tokens count, and it is
     /// not among these.
     #[must_use]
@@ -154,7 +167,8 @@ impl Secrets {
         secrets
     }
 
-    /// Keeps the server tokens of a record of the same cluster that these secrets replace: a snapshot may need any of them.
+    /// Keeps what only a record of the same cluster has that these secrets replace: its server tokens, any of which a snapshot
+    /// may need, Slicer's tokens that are being replaced, and that the agents are to be.
     /// `until` is when the one that was in use by that record was replaced, in seconds since 1970.
     pub fn inherit(&mut self, replaced: &Self, until: u64) {
         let in_use = [Some(&self.server_token), self.retired.server.as_ref()];
@@ -165,6 +179,14 @@ impl Secrets {
         ];
         let last = last.into_iter().flatten().cloned();
         let last = last.map(|token| Former { token, until });
+        // No host shows the token that a daemon was started with.
+        for (host, token) in &replaced.retired.slicer {
+            let slicer = &mut self.retired.slicer;
+            slicer.entry(host.clone()).or_insert_with(|| token.clone());
+        }
+        if self.retired.agent.is_some() && self.retired.agent == replaced.retired.agent {
+            self.retired.replace_agents |= replaced.retired.replace_agents;
+        }
         for former in replaced.former.iter().cloned().chain(last) {
             let known = self.former.iter().any(|known| known.token == former.token);
             if !known && !in_use.contains(&former.token) {
@@ -251,6 +273,32 @@ fn key_pair(comment: &str) -> Result<(Secret, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A server that was down when a token was to be replaced would otherwise hold up every other command.
+    #[test]
+    fn a_rotation_that_has_not_begun_is_forgotten() {
+        let before = Secrets::generate("a").unwrap();
+        for (phase, forgotten) in [(Phase::Recorded, true), (Phase::Begun, false)] {
+            let mut secrets = before.clone();
+            secrets.renew(true).unwrap();
+            secrets.retired.phase = phase;
+            secrets.forget_unbegun();
+            assert_eq!(secrets == before, forgotten, "{phase:?}");
+            assert_eq!(secrets.has_begun_rotation(), !forgotten, "{phase:?}");
+        }
+    }
+
+    /// No host shows the token that a daemon was started with, once its file has another.
+    #[test]
+    fn slicers_tokens_that_are_being_replaced_are_inherited() {
+        let mut replaced = Secrets::generate("a").unwrap();
+        let host = ("pi5".to_owned(), Secret::new("0ld"));
+        replaced.retired.slicer.extend([host.clone()]);
+        let mut imported = replaced.clone();
+        imported.retired = Retired::default();
+        imported.inherit(&replaced, 0);
+        assert_eq!(imported.retired.slicer.into_iter().next(), Some(host));
+    }
 
     #[test]
     fn two_clusters_share_nothing_and_the_halves_belong_together() {

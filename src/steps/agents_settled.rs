@@ -43,7 +43,8 @@ impl AgentsSettled {
         let mut needs = vec![daemon_answers::id(&daemon.group)];
         needs.extend(k3s_started::first_api(plan));
         // Agents may have waited for a server that was down: since when each is Ready says how long they have had.
-        let servers = plan.servers_here();
+        // A cluster that is being founded has no agents that wait.
+        let servers = plan.servers_here().filter(|_| plan.founded.is_some());
         let mut after: Vec<StepId> = servers.map(|server| node_ready::id(&server.name)).collect();
         after.push(daemon_current::id(daemon.carrier()));
         Self {

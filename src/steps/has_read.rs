@@ -90,12 +90,62 @@ mod tests {
         let proxy = format!("HTTPS_PROXY {}\n", sha256(b"http://a:1"));
         for (proxies, current) in [("", true), (&*proxy, false)] {
             let fake = Fake::new()
-                .says("NO_PROXY HTTP_PROXY", proxies)
+                .says("for name in NO_PROXY", proxies)
                 .says("SLICER_K3S_CONFIG", &hash);
             let world = world(&[("k3s-cp-1", &fake)]);
             let machine = world.server(&servers[0]).await.unwrap();
             let process = Process::Server(&servers[0]);
             assert_eq!(process.has_read(&world, machine).await.unwrap(), current);
         }
+    }
+
+    /// A restart would not remove what a person's own file sets: it must not be asked for again and again.
+    #[test]
+    fn what_a_persons_own_file_sets_is_set_elsewhere() {
+        use std::os::unix::fs::PermissionsExt as _;
+        use std::process::Command;
+
+        let directory = tempfile::tempdir().unwrap();
+        let (bin, file) = (
+            directory.path().join("systemctl"),
+            directory.path().join("default"),
+        );
+        let mut process = Command::new("sleep")
+            .arg("30")
+            .env("HTTPS_PROXY", "http://a:1")
+            .spawn()
+            .unwrap();
+        let text = format!(
+            "#!/bin/sh\ncase $* in *MainPID*) echo {};; *EnvironmentFiles*) echo '{} (ignore_errors=yes)';; esac\n",
+            process.id(),
+            file.display()
+        );
+        fs_err::write(&bin, text).unwrap();
+        fs_err::set_permissions(&bin, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!(
+            "{}:{}",
+            directory.path().display(),
+            std::env::var("PATH").unwrap()
+        );
+        let script = Look::RunningProxies(UNIT.to_owned()).script();
+        let plan = plan();
+        let mut others = Vec::new();
+        for mark in ["", k3s::MARK] {
+            fs_err::write(&file, format!("{mark}HTTPS_PROXY=http://a:1\n")).unwrap();
+            let mut shell = Command::new("bash");
+            let said = shell
+                .args(["-c", script.text()])
+                .env("PATH", &path)
+                .output();
+            let said = String::from_utf8(said.unwrap().stdout).unwrap();
+            assert!(
+                said.contains("HTTPS_PROXY ") && !said.contains("http://a:1"),
+                "{said}"
+            );
+            others.push(k3s::other_proxy(&plan, &said));
+        }
+        process.kill().unwrap();
+        process.wait().unwrap();
+        assert_eq!(others, [None, Some("HTTPS_PROXY")]);
     }
 }

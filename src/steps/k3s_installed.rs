@@ -161,13 +161,14 @@ sha256sum install.sh";
 ///
 /// The start is skipped because the script waits for it without a limit; the unit's words stay constant because
 /// everything else is in config.yaml. What the script copies from this environment would overrule that, and proxies would stay
-/// as they are now for ever: the copy is emptied.
+/// as they are now for ever: the copy is emptied, but for what a person has put there for containerd or kine.
 const INSTALL: &str = "if grep -q '^# Written by slicer-k3s' /etc/default/k3s 2>/dev/null; then set -a; . /etc/default/k3s; set +a; fi
+kept=$(grep -E '^(CONTAINERD|KINE)_' {} 2>/dev/null; echo .); kept=${kept%.}
 export CURL_HOME=/var/lib/slicer-k3s
 { cat ~/.curlrc 2>/dev/null; printf '\\nconnect-timeout = 15\\nspeed-limit = 1000\\nspeed-time = 30\\nretry = 4\\n'; } >\"$CURL_HOME/.curlrc\"
 INSTALL_K3S_VERSION={} INSTALL_K3S_SKIP_START=true INSTALL_K3S_EXEC=server \
      sh /var/lib/slicer-k3s/install.sh </dev/null || exit
-(umask 077; : >{}.new) && mv -f {}.new {}";
+(umask 077; printf '%s' \"$kept\" >{}.new) && mv -f {}.new {}";
 
 #[async_trait]
 impl Step for K3sInstalled {
@@ -251,8 +252,8 @@ impl Step for K3sInstalled {
             .hint("run again; if it lasts, ask why get.k3s.io answers differently"));
         }
         let copied = UNIT_ENVIRONMENT_PATH;
-        let install =
-            Script::new(INSTALL, &[&wanted, copied, copied, copied]).limit(Duration::from_mins(10));
+        let install = Script::new(INSTALL, &[copied, &wanted, copied, copied, copied])
+            .limit(Duration::from_mins(10));
         let output = machine.run(hands, &install).await?;
         if output.ok() {
             return Ok(());
@@ -380,7 +381,7 @@ mod tests {
         let found = step.check(&world).await.unwrap();
         assert!(matches!(found, Finding::Differs(why) if why.contains("HTTPS_PROXY")));
         step.apply(&world, &hands()).await.unwrap();
-        let emptied = ": >/etc/systemd/system/k3s.service.env.new";
+        let emptied = "\"$kept\" >/etc/systemd/system/k3s.service.env.new";
         assert!(fake.was_told(emptied));
     }
 

@@ -61,7 +61,7 @@ mod workstation_route;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::control_plane::ControlPlane;
+use crate::control_plane::{ControlPlane, Start};
 use crate::pipeline::{Step, StepId};
 use crate::plan::{Plan, Role};
 use crate::state::Secrets;
@@ -206,8 +206,12 @@ fn ordered(
         if options.allow_outage {
             steps.push(Box::new(autoscaler_resumed::AutoscalerResumed));
         }
+        let members = plan
+            .servers_here()
+            .filter(|server| matches!(control_plane.start(&server.name), Start::Member));
+        let restarts: Vec<StepId> = members.map(|server| etcd_voter::id(&server.name)).collect();
         for daemon in plan.workers() {
-            steps.extend(proof::steps(plan, daemon, options.proof));
+            steps.extend(proof::steps(plan, daemon, options.proof, &restarts));
         }
     }
     steps
@@ -331,7 +335,7 @@ pub fn routes(plan: &Plan) -> Vec<Box<dyn Step>> {
 pub fn prove(plan: &Plan, groups: &[String], proof: Proof) -> Vec<Box<dyn Step>> {
     plan.workers()
         .filter(|daemon| groups.is_empty() || groups.contains(&daemon.group))
-        .flat_map(|daemon| proof::steps(plan, daemon, Some(proof)))
+        .flat_map(|daemon| proof::steps(plan, daemon, Some(proof), &[]))
         .collect()
 }
 

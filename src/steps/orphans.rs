@@ -78,7 +78,7 @@ pub(super) async fn never_joined(
         .await?;
     Ok(had
         .into_iter()
-        .filter(|(name, time)| *time >= agents::JOIN && is_numbered(&daemon.group, name))
+        .filter(|(name, time)| *time >= agents::ABANDONED && is_numbered(&daemon.group, name))
         .map(|(name, _)| name)
         .collect())
 }

@@ -41,6 +41,8 @@ impl Tokens<'_> {
         if self.options.gone {
             state.secrets.retired.slicer.remove(&self.options.name);
         }
+        state.secrets.forget_unbegun();
+        world.secrets = state.secrets.clone();
         let Some(token) = Token::unfinished(&state.secrets.retired) else {
             return Ok(());
         };
@@ -86,10 +88,15 @@ impl Tokens<'_> {
 
 /// What is finished first, for those who are about to remove a host.
 pub(super) fn told(world: &World) -> &'static str {
-    if Token::unfinished(&world.secrets.retired).is_some() {
-        "  a rotation of a join token that has not ended is finished first: servers restart one by one\n"
-    } else {
-        ""
+    match Token::unfinished(&world.secrets.retired) {
+        Some(_) if world.secrets.retired.replace_agents => {
+            "  a rotation of a join token that has not ended is finished first: servers restart one by one, and the agents that joined \
+             by the old token are drained and removed\n"
+        }
+        Some(_) => {
+            "  a rotation of a join token that has not ended is finished first: servers restart one by one\n"
+        }
+        None => "",
     }
 }
 
@@ -115,6 +122,7 @@ mod tests {
         let (asked, gone) = (options(&[]), options(&["--gone"]));
         assert!(may_leave(&state, &asked).is_ok());
         state.secrets.renew(false).unwrap();
+        state.secrets.retired.phase = crate::state::Phase::Begun;
         let hint = may_leave(&state, &asked).unwrap_err().hint.unwrap();
         assert!(hint.contains("slicer-k3s rotate-token"), "{hint}");
         assert!(may_leave(&state, &gone).is_ok());

@@ -223,7 +223,7 @@ pub(super) fn never_joined<'s>(plan: &Plan, daemon: &Daemon, seen: &'s Seen) -> 
     let mut left = agents::without_node(&daemon.group, vms, &cluster.nodes);
     left.retain(|vm| match agents::age(vm, now) {
         Some(_) => agents::had_time(vm, &servers, &cluster.nodes, now)
-            .is_some_and(|time| time >= agents::JOIN),
+            .is_some_and(|time| time >= agents::ABANDONED),
         // No one will ever know: a person has to judge.
         None => true,
     });

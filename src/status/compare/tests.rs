@@ -12,7 +12,7 @@ use crate::steps::testing::plan;
 mod remarks;
 mod versions;
 
-const MADE: &str = "2023-11-14T22:00:00Z";
+const MADE: &str = "2023-11-14T21:50:00Z";
 
 fn host_facts(name: &str) -> HostFacts {
     let survey = "== arch\n x86_64\n== model\n Box\n== os\n Debian\n== cores\n 8\n== memory\n 33000000 kB\n\

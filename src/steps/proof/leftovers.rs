@@ -20,15 +20,17 @@ pub(super) const NAME: &str = "proof-leftovers";
 pub(super) struct Leftovers {
     trial: Arc<Trial>,
     needs: Vec<StepId>,
+    after: Vec<StepId>,
     /// The VMs before the proof that was cut short, once its note is gone.
     before: Mutex<Option<BTreeSet<String>>>,
 }
 
 impl Leftovers {
-    pub(super) fn new(trial: &Arc<Trial>, needs: Vec<StepId>) -> Self {
+    pub(super) fn new(trial: &Arc<Trial>, needs: Vec<StepId>, after: Vec<StepId>) -> Self {
         Self {
             trial: Arc::clone(trial),
             needs,
+            after,
             before: Mutex::default(),
         }
     }
@@ -93,6 +95,10 @@ impl Step for Leftovers {
 
     fn needs(&self) -> Vec<StepId> {
         self.needs.clone()
+    }
+
+    fn after(&self) -> Vec<StepId> {
+        self.after.clone()
     }
 
     fn patience(&self) -> Duration {
@@ -160,7 +166,7 @@ mod tests {
     const NODES: &str = "GET /hostgroup/k3s-agents-1/nodes";
 
     fn step() -> Leftovers {
-        Leftovers::new(&super::super::trial(false), Vec::new())
+        Leftovers::new(&super::super::trial(false), Vec::new(), Vec::new())
     }
 
     #[tokio::test]

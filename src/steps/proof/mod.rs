@@ -62,7 +62,15 @@ impl Trial {
 }
 
 /// The steps that prove one group, or without `wanted` only clear what a proof that was cut short has left.
-pub(super) fn steps(plan: &Plan, daemon: &Daemon, wanted: Option<Proof>) -> Vec<Box<dyn Step>> {
+///
+/// `restarts`: the steps after which servers that are members already restart no more. Those that join are not waited for: the
+/// autoscaler needs one server, and promotions take their time.
+pub(super) fn steps(
+    plan: &Plan,
+    daemon: &Daemon,
+    wanted: Option<Proof>,
+    restarts: &[StepId],
+) -> Vec<Box<dyn Step>> {
     let vouched = format!(
         "{} {} {} {}:{}",
         daemon.url(),
@@ -85,11 +93,15 @@ pub(super) fn steps(plan: &Plan, daemon: &Daemon, wanted: Option<Proof>) -> Vec<
         super::group_reachable::id(&daemon.group),
         super::k3s_token_secret::id(&daemon.group),
     ];
-    let leftovers = Box::new(leftovers::Leftovers::new(&trial, needs));
+    // Whoever removes agents restarts the autoscaler, which would forget the VM that it has just ordered.
+    let settled = plan
+        .workers()
+        .map(|daemon| super::agents_settled::id(&daemon.group));
+    let after = settled.chain(restarts.iter().cloned()).collect();
+    let leftovers = Box::new(leftovers::Leftovers::new(&trial, needs, after));
     if wanted.is_none() {
         return vec![leftovers];
     }
-    // Beside the joins of the servers after the first: the autoscaler needs one, and promotions take their time.
     let servers = plan.servers_here();
     let reachable = servers.map(|server| super::vm_reachable::id(&server.name));
     vec![
