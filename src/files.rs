@@ -90,12 +90,13 @@ pub fn keep_copy(path: &Path, suffix: &str, content: &[u8]) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
-    fn mode(path: &Path) -> u32 {
+    /// A file's or directory's permissions.
+    pub(crate) fn mode(path: &Path) -> u32 {
         fs_err::metadata(path).unwrap().permissions().mode() & 0o777
     }
 

@@ -249,10 +249,7 @@ fn no_randomness(error: std::io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn mode(path: &Path) -> u32 {
-        fs_err::metadata(path).unwrap().permissions().mode() & 0o777
-    }
+    use crate::files::tests::mode;
 
     #[test]
     fn what_was_saved_is_opened_again_and_nobody_else_can_read_it() {

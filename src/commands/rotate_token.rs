@@ -19,6 +19,9 @@ use crate::world::World;
 
 const COMMAND: &str = "rotate-token";
 
+/// How long a server may take to come back before a rotation is refused.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Runs it.
 pub(super) async fn run(global: &Global, options: RotateToken) -> Result<u8, Vec<Failure>> {
     let started = Instant::now();
@@ -264,18 +267,17 @@ impl Rotation<'_> {
 
 /// Refuses where not every server is Ready and votes, after a while in which one may come back by itself.
 async fn servers_are_well(world: &World) -> Result<()> {
-    for _ in 0..6 {
-        if rotation::may_begin(world).await {
-            return Ok(());
+    let begin = Instant::now();
+    while let Some(why) = rotation::hindrance(world).await {
+        if begin.elapsed() >= PATIENCE {
+            let what = "a join token is replaced only while every server is Ready and votes";
+            return Err(Failure::new(Code::PlanConflict, what)
+                .because(why)
+                .hint("slicer-k3s status shows what it lacks; bring it up, then run again"));
         }
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
     }
-    Err(Failure::new(
-        Code::PlanConflict,
-        "a join token is replaced only while every server is Ready and votes",
-    )
-    .because("the servers restart one after the other, and one that is down would not come back with the old token")
-    .hint("slicer-k3s status shows which one is not; bring it up, then run again: nothing was changed"))
+    Ok(())
 }
 
 /// Notes that the agents are to be replaced, whichever run goes on with the rotation; whether that is new.

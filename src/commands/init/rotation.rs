@@ -26,7 +26,7 @@ pub(super) fn may_configure(secrets: &Secrets, options: &Init) -> Result<()> {
 /// later, and this run goes by the tokens that the servers have: it may bring them up. What is to be run then.
 pub(super) async fn begin_or_leave(world: &mut World) -> Option<String> {
     let in_use = world.secrets.in_use();
-    if in_use == world.secrets || steps::rotation::may_begin(world).await {
+    if in_use == world.secrets || steps::rotation::hindrance(world).await.is_none() {
         if let Some(words) = goes_on(&world.secrets) {
             report::say(words);
         }

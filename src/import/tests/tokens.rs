@@ -27,7 +27,7 @@ fn the_token_that_some_servers_still_have_is_kept_as_retired() {
     // No note names one of the two, and the servers do not show which one came first.
     assert!(findings.state().is_err());
     for (_, facts) in &mut findings.servers {
-        facts.agent_token = Secret::new(format!("K10abc::node:{}", old.expose()));
+        facts.agent_token = full("node", &old);
     }
     let state = findings.state().unwrap();
     assert_eq!(state.secrets.agent_token, secrets.agent_token);
@@ -42,13 +42,8 @@ fn the_note_says_which_of_two_tokens_is_the_new_one() {
     let old = secrets.server_token.clone();
     secrets.renew(true).unwrap();
     let new = secrets.server_token.clone();
-    let kept = format!("K10abc::server:{}", new.expose());
-    findings.servers[0].1.token = Secret::new(kept);
-    findings.noted = Some(Noted {
-        who: "me@here".into(),
-        server_token: new.sha256(),
-        agent_token: secrets.agent_token.sha256(),
-    });
+    findings.servers[0].1.token = full("server", &new);
+    findings.noted = Some(noted(&secrets));
     let state = findings.state().unwrap();
     assert_eq!(state.secrets.server_token, new);
     assert_eq!(state.secrets.retired.server, Some(old));

@@ -5,7 +5,6 @@ use async_trait::async_trait;
 
 use super::record;
 use crate::failure::Result;
-use crate::generate::NAMESPACE;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::world::World;
 
@@ -39,10 +38,7 @@ impl Step for Forgotten {
     }
 
     fn hint(&self) -> String {
-        format!(
-            "slicer-k3s kubectl get configmap -n {NAMESPACE} {} -o yaml",
-            record::RECORD
-        )
+        record::hint()
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {

@@ -6,7 +6,6 @@ use async_trait::async_trait;
 
 use super::{Trial, agent_path, clean, record, scale_down};
 use crate::failure::Result;
-use crate::generate::NAMESPACE;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::world::World;
 
@@ -41,10 +40,7 @@ impl Step for Proven {
     }
 
     fn hint(&self) -> String {
-        format!(
-            "slicer-k3s kubectl get configmap -n {NAMESPACE} {} -o yaml",
-            record::RECORD
-        )
+        record::hint()
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {

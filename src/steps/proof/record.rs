@@ -12,7 +12,12 @@ use crate::kubernetes::Kubernetes;
 use crate::pipeline::Hands;
 
 /// One ConfigMap for all groups; each writes only its own keys.
-pub(super) const RECORD: &str = "slicer-k3s-proven";
+const RECORD: &str = "slicer-k3s-proven";
+
+/// The command that shows it.
+pub(super) fn hint() -> String {
+    format!("slicer-k3s kubectl get configmap -n {NAMESPACE} {RECORD} -o yaml")
+}
 
 /// The key under which a group's begun proof is noted: the VMs that were there before it.
 fn begun_key(group: &str) -> String {

@@ -63,11 +63,15 @@ pub fn is_complete(plan: &Plan) -> Result<()> {
     )))
 }
 
-/// Whether every server is Ready and votes now: a rotation of join tokens may begin.
-pub async fn may_begin(world: &World) -> bool {
+/// Why a rotation of join tokens may not begin now: not every server is Ready and votes. `None` where it may.
+pub async fn hindrance(world: &World) -> Option<String> {
     let check = servers_whole::ServersWhole::at_first();
-    let check = tokio::time::timeout(ANSWER, check.check(world)).await;
-    matches!(check, Ok(Ok(Finding::Done(_))))
+    match tokio::time::timeout(ANSWER, check.check(world)).await {
+        Ok(Ok(Finding::Done(_))) => None,
+        Ok(Ok(Finding::Differs(why) | Finding::Unknown(why))) => Some(why),
+        Ok(Err(failure)) => Some(failure.to_string()),
+        Err(_) => Some(format!("no answer within {} s", ANSWER.as_secs())),
+    }
 }
 
 /// How long the servers may take to say that they are well.

@@ -258,3 +258,27 @@ fn agents_that_are_to_be_replaced_keep_a_rotation_open() {
     };
     assert!(!is_over(&plan(), &secrets));
 }
+
+/// The wait before a rotation ends in an error that names the machine.
+#[tokio::test]
+async fn what_keeps_a_rotation_from_beginning_names_the_server() {
+    use crate::steps::testing::{Fake, world};
+
+    let node = |voter: &str| {
+        let node = format!(
+            r#"{{"status":{{"conditions":[{{"type":"Ready","status":"True"}},{{"type":"EtcdIsVoter","status":"{voter}"}}]}}}}"#
+        );
+        Fake::new().says("get node", &node)
+    };
+    let (well, learner) = (node("True"), node("False"));
+    let servers = |third| {
+        world(&[
+            ("k3s-cp-1", &well),
+            ("k3s-cp-2", &well),
+            ("k3s-cp-3", third),
+        ])
+    };
+    assert_eq!(hindrance(&servers(&well)).await, None);
+    let why = hindrance(&servers(&learner)).await.unwrap();
+    assert!(why.contains("k3s-cp-3"), "{why}");
+}

@@ -88,7 +88,7 @@ pub(crate) struct Bench {
     /// Rounds; each runs every part once.
     #[arg(long, default_value_t = 5)]
     pub(crate) rounds: usize,
-    /// Only these parts: product, floor, manual, init, one, add-host, enrol.
+    /// Only these parts: product, floor, manual, init, proven, one, add-host, enrol.
     #[arg(long, value_name = "PART")]
     pub(crate) only: Vec<String>,
     /// Add to what earlier runs measured.

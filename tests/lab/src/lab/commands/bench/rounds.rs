@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::Work;
 use super::figures::Samples;
 use super::watch::Watch;
-use crate::commands::test::{CLUSTER_OF_THREE, Trial};
+use crate::commands::test::{CLUSTER_OF_ONE, CLUSTER_OF_THREE, Trial};
 
 const FLOOR: &[u8] = include_bytes!("../../../../floor.sh");
 const MANUAL: &[u8] = include_bytes!("../../../../manual.sh");
@@ -134,8 +134,7 @@ pub(super) fn proven(work: &Work, phase: &str, samples: &mut Samples) -> Result<
 /// The product with one host for everything.
 pub(super) fn one(work: &Work, phase: &str, samples: &mut Samples) -> Result<()> {
     let trial = up(work, "one", phase, samples)?;
-    let cluster = "name = \"home\"\n[control-plane]\nhosts = [\"n100\"]\n[hosts.n100]\nssh = \"alex@192.168.1.11\"\n";
-    trial.put_mine("cluster.toml", "0644", cluster)?;
+    CLUSTER_OF_ONE.write(&trial)?;
     let done = trial.me(&format!("{INIT} --output ndjson"))?.expect(0)?;
     crate::say::line(done.stderr.trim_end());
     samples.add("init_one_seconds", autoscaler_running(&done.stdout)?);

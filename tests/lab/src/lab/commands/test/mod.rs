@@ -10,7 +10,7 @@ mod trial;
 
 pub(crate) use prints::{FILES_AND_UNITS, Prints};
 pub(crate) use seeds::Seeds;
-pub(crate) use trial::{CLUSTER_OF_THREE, Trial};
+pub(crate) use trial::{CLUSTER_OF_ONE, CLUSTER_OF_THREE, Trial};
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write as _;

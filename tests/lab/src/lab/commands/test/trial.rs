@@ -210,7 +210,7 @@ pub(crate) struct Cluster {
 }
 
 /// Fleet `one`: the one host for everything.
-pub(super) const CLUSTER_OF_ONE: Cluster = Cluster {
+pub(crate) const CLUSTER_OF_ONE: Cluster = Cluster {
     text: r#"name = "home"
 [control-plane]
 hosts = ["n100"]
@@ -280,10 +280,15 @@ impl Cluster {
 
     /// Puts it into the home of the person at the workstation.
     pub(crate) fn write(&self, trial: &Trial) -> Result<()> {
+        self.write_with(trial, "")
+    }
+
+    /// The same with more sections behind it.
+    pub(super) fn write_with(&self, trial: &Trial, more: &str) -> Result<()> {
         for (name, content) in self.files {
             trial.put_mine(name, "0600", content)?;
         }
-        trial.put_mine("cluster.toml", "0644", self.text)
+        trial.put_mine("cluster.toml", "0644", &format!("{}{more}", self.text))
     }
 
     /// Its text, for people.

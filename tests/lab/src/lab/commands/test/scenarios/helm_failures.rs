@@ -10,8 +10,6 @@ use super::home::says;
 use super::{INIT, UNHURRIED, UNPROVEN, changes_nothing, items};
 use crate::place::Place;
 
-const CLUSTER: &str = "name = \"home\"\n[control-plane]\nhosts = [\"n100\"]\n[hosts.n100]\nssh = \"alex@192.168.1.11\"\n";
-
 /// Kills the next Helm of a server that is installing or upgrading, shortly after it has begun.
 const KILLER: &str = "systemd-run --quiet --unit=helm-killer sh -c 'for i in $(seq 1800); do \
      if pgrep -f \"^([^ ]*/)?helm (install|upgrade)\" >/dev/null; then sleep 0.4; \
@@ -20,7 +18,6 @@ const KILLER: &str = "systemd-run --quiet --unit=helm-killer sh -c 'for i in $(s
 /// Runs it.
 pub(super) fn run(_: &Place) -> Result<()> {
     let trial = Trial::up("one", "helm", &[])?;
-    CLUSTER_OF_ONE.write(&trial)?;
     never_published(&trial).context("a version that was never published")?;
     refused_values(&trial).context("values that Kubernetes refuses")?;
     scaled(&trial).context("a Deployment that was scaled by hand")?;
@@ -28,8 +25,7 @@ pub(super) fn run(_: &Place) -> Result<()> {
 }
 
 fn with(trial: &Trial, autoscaler: &str) -> Result<()> {
-    let text = format!("{CLUSTER}[autoscaler]\n{autoscaler}\n");
-    trial.put_mine("cluster.toml", "0600", &text)
+    CLUSTER_OF_ONE.write_with(trial, &format!("[autoscaler]\n{autoscaler}\n"))
 }
 
 /// The next run cures it, and nothing is left to change.

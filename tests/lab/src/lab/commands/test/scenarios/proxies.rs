@@ -3,11 +3,9 @@
 
 use anyhow::{Context as _, Result, bail};
 
-use super::super::trial::Trial;
+use super::super::trial::{CLUSTER_OF_ONE, Trial};
 use super::{INIT, UNHURRIED, UNPROVEN, changes_nothing};
 use crate::place::Place;
-
-const CLUSTER: &str = "name = \"home\"\n[control-plane]\nhosts = [\"n100\"]\n[hosts.n100]\nssh = \"alex@192.168.1.11\"\n";
 
 const SERVERS: [&str; 3] = ["k3s-cp-1", "k3s-cp-2", "k3s-cp-3"];
 
@@ -20,16 +18,15 @@ const RUNS_WITH: &str = "tr '\\0' '\\n' </proc/$(systemctl show -p MainPID --val
 /// Runs it.
 pub(super) fn run(_: &Place) -> Result<()> {
     let trial = Trial::up("one", "proxies", &[])?;
-    let first = proxied("http://192.168.1.77:3128");
-    trial.put_mine("cluster.toml", "0600", &first)?;
+    proxied(&trial, "http://192.168.1.77:3128")?;
     trial.me(&format!("{INIT} --skip-proof"))?.expect(0)?;
     all_run_with(&trial, "HTTPS_PROXY=http://192.168.1.77:3128").context("set")?;
 
-    trial.put_mine("cluster.toml", "0600", &proxied("http://192.168.1.88:3128"))?;
+    proxied(&trial, "http://192.168.1.88:3128")?;
     changed(&trial).context("moved")?;
     all_run_with(&trial, "HTTPS_PROXY=http://192.168.1.88:3128").context("moved")?;
 
-    trial.put_mine("cluster.toml", "0600", CLUSTER)?;
+    CLUSTER_OF_ONE.write(&trial)?;
     changed(&trial).context("taken away")?;
     all_run_with(&trial, "").context("taken away")?;
 
@@ -44,8 +41,9 @@ pub(super) fn run(_: &Place) -> Result<()> {
     all_run_with(&trial, "").context("left by an older release")
 }
 
-fn proxied(proxy: &str) -> String {
-    format!("{CLUSTER}[k3s]\nhttps-proxy = \"{proxy}\"\n{REACHED}")
+fn proxied(trial: &Trial, proxy: &str) -> Result<()> {
+    let k3s = format!("[k3s]\nhttps-proxy = \"{proxy}\"\n{REACHED}");
+    CLUSTER_OF_ONE.write_with(trial, &k3s)
 }
 
 /// Servers restart for it, so it takes the word; afterwards nothing is left to change.
