@@ -59,6 +59,7 @@ pub(super) fn config(values: &Values, problems: &mut Problems<'_>) -> Option<Con
             cluster_cidr: values.network("k3s.cluster-cidr")?,
             service_cidr: values.network("k3s.service-cidr")?,
             disable: values.texts("k3s.disable")?,
+            addons_on_servers: values.flag("k3s.addons-on-servers")?,
             registries: values.free("k3s.registries"),
             http_proxy: values.text("k3s.http-proxy"),
             https_proxy: values.text("k3s.https-proxy"),

@@ -133,6 +133,7 @@ pub const KEYS: &[Key] = &[
     key("k3s.cluster-cidr", Network, Some("\"10.42.0.0/16\""), "Pods' network; cannot be changed later."),
     key("k3s.service-cidr", Network, Some("\"10.43.0.0/16\""), "Services' network; cannot be changed later."),
     key("k3s.disable", Texts, Some("[]"), "Packaged components to leave out, such as `traefik`."),
+    key("k3s.addons-on-servers", Flag, Some("true"), "Whether CoreDNS, metrics-server, local-path-provisioner and Traefik, which k3s packages, run on servers only: on an agent one of their pods keeps the agent from being removed."),
     key("k3s.registries", Free, None, "k3s's registries.yaml on every server: `mirrors` and `configs`; agents, which the autoscaler makes, do not get it."),
     key("k3s.http-proxy", Url, None, "The servers' proxy for plain HTTP: for k3s, its installation and what it downloads."),
     key("k3s.https-proxy", Url, None, "The same for HTTPS."),

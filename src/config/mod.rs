@@ -200,6 +200,8 @@ pub struct K3s {
     pub service_cidr: Ipv4Net,
     /// Components to leave out.
     pub disable: Vec<String>,
+    /// Whether the packaged components run on servers only.
+    pub addons_on_servers: bool,
     /// registries.yaml of every server.
     pub registries: Map<String, Value>,
     /// Proxy for plain HTTP.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::keys::PRIORITY;
 use crate::failure::Result;
+use crate::k3s::SERVER_LABEL;
 use crate::plan::Plan;
 use crate::secret::sha256;
 use crate::yaml;
@@ -82,9 +83,9 @@ fn told(plan: &Plan, config_hash: &str) -> Value {
         "rbac": {"additionalRules": [
             {"apiGroups": [""], "resources": ["nodes"], "verbs": ["delete"]},
         ]},
-        "nodeSelector": {"node-role.kubernetes.io/control-plane": "true"},
+        "nodeSelector": {SERVER_LABEL: "true"},
         "tolerations": [
-            {"key": "node-role.kubernetes.io/control-plane", "operator": "Exists", "effect": "NoSchedule"},
+            {"key": SERVER_LABEL, "operator": "Exists", "effect": "NoSchedule"},
             {"key": "CriticalAddonsOnly", "operator": "Exists"},
         ],
         "extraArgs": arguments,

@@ -1,5 +1,6 @@
 //! What we know of k3s: its config file, its tokens, and what its journal means.
 
+pub mod addons;
 mod config;
 mod drop_in;
 mod journal;
@@ -20,6 +21,9 @@ pub use token::{agent_token, configured_token, password};
 pub use unit::{UNIT_ENVIRONMENT_PATH, UNIT_PATH, arguments, as_config, overrules};
 pub use upgrade::upgrade;
 pub use version::{Release, version_of};
+
+/// The label of servers' Nodes; its value is `true` (k3s@af977adf pkg/server/server.go, setNodeLabelsAndAnnotations).
+pub const SERVER_LABEL: &str = "node-role.kubernetes.io/control-plane";
 
 /// The systemd unit of a server.
 pub const UNIT: &str = "k3s.service";

@@ -135,6 +135,21 @@ impl Kubernetes {
         self.must(hands, "patch", &script).await
     }
 
+    /// Merges `patch` into an object that exists; other fields stay, and `null` takes a field away.
+    pub async fn patch(
+        &self,
+        hands: &Hands,
+        namespace: &str,
+        object: &str,
+        patch: &Value,
+    ) -> Result<()> {
+        let script = Script::new(
+            "k3s kubectl patch -n {} {} --type merge -p {}",
+            &[namespace, object, &patch.to_string()],
+        );
+        self.must(hands, "patch", &script).await
+    }
+
     /// Deletes by `words` (`["pod", "-n", "x", "y"]`) without waiting; what does not exist is no failure.
     pub async fn delete(&self, hands: &Hands, words: &[&str]) -> Result<()> {
         let script = Script::words(

@@ -79,6 +79,7 @@ impl Draft<'_> {
             plain_secrets: self.decisions.plain_secrets,
             tls_san: self.config.control_plane.tls_san.clone(),
             taint: self.config.control_plane.taint,
+            addons_on_servers: wanted.addons_on_servers,
             registries: wanted.registries.clone(),
             environment: proxies(wanted),
             extra: wanted.server_args.clone(),

@@ -189,6 +189,9 @@ pub struct K3s {
     pub tls_san: Vec<String>,
     /// Whether servers refuse ordinary pods.
     pub taint: bool,
+    /// Whether the components that k3s packages run on servers only.
+    #[serde(default)]
+    pub addons_on_servers: bool,
     /// Whether Secrets lie unencrypted in etcd: only where the cluster was made so, for it cannot be decided later.
     #[serde(default)]
     pub plain_secrets: bool,

@@ -22,7 +22,7 @@ use crate::world::World;
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// Facts that can stop holding behind our back and that no list of Slicer's or Kubernetes' tells.
-const STEPS: [&str; 14] = [
+const STEPS: [&str; 15] = [
     "forwarding",
     "routes",
     "own-addresses",
@@ -32,6 +32,7 @@ const STEPS: [&str; 14] = [
     "daemon-answers",
     "k3s-started",
     "server-taint",
+    "addons-on-servers",
     "k3s-token-secret",
     "group-reachable",
     "cloud-config",

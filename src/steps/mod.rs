@@ -1,5 +1,6 @@
 //! The facts that make a cluster, one a file, and the list of them that a person can read.
 
+mod addons_on_servers;
 mod agents_drained;
 mod agents_settled;
 mod autoscaler_resumed;
@@ -173,6 +174,9 @@ fn ordered(
     steps.push(Box::new(kubeconfig_saved::KubeconfigSaved::new(
         plan, options,
     )));
+    if plan.workers().next().is_some() {
+        steps.push(Box::new(addons_on_servers::AddonsOnServers::new(plan)));
+    }
     for daemon in plan.workers() {
         steps.push(Box::new(k3s_token_secret::K3sTokenSecret::new(
             plan,

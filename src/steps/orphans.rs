@@ -42,6 +42,16 @@ impl Orphans {
         self.vms.iter().map(|vm| vm.hostname.clone()).collect()
     }
 
+    /// One that was made so recently that it may still be joining.
+    pub(super) async fn joining(&self, world: &World, daemon: &Daemon) -> Result<Option<String>> {
+        if self.vms.is_empty() {
+            return Ok(None);
+        }
+        let now = clock(world, daemon).await?;
+        let young = self.vms.iter().find(|vm| agents::is_young(vm, now));
+        Ok(young.map(|vm| vm.hostname.clone()))
+    }
+
     /// How long in seconds each has had to join; 0 where this is not known.
     pub(super) async fn had_time(
         &self,

@@ -316,6 +316,7 @@ pub(crate) fn plan() -> Plan {
             disable: vec!["traefik".into(), "servicelb".into()],
             tls_san: vec!["k3s.example".into()],
             taint: false,
+            addons_on_servers: true,
             plain_secrets: false,
             registries: serde_json::Map::new(),
             environment: std::collections::BTreeMap::new(),

@@ -61,6 +61,16 @@ impl Leftovers {
         }
     }
 
+    /// A VM that was made for other pods and has no Node yet: a proof's pod would run there, and show nothing about the group.
+    async fn joining(&self, world: &World, kubernetes: &Kubernetes) -> Result<Option<String>> {
+        if self.trial.wanted.pods == 0 || self.trial.stands(kubernetes).await? {
+            return Ok(None);
+        }
+        let daemon = &self.trial.daemon;
+        let orphans = orphans::find(world, kubernetes, daemon).await?;
+        orphans.joining(world, daemon).await
+    }
+
     /// A Node of the proof that is still there though nothing but daemons runs on it.
     async fn idle(
         &self,
@@ -137,6 +147,9 @@ impl Step for Leftovers {
                 "Node {node} of an earlier proof is still there"
             )));
         }
+        if let Some(vm) = self.joining(world, &kubernetes).await? {
+            return Ok(Finding::Unknown(format!("{vm} is joining for other pods")));
+        }
         Ok(Finding::done())
     }
 
@@ -176,8 +189,46 @@ mod tests {
             (Fake::new().says("get configmap", BEGUN), false),
             (Fake::new(), true),
         ] {
-            let found = step().check(&world(&[("k3s-cp-1", &fake)])).await.unwrap();
+            let fake = fake.says("get nodes", r#"{"items":[]}"#);
+            let host = host("900", "[]");
+            let world = world(&[("k3s-cp-1", &fake), ("ryzen", &host)]);
+            let found = step().check(&world).await.unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), clean, "{found:?}");
+        }
+    }
+
+    /// ryzen at `now`, with these VMs.
+    fn host(now: &str, vms: &str) -> Fake {
+        Fake::new()
+            .says("auth/token", "t0ken\n")
+            .says("date -d", now)
+            .says(NODES, vms)
+    }
+
+    /// On an agent that comes for other pods the proof's would run without a scale-up of its own.
+    #[tokio::test]
+    async fn a_proof_waits_for_agents_that_others_asked_for() {
+        const VM: &str = r#"[{"hostname":"k3s-agents-1-1","created_at":"1970-01-01T00:10:00Z"}]"#;
+        const NODE: &str = r#"{"items":[{"metadata":{"name":"k3s-agents-1-1"}}]}"#;
+        const PROVEN: &str = r#"{"data":{"k3s-agents-1":"f00"}}"#;
+        for (now, nodes, record, waits) in [
+            ("660", r#"{"items":[]}"#, "", true),
+            ("660", NODE, "", false),
+            ("660", r#"{"items":[]}"#, PROVEN, false),
+            // It had the time to join, and did not.
+            ("960", r#"{"items":[]}"#, "", false),
+        ] {
+            let server = Fake::new()
+                .says("get nodes", nodes)
+                .says("get configmap", record);
+            let host = host(now, VM);
+            let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
+            let found = step().check(&world).await.unwrap();
+            assert_eq!(
+                matches!(found, Finding::Unknown(_)),
+                waits,
+                "{now} {found:?}"
+            );
         }
     }
 
@@ -218,7 +269,9 @@ mod tests {
                 .says("spec.nodeName", pods);
             let step = step();
             *step.before.lock().unwrap() = Some(BTreeSet::new());
-            let found = step.check(&world(&[("k3s-cp-1", &server)])).await.unwrap();
+            let host = host("900", "[]");
+            let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
+            let found = step.check(&world).await.unwrap();
             assert_eq!(matches!(found, Finding::Unknown(_)), waits, "{found:?}");
         }
     }

@@ -90,6 +90,7 @@ pub(super) fn steps(
     });
     let needs = vec![
         super::autoscaler_running::id(),
+        super::addons_on_servers::id(),
         super::group_reachable::id(&daemon.group),
         super::k3s_token_secret::id(&daemon.group),
     ];

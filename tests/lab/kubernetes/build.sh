@@ -1,7 +1,7 @@
 #!/bin/sh
 # usage: build.sh OUT
 # Builds every static binary that the lab's machines and images are made of into OUT:
-# k3s, cluster-autoscaler, klipper-helm, coredns, pause (this module) and helm.
+# k3s, cluster-autoscaler, klipper-helm, coredns, metrics-server, pause (this module) and helm.
 set -eu
 [ $# -eq 1 ] || { echo "usage: build.sh OUT" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)

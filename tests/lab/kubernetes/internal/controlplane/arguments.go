@@ -99,7 +99,7 @@ func HelmController(s *config.Server) []string {
 	return []string{
 		"--kubeconfig=" + Kubeconfig(s, "supervisor"),
 		"--node-name=" + s.Name,
-		"--default-job-image=" + s.Text("helm-job-image", "docker.io/rancher/klipper-helm:v0.9.10"),
+		"--default-job-image=" + s.Text("helm-job-image", "docker.io/rancher/klipper-helm:v0.11.0-build20260602"),
 	}
 }
 

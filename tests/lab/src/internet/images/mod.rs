@@ -15,7 +15,7 @@ use layout::Layout;
 /// Where the images come from and go to.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The static binaries: pause, coredns, klipper-helm, helm, cluster-autoscaler.
+    /// The static binaries: pause, coredns, metrics-server, klipper-helm, helm, cluster-autoscaler.
     #[arg(long)]
     pub(crate) bin_dir: PathBuf,
     /// The lab's Debian root: busybox and the certificates that machines trust.

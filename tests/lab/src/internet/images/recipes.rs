@@ -47,6 +47,24 @@ pub(super) fn all(bin: &Path, root: &Path) -> Result<Vec<Recipe>> {
             ..plain(&["docker.io/rancher/mirrored-coredns-coredns:1.14.0"])
         },
         Recipe {
+            items: vec![program("metrics-server", "metrics-server")],
+            entrypoint: &["/metrics-server"],
+            user: "65534",
+            ..plain(&["docker.io/rancher/mirrored-metrics-server:v0.8.1"])
+        },
+        // These two only run: what they would do is not there.
+        Recipe {
+            items: vec![program("usr/bin/local-path-provisioner", "pause")],
+            entrypoint: &["local-path-provisioner"],
+            ..plain(&["docker.io/rancher/local-path-provisioner:v0.0.36"])
+        },
+        Recipe {
+            items: vec![program("usr/local/bin/traefik", "pause")],
+            entrypoint: &["traefik"],
+            user: "65532",
+            ..plain(&["docker.io/rancher/mirrored-library-traefik:3.7.4"])
+        },
+        Recipe {
             items: vec![
                 certificates(),
                 Item::text(
@@ -62,7 +80,7 @@ pub(super) fn all(bin: &Path, root: &Path) -> Result<Vec<Recipe>> {
             user: "1000:1000",
             directory: "/home/klipper-helm",
             env: &[PATH, "HOME=/home/klipper-helm"],
-            ..plain(&["docker.io/rancher/klipper-helm:v0.9.10"])
+            ..plain(&["docker.io/rancher/klipper-helm:v0.11.0-build20260602"])
         },
         busybox(root)?,
         Recipe {

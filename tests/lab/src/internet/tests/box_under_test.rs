@@ -66,6 +66,7 @@ pub(super) fn files(dir: &Path) -> Result<Options> {
     for name in [
         "pause",
         "coredns",
+        "metrics-server",
         "klipper-helm",
         "helm",
         "cluster-autoscaler",

@@ -55,7 +55,10 @@ async fn every_image_of_the_lab_can_be_pulled() -> Result<()> {
     for (host, name, tag) in [
         (hub, "rancher/mirrored-pause", "3.6"),
         (hub, "rancher/mirrored-coredns-coredns", "1.14.0"),
-        (hub, "rancher/klipper-helm", "v0.9.10"),
+        (hub, "rancher/mirrored-metrics-server", "v0.8.1"),
+        (hub, "rancher/local-path-provisioner", "v0.0.36"),
+        (hub, "rancher/mirrored-library-traefik", "3.7.4"),
+        (hub, "rancher/klipper-helm", "v0.11.0-build20260602"),
         (hub, "library/busybox", "latest"),
         ("docker.io", "library/busybox", "latest"),
         (hub, "openfaasltd/cluster-autoscaler-slicer", "latest"),
@@ -63,7 +66,7 @@ async fn every_image_of_the_lab_can_be_pulled() -> Result<()> {
     ] {
         pull_all(&test, host, name, tag).await?;
     }
-    let helm = pull_all(&test, hub, "rancher/klipper-helm", "v0.9.10").await?;
+    let helm = pull_all(&test, hub, "rancher/klipper-helm", "v0.11.0-build20260602").await?;
     // Its job is not allowed to run as root, and only a number proves that it does not.
     assert_eq!(helm["config"]["User"], "1000:1000");
     Ok(())
