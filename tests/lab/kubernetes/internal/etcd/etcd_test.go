@@ -225,3 +225,12 @@ func TestLeaderAsksOnlyItself(t *testing.T) {
 		}
 	}
 }
+
+// The second of two snapshots at once is refused, not queued.
+func TestOneSnapshotAtOnce(t *testing.T) {
+	member := &Member{}
+	member.saving.Lock()
+	if _, err := member.Save(context.Background(), t.TempDir(), "a"); !errors.Is(err, errSaving) {
+		t.Error(err)
+	}
+}
