@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/lease"
 	"go.etcd.io/etcd/server/v3/storage/backend"
 	"go.etcd.io/etcd/server/v3/storage/mvcc"
@@ -182,5 +183,54 @@ func TestSetAsideKeepsFew(t *testing.T) {
 	}
 	if kept, _ := filepath.Glob(filepath.Join(dbDir, "etcd-backup-*")); len(kept) != keptCopies+1 {
 		t.Errorf("%v", kept)
+	}
+}
+
+// The leader asks only its own etcd: what has started makes progress and is healthy, whether it lives or not.
+func TestLeaderAsksOnlyItself(t *testing.T) {
+	start := time.Unix(1000, 0)
+	later := start.Add(6 * time.Minute)
+	status := func(applied uint64, alarms ...string) *clientv3.StatusResponse {
+		return &clientv3.StatusResponse{RaftAppliedIndex: applied, Errors: alarms}
+	}
+	dead := &etcdserverpb.Member{Name: "b", IsLearner: true, ClientURLs: []string{"https://192.0.2.1:2379"}}
+	unstarted := &etcdserverpb.Member{IsLearner: true}
+	first := progress{applied: 7, since: start}
+	if got := first.after(dead, status(8), later); got != (progress{applied: 8, since: later}) {
+		t.Errorf("a started learner: %+v", got)
+	}
+	for what, got := range map[string]progress{
+		"never started":    first.after(unstarted, status(8), later),
+		"an idle leader":   first.after(dead, status(7), later),
+		"a leader in need": first.after(dead, status(8, "NOSPACE"), later),
+	} {
+		if got != first {
+			t.Errorf("%s: %+v", what, got)
+		}
+	}
+	voter := &etcdserverpb.Member{Name: "c", ClientURLs: dead.ClientURLs}
+	for _, c := range []struct {
+		member *etcdserverpb.Member
+		status *clientv3.StatusResponse
+		voter  bool
+		reason string
+	}{
+		{voter, status(8), true, "MemberNotLearner"},
+		{dead, status(8), false, "MemberIsLearner"},
+		{unstarted, status(8), false, "Unhealthy"},
+		{voter, status(8, "NOSPACE"), false, "Unhealthy"},
+	} {
+		if got := examine(c.member, c.status); got.Voter != c.voter || got.Reason != c.reason {
+			t.Errorf("%s: %+v", c.reason, got)
+		}
+	}
+}
+
+// The second of two snapshots at once is refused, not queued.
+func TestOneSnapshotAtOnce(t *testing.T) {
+	member := &Member{}
+	member.saving.Lock()
+	if _, err := member.Save(context.Background(), t.TempDir(), "a"); !errors.Is(err, errSaving) {
+		t.Error(err)
 	}
 }

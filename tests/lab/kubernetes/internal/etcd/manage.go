@@ -2,14 +2,13 @@ package etcd
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 const (
@@ -33,7 +32,7 @@ type progress struct {
 	since   time.Time
 }
 
-// Manage promotes learners, evicts stalled ones and reports on every member, each tick that this member leads.
+// Manage promotes learners, evicts those that never started and reports on every member, each tick that this member leads.
 func (m *Member) Manage(ctx context.Context, report func(context.Context, []Health)) {
 	first := manageEvery
 	if phase, err := time.ParseDuration(os.Getenv(phaseVariable)); err == nil && phase > 0 && phase < manageEvery {
@@ -55,6 +54,10 @@ func (m *Member) Manage(ctx context.Context, report func(context.Context, []Heal
 }
 
 // look promotes and examines the members, nil where another one leads.
+//
+// It asks no other member: a client of the original answers Status always from the etcd that it is connected to (its
+// Maintenance is made from one connection and heeds no endpoint), which is the leader's own. So a learner that has started
+// is never evicted, however long it has been dead, and a voter that is dead remains a voter.
 func (m *Member) look(ctx context.Context, learners map[uint64]progress) []Health {
 	status, err := m.client.Status(ctx, loopbackURL)
 	if err != nil {
@@ -72,16 +75,15 @@ func (m *Member) look(ctx context.Context, learners map[uint64]progress) []Healt
 	}
 	health := []Health{}
 	for _, member := range list.Members {
-		state := m.examine(ctx, member)
 		if member.IsLearner {
-			m.promote(ctx, member, learners)
+			m.promote(ctx, member, status, learners)
 		}
-		health = append(health, state)
+		health = append(health, examine(member, status))
 	}
 	return health
 }
 
-func (m *Member) promote(ctx context.Context, member *etcdserverpb.Member, learners map[uint64]progress) {
+func (m *Member) promote(ctx context.Context, member *etcdserverpb.Member, leader *clientv3.StatusResponse, learners map[uint64]progress) {
 	_, err := m.client.MemberPromote(ctx, member.ID)
 	if err == nil {
 		logrus.Infof("Promoted learner %s", member.Name)
@@ -89,63 +91,52 @@ func (m *Member) promote(ctx context.Context, member *etcdserverpb.Member, learn
 		return
 	}
 	logrus.Debugf("Unable to promote learner %s: %v", member.Name, err)
+	now := time.Now()
 	last, known := learners[member.ID]
-	applied := last.applied
-	if len(member.ClientURLs) > 0 {
-		limited, cancel := context.WithTimeout(ctx, statusLimit)
-		defer cancel()
-		if client, err := m.Client(member.ClientURLs...); err == nil {
-			defer client.Close()
-			if status, err := client.Status(limited, member.ClientURLs[0]); err == nil {
-				applied = status.RaftAppliedIndex
-			}
-		}
+	if !known {
+		last.since = now
 	}
-	switch {
-	case !known || applied > last.applied:
-		learners[member.ID] = progress{applied: applied, since: time.Now()}
-	case time.Since(last.since) > stallLimit:
-		if _, err := m.client.MemberRemove(ctx, member.ID); err != nil {
-			logrus.Errorf("Failed to track learner progress towards promotion: %v", err)
-			return
-		}
-		logrus.Warnf("Removed learner %s from etcd cluster", member.Name)
-		delete(learners, member.ID)
-	default:
-		logrus.Warnf("Learner %s stalled at RaftAppliedIndex=%d for %s", member.Name, applied, time.Since(last.since).Round(time.Second))
+	last = last.after(member, leader, now)
+	learners[member.ID] = last
+	stalled := now.Sub(last.since)
+	if stalled > 0 {
+		logrus.Warnf("Learner %s stalled at RaftAppliedIndex=%d for %s", member.Name, last.applied, stalled)
 	}
+	if stalled <= stallLimit {
+		return
+	}
+	if _, err := m.client.MemberRemove(ctx, member.ID); err != nil {
+		logrus.Errorf("Failed to track learner progress towards promotion: %v", err)
+		return
+	}
+	logrus.Warnf("Removed learner %s from etcd cluster", member.Name)
+	delete(learners, member.ID)
 }
 
-// examine says what a member is. What it was at the last look counts: one promoted just now is still called a learner.
-func (m *Member) examine(ctx context.Context, member *etcdserverpb.Member) Health {
+// after is what counts as a learner's progress after a look: the leader's own, once the learner has said where it listens.
+func (p progress) after(member *etcdserverpb.Member, leader *clientv3.StatusResponse, now time.Time) progress {
+	started := len(member.ClientURLs) > 0 && len(leader.Errors) == 0
+	if started && leader.RaftAppliedIndex > p.applied {
+		return progress{applied: leader.RaftAppliedIndex, since: now}
+	}
+	return p
+}
+
+// examine says what a member is. What it was at this look counts: one promoted just now is still called a learner.
+func examine(member *etcdserverpb.Member, leader *clientv3.StatusResponse) Health {
 	health := Health{Name: member.Name, Voter: !member.IsLearner, Reason: "MemberNotLearner", Message: "Node is a voting member of the etcd cluster"}
 	if member.IsLearner {
 		health.Reason, health.Message = "MemberIsLearner", "Node has not been promoted to voting member of the etcd cluster"
 	}
-	if err := m.reach(ctx, member); err != nil {
-		health.Voter, health.Reason, health.Message = false, "Unhealthy", err.Error()
+	unhealthy := ""
+	switch {
+	case len(member.ClientURLs) == 0:
+		unhealthy = "etcd member ClientURLs list is empty"
+	case len(leader.Errors) > 0:
+		unhealthy = "etcd member has status errors: " + strings.Join(leader.Errors, ",")
+	}
+	if unhealthy != "" {
+		health.Voter, health.Reason, health.Message = false, "Unhealthy", unhealthy
 	}
 	return health
-}
-
-// reach asks a member for its status.
-func (m *Member) reach(ctx context.Context, member *etcdserverpb.Member) error {
-	if len(member.ClientURLs) == 0 {
-		return errors.New("etcd member ClientURLs list is empty")
-	}
-	limited, cancel := context.WithTimeout(ctx, statusLimit)
-	defer cancel()
-	client, err := m.Client(member.ClientURLs...)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	status, err := client.Status(limited, member.ClientURLs[0])
-	if err != nil {
-		return fmt.Errorf("failed to check etcd member status: %w", err)
-	}
-	if len(status.Errors) > 0 {
-		return errors.New("etcd member has status errors: " + strings.Join(status.Errors, ","))
-	}
-	return nil
 }

@@ -47,6 +47,7 @@ type Member struct {
 	client   *clientv3.Client
 	stopping atomic.Bool
 	closing  sync.Once
+	saving   sync.Mutex
 }
 
 // Open finds out under which name this server is (or will be) a member.

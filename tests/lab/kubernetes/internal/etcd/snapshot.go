@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,8 +10,15 @@ import (
 	"time"
 )
 
+// errSaving is what another one meets while a snapshot is taken.
+var errSaving = errors.New("snapshot save already in progress")
+
 // Save takes a snapshot of this member's data into a directory and returns the new file's name.
 func (m *Member) Save(ctx context.Context, dir, name string) (string, error) {
+	if !m.saving.TryLock() {
+		return "", errSaving
+	}
+	defer m.saving.Unlock()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}

@@ -132,7 +132,7 @@ extraEnv: {HTTPS_PROXY: "http://proxy"}
 	if *deployment.Spec.Replicas != 2 || deployment.Spec.Strategy.Type != appsv1.RecreateDeploymentStrategyType {
 		t.Errorf("spec %+v", deployment.Spec)
 	}
-	if template.Annotations["checksum"] != "abc" || template.Labels["team"] != "lab" || len(pod.Tolerations) != 1 || len(pod.NodeSelector) != 1 {
+	if template.Annotations["checksum"] != "abc" || template.Labels["team"] != "lab" || deployment.Spec.Selector.MatchLabels["team"] != "lab" || len(pod.Tolerations) != 1 || len(pod.NodeSelector) != 1 {
 		t.Errorf("template %+v", template)
 	}
 	if pod.PriorityClassName != "other" || pod.ServiceAccountName != "mine" || pod.Affinity == nil || pod.Containers[0].Env[0].Name != "HTTPS_PROXY" {
@@ -140,6 +140,18 @@ extraEnv: {HTTPS_PROXY: "http://proxy"}
 	}
 	if pod.Containers[0].Resources.Requests.Cpu().MilliValue() != 50 {
 		t.Errorf("resources %+v", pod.Containers[0].Resources)
+	}
+}
+
+// As the published chart does it, and no better.
+func TestFlagsAreTakenAsTheyAre(t *testing.T) {
+	more := "  balancing-label_1: a\n  balancing-label_2: b\n  list: [a, b]\n  empty: \"\"\n"
+	deployment := decode[appsv1.Deployment](t, render(t, manual+more)["Deployment"])
+	command := deployment.Spec.Template.Spec.Containers[0].Command
+	for _, flag := range []string{"--balancing-label=a", "--balancing-label=b", "--list=[a b]", "--empty="} {
+		if !slices.Contains(command, flag) {
+			t.Errorf("no %s in %v", flag, command)
+		}
 	}
 }
 

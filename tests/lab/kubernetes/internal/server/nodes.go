@@ -28,7 +28,6 @@ const (
 
 var serverLabels = map[string]string{
 	"node-role.kubernetes.io/control-plane": "true",
-	"node-role.kubernetes.io/master":        "true",
 	labelEtcd:                               "true",
 }
 

@@ -89,6 +89,8 @@ pub(super) fn all(bin: &Path, root: &Path) -> Result<Vec<Recipe>> {
                 program("cluster-autoscaler", "cluster-autoscaler"),
             ],
             entrypoint: &["/cluster-autoscaler"],
+            // distroless/static:nonroot.
+            user: "65532:65532",
             ..plain(&[
                 "ghcr.io/openfaasltd/cluster-autoscaler-slicer:latest",
                 "docker.io/openfaasltd/cluster-autoscaler-slicer:latest",

@@ -50,63 +50,60 @@ type section struct {
 	Arch string `gcfg:"arch"`
 }
 
-// Read parses and checks a cloud-config. Unknown sections and keys are errors.
+// Read parses and checks a cloud-config, in the original's order and words. Unknown sections and keys are errors.
 func Read(from io.Reader) (*Config, error) {
 	var parsed file
 	if err := gcfg.ReadInto(&parsed, from); err != nil {
 		return nil, err
 	}
 	global := parsed.Global
-	if global.K3sURL == "" {
-		return nil, errors.New("k3s-url is required in the [global] section")
-	}
-	if global.K3sToken == "" {
-		return nil, errors.New("k3s-token is required in the [global] section")
-	}
-	defaultMin, err := size(global.DefaultMinSize, fallbackMin, "default-min-size")
+	defaultMin, defaultMax, err := sizes(global.DefaultMinSize, global.DefaultMaxSize, fallbackMin, fallbackMax)
 	if err != nil {
-		return nil, err
-	}
-	defaultMax, err := size(global.DefaultMaxSize, fallbackMax, "default-max-size")
-	if err != nil {
-		return nil, err
-	}
-	if defaultMin > defaultMax {
-		return nil, fmt.Errorf("default-min-size %d is greater than default-max-size %d", defaultMin, defaultMax)
+		return nil, fmt.Errorf("cannot get default size values in global section: %w", err)
 	}
 	config := &Config{K3sURL: global.K3sURL, K3sToken: global.K3sToken, CABundle: global.CABundle}
 	for _, name := range slices.Sorted(maps.Keys(parsed.NodeGroup)) {
-		group, err := parsed.NodeGroup[name].group(name, defaultMin, defaultMax)
+		group := parsed.NodeGroup[name]
+		minimum, maximum, err := sizes(group.MinSize, group.MaxSize, defaultMin, defaultMax)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("cannot get size values for node group %q: %w", name, err)
 		}
-		config.Groups = append(config.Groups, group)
+		config.Groups = append(config.Groups, Group{
+			Name: name, URL: group.SlicerURL, Token: group.SlicerToken, Min: minimum, Max: maximum,
+		})
+	}
+	if global.K3sURL == "" {
+		return nil, errors.New("K3S URL not configured, nodes may not be able to join the cluster")
+	}
+	if global.K3sToken == "" {
+		return nil, errors.New("K3S token not configured, nodes may not be able to join the cluster")
 	}
 	return config, nil
 }
 
-func (s *section) group(name string, defaultMin, defaultMax int) (Group, error) {
-	minimum, err := size(s.MinSize, defaultMin, fmt.Sprintf("min-size of nodegroup %q", name))
+// sizes reads both bounds, of which an empty one is the fallback's.
+func sizes(least, most string, fallbackMin, fallbackMax int) (minimum, maximum int, err error) {
+	minimum, err = size(least, fallbackMin, "min")
 	if err != nil {
-		return Group{}, err
+		return 0, 0, err
 	}
-	maximum, err := size(s.MaxSize, defaultMax, fmt.Sprintf("max-size of nodegroup %q", name))
+	maximum, err = size(most, fallbackMax, "max")
 	if err != nil {
-		return Group{}, err
+		return 0, 0, err
 	}
 	if minimum > maximum {
-		return Group{}, fmt.Errorf("min-size %d of nodegroup %q is greater than its max-size %d", minimum, name, maximum)
+		return 0, 0, fmt.Errorf("min size for a node group must be less than its max size (got min: %d, max: %d)", minimum, maximum)
 	}
-	return Group{Name: name, URL: s.SlicerURL, Token: s.SlicerToken, Min: minimum, Max: maximum}, nil
+	return minimum, maximum, nil
 }
 
-func size(text string, fallback int, what string) (int, error) {
+func size(text string, fallback int, which string) (int, error) {
 	if text == "" {
 		return fallback, nil
 	}
 	number, err := strconv.Atoi(text)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", what, err)
+		return 0, fmt.Errorf("could not parse %s size for node group: %w", which, err)
 	}
 	return number, nil
 }

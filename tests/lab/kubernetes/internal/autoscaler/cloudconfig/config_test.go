@@ -20,11 +20,12 @@ func TestGrammar(t *testing.T) {
 		{"unknown key", global + group + "tags=\"x\"\n", "can't store data"},
 		{"unknown section", global + "[other]\nkey=\"x\"\n", "can't store data"},
 		{"byte order mark", "\ufeff" + global, "illegal character"},
-		{"no token", "[global]\nk3s-url=\"https://a\"\n", "k3s-token"},
-		{"no URL", "[global]\nk3s-token=\"a\"\n", "k3s-url"},
-		{"size with a blank", global + group + "max-size=\" 4\"\n", "max-size"},
-		{"minimum above maximum", global + group + "min-size=\"5\"\nmax-size=\"4\"\n", "greater"},
-		{"minimum above the default maximum", global + group + "min-size=\"9\"\n", "greater"},
+		{"no token", "[global]\nk3s-url=\"https://a\"\n", "K3S token not configured"},
+		{"no URL", "[global]\nk3s-token=\"a\"\n", "K3S URL not configured"},
+		{"no URL and a bad size", "[global]\ndefault-min-size=\"x\"\n", "in global section: could not parse min size"},
+		{"size with a blank", global + group + "max-size=\" 4\"\n", "could not parse max size for node group"},
+		{"minimum above maximum", global + group + "min-size=\"5\"\nmax-size=\"4\"\n", "less than its max size (got min: 5, max: 4)"},
+		{"minimum above the default maximum", global + group + "min-size=\"9\"\n", "node group \"k3s-agents-1\": min size"},
 	}
 	for _, c := range cases {
 		_, err := Read(strings.NewReader(c.text))
