@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::Trial;
+use crate::agents::GROUP_LABEL;
 use crate::failure::Result;
-use crate::kubernetes::{Kubernetes, condition};
+use crate::k3s::PAUSE_IMAGE;
+use crate::kubernetes::{DAEMON_SET, Kubernetes, READY, TRUE, condition};
 use crate::pipeline::Hands;
 
 /// Marks everything that a proof makes; its value is the group.
@@ -34,7 +36,7 @@ pub(super) async fn keeper(kubernetes: &Kubernetes, node: &str) -> Result<Option
         let phase = &pod["status"]["phase"];
         let owners = pod["metadata"]["ownerReferences"].as_array();
         let of_every_node =
-            owners.is_some_and(|owners| owners.iter().any(|owner| owner["kind"] == "DaemonSet"));
+            owners.is_some_and(|owners| owners.iter().any(|owner| owner["kind"] == DAEMON_SET));
         let of_a_proof = pod["metadata"]["labels"].get(LABEL).is_some();
         !of_every_node && !of_a_proof && phase != "Succeeded" && phase != "Failed"
     };
@@ -61,7 +63,7 @@ pub(super) async fn delete(kubernetes: &Kubernetes, hands: &Hands, group: &str) 
 
 /// Whether a pod runs.
 pub(super) fn runs(pod: &Value) -> bool {
-    condition(pod, "Ready") == Some("True") && pod["metadata"].get("deletionTimestamp").is_none()
+    condition(pod, READY) == Some(TRUE) && pod["metadata"].get("deletionTimestamp").is_none()
 }
 
 /// Pods that only a new agent of the group can run: never one of `busy`, its Nodes of now. By Node name, since a new VM
@@ -104,7 +106,7 @@ pub(super) fn make(trial: &Trial, busy: &BTreeSet<String>, full: bool) -> Result
                     "labels": {LABEL: group},
                 },
                 "spec": {
-                    "nodeSelector": {"slicer/hostgroup": group},
+                    "nodeSelector": {GROUP_LABEL: group},
                     "affinity": affinity,
                     "tolerations": [{"operator": "Exists", "effect": "NoSchedule"}],
                     "terminationGracePeriodSeconds": 0,
@@ -112,7 +114,7 @@ pub(super) fn make(trial: &Trial, busy: &BTreeSet<String>, full: bool) -> Result
                     "restartPolicy": "Never",
                     "containers": [{
                         "name": "pause",
-                        "image": "docker.io/rancher/mirrored-pause:3.6",
+                        "image": PAUSE_IMAGE,
                         "resources": {"requests": {"cpu": cpu, "memory": "50Mi"}},
                     }],
                 },
