@@ -3,8 +3,20 @@
 
 use serde_json::Value;
 
+use crate::kubernetes::{READY, TRUE};
 use crate::slicer::Vm;
 use crate::time;
+
+/// The label of an agent's Node with its group's name. The autoscaler goes by it: a Node without it is none of Slicer's.
+///
+/// Source: kubernetes/autoscaler@093de0a5 cluster-autoscaler/cloudprovider/slicer/slicer_node_group.go, `IncreaseSize` (the user
+/// data of a new VM), and `slicer_cloud_provider.go`, `NodeGroupForNode`.
+pub const GROUP_LABEL: &str = "slicer/hostgroup";
+
+/// The label of an agent's Node with its VM's name: the Node's own name has a random ending.
+///
+/// Source: as for [`GROUP_LABEL`].
+pub const VM_LABEL: &str = "slicer/hostname";
 
 /// A VM joins within this time, in seconds: boot and k3s's download take one or two minutes. A VM that is younger and has no
 /// Node, or whose Node is not Ready yet, is joining.
@@ -46,10 +58,10 @@ pub fn had_time(vm: &Vm, servers: &[String], nodes: &[Value], now: i64) -> Optio
             .as_array()
             .into_iter()
             .flatten();
-        let own = conditions.find(|condition| condition["type"] == "Ready")?;
+        let own = conditions.find(|condition| condition["type"] == READY)?;
         let since = own["lastTransitionTime"].as_str().and_then(time::unix)?;
         time = time.min(now.saturating_sub(since));
-        ready |= own["status"] == "True";
+        ready |= own["status"] == TRUE;
     }
     ready.then_some(time)
 }
@@ -58,7 +70,7 @@ pub fn had_time(vm: &Vm, servers: &[String], nodes: &[Value], now: i64) -> Optio
 /// Node is there is never taken for one without.
 pub fn is_node_of(node: &Value, group: &str, vm: &Vm) -> bool {
     let labels = &node["metadata"]["labels"];
-    let labelled = labels["slicer/hostgroup"] == group && labels["slicer/hostname"] == *vm.hostname;
+    let labelled = labels[GROUP_LABEL] == group && labels[VM_LABEL] == *vm.hostname;
     let name = node["metadata"]["name"].as_str().unwrap_or_default();
     let mut listed = node["status"]["addresses"].as_array().into_iter().flatten();
     let is_there = !vm.address().is_empty()
@@ -67,6 +79,8 @@ pub fn is_node_of(node: &Value, group: &str, vm: &Vm) -> bool {
 }
 
 /// A Node is called as its VM, with an id behind it where k3s was told so (`--with-node-id`).
+///
+/// Source: k3s@af977adf pkg/agent/config/config.go, `ensureNodeID` (four random bytes in hexadecimal).
 fn is_name_of(node: &str, vm: &str) -> bool {
     let rest = node.strip_prefix(vm);
     rest.is_some_and(|rest| {

@@ -14,20 +14,8 @@ use crate::remote::Machine;
 use crate::remote::Sudo;
 use crate::remote::ssh::{self, VmTarget};
 use crate::secret::Secret;
-use crate::slicer::Slicer;
+use crate::slicer::{Slicer, TOKEN_PATHS, VM_USER};
 use crate::state::Secrets;
-
-/// Where Slicer keeps its API token on a host.
-///
-/// Source: docs of Slicer's REST API; older versions used the other two paths.
-pub const TOKEN_PATHS: [&str; 3] = [
-    "/var/lib/slicer/auth/token",
-    "/var/lib/slicer/token",
-    "/var/slicer/auth/token",
-];
-
-/// The user of Slicer's Ubuntu images; has sudo without a password.
-pub const VM_USER: &str = "ubuntu";
 
 /// How long one server is waited for before the next is tried beside it.
 const HEAD_START: Duration = Duration::from_secs(2);

@@ -12,6 +12,7 @@ use crate::cli::{Destroy, Global};
 use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
+use crate::generate::FORWARDING_PATH;
 use crate::plan::HostFacts;
 use crate::report::{escape, say};
 use crate::state::{Lock, State};
@@ -285,7 +286,7 @@ fn stays(cluster: &str, hosts: &[String], archive: &Path, kubeconfig: Option<&Pa
     format!(
         "\n{cluster} is gone. What stays:\n\
          \x20 on {hosts}: Slicer itself with its licence and API token, IPv4 forwarding\n\
-         \x20   (/etc/sysctl.d/90-slicer-k3s.conf), and what was backed up as *.before-slicer*\n\
+         \x20   ({FORWARDING_PATH}), and what was backed up as *.before-slicer*\n\
          \x20 here: cluster.toml, and tokens, decisions and snapshot in {archive}{kubeconfig}\n\
          \x20 routes to its VMs on other machines: ip route, ip route delete\n\
          slicer-k3s init makes it anew.",

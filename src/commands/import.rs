@@ -19,6 +19,7 @@ use crate::cli::{Global, Import};
 use crate::config::{self, Config};
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
+use crate::generate::routes_path;
 use crate::import::{self, ClusterFile, Findings, Found, Noted};
 use crate::log::unix_time;
 use crate::plan::{self, FoundDaemon, HostFacts, Mark, Plan, Role};
@@ -249,8 +250,11 @@ async fn found(cluster: &str, host: &targets::Host) -> Result<Found> {
         )
         .hint(format!("{}={}", mark.host, host.ssh)));
     }
-    let routes = format!("/etc/slicer-k3s/routes.d/{cluster}");
-    let routes = host.machine.read(&routes).await?.unwrap_or_default();
+    let routes = host
+        .machine
+        .read(&routes_path(cluster))
+        .await?
+        .unwrap_or_default();
     let mut keys = Vec::new();
     for daemon in &mark.daemons {
         if daemon.role == Role::ControlPlane {

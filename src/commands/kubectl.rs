@@ -10,6 +10,7 @@ use super::{Context, one, passed_on};
 use crate::cli::{Global, Kubectl};
 use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
+use crate::k3s::API_PORT;
 use crate::kubeconfig;
 use crate::remote::{Script, tunnel};
 use crate::stop::{self, Requests};
@@ -53,7 +54,7 @@ fn local_kubectl() -> Option<PathBuf> {
 /// certificate guard that port: whoever else connects to it gets a 401.
 async fn here(context: &Context, kubectl: PathBuf, args: &[String]) -> Result<u8> {
     let server = context.world.first_server().await?;
-    let tunnel = tunnel::loopback(server, "127.0.0.1", 6443).await?;
+    let tunnel = tunnel::loopback(server, "127.0.0.1", API_PORT).await?;
     let saved = context.home.kubeconfig();
     let text = fs_err::read_to_string(&saved).map_err(|error| {
         Failure::new(Code::LocalFile, "the cluster's kubeconfig is not here")

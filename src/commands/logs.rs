@@ -14,6 +14,7 @@ use crate::kubernetes::selector;
 use crate::plan::{Daemon, Plan};
 use crate::remote::Script;
 use crate::report;
+use crate::slicer::console_log;
 use part::{NOTHING, Part};
 
 /// Exit code of a process that wrote to a pipe nobody reads.
@@ -68,7 +69,7 @@ async fn shown(global: &Global, config: Config, options: &Logs) -> Result<i32, V
     let status = match whose {
         Whose::Vm(vm) if options.console => {
             // Where Slicer keeps it, so that the last words of a VM that is gone can still be had.
-            let file = format!("/var/log/slicer/{}.txt", vm.name());
+            let file = console_log(vm.name());
             on_host(&context, vm.host(), part, &part.console(&file)).await
         }
         Whose::Vm(vm) => {

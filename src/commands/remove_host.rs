@@ -15,11 +15,12 @@ use super::cluster_file::ClusterFile;
 use super::context::{self, Home};
 use super::one;
 use super::turn::Turn;
+use crate::agents::GROUP_LABEL;
 use crate::cli::{Global, RemoveHost};
 use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
-use crate::generate::Route;
+use crate::generate::{FORWARDING_PATH, Route};
 use crate::plan::{self, Decisions, FoundDaemon, Plan};
 use crate::report::{escape, say};
 use crate::state::{Lock, State};
@@ -331,11 +332,9 @@ async fn prospect(world: &World, remains: &[Remains], options: &RemoveHost) -> S
 
 async fn nodes(world: &World, groups: &[&str]) -> Result<Vec<String>> {
     let kubernetes = world.kubernetes().await?;
-    let nodes = kubernetes
-        .list(&["nodes", "-l", "slicer/hostgroup"])
-        .await?;
+    let nodes = kubernetes.list(&["nodes", "-l", GROUP_LABEL]).await?;
     let ours = nodes.iter().filter(|node| {
-        let group = node["metadata"]["labels"]["slicer/hostgroup"].as_str();
+        let group = node["metadata"]["labels"][GROUP_LABEL].as_str();
         group.is_some_and(|group| groups.contains(&group))
     });
     Ok(ours
@@ -375,7 +374,7 @@ fn stays(options: &RemoveHost, shared: bool) -> String {
     format!(
         "\n{name} is out of the cluster. What stays on it:\n\
          \x20 Slicer itself with its licence, API token and images\n\
-         \x20 IPv4 forwarding (/etc/sysctl.d/90-slicer-k3s.conf)\n\
+         \x20 IPv4 forwarding ({FORWARDING_PATH})\n\
          \x20 what was backed up as *.before-slicer*\n\
          slicer-k3s add-host {name} --ssh USER@ADDRESS takes it in again."
     )

@@ -6,6 +6,7 @@ use super::context::{self, Home};
 use super::one;
 use crate::cli::{Global, Token, WhichToken};
 use crate::failure::Failure;
+use crate::k3s::{AGENT_TOKEN_PATH, TOKEN_PATH};
 use crate::log::utc;
 use crate::report;
 
@@ -31,7 +32,7 @@ pub(super) fn run(global: &Global, options: &Token) -> Result<u8, Vec<Failure>> 
             report::data(&format!(
                 "agent   {}  (secrets.agent_token; joins agents, cannot make a server)\n\
                  server  {}  (secrets.server_token; whoever has it is cluster admin)\n\
-                 On every server: /var/lib/rancher/k3s/server/agent-token and /var/lib/rancher/k3s/server/token (root only).\n\
+                 On every server: {AGENT_TOKEN_PATH} and {TOKEN_PATH} (root only).\n\
                  Print one with: slicer-k3s token --reveal agent\n",
                 home.state_file().display(),
                 home.state_file().display(),

@@ -6,6 +6,7 @@ use super::{Context, one};
 use crate::cli::Global;
 use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
+use crate::k3s::AGENT_UNIT;
 use crate::plan::{Daemon, Plan, Server};
 use crate::remote::Script;
 use crate::suggest;
@@ -59,7 +60,7 @@ impl Vm {
     pub(super) fn unit(&self) -> &'static str {
         match self {
             Self::Server(_) => "k3s",
-            Self::Agent(..) => "k3s-agent",
+            Self::Agent(..) => AGENT_UNIT,
         }
     }
 

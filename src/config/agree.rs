@@ -21,6 +21,10 @@ const OWN_AUTOSCALER_ARGS: [(&str, &str); 6] = [
     ("expander", "written as autoscaler.expander"),
 ];
 
+/// The chart writes `--KEY=VALUE` for each, a list in one piece, and leaves off what follows an underscore in the key
+/// (kubernetes/autoscaler@55c37cd5 charts/cluster-autoscaler/templates/deployment.yaml).
+const ONE_VALUE: &str = "a flag has one value; for a flag that is given more than once, append _1, _2 and so on to the key";
+
 /// What k3s's registries.yaml holds.
 const REGISTRIES: [&str; 2] = ["mirrors", "configs"];
 
@@ -308,6 +312,11 @@ fn owned(config: &Config, values: &Values, problems: &mut Problems<'_>) {
     for (key, why) in OWN_AUTOSCALER_ARGS {
         if config.autoscaler.args.contains_key(key) {
             complain("autoscaler.args", key, why);
+        }
+    }
+    for (key, value) in &config.autoscaler.args {
+        if value.is_array() || value.is_object() {
+            complain("autoscaler.args", key, ONE_VALUE);
         }
     }
 }

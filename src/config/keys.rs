@@ -145,7 +145,7 @@ pub const KEYS: &[Key] = &[
     key("autoscaler.image", Text, Some("\"ghcr.io/openfaasltd/cluster-autoscaler-slicer\""), "The autoscaler's image: only this one knows Slicer."),
     key("autoscaler.tag", Text, Some("\"latest\""), "Tag of that image."),
     key("autoscaler.expander", OneOf(&EXPANDERS), Some("\"random\""), "How the group to grow is chosen; `priority` goes by the workers' `priority`, which `init` writes into the ConfigMap that it reads."),
-    key("autoscaler.args", Free, None, "More flags of the autoscaler, without dashes."),
+    key("autoscaler.args", Free, None, "More flags of the autoscaler, without dashes, each with one value; one that is given several times has keys with _1, _2 and so on appended."),
     key("autoscaler.values", Free, None, "More Helm values, merged over ours."),
 ];
 

@@ -142,6 +142,8 @@ workers = { cidr = "10.42.7.0/24", group = "k3s-cp-a" }
 version = "v1.34.4+k3s1"
 channel = "latest"
 server-args = { token = "x", https-listen-port = 7443 }
+[autoscaler]
+args = { balancing-ignore-label = ["a", "b"], nodes = "x", v = 4 }
 "#), @r#"
     cluster.toml:4:9: there is no [hosts.c] (known hosts: a, b)
     cluster.toml:4:9: the number of `control-plane.hosts` must be 1, 3 or 5, not 2 (an even number of servers survives no more losses than one fewer)
@@ -154,6 +156,8 @@ server-args = { token = "x", https-listen-port = 7443 }
     cluster.toml:14:11: `k3s.version` and `k3s.channel` are both given: one of them is enough
     cluster.toml:15:15: `k3s.server-args.token` cannot be set here: made by slicer-k3s
     cluster.toml:15:15: `k3s.server-args.https-listen-port` cannot be set here: servers, agents and routes use port 6443
+    cluster.toml:17:8: `autoscaler.args.nodes` cannot be set here: decided by the plan
+    cluster.toml:17:8: `autoscaler.args.balancing-ignore-label` cannot be set here: a flag has one value; for a flag that is given more than once, append _1, _2 and so on to the key
     "#);
 }
 

@@ -3,7 +3,7 @@
 use super::judge::Side;
 use super::refusals::{Refusal, ago, counted, side};
 use crate::failure::{Failure, Result};
-use crate::kubernetes::Kubernetes;
+use crate::kubernetes::{Kubernetes, SYSTEM_NAMESPACE};
 use crate::remote::Look;
 use crate::world::World;
 
@@ -51,7 +51,7 @@ async fn of_server(world: &World, server: &crate::plan::Server) -> Result<String
         server: machine.clone(),
     };
     let nodes = kubernetes.list(&["nodes"]).await?.len();
-    let namespace = kubernetes.get(&["namespace", "kube-system"]).await?;
+    let namespace = kubernetes.get(&["namespace", SYSTEM_NAMESPACE]).await?;
     let namespace = namespace.unwrap_or_default();
     let made = namespace["metadata"]["creationTimestamp"].as_str();
     let age = match made {

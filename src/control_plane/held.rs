@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use serde::Deserialize;
 
-use crate::k3s::Release;
+use crate::k3s::{ETCD_PEER_PORT, Release};
 
 /// Most members that are read of a list.
 const MOST: usize = 64;
@@ -32,6 +32,8 @@ pub struct Held {
 }
 
 /// A member of etcd.
+///
+/// Source: k3s@af977adf pkg/etcd/etcd.go, `infoHandler`; etcd v3.6 api/etcdserverpb/rpc.proto (`Member`).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Member {
     /// etcd's own number for it.
@@ -57,7 +59,7 @@ impl Member {
     /// Whether it is the member of the server of this name and address.
     pub fn is(&self, server: &str, address: Ipv4Addr) -> bool {
         let node = self.name.rsplit_once('-').map(|(node, _)| node);
-        let peer = format!("https://{address}:2380");
+        let peer = format!("https://{address}:{ETCD_PEER_PORT}");
         node == Some(server) || self.peer_urls.contains(&peer)
     }
 }

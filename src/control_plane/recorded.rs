@@ -39,8 +39,9 @@ pub fn recorded(
                     founded.ca, known.ca
                 ))
                 .hint(format!(
-                    "if the other one is gone for good, on {}: sudo rm /etc/slicer-k3s/{}.json",
-                    mark.host, mark.cluster
+                    "if the other one is gone for good, on {}: sudo rm {}",
+                    mark.host,
+                    Mark::path(&mark.cluster)
                 ))
                 .lasting());
             }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::k3s::SERVER_DIRECTORY;
 use crate::plan::{Founded, Plan};
 
 /// How one server has to start.
@@ -76,9 +77,9 @@ impl ControlPlane {
             let what = if *foreign {
                 "its etcd data, certificates and tokens are moved aside (etcd-old-*, tls-old-*, cred-old-*, token-old-*)"
             } else {
-                "its etcd data is moved aside (/var/lib/rancher/k3s/server/db/etcd-old-*)"
+                "its etcd data is moved aside (SERVER/db/etcd-old-*)"
             };
-            remarks.push((server.clone(), what.to_owned()));
+            remarks.push((server.clone(), what.replace("SERVER", SERVER_DIRECTORY)));
         }
         for server in &self.without_disk {
             let what = "its disk is gone: Slicer makes a new one; where it refuses, its daemon restarts, which reboots every \

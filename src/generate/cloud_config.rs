@@ -1,4 +1,7 @@
 //! The autoscaler's cloud-config: gcfg (git-config style), whatever the manual calls it. Every value is quoted.
+//!
+//! Source of its keys, here, in the template and in `import::cloud_config`: kubernetes/autoscaler@093de0a5
+//! cluster-autoscaler/cloudprovider/slicer/slicer_config.go (`GcfgGlobalConfig`, `GcfgNodeGroupConfig`).
 
 use std::fmt;
 

@@ -2,8 +2,8 @@
 
 use super::own_addresses::own_addresses_rules;
 use super::{
-    ROUTES_SCRIPT, ROUTES_UNIT, host_yaml, own_addresses_path, route_table, routes, routes_script,
-    routes_unit, server_ways, unit,
+    ROUTES_SCRIPT, ROUTES_UNIT, host_yaml, own_addresses_path, route_table, routes, routes_path,
+    routes_script, routes_unit, server_ways, unit, unit_path,
 };
 use crate::failure::{Code, Failure, Result};
 use crate::k3s;
@@ -52,15 +52,18 @@ pub fn daemon_unit(plan: &Plan, daemon: &Daemon, cluster_key: &str) -> Result<Op
     {
         return Ok(None);
     }
-    let path = format!("/etc/systemd/system/{}", daemon.unit());
+    let path = unit_path(&daemon.unit());
     let text = unit(plan, daemon, cluster_key)?;
     Ok(Some(File::open(path, "0644", text)))
 }
 
+/// Where that setting lies which lets a host forward packets.
+pub const FORWARDING_PATH: &str = "/etc/sysctl.d/90-slicer-k3s.conf";
+
 /// The setting by which a host forwards packets after a reboot, too.
 pub fn forwarding() -> File {
     File::open(
-        "/etc/sysctl.d/90-slicer-k3s.conf",
+        FORWARDING_PATH,
         "0644",
         "# Written by slicer-k3s: VMs reach other hosts through this one.\nnet.ipv4.ip_forward = 1\n"
             .to_owned(),
@@ -84,15 +87,11 @@ pub fn host_routes(plan: &Plan, host: &str) -> Result<[File; 3]> {
     Ok([
         File::open(ROUTES_SCRIPT, "0755", routes_script()?),
         File::open(
-            format!("/etc/slicer-k3s/routes.d/{}", plan.cluster),
+            routes_path(&plan.cluster),
             "0644",
             route_table(&routes(plan, host)),
         ),
-        File::open(
-            format!("/etc/systemd/system/{ROUTES_UNIT}"),
-            "0644",
-            routes_unit()?,
-        ),
+        File::open(unit_path(ROUTES_UNIT), "0644", routes_unit()?),
     ])
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::keys::PRIORITY;
 use crate::failure::Result;
-use crate::k3s::SERVER_LABEL;
+use crate::kubernetes::{CONTROL_PLANE, HELM_API, SYSTEM_NAMESPACE};
 use crate::plan::Plan;
 use crate::secret::sha256;
 use crate::yaml;
@@ -17,10 +17,43 @@ use crate::yaml;
 pub const AUTOSCALER: &str = "slicer-cluster-autoscaler";
 
 /// Where all of it lives.
-pub const NAMESPACE: &str = "kube-system";
+pub const NAMESPACE: &str = SYSTEM_NAMESPACE;
 
 /// The secret with the cloud-config.
 pub const CLOUD_CONFIG_SECRET: &str = "cluster-autoscaler-cloud-config";
+
+/// The key of that secret, and the file's name below [`CLOUD_CONFIG_DIRECTORY`].
+pub const CLOUD_CONFIG_KEY: &str = "cloud-config";
+
+/// Where the autoscaler's container has the file, as in the manual.
+///
+/// Source: slicervm/docs.slicervm.com@05085f9 docs/examples/autoscaling-k3s.md.
+const CLOUD_CONFIG_DIRECTORY: &str = "/etc/slicer/";
+
+/// The chart's name in its repository.
+///
+/// Source: kubernetes/autoscaler@093de0a5 cluster-autoscaler/charts/cluster-autoscaler/Chart.yaml.
+const CHART: &str = "cluster-autoscaler";
+
+/// The chart's value with the autoscaler's flags.
+///
+/// Source: kubernetes/autoscaler@093de0a5 cluster-autoscaler/charts/cluster-autoscaler/values.yaml, as for all other values.
+pub const EXTRA_ARGS: &str = "extraArgs";
+
+/// The chart's value with the pod's annotations.
+///
+/// Source: as for [`EXTRA_ARGS`].
+pub const POD_ANNOTATIONS: &str = "podAnnotations";
+
+/// Where a HelmChart has the chart's values, as YAML.
+///
+/// Source: k3s-io/helm-controller v0.17.1 pkg/apis/helm.cattle.io/v1/types.go (`HelmChartSpec`), as for its other fields.
+pub const VALUES_CONTENT: &str = "valuesContent";
+
+/// What the name of a HelmChart's job begins with; the chart's name follows.
+///
+/// Source: k3s-io/helm-controller v0.17.1 pkg/controllers/chart/chart.go, `job`.
+pub const INSTALL_JOB: &str = "helm-install-";
 
 /// The pod annotation with the cloud-config's hash: the provider reads its file once, so a new hash must make a new pod.
 pub const CONFIG_ANNOTATION: &str = "slicer-k3s.dev/cloud-config";
@@ -45,10 +78,13 @@ pub fn values(plan: &Plan, config_hash: &str) -> Value {
 }
 
 /// All of them but the hash over them.
+///
+/// Source: kubernetes/autoscaler@093de0a5 cluster-autoscaler/charts/cluster-autoscaler/values.yaml; the flags are in
+/// cluster-autoscaler/config/flags/flags.go, those of logging in k8s.io/klog/v2, `leader-elect` in k8s.io/component-base.
 fn told(plan: &Plan, config_hash: &str) -> Value {
     let autoscaler = &plan.autoscaler;
     let mut arguments = json!({
-        "cloud-config": "/etc/slicer/cloud-config",
+        "cloud-config": format!("{CLOUD_CONFIG_DIRECTORY}{CLOUD_CONFIG_KEY}"),
         "logtostderr": true,
         "stderrthreshold": "info",
         "v": 4,
@@ -73,22 +109,22 @@ fn told(plan: &Plan, config_hash: &str) -> Value {
         "replicaCount": 1,
         // Without the null a Deployment that Helm 4 made by hand keeps its `rollingUpdate`, which Kubernetes forbids beside this.
         "updateStrategy": {"type": "Recreate", "rollingUpdate": null},
-        "podAnnotations": {CONFIG_ANNOTATION: config_hash},
+        POD_ANNOTATIONS: {CONFIG_ANNOTATION: config_hash},
         "extraVolumeSecrets": {CLOUD_CONFIG_SECRET: {
             "name": CLOUD_CONFIG_SECRET,
-            "mountPath": "/etc/slicer/",
-            "items": [{"key": "cloud-config", "path": "cloud-config"}],
+            "mountPath": CLOUD_CONFIG_DIRECTORY,
+            "items": [{"key": CLOUD_CONFIG_KEY, "path": CLOUD_CONFIG_KEY}],
         }},
         // The upstream chart may not delete Nodes; the manual's patch by position is lost at the next upgrade.
         "rbac": {"additionalRules": [
             {"apiGroups": [""], "resources": ["nodes"], "verbs": ["delete"]},
         ]},
-        "nodeSelector": {SERVER_LABEL: "true"},
+        "nodeSelector": {CONTROL_PLANE: "true"},
         "tolerations": [
-            {"key": SERVER_LABEL, "operator": "Exists", "effect": "NoSchedule"},
+            {"key": CONTROL_PLANE, "operator": "Exists", "effect": "NoSchedule"},
             {"key": "CriticalAddonsOnly", "operator": "Exists"},
         ],
-        "extraArgs": arguments,
+        EXTRA_ARGS: arguments,
     });
     if autoscaler.expander == PRIORITY {
         values["expanderPriorities"] = priorities(plan);
@@ -112,12 +148,12 @@ fn priorities(plan: &Plan) -> Value {
 pub fn helm_chart(plan: &Plan, config_hash: &str) -> Result<Value> {
     let autoscaler = &plan.autoscaler;
     Ok(json!({
-        "apiVersion": "helm.cattle.io/v1",
+        "apiVersion": HELM_API,
         "kind": "HelmChart",
         "metadata": {"name": AUTOSCALER, "namespace": NAMESPACE},
         "spec": {
             "repo": autoscaler.chart_repo,
-            "chart": "cluster-autoscaler",
+            "chart": CHART,
             "version": autoscaler.chart_version,
             "targetNamespace": NAMESPACE,
             // The job tolerates what the servers are tainted with; else it waits for workers that only it can bring.
@@ -126,7 +162,7 @@ pub fn helm_chart(plan: &Plan, config_hash: &str) -> Result<Value> {
             // in a Secret of ours. With `abort` klipper-helm would refuse it for ever, whatever the values are by then
             // (k3s-io/klipper-helm v0.13.3 entry).
             "failurePolicy": "reinstall",
-            "valuesContent": yaml::write(&values(plan, config_hash))?,
+            VALUES_CONTENT: yaml::write(&values(plan, config_hash))?,
         },
     }))
 }
@@ -138,7 +174,7 @@ pub fn cloud_config_secret(cloud_config: &str) -> Value {
         "kind": "Secret",
         "metadata": {"name": CLOUD_CONFIG_SECRET, "namespace": NAMESPACE},
         "type": "Opaque",
-        "data": {"cloud-config": STANDARD.encode(cloud_config)},
+        "data": {CLOUD_CONFIG_KEY: STANDARD.encode(cloud_config)},
     })
 }
 

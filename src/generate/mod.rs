@@ -12,20 +12,22 @@ mod ways;
 
 pub use cloud_config::{NodeGroup, cloud_config, named_groups};
 pub use file::{
-    File, daemon_config, daemon_unit, forwarding, host_files, host_mark, host_routes,
-    own_addresses, password_drop_in, server_files, server_files_joining,
+    FORWARDING_PATH, File, daemon_config, daemon_unit, forwarding, host_files, host_mark,
+    host_routes, own_addresses, password_drop_in, server_files, server_files_joining,
 };
 pub use helm::{
-    AUTOSCALER, CLOUD_CONFIG_SECRET, CONFIG_ANNOTATION, NAMESPACE, VALUES_ANNOTATION,
-    cloud_config_secret, helm_chart, values, values_hash,
+    AUTOSCALER, CLOUD_CONFIG_KEY, CLOUD_CONFIG_SECRET, CONFIG_ANNOTATION, EXTRA_ARGS, INSTALL_JOB,
+    NAMESPACE, POD_ANNOTATIONS, VALUES_ANNOTATION, VALUES_CONTENT, cloud_config_secret, helm_chart,
+    values, values_hash,
 };
 pub use host_yaml::host_yaml;
 pub use own_addresses::{ServerWay, own_addresses_path, own_addresses_table, server_ways};
 pub use routes::{
-    ROUTES_SCRIPT, ROUTES_UNIT, Route, route_table, routes, routes_script, routes_unit,
+    ROUTES_SCRIPT, ROUTES_UNIT, Route, TABLES, route_table, routes, routes_path, routes_script,
+    routes_unit,
 };
 pub use tree::{Tree, tree};
-pub use unit::unit;
+pub use unit::{UNITS, unit, unit_path};
 pub use ways::{Way, Who, ways};
 
 use crate::failure::{Code, Failure, Result};

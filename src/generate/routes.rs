@@ -13,10 +13,20 @@ use crate::failure::Result;
 use crate::plan::Plan;
 
 /// The unit's name is the manual's, so that a hand-made one is taken over instead of fighting with ours.
+///
+/// Source: slicervm/docs.slicervm.com@05085f9 docs/examples/autoscaling-k3s.md.
 pub const ROUTES_UNIT: &str = "slicer-routes.service";
 
 /// The script that the unit runs.
 pub const ROUTES_SCRIPT: &str = "/usr/local/lib/slicer-k3s/keep-routes";
+
+/// Where the routes lie that the script keeps, one file a cluster; the script names it, too.
+pub const TABLES: &str = "/etc/slicer-k3s/routes.d";
+
+/// The file of one cluster's routes.
+pub fn routes_path(cluster: &str) -> String {
+    format!("{TABLES}/{cluster}")
+}
 
 /// One route: a group's network through the host that runs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -91,6 +101,7 @@ mod tests {
             .status()
             .unwrap();
         assert!(status.success());
+        assert!(script.contains(&format!("cat {TABLES}/*")));
         assert!(routes_unit().unwrap().contains(ROUTES_SCRIPT));
     }
 }

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use super::{File, NodeGroup, cloud_config, helm_chart, host_files, server_files, values};
 use crate::failure::Result;
-use crate::k3s::api_url;
+use crate::k3s::{AGENT_TOKEN_PATH, api_url};
 use crate::plan::Plan;
 use crate::secret::Secret;
+use crate::slicer::TOKEN_PATHS;
 use crate::state::Secrets;
-use crate::world::TOKEN_PATHS;
 use crate::yaml;
 
 /// A plan's files, and what must be filled in before they can be used by hand.
@@ -41,10 +41,7 @@ pub fn tree(plan: &Plan, secrets: &Secrets) -> Result<Tree> {
         };
         let token = placeholder(
             "REPLACE-WITH-AGENT-TOKEN".to_owned(),
-            format!(
-                "on {}: sudo cat /var/lib/rancher/k3s/server/agent-token",
-                server.name
-            ),
+            format!("on {}: sudo cat {AGENT_TOKEN_PATH}", server.name),
         );
         let mut groups = Vec::new();
         for daemon in plan.workers() {
@@ -102,6 +99,8 @@ fn open(path: &str, content: String) -> File {
 }
 
 /// The servers as `slicer vm list --json` prints them: what `k3sup-pro plan` reads.
+///
+/// Source: slicervm/docs.slicervm.com@05085f9 docs/examples/autoscaling-k3s.md.
 fn devices(plan: &Plan) -> Value {
     let servers = plan.servers.iter().map(|server| {
         json!({

@@ -6,6 +6,17 @@ use super::{host_yaml, render};
 use crate::failure::Result;
 use crate::plan::{Daemon, Plan};
 use crate::secret::sha256;
+use crate::slicer::PROGRAM;
+
+/// Where the units of a host lie that are written by hand or by us.
+///
+/// Source: systemd.unit(5), "Unit File Load Path".
+pub const UNITS: &str = "/etc/systemd/system";
+
+/// The file of a unit.
+pub fn unit_path(name: &str) -> String {
+    format!("{UNITS}/{name}")
+}
 
 #[derive(Template)]
 #[template(path = "slicer.service", escape = "none")]
@@ -16,6 +27,7 @@ struct Unit<'a> {
     file: String,
     config: String,
     licence: Option<String>,
+    program: &'static str,
 }
 
 /// The unit of a daemon, back after every reboot.
@@ -40,6 +52,7 @@ pub fn unit(plan: &Plan, daemon: &Daemon, cluster_key: &str) -> Result<String> {
         file,
         config: sha256(config.as_bytes()),
         licence,
+        program: PROGRAM,
     })
 }
 

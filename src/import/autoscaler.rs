@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use crate::generate::{self, CONFIG_ANNOTATION, VALUES_ANNOTATION};
+use crate::generate::{
+    self, CONFIG_ANNOTATION, EXTRA_ARGS, POD_ANNOTATIONS, VALUES_ANNOTATION, VALUES_CONTENT,
+};
 use crate::plan::{self, Plan};
 
 /// The autoscaler as it is deployed.
@@ -29,12 +31,14 @@ impl Autoscaler {
     pub fn read(chart: &str, cloud_config: &str) -> Option<Self> {
         let chart: Value = serde_json::from_str(chart).ok()?;
         let spec = &chart["spec"];
-        let values: Value = serde_saphyr::from_str(spec["valuesContent"].as_str()?).ok()?;
+        let values: Value = serde_saphyr::from_str(spec[VALUES_CONTENT].as_str()?).ok()?;
         let repo = spec["repo"].as_str();
         Self::of(spec["version"].as_str()?, repo, values, cloud_config)
     }
 
     /// From the record that Helm keeps of a release, as it is for whoever installed the chart without us.
+    ///
+    /// Source: helm/helm v4 pkg/release/v1/release.go (`Release`), pkg/chart/v2/chart.go.
     pub fn of_release(release: &str, cloud_config: &str) -> Option<Self> {
         let release: Value = serde_json::from_str(release).ok()?;
         let version = release["chart"]["metadata"]["version"].as_str()?;
@@ -54,7 +58,7 @@ impl Autoscaler {
             image: text(&values["image"]["repository"])?,
             tag,
             digest,
-            expander: text(&values["extraArgs"]["expander"]),
+            expander: text(&values[EXTRA_ARGS]["expander"]),
             groups: generate::named_groups(cloud_config),
             values,
         })
@@ -68,13 +72,13 @@ impl Autoscaler {
 
     /// What it was given beyond what `plan` gives it: (flags, values).
     pub fn extras(&self, plan: &Plan) -> (Map<String, Value>, Map<String, Value>) {
-        let hash = self.values["podAnnotations"][CONFIG_ANNOTATION].as_str();
+        let hash = self.values[POD_ANNOTATIONS][CONFIG_ANNOTATION].as_str();
         let mut ours = generate::values(plan, hash.unwrap_or_default());
         // A hash over all values differs as soon as one does.
         ours["deployment"]["annotations"][VALUES_ANNOTATION] =
             self.values["deployment"]["annotations"][VALUES_ANNOTATION].clone();
         let mut values = beyond(&ours, &self.values);
-        let args = match values.remove("extraArgs") {
+        let args = match values.remove(EXTRA_ARGS) {
             Some(Value::Object(args)) => args,
             _ => Map::new(),
         };

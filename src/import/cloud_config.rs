@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
-/// The autoscaler's own limits where its file gives none (Slicer's provider: `default-min-size`, `default-max-size`).
-const DEFAULTS: (u32, u32) = (1, 8);
+/// The autoscaler's own limits where its file gives none. The manual and the provider's README say 1 for the first: what the
+/// provider does counts.
+///
+/// Source: kubernetes/autoscaler@093de0a5 cluster-autoscaler/cloudprovider/slicer/slicer_config.go (`defaultMinSize`,
+/// `defaultMaxSize`), 0 since the provider's first commit 83b7fa4a.
+const DEFAULTS: (u32, u32) = (0, 8);
 
 /// Fewest and most agents of a group; `None` where the file does not name it.
 pub(super) fn sizes(text: &str, group: &str) -> Option<(u32, u32)> {
@@ -45,5 +49,12 @@ mod tests {
         assert_eq!(sizes(text, "b"), Some((2, 8)));
         assert_eq!(sizes(text, "c"), None);
         assert_eq!(sizes("", ""), None);
+    }
+
+    /// A group that was never asked to keep an agent would get one that stays.
+    #[test]
+    fn a_group_without_sizes_has_the_providers_own() {
+        let text = "[global]\nk3s-url=\"https://192.168.137.2:6443\"\n[nodegroup \"a\"]\nslicer-url=\"x\"\n";
+        assert_eq!(sizes(text, "a"), Some((0, 8)));
     }
 }

@@ -11,11 +11,14 @@ use super::file::defaults;
 use super::{Autoscaler, Found, Mark, cloud_config, servers};
 use crate::config;
 use crate::failure::{Code, Failure, Result};
-use crate::k3s::Release;
+use crate::generate::UNITS;
+use crate::k3s::{PROGRAM, Release};
 use crate::plan::{Adopted, Daemon, FoundDaemon, HostFacts, Role, Server};
 use crate::slicer::ServerFacts;
 
-/// Slicer's size of a VM's disk where its YAML says nothing, GB.
+/// Slicer's size of a VM's disk where its YAML says nothing, GB. What `slicer new` writes: an image needs a size.
+///
+/// Source: slicervm/docs.slicervm.com@05085f9 docs/getting-started/walkthrough.md.
 const STORAGE_GB: u32 = 25;
 
 /// Most VMs of a group that are taken for servers: etcd has no more members.
@@ -67,6 +70,7 @@ impl HandMade {
         };
         let size = text(&group["storage_size"]);
         let size = size.trim_end_matches(|c: char| !c.is_ascii_digit()).parse();
+        // What is left out is as Slicer has it (slicervm/docs.slicervm.com@05085f9 docs/reference/config.md).
         let adopted = Adopted {
             directory: found.directory.clone(),
             file: found.config.clone(),
@@ -144,7 +148,7 @@ pub fn once(found: &[FoundDaemon]) -> Vec<FoundDaemon> {
 
 /// The unit's name, where a daemon was found by its unit.
 fn unit(source: &str) -> Option<String> {
-    let name = source.strip_prefix("/etc/systemd/system/")?;
+    let name = source.strip_prefix(UNITS)?.strip_prefix('/')?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     name.bytes().all(plain).then(|| name.to_owned())
 }
@@ -180,7 +184,7 @@ pub fn adopt(
             Code::PlanConflict,
             "the cluster's version of k3s is not known",
         )
-        .because("/usr/local/bin/k3s on its servers does not tell"));
+        .because(format!("{PROGRAM} on its servers does not tell")));
     }
     // The oldest: where they differ, `init` must not take one for what was decided and raise the others to it unasked.
     let oldest = told

@@ -6,7 +6,7 @@ use super::Findings;
 use super::tokens::{self, Doubt, Shown};
 use crate::escape::escape;
 use crate::failure::{Code, Failure, Result};
-use crate::k3s::{self, api_url};
+use crate::k3s::{self, CONFIG_PATH, api_url};
 use crate::plan::Server;
 use crate::secret::Secret;
 use crate::slicer::{Process, ServerFacts};
@@ -84,7 +84,7 @@ pub(super) fn read(findings: &Findings) -> Result<Known> {
         .hint("start the daemons of the hosts that run its servers, then run again")
     };
     if configs.is_empty() {
-        return Err(lost("no server has /etc/rancher/k3s/config.yaml"));
+        return Err(lost(&format!("no server has {CONFIG_PATH}")));
     }
     let mut servers: Vec<Server> = findings.marked_servers().cloned().collect();
     let first = first(&configs, &servers)
@@ -204,7 +204,7 @@ fn refusal(findings: &Findings, doubt: Doubt, which: &str, key: &str) -> Failure
         .because("a rotation did not end, and the hosts have no note of it that names one of them")
         .hint(format!(
             "go on from the workstation where it was begun: slicer-k3s status; or put the one that is in use as `{key}` into \
-             /etc/rancher/k3s/config.yaml of every server, start k3s where it is down, and run again"
+             {CONFIG_PATH} of every server, start k3s where it is down, and run again"
         )),
     }
 }

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::SERVER_LABEL;
+use crate::kubernetes::CONTROL_PLANE;
 
 /// A Deployment that k3s makes of one of its manifests.
 pub struct Packaged {
@@ -78,7 +78,7 @@ impl Packaged {
 /// Whether pods of this Deployment run on servers only.
 pub fn stays_on_servers(deployment: &Value) -> bool {
     let selector = &deployment["spec"]["template"]["spec"]["nodeSelector"];
-    selector[SERVER_LABEL] == "true"
+    selector[CONTROL_PLANE] == "true"
 }
 
 #[cfg(test)]

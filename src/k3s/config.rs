@@ -8,18 +8,21 @@ use serde_json::{Map, Value};
 
 use crate::config::own::refused;
 use crate::failure::{Code, Failure, Result};
+use crate::kubernetes::control_plane;
 use crate::plan::{Founded, Plan, Server};
 use crate::state::Secrets;
 use crate::yaml;
 
 /// Where k3s reads it.
+///
+/// Source: k3s@af977adf pkg/cli/cmds/config.go, pkg/configfilearg/defaultparser.go.
 pub const CONFIG_PATH: &str = "/etc/rancher/k3s/config.yaml";
 
 /// What keeps ordinary pods off a server, as `kubectl taint` and k3s's `node-taint` say it.
 ///
 /// Source: docs.k3s.io, installation/ha-embedded ("dedicated control-plane nodes"); k3s's packaged add-ons tolerate it
 /// (k3s@af977adf manifests/).
-pub const SERVER_TAINT: &str = "node-role.kubernetes.io/control-plane=true:NoSchedule";
+pub const SERVER_TAINT: &str = control_plane!("=true:NoSchedule");
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,5 +1,6 @@
 //! Drop-ins of k3s's unit: what the running process has read, and a password file that never stops a start.
 
+use super::names::server;
 use crate::secret::sha256;
 
 /// A drop-in of the unit that tells which configuration the running process has read.
@@ -15,8 +16,11 @@ pub const PASSWORD_DROP_IN_PATH: &str =
 /// "newer than datastore and could cause a cluster outage" (k3s pkg/cluster/bootstrap.go, `ReconcileBootstrapData`). A
 /// changed `agent-token` makes it newer. Where the file is missing k3s writes it again, from its data and config.yaml (k3s
 /// pkg/daemons/control/deps/deps.go, `genUsers`).
-pub const PASSWORD_DROP_IN: &str = "# Written by slicer-k3s.\n[Service]\n\
-     ExecStartPre=-/bin/rm -f /var/lib/rancher/k3s/server/cred/passwd\n";
+pub const PASSWORD_DROP_IN: &str = concat!(
+    "# Written by slicer-k3s.\n[Service]\nExecStartPre=-/bin/rm -f ",
+    server!("/cred/passwd"),
+    "\n"
+);
 
 /// The drop-in for what a process reads at its start.
 pub fn drop_in(reading: &str) -> String {

@@ -11,13 +11,19 @@ use crate::state::Secrets;
 use crate::yaml;
 
 /// Where k3s reads its mirrors and registries' credentials.
+///
+/// Source: k3s@af977adf pkg/cli/cmds/agent.go (`private-registry`).
 pub const REGISTRIES_PATH: &str = "/etc/rancher/k3s/registries.yaml";
 
 /// Where its unit reads variables first. k3s's install script does not write it, but copies proxies from its own environment to
 /// [`super::UNIT_ENVIRONMENT_PATH`], which is read last.
+///
+/// Source: k3s@af977adf install.sh, `create_systemd_service_file` (`EnvironmentFile`).
 pub const ENVIRONMENT_PATH: &str = "/etc/default/k3s";
 
-/// The variables by which programs know their proxies.
+/// The variables by which programs know their proxies. `running_proxies.sh` has the same ones.
+///
+/// Source: k3s@af977adf install.sh, `create_env_file`; Go's golang.org/x/net/http/httpproxy, `FromEnvironment`.
 const PROXIES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
 
 /// How both begin: what lies there without it is somebody else's.

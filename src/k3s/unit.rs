@@ -3,6 +3,8 @@
 use serde_json::{Map, Value, json};
 
 /// The unit.
+///
+/// Source: k3s@af977adf install.sh, `setup_env` (`FILE_K3S_SERVICE`).
 pub const UNIT_PATH: &str = "/etc/systemd/system/k3s.service";
 
 /// What the install script found in its environment. The unit reads it last, so a proxy here would win over the one in
@@ -19,6 +21,8 @@ pub const UNIT_ENVIRONMENT_PATH: &str = "/etc/systemd/system/k3s.service.env";
 const COPIED: [&str; 4] = ["K3S_", "NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY"];
 
 /// Keys of which every value counts, however they were given.
+///
+/// Source: k3s@af977adf pkg/cli/cmds/server.go (flags that are string slices).
 const LISTS: [&str; 3] = ["disable", "node-taint", "tls-san"];
 
 /// The words after `k3s server` in a unit's text.

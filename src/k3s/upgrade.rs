@@ -1,6 +1,6 @@
 //! What a person runs to upgrade a server.
 
-use super::Release;
+use super::{INSTALLER_URL, Release};
 
 /// The commands that bring a server to a release, the last one to `to`. k3s supports no step over a minor version, so each
 /// minor version in between comes first, by its channel. Each command ends when k3s is up again.
@@ -20,7 +20,7 @@ pub fn upgrade(server: &str, from: &Release, to: &Release, behind_proxy: bool) -
         .chain([format!("INSTALL_K3S_VERSION={to}")])
         .map(|which| {
             format!(
-                "slicer-k3s exec {server} -- sh -c '{environment}curl -sfL https://get.k3s.io | {which} \
+                "slicer-k3s exec {server} -- sh -c '{environment}curl -sfL {INSTALLER_URL} | {which} \
                  INSTALL_K3S_EXEC=server sh -'"
             )
         })

@@ -24,6 +24,8 @@ impl Release {
     }
 
     /// What `k3s --version` prints: `k3s version v1.34.4+k3s1 (abcdef)`, and a second line.
+    ///
+    /// Source: k3s@af977adf pkg/cli/cmds/root.go.
     pub fn printed(text: &str) -> Option<Self> {
         Self::parse(text.split_whitespace().nth(2)?)
     }
@@ -48,7 +50,7 @@ impl fmt::Display for Release {
 
 /// The version that a channel's redirect names: its last part, `+` possibly escaped.
 ///
-/// Source: k3s's install script resolves channels the same way.
+/// Source: k3s@af977adf install.sh, `get_release_version`.
 pub fn version_of(redirect: &str) -> Option<String> {
     let last = redirect
         .rsplit('/')

@@ -1,9 +1,15 @@
 //! The cluster's API, asked and told on a server: no route and no client of our own.
 
+mod names;
 mod path;
 mod pod;
 mod words;
 
+pub(crate) use names::control_plane;
+pub use names::{
+    ADDON_API, CONTROL_PLANE, DAEMON_SET, HELM_API, HELM_CHART, JOB_NAME, MIRROR, OVER, READY,
+    SYSTEM_NAMESPACE, TRUE,
+};
 pub use pod::{selector, waiting};
 pub use words::bounded;
 

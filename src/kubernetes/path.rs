@@ -1,28 +1,28 @@
 //! From kubectl's words to the API's path: asking the API itself costs a tenth of starting kubectl.
 
-/// (kubectl's word, the API group's root, the plural).
+use super::{ADDON_API, HELM_API};
+
+/// (kubectl's word, the API group with its version, the plural).
+///
+/// Source: kubernetes.io/docs/reference/kubernetes-api; for charts see [`HELM_API`], for add-ons [`ADDON_API`].
 const KINDS: [(&str, &str, &str); 11] = [
-    ("addons", "/apis/k3s.cattle.io/v1", "addons"),
-    ("configmap", "/api/v1", "configmaps"),
-    ("deployment", "/apis/apps/v1", "deployments"),
-    ("events", "/api/v1", "events"),
-    ("helmchart", "/apis/helm.cattle.io/v1", "helmcharts"),
-    (
-        "helmchartconfig",
-        "/apis/helm.cattle.io/v1",
-        "helmchartconfigs",
-    ),
-    ("job", "/apis/batch/v1", "jobs"),
-    ("node", "/api/v1", "nodes"),
-    ("nodes", "/api/v1", "nodes"),
-    ("pods", "/api/v1", "pods"),
-    ("secret", "/api/v1", "secrets"),
+    ("addons", ADDON_API, "addons"),
+    ("configmap", "v1", "configmaps"),
+    ("deployment", "apps/v1", "deployments"),
+    ("events", "v1", "events"),
+    ("helmchart", HELM_API, "helmcharts"),
+    ("helmchartconfig", HELM_API, "helmchartconfigs"),
+    ("job", "batch/v1", "jobs"),
+    ("node", "v1", "nodes"),
+    ("nodes", "v1", "nodes"),
+    ("pods", "v1", "pods"),
+    ("secret", "v1", "secrets"),
 ];
 
 /// The path of `KIND [-A | -n NAMESPACE] [-l SELECTOR | --field-selector SELECTOR] [NAME]`; `None` for anything else, which is kubectl's to answer.
 pub(super) fn path(words: &[&str]) -> Option<String> {
     let (kind, rest) = words.split_first()?;
-    let (_, root, plural) = KINDS.into_iter().find(|(word, _, _)| word == kind)?;
+    let (_, group, plural) = KINDS.into_iter().find(|(word, _, _)| word == kind)?;
     let (mut namespace, mut selector, mut name) = (None, None, None);
     let mut everywhere = false;
     let mut rest = rest.iter();
@@ -40,7 +40,9 @@ pub(super) fn path(words: &[&str]) -> Option<String> {
     if everywhere && (namespace.is_some() || name.is_some()) {
         return None;
     }
-    let mut path = root.to_owned();
+    // Only the oldest group has no name.
+    let root = if group.contains('/') { "/apis" } else { "/api" };
+    let mut path = format!("{root}/{group}");
     for (before, part) in [("namespaces/", namespace), ("", Some(plural)), ("", name)] {
         if let Some(part) = part {
             path.push('/');

@@ -7,9 +7,13 @@ use super::words::bounded;
 use crate::failure::Result;
 
 /// What the kubelet says once it has got over what it warned of before.
+///
+/// Source: kubernetes/kubernetes pkg/kubelet/events/event.go.
 const GOES_ON: [&str; 4] = ["Pulling", "Pulled", "Created", "Started"];
 
 /// Warnings that only name the state in which an earlier one, with the reason, has left the container.
+///
+/// Source: kubernetes/kubernetes pkg/kubelet/images/types.go (`ErrImagePull`, `ErrImagePullBackOff`), pkg/kubelet/kuberuntime.
 const EMPTY: [&str; 2] = ["Error: ErrImagePull", "Error: ImagePullBackOff"];
 
 impl Kubernetes {

@@ -27,7 +27,8 @@ impl Arch {
 
     /// The image of Slicer's that boots on it with what Kubernetes needs in its kernel.
     ///
-    /// Source: Slicer's reference of images; a wrong architecture hangs or panics at boot.
+    /// Source: slicervm/docs.slicervm.com@05085f9 docs/reference/images.md ("Table of image tags", Ubuntu 22.04 with kernel 6.1);
+    /// a wrong architecture hangs or panics at boot.
     pub(super) fn image(self) -> &'static str {
         match self {
             Self::X86_64 => "ghcr.io/openfaasltd/slicer-systemd:6.1.90-x86_64-latest",

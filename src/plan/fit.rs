@@ -1,7 +1,8 @@
 //! Whether the hosts found can be what cluster.toml wants them to be.
 
 use super::decisions::Decisions;
-use super::facts::HostFacts;
+use super::facts::{FoundDaemon, HostFacts};
+use super::mark::Mark;
 use super::pool::overlap;
 use crate::config::Config;
 use crate::failure::{Code, Failure};
@@ -111,7 +112,8 @@ fn room(config: &Config, decisions: &Decisions, host: &HostFacts, failures: &mut
         failures.push(
             Failure::new(Code::HostUnfit, format!("{} has too little disk", host.name))
                 .because(format!(
-                    "{needed} GB are needed to begin with ({vms} × {LEAST_DISK_GB}), {free} GB are free where /var/lib/slicer-k3s will be"
+                    "{needed} GB are needed to begin with ({vms} × {LEAST_DISK_GB}), {free} GB are free where {} will be",
+                    FoundDaemon::ROOT
                 ))
                 .hint(format!("free some, or mount a disk; on {}: df -h /var/lib", host.name)),
         );
@@ -162,8 +164,8 @@ fn enrolled_otherwise(config: &Config, host: &HostFacts) -> Option<Failure> {
             format!("{} is enrolled already, under the name {name}", host.name),
         )
         .because(format!(
-            "its mark /etc/slicer-k3s/{}.json says so",
-            config.name
+            "its mark {} says so",
+            Mark::path(&config.name)
         ))
         .hint(format!(
             "call it [hosts.{name}] in cluster.toml; or slicer-k3s remove-host {name} first, then add it by its new name"

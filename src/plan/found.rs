@@ -1,4 +1,7 @@
 //! Reads a found Slicer daemon's YAML for what it occupies; whatever cannot be read is left out.
+//!
+//! Source of its keys, here, in `generate::host_yaml` and in `import::hand_made`: slicervm/docs.slicervm.com@05085f9
+//! docs/reference/config.md.
 
 use ipnet::Ipv4Net;
 use serde_json::Value;

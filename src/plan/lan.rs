@@ -88,6 +88,12 @@ pub(super) fn address_beside(facts: &HostFacts, other: &Lan) -> Option<Ipv4Addr>
         .map(Ipv4Net::addr)
 }
 
+/// What the names of interfaces for containers and others' VMs begin with.
+///
+/// Source: moby/moby (`docker0`, `br-<id>`), flannel-io/flannel as k3s has it (`flannel.1`, `cni0`), get.slicervm.com (`mvm-br`, in
+/// its /etc/cni/net.d/50-mvm.conflist), libvirt (`virbr0`), veth(4).
+const CONTAINERS: [&str; 7] = ["docker", "cni", "flannel", "mvm-br", "virbr", "veth", "br-"];
+
 /// Addresses that are not of a bridge for VMs or containers.
 fn usable(facts: &HostFacts) -> impl Iterator<Item = &(String, Ipv4Net)> {
     let vms: Vec<Ipv4Net> = facts
@@ -95,11 +101,7 @@ fn usable(facts: &HostFacts) -> impl Iterator<Item = &(String, Ipv4Net)> {
         .iter()
         .flat_map(|daemon| daemon.networks.iter().map(Ipv4Net::trunc))
         .collect();
-    let container = |name: &str| {
-        ["docker", "cni", "flannel", "mvm-br", "virbr", "veth", "br-"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
-    };
+    let container = |name: &str| CONTAINERS.iter().any(|prefix| name.starts_with(prefix));
     facts
         .addresses
         .iter()

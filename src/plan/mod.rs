@@ -359,6 +359,7 @@ impl Plan {
 
     /// Our directory of a daemon on its host: YAML, disk images, `.secrets/`; of an adopted one only what we note.
     pub fn directory(&self, daemon: &Daemon) -> String {
-        format!("/var/lib/slicer-k3s/{}/{}", self.cluster, daemon.carrier())
+        let (root, carrier) = (FoundDaemon::ROOT, daemon.carrier());
+        format!("{root}/{}/{carrier}", self.cluster)
     }
 }

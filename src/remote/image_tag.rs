@@ -1,5 +1,15 @@
 //! Where an image's tag is asked for: short names mean Docker Hub, as every container runtime reads them.
 
+/// What images without a registry's host belong to.
+///
+/// Source: distribution/reference normalize.go (`defaultDomain`, `legacyDefaultDomain`, `officialRepoPrefix`).
+const HUB: &str = "docker.io";
+
+/// The host that answers for it.
+///
+/// Source: containerd/containerd core/remotes/docker/registry.go (`DefaultHost`).
+const HUB_REGISTRY: &str = "registry-1.docker.io";
+
 /// A registry's host, a repository in it, and a tag.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ImageTag {
@@ -16,21 +26,16 @@ impl ImageTag {
     pub fn new(image: &str, tag: &str) -> Self {
         let (registry, repository) = match image.split_once('/') {
             Some((host, rest)) if host.contains(['.', ':']) || host == "localhost" => (host, rest),
-            _ => ("docker.io", image),
+            _ => (HUB, image),
         };
-        let hub = matches!(registry, "docker.io" | "index.docker.io");
+        let hub = matches!(registry, HUB | "index.docker.io");
         let repository = if hub && !repository.contains('/') {
             format!("library/{repository}")
         } else {
             repository.to_owned()
         };
         Self {
-            registry: if hub {
-                "registry-1.docker.io"
-            } else {
-                registry
-            }
-            .to_owned(),
+            registry: if hub { HUB_REGISTRY } else { registry }.to_owned(),
             repository,
             tag: tag.to_owned(),
         }

@@ -2,6 +2,12 @@
 
 use serde_json::Value;
 
+/// The fields of journalctl's JSON that are read; `starts.sh` asks for both.
+///
+/// Source: systemd.journal-fields(7).
+const INVOCATION: &str = "_SYSTEMD_INVOCATION_ID";
+const MESSAGE: &str = "MESSAGE";
+
 /// One start of a unit (an invocation, in systemd's words), with what its programs logged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Start {
@@ -18,9 +24,9 @@ pub fn starts(json: &str) -> Vec<Start> {
         let Ok(Value::Object(entry)) = serde_json::from_str(line) else {
             continue;
         };
-        let id = entry.get("_SYSTEMD_INVOCATION_ID").and_then(Value::as_str);
+        let id = entry.get(INVOCATION).and_then(Value::as_str);
         let id = id.unwrap_or_default();
-        let said = entry.get("MESSAGE").map(message).unwrap_or_default();
+        let said = entry.get(MESSAGE).map(message).unwrap_or_default();
         // What an earlier start left running may still log while the next one does.
         let known = starts.iter().position(|start| start.id == id);
         let at = known.unwrap_or(starts.len());
@@ -77,6 +83,14 @@ pub(crate) mod testing {
 mod tests {
     use super::testing::journal;
     use super::*;
+
+    /// A field that is not asked for is empty: every start would be one without an id.
+    #[test]
+    fn the_script_asks_for_the_fields_that_are_read() {
+        let script = include_str!("starts.sh");
+        let fields = format!("--output-fields={MESSAGE},{INVOCATION} ");
+        assert!(script.contains(&fields) && script.contains(&format!("\"{INVOCATION}\":\"")));
+    }
 
     #[test]
     fn lines_belong_to_their_start() {

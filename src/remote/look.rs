@@ -4,7 +4,9 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::{ImageTag, Script};
+use crate::k3s::{CHANNELS_URL, JOIN_PATH, TLS_DIRECTORY, local_api};
 use crate::secret::Secret;
+use crate::slicer::CONSOLES;
 
 /// One question; each renders to a script that changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -92,11 +94,11 @@ pub enum Look {
         /// kubectl's words after `get`.
         words: Vec<String>,
     },
-    /// The address that a k3s channel redirects to; its last part is the version (`update.k3s.io/v1-release/channels/ID`).
+    /// The address that a k3s channel redirects to (see [`CHANNELS_URL`]); its last part is the version.
     Channel(String),
     /// The digest that a registry has for an image's tag now (`sha256:…`); status 1 where it does not tell.
     ImageDigest(ImageTag),
-    /// Unauthenticated body of an HTTPS path of this server's own port 6443 (`/cacerts`, `/db/info`, `/ping`).
+    /// Unauthenticated body of an HTTPS path of this server's own API (`/cacerts`, `/db/info`, `/ping`).
     Supervisor(String),
     /// The version that an installed program prints: `PROGRAM --version`.
     Version(String),
@@ -142,14 +144,16 @@ impl Look {
                 &[path, path],
             ),
             // As server_data.sh prints it.
-            Self::FileStamp(path) => Script::new("stat -L -c '%i %s %z' -- {} 2>/dev/null", &[path]),
+            Self::FileStamp(path) => {
+                Script::new("stat -L -c '%i %s %z' -- {} 2>/dev/null", &[path])
+            }
             Self::Unit(unit) => Script::new(
                 "systemctl show -p ActiveState,SubState,UnitFileState,NRestarts,ExecMainStatus,Result,InvocationID,ExecMainStartTimestampMonotonic,NeedDaemonReload -- {}",
                 &[unit],
             ),
             Self::ConsoleLogs(group) => Script::new(
-                "l=/var/log/slicer/{}; ls -- \"$l\"-[0-9].txt \"$l\"-[0-9][0-9].txt \"$l\"-[0-9][0-9][0-9].txt 2>/dev/null | grep .",
-                &[group],
+                "l={}; ls -- \"$l\"-[0-9].txt \"$l\"-[0-9][0-9].txt \"$l\"-[0-9][0-9][0-9].txt 2>/dev/null | grep .",
+                &[&format!("{CONSOLES}/{group}")],
             ),
             Self::Exists(path) => Script::new(THERE, &["-L", path]),
             Self::Entry(path) => Script::new(THERE, &["-c%n", path]),
@@ -169,9 +173,7 @@ impl Look {
                  tr '\\0' '\\n' < \"/proc/$pid/environ\" | sed -n 's/^SLICER_K3S_CONFIG=//p'",
                 &[unit],
             ),
-            Self::RunningProxies(unit) => {
-                Script::new(include_str!("running_proxies.sh"), &[unit])
-            }
+            Self::RunningProxies(unit) => Script::new(include_str!("running_proxies.sh"), &[unit]),
             Self::Journal { unit, lines } => Script::new(
                 "journalctl -q --no-pager -o cat -n {} -u {}",
                 &[&lines.to_string(), unit],
@@ -204,29 +206,29 @@ impl Look {
                 match path {
                     None => kubectl,
                     Some(path) => Script::new(
-                        "t=/var/lib/rancher/k3s/server/tls; [ -r $t/client-admin.key ] || exec /bin/sh -c {}; \
+                        "t={}; [ -r $t/client-admin.key ] || exec /bin/sh -c {}; \
                          exec curl -sS -m 10 --cacert $t/server-ca.crt --cert $t/client-admin.crt --key $t/client-admin.key -- {}",
-                        &[kubectl.text(), &format!("https://127.0.0.1:6443{path}")],
+                        &[TLS_DIRECTORY, kubectl.text(), &local_api(path)],
                     ),
                 }
             }
             Self::Channel(id) => Script::new(
                 "curl -sS -o /dev/null -m 20 -w '%{redirect_url}' -- {}",
-                &[&format!("https://update.k3s.io/v1-release/channels/{id}")],
+                &[&format!("{CHANNELS_URL}/{id}")],
             ),
             Self::ImageDigest(image) => Script::new(
                 include_str!("digest.sh"),
                 &[&image.registry, &image.repository, &image.tag],
             ),
-            Self::Supervisor(path) => Script::new(
-                "curl -sfk -m 5 -- {}",
-                &[&format!("https://127.0.0.1:6443{path}")],
-            ),
+            Self::Supervisor(path) => Script::new("curl -sfk -m 5 -- {}", &[&local_api(path)]),
             Self::Join { user, password } => Script::new(
-                "curl -sk -o /dev/null -m 5 -w '%{http_code}' -K - -- https://127.0.0.1:6443/v1-k3s/config",
-                &[],
+                "curl -sk -o /dev/null -m 5 -w '%{http_code}' -K - -- {}",
+                &[&local_api(JOIN_PATH)],
             )
-            .stdin(curl_option("user", &format!("{user}:{}", password.expose()))),
+            .stdin(curl_option(
+                "user",
+                &format!("{user}:{}", password.expose()),
+            )),
             Self::Version(program) => Script::new("{} --version 2>/dev/null", &[program]),
         }
     }

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Prints what a k3s server holds, a KEY=VALUE line each; the last line is `end`. Changes nothing. A file that cannot be
 # looked at for another reason than that it is missing ends the script: an I/O error must not pass for an empty disk.
+# The names are those of src/k3s/names.rs.
 # With VERSIONS=yes also which k3s is installed and which one answers; a line that is missing says that none does.
 LC_ALL=C
 export LC_ALL

@@ -1,4 +1,6 @@
 //! Running a command in a VM through its agent: no route, no network, no SSH.
+//!
+//! Source of the frames: slicervm/sdk@fb6f052 exec.go and `exec_encoding.go`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -5,6 +5,7 @@
 mod attach;
 mod exec;
 mod http;
+mod names;
 mod server;
 mod types;
 mod worker;
@@ -24,6 +25,7 @@ use crate::remote::Machine;
 use crate::secret::Secret;
 use http::Request;
 
+pub use names::{CONSOLES, INSTALLER_URL, LICENCE, PROGRAM, TOKEN_PATHS, VM_USER, console_log};
 pub use server::{Process, ServerFacts};
 pub use types::{Group, Health, Logs, SecretEntry, Vm};
 pub use worker::Held;

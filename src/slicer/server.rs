@@ -3,8 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Slicer, exec};
+use super::names::AUTHORIZED_KEYS;
+use super::{Slicer, VM_USER, exec};
 use crate::failure::{Code, Failure, Result};
+use crate::generate::CLOUD_CONFIG_KEY;
 use crate::k3s;
 use crate::pipeline::Hands;
 use crate::remote::{Output, Script};
@@ -77,8 +79,6 @@ const DATA: &str = include_str!("../remote/server_data.sh");
 
 const LOOK: &str = include_str!("server.sh");
 
-const KEYS: &str = "/home/ubuntu/.ssh/authorized_keys";
-
 impl Slicer {
     /// What a server's k3s was told.
     pub async fn server_facts(&self, vm: &str) -> Result<ServerFacts> {
@@ -101,16 +101,16 @@ impl Slicer {
 
     /// Whether a server lets the owner of this key in.
     pub async fn lets_in(&self, vm: &str, key: &str) -> Result<bool> {
-        let look = Script::new("grep -qF -- {} {}", &[key, KEYS]);
+        let look = Script::new("grep -qF -- {} {}", &[key, AUTHORIZED_KEYS]);
         Ok(exec::run(self, vm, look.text()).await?.ok())
     }
 
     /// Lets the owner of this key into a server.
     pub async fn let_in(&self, _: &Hands, vm: &str, key: &str) -> Result<()> {
         let add = Script::new(
-            "set -e; f={}; d=$(dirname \"$f\"); [ -d \"$d\" ] || install -d -m 0700 -o ubuntu -g ubuntu \"$d\"; \
-             [ -f \"$f\" ] || install -m 0600 -o ubuntu -g ubuntu /dev/null \"$f\"; printf '\\n%s\\n' {} >>\"$f\"",
-            &[KEYS, key],
+            "set -e; f={}; u={}; d=$(dirname \"$f\"); [ -d \"$d\" ] || install -d -m 0700 -o \"$u\" -g \"$u\" \"$d\"; \
+             [ -f \"$f\" ] || install -m 0600 -o \"$u\" -g \"$u\" /dev/null \"$f\"; printf '\\n%s\\n' {} >>\"$f\"",
+            &[AUTHORIZED_KEYS, VM_USER, key],
         );
         let done: Output = exec::run(self, vm, add.text()).await?;
         if done.ok() {
@@ -166,7 +166,9 @@ fn read(text: &str) -> Option<ServerFacts> {
 /// The file in the secret's JSON; empty where there is none.
 fn decoded(secret: &str) -> String {
     let secret: serde_json::Value = serde_json::from_str(secret).unwrap_or_default();
-    let data = secret["data"]["cloud-config"].as_str().unwrap_or_default();
+    let data = secret["data"][CLOUD_CONFIG_KEY]
+        .as_str()
+        .unwrap_or_default();
     let file = STANDARD.decode(data).unwrap_or_default();
     String::from_utf8_lossy(&file).into_owned()
 }
@@ -203,6 +205,23 @@ mod tests {
             decoded(r#"{"data":{"cloud-config":"W2dsb2JhbF0="}}"#),
             "[global]"
         );
+    }
+
+    /// The script asks for what the autoscaler's chart is called by `generate`; another name would pass for one that is not there.
+    #[test]
+    fn the_script_asks_for_the_autoscalers_objects_by_their_names() {
+        use crate::generate::{AUTOSCALER, CLOUD_CONFIG_SECRET, NAMESPACE};
+        for words in [
+            format!("/namespaces/{NAMESPACE}/"),
+            format!(
+                "ask /apis/{} helmcharts/{AUTOSCALER}\n",
+                crate::kubernetes::HELM_API
+            ),
+            format!("name%3D{AUTOSCALER},"),
+            format!("secrets/{CLOUD_CONFIG_SECRET}\n"),
+        ] {
+            assert!(LOOK.contains(&words), "{words}");
+        }
     }
 
     /// The script on a machine whose files are below `root`, with these answers of curl and systemctl.

@@ -1,5 +1,5 @@
 # What a server's k3s was told and shows, in parts: a heading `== LABEL`, then lines that begin with a blank, so that none
-# can pass for a heading. The last line is `== end`. Changes nothing.
+# can pass for a heading. The last line is `== end`. Changes nothing. The names are those of src/k3s/names.rs.
 r=
 s=$r/var/lib/rancher/k3s/server
 t=$s/tls

@@ -1,4 +1,6 @@
 //! What Slicer's API answers, in the few fields that we use.
+//!
+//! Source: slicervm/sdk@fb6f052 types.go and `types_secret.go`; docs.slicervm.com, reference/api.
 
 use serde::Deserialize;
 use serde_json::Value;

@@ -3,7 +3,9 @@
 use super::http::{self, Request};
 use super::{Slicer, exec};
 use crate::failure::{Code, Failure, Result};
+use crate::k3s::{AGENT_UNIT, AGENT_UNIT_ENVIRONMENT_PATH};
 use crate::pipeline::Hands;
+use crate::remote::Script;
 use crate::secret::Secret;
 
 /// What a worker joins with.
@@ -23,25 +25,33 @@ pub enum Held {
 }
 
 /// Prints hashes only: the password is what follows the last colon.
-const LOOK: &str = r#"f=/etc/systemd/system/k3s-agent.service.env; [ -f "$f" ] || { echo none; exit 0; }
+const LOOK: &str = r#"f={}; s={}; [ -f "$f" ] || { echo none; exit 0; }
 h() { sed -n 's/^K3S_TOKEN=//p' | tr -d "'\"\n" | sed 's/.*://' | sha256sum | cut -d' ' -f1; }
-p=$(systemctl show -p MainPID --value k3s-agent)
-h <"$f"; tr '\0' '\n' 2>/dev/null <"/proc/${p:-0}/environ" | h; systemctl is-active k3s-agent; true"#;
+p=$(systemctl show -p MainPID --value "$s")
+h <"$f"; tr '\0' '\n' 2>/dev/null <"/proc/${p:-0}/environ" | h; systemctl is-active "$s"; true"#;
 
 /// Where the new token waits for the script that puts it into the file; gone with it.
 const WAITS: &str = "/run/slicer-k3s-token";
 
 /// A command in a VM is killed when its client is gone (slicervm/sdk@fb6f052 exec.go, `Command`), and then no trap runs: what
 /// an earlier one left, which may hold a token, is removed first.
-const TAKE: &str = r#"set -e; umask 077; f=/etc/systemd/system/k3s-agent.service.env; n=/run/slicer-k3s-token
+const TAKE: &str = r#"set -e; umask 077; f={}; s={}; n={}
 t=$n; trap 'rm -f "$n" "$t"' EXIT; rm -f "$f".??????; v=$(cat "$n"); t=$(mktemp "$f.XXXXXX")
 { grep -v '^K3S_TOKEN=' "$f" || true; printf "K3S_TOKEN='%s'\n" "$v"; } >"$t"; mv -f "$t" "$f"
-systemctl reset-failed k3s-agent 2>/dev/null || true; systemctl restart --no-block k3s-agent"#;
+systemctl reset-failed "$s" 2>/dev/null || true; systemctl restart --no-block "$s""#;
+
+fn look() -> Script {
+    Script::new(LOOK, &[AGENT_UNIT_ENVIRONMENT_PATH, AGENT_UNIT])
+}
+
+fn take() -> Script {
+    Script::new(TAKE, &[AGENT_UNIT_ENVIRONMENT_PATH, AGENT_UNIT, WAITS])
+}
 
 impl Slicer {
     /// What a worker VM holds.
     pub async fn held_token(&self, vm: &str) -> Result<Held> {
-        let done = exec::run(self, vm, LOOK).await?;
+        let done = exec::run(self, vm, look().text()).await?;
         let held = if done.ok() { read(&done.stdout) } else { None };
         held.ok_or_else(|| {
             Failure::new(Code::Vm, format!("{vm} does not say which token it holds"))
@@ -50,7 +60,9 @@ impl Slicer {
                     done.status,
                     done.last_words()
                 ))
-                .hint(format!("slicer vm exec {vm} -- systemctl status k3s-agent"))
+                .hint(format!(
+                    "slicer vm exec {vm} -- systemctl status {AGENT_UNIT}"
+                ))
         })
     }
 
@@ -62,7 +74,7 @@ impl Slicer {
         );
         let reply = http::send(self, &Request::post(&path).octets(token.expose())).await?;
         self.accept(&reply)?;
-        let done = exec::run(self, vm, TAKE).await?;
+        let done = exec::run(self, vm, take().text()).await?;
         if done.ok() {
             return Ok(());
         }
@@ -70,7 +82,7 @@ impl Slicer {
             Failure::new(Code::Vm, format!("{vm} does not take the new token"))
                 .because(done.last_words())
                 .hint(format!(
-                    "slicer vm exec {vm} -- journalctl -u k3s-agent -n 30"
+                    "slicer vm exec {vm} -- journalctl -u {AGENT_UNIT} -n 30"
                 )),
         )
     }
@@ -95,7 +107,7 @@ mod tests {
     use super::*;
 
     /// Runs the script on a directory in place of the VM's; a `grep` and a `systemctl` of its own, this `grep` first.
-    fn take(dir: &std::path::Path, grep: &str) -> bool {
+    fn taken(dir: &std::path::Path, grep: &str) -> bool {
         use std::os::unix::fs::PermissionsExt as _;
         let bin = dir.join("bin");
         std::fs::create_dir_all(&bin).unwrap();
@@ -105,7 +117,7 @@ mod tests {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         }
         let place = dir.display().to_string();
-        let script = TAKE.replace("/etc/systemd/system", &place);
+        let script = take().text().replace("/etc/systemd/system", &place);
         let script = script.replace("/run", &place);
         let status = std::process::Command::new("bash")
             .args(["-c", &script])
@@ -138,10 +150,10 @@ mod tests {
         let file = dir.path().join("k3s-agent.service.env");
         std::fs::write(&file, "A=1\nK3S_TOKEN='old'\n").unwrap();
         lay(dir.path(), "first");
-        assert!(!take(dir.path(), "kill -9 $PPID"));
+        assert!(!taken(dir.path(), "kill -9 $PPID"));
         assert!(names(dir.path()).len() > 2, "{:?}", names(dir.path()));
         lay(dir.path(), "second");
-        assert!(take(dir.path(), GREP));
+        assert!(taken(dir.path(), GREP));
         assert_eq!(names(dir.path()), ["k3s-agent.service.env"]);
         let text = std::fs::read_to_string(&file).unwrap();
         assert_eq!(text, "A=1\nK3S_TOKEN='second'\n");
@@ -153,7 +165,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("k3s-agent.service.env");
         std::fs::write(&file, "K3S_TOKEN='old'\n").unwrap();
-        assert!(!take(dir.path(), GREP));
+        assert!(!taken(dir.path(), GREP));
         assert_eq!(names(dir.path()), ["k3s-agent.service.env"]);
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "K3S_TOKEN='old'\n");
     }

@@ -10,7 +10,7 @@ use crate::config::{Config, Problem};
 use crate::control_plane::{self, ControlPlane, Judgement, Versions};
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{AUTOSCALER, NAMESPACE};
-use crate::kubernetes::{Kubernetes, condition};
+use crate::kubernetes::{Kubernetes, TRUE, condition};
 use crate::pipeline::{self, Finding, Step, StepId};
 use crate::plan::{self, Decisions, HostFacts, Plan};
 use crate::remote::Look;
@@ -273,7 +273,7 @@ async fn list(world: &World, server: &plan::Server) -> Result<Cluster> {
 /// Whether a Deployment runs. `Available` is also true of one that asks for no pod.
 fn runs(deployment: &Value) -> bool {
     let ready = &deployment["status"]["readyReplicas"];
-    condition(deployment, "Available") == Some("True")
+    condition(deployment, "Available") == Some(TRUE)
         && ready.as_u64().is_some_and(|ready| ready > 0)
 }
 

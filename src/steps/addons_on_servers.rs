@@ -11,9 +11,8 @@ use tokio::time::Instant;
 use super::CLUSTER;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::NAMESPACE;
-use crate::k3s::SERVER_LABEL;
 use crate::k3s::addons::{self, PACKAGED, TRAEFIK};
-use crate::kubernetes::Kubernetes;
+use crate::kubernetes::{CONTROL_PLANE, HELM_API, Kubernetes};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Plan;
 use crate::world::World;
@@ -122,7 +121,7 @@ fn traefik(keep: bool, configs: &Value, seen: &mut Seen) -> Result<()> {
 
 /// What Traefik's chart gets besides k3s's own values.
 fn values() -> Result<String> {
-    crate::yaml::write(&json!({"nodeSelector": {SERVER_LABEL: "true"}}))
+    crate::yaml::write(&json!({"nodeSelector": {CONTROL_PLANE: "true"}}))
 }
 
 /// What a Deployment gets, or loses. It is merged and not applied: an object that is applied owns all of `nodeSelector`, which has
@@ -131,13 +130,13 @@ fn patch(keep: bool) -> Value {
     let value = if keep { json!("true") } else { Value::Null };
     json!({
         "metadata": {"annotations": {KEPT: value}},
-        "spec": {"template": {"spec": {"nodeSelector": {SERVER_LABEL: value}}}},
+        "spec": {"template": {"spec": {"nodeSelector": {CONTROL_PLANE: value}}}},
     })
 }
 
 fn config() -> Result<Value> {
     Ok(json!({
-        "apiVersion": "helm.cattle.io/v1",
+        "apiVersion": HELM_API,
         "kind": "HelmChartConfig",
         "metadata": {"name": TRAEFIK, "namespace": NAMESPACE},
         "spec": {"valuesContent": values()?},

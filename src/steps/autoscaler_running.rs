@@ -14,7 +14,7 @@ use super::autoscaler_words::{death, has_read};
 use super::chart_state::{chart_state, pods_hint};
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{self, AUTOSCALER, CONFIG_ANNOTATION, NAMESPACE, VALUES_ANNOTATION};
-use crate::kubernetes::{Kubernetes, selector, waiting};
+use crate::kubernetes::{Kubernetes, OVER, selector, waiting};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Plan;
 use crate::remote::Look;
@@ -32,6 +32,11 @@ const LINES: u32 = 400;
 
 /// Kubernetes tries again ever more slowly: an image that could not be pulled for so long will not be in time.
 const PULLING: Duration = Duration::from_mins(1);
+
+/// Part of the reasons why a container waits for its image: `ErrImagePull` and `ImagePullBackOff`.
+///
+/// Source: kubernetes/kubernetes pkg/kubelet/images/types.go.
+const UNPULLED: &str = "ImagePull";
 
 pub(super) struct AutoscalerRunning {
     needs: Vec<StepId>,
@@ -69,7 +74,7 @@ impl AutoscalerRunning {
         let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
         let mut since = self.unpulled.lock().unwrap_or_else(PoisonError::into_inner);
         let reason = waiting["reason"].as_str().unwrap_or_default();
-        if !reason.contains("ImagePull") || !self.applied.load(Ordering::Relaxed) {
+        if !reason.contains(UNPULLED) || !self.applied.load(Ordering::Relaxed) {
             *since = None;
             return None;
         }
@@ -155,7 +160,7 @@ async fn has_lived(kubernetes: &Kubernetes, container: &Value) -> Result<bool> {
 /// Whether a pod is over: one that a Node refused when it registered anew stays listed beside the one in its place.
 fn ended(pod: &Value) -> bool {
     let phase = pod["status"]["phase"].as_str();
-    matches!(phase, Some("Failed" | "Succeeded"))
+    phase.is_some_and(|phase| OVER.contains(&phase))
 }
 
 /// Whether pods of an older form are still there, or the change has not even been seen yet.

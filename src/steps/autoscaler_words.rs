@@ -3,7 +3,8 @@
 /// (text in its log, cause): what ends it at start.
 ///
 /// Source: kubernetes/autoscaler fork of Slicer @093de0a5, `cloudprovider/slicer/slicer_cloud_provider.go` and
-/// `slicer_config.go`. What follows "from" is the group's address.
+/// `slicer_config.go`; what follows "from" is the group's address. The last one is Go's own: `core/static_autoscaler.go`
+/// takes the first group without a look at how many there are (`RunOnce`).
 const DEATHS: [(&str, &str); 7] = [
     ("No config file provided", "it was given no cloud-config"),
     (
@@ -34,13 +35,15 @@ pub(super) fn death(log: &str) -> Option<(&'static str, &str)> {
     })
 }
 
-/// Whether its log tells that the provider is built, which takes an answer from every group. The autoscaler says the
-/// first of these lines right after that (`registerSignalHandlers` follows `buildAutoscaler` in its `main.go`), and the
-/// second one scan interval later.
+/// What it says once the provider is built: the first right after that, the second one scan interval later.
+///
+/// Source: kubernetes/autoscaler@093de0a5 cluster-autoscaler/main.go, `registerSignalHandlers`, which follows `buildAutoscaler`;
+/// cluster-autoscaler/core/static_autoscaler.go, `RunOnce` (at `--v=4`, which the chart's values set).
+const BUILT: [&str; 2] = ["Registered cleanup signal handler", "Starting main loop"];
+
+/// Whether its log tells that the provider is built, which takes an answer from every group.
 pub(super) fn has_read(log: &str) -> bool {
-    ["Registered cleanup signal handler", "Starting main loop"]
-        .iter()
-        .any(|line| log.contains(line))
+    BUILT.iter().any(|line| log.contains(line))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::CLUSTER;
 use super::difference;
 use crate::failure::{Code, Failure, Result};
-use crate::generate::{self, AUTOSCALER, NAMESPACE};
+use crate::generate::{self, AUTOSCALER, NAMESPACE, VALUES_CONTENT};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::world::World;
 
@@ -36,10 +36,10 @@ async fn current(world: &World) -> Result<Option<Value>> {
 fn text(chart: &Value, wanted: &Value) -> Result<String> {
     let spec = wanted["spec"].as_object().into_iter().flatten();
     let keys: Map<String, Value> = spec
-        .filter(|(key, _)| *key != "valuesContent")
+        .filter(|(key, _)| *key != VALUES_CONTENT)
         .map(|(key, _)| (key.clone(), chart["spec"][key.as_str()].clone()))
         .collect();
-    let values = chart["spec"]["valuesContent"].as_str().unwrap_or_default();
+    let values = chart["spec"][VALUES_CONTENT].as_str().unwrap_or_default();
     Ok(format!("{}{values}", crate::yaml::write(&keys)?))
 }
 

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::failure::{Code, Failure, Result};
-use crate::generate::{AUTOSCALER, NAMESPACE};
-use crate::kubernetes::{Kubernetes, bounded, condition};
+use crate::generate::{AUTOSCALER, INSTALL_JOB, NAMESPACE};
+use crate::kubernetes::{JOB_NAME, Kubernetes, TRUE, bounded, condition};
 use crate::pipeline::Finding;
 
 /// Where the installation stands, and the command that shows more of it.
@@ -17,7 +17,7 @@ pub(super) struct ChartState {
 
 /// Where its installation stands; `otherwise` once it is through, and what was to follow is not seen yet.
 pub(super) async fn chart_state(kubernetes: &Kubernetes, otherwise: &str) -> Result<ChartState> {
-    let job = format!("helm-install-{AUTOSCALER}");
+    let job = format!("{INSTALL_JOB}{AUTOSCALER}");
     let state = |why: String, hint: String| ChartState {
         finding: Finding::Unknown(why),
         hint,
@@ -29,14 +29,14 @@ pub(super) async fn chart_state(kubernetes: &Kubernetes, otherwise: &str) -> Res
         return Ok(state("k3s has not made the chart's job yet".into(), hint));
     };
     let log = format!("slicer-k3s kubectl logs -n {NAMESPACE} job/{job}");
-    if condition(&object, "Complete") == Some("True") {
+    if condition(&object, "Complete") == Some(TRUE) {
         return Ok(state(otherwise.into(), log));
     }
     let (words, hint) = match said(kubernetes, &job).await? {
         Said::Logged(words) => (words, log),
         Said::Stuck(words) => (words, pods_hint()),
     };
-    if condition(&object, "Failed") == Some("True") {
+    if condition(&object, "Failed") == Some(TRUE) {
         return Err(
             Failure::new(Code::Autoscaler, "the autoscaler's chart was not installed")
                 .because(words)
@@ -52,7 +52,8 @@ pub(super) async fn chart_state(kubernetes: &Kubernetes, otherwise: &str) -> Res
 
 /// What Helm says of a chart that its repository does not have: the job would try again for ever.
 ///
-/// Source: helm.sh/helm/v4 pkg/cmd, pkg/repo: "chart … not found in … index", "no chart version found for …".
+/// Source: helm/helm v4 `pkg/downloader/chart_downloader.go`, `ResolveChartVersion` ("chart … not found in … index"), and
+/// pkg/repo/v1/index.go ("no chart version found for …", `ErrNoChartName`).
 const NOT_FOUND: [&str; 3] = [
     "no chart version found for",
     "no chart name found",
@@ -91,17 +92,23 @@ enum Said {
 /// What is no one's word in the job's log: each command that its shell runs, after one "+" or more, and the end of the lines
 /// that the shell reads before it does so.
 ///
-/// Source: k3s-io/klipper-helm v0.13.3 entry (`set -v`, `set -x`).
+/// Source: k3s-io/klipper-helm v0.13.3 entry (`set -v`, `set -x`); the same since v0.9.8, and so in v0.11.1, which
+/// k3s@af977adf takes (scripts/version.sh).
 fn is_word(line: &str) -> bool {
     let traced = line.trim_start_matches('+');
     let traced = traced.len() < line.len() && traced.starts_with(' ');
     !line.is_empty() && !traced && !["fi", "set +v -x"].contains(&line)
 }
 
+/// Begins what Helm ends of.
+///
+/// Source: spf13/cobra command.go (`ErrPrefix`), which Helm leaves as it is.
+const ERROR: &str = "Error: ";
+
 /// The reason in a try's log: Helm's error, else the last line that says anything.
 fn reason(log: &str) -> Option<&str> {
     let mut lines = log.lines().map(str::trim);
-    let error = lines.rfind(|line| line.starts_with("Error: "));
+    let error = lines.rfind(|line| line.starts_with(ERROR));
     error.or_else(|| log.lines().map(str::trim).rfind(|line| is_word(line)))
 }
 
@@ -115,7 +122,7 @@ fn tries_again(pod: &Value) -> bool {
 
 /// What the newest of the job's pods that says anything does.
 async fn said(kubernetes: &Kubernetes, job: &str) -> Result<Said> {
-    let selector = format!("job-name={job}");
+    let selector = format!("{JOB_NAME}={job}");
     let mut pods = kubernetes
         .list(&["pods", "-n", NAMESPACE, "-l", &selector])
         .await?;

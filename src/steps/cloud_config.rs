@@ -11,7 +11,7 @@ use super::CLUSTER;
 use super::difference;
 use super::seen::Seen;
 use crate::failure::{Code, Failure, Result};
-use crate::generate::{self, CLOUD_CONFIG_SECRET, NAMESPACE, NodeGroup};
+use crate::generate::{self, CLOUD_CONFIG_KEY, CLOUD_CONFIG_SECRET, NAMESPACE, NodeGroup};
 use crate::k3s::api_url;
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
@@ -138,7 +138,7 @@ pub(super) async fn current(kubernetes: &Kubernetes) -> Result<Option<Vec<u8>>> 
         .await?;
     Ok(secret
         .as_ref()
-        .and_then(|secret| secret["data"]["cloud-config"].as_str())
+        .and_then(|secret| secret["data"][CLOUD_CONFIG_KEY].as_str())
         .and_then(|data| STANDARD.decode(data).ok()))
 }
 

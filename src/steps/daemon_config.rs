@@ -9,6 +9,7 @@ use crate::generate;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Adopted, Daemon};
 use crate::remote::{Look, Machine, Script};
+use crate::slicer::CONSOLES;
 use crate::world::World;
 
 pub(super) struct DaemonConfig {
@@ -42,8 +43,8 @@ impl DaemonConfig {
     async fn make_private(&self, world: &World, host: &Machine, hands: &Hands) -> Result<()> {
         let [secrets, ours] = self.private(world);
         let make = Script::new(
-            "set -e; install -d -m 0700 -o root -g root -- {} {}; mkdir -p /var/log/slicer",
-            &[&ours, &secrets],
+            "set -e; install -d -m 0700 -o root -g root -- {} {}; mkdir -p {}",
+            &[&ours, &secrets, CONSOLES],
         );
         host.must(hands, "making the daemon's directory", &make)
             .await
@@ -123,7 +124,7 @@ impl Step for DaemonConfig {
         if self.daemon.adopted.is_some() {
             return self.make_private(world, host, hands).await;
         }
-        let other = format!("/etc/systemd/system/{}", self.daemon.unit());
+        let other = generate::unit_path(&self.daemon.unit());
         let directory = world.plan.directory(&self.daemon);
         if let Some(unit) = host.read(&other).await?
             && !unit.contains(&format!("WorkingDirectory={directory}\n"))

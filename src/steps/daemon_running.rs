@@ -15,7 +15,8 @@ use crate::generate;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Adopted, Daemon};
 use crate::remote::{Look, Machine, Script};
-use crate::world::{TOKEN_PATHS, World};
+use crate::slicer::{LICENCE, TOKEN_PATHS};
+use crate::world::World;
 
 pub(super) struct DaemonRunning {
     daemon: Daemon,
@@ -57,7 +58,9 @@ pub(super) async fn given_up(
             format!("Slicer does not start on {}", daemon.host),
         )
         .because(words);
-        return Ok(Some(failure.hint("put the licence key at ~/.slicer/LICENSE on that host, or set licence-file in cluster.toml")));
+        return Ok(Some(failure.hint(format!(
+            "put the licence key at {LICENCE} on that host, or set licence-file in cluster.toml"
+        ))));
     }
     // Each time five seconds later: whatever it waited for at boot would be there.
     if unit.restarts < 4 {

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use crate::control_plane::{self, ControlPlane};
 use crate::failure::Result;
+use crate::k3s::SERVER_DIRECTORY;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
 use crate::remote::{Machine, Script};
@@ -39,7 +40,7 @@ impl DataSetAside {
 const SET_ASIDE: &str = "set -e
 systemctl stop k3s 2>/dev/null || true
 if systemctl -q is-active k3s; then echo 'k3s does not stop' >&2; exit 1; fi
-cd /var/lib/rancher/k3s/server
+cd {}
 now=$(date +%s)
 if [ -e db/etcd ]; then mv -T -- db/etcd \"db/etcd-old-$now\"; fi
 if [ {} = foreign ]; then
@@ -62,10 +63,7 @@ impl Step for DataSetAside {
     }
 
     fn hint(&self) -> String {
-        format!(
-            "on {}: ls -l /var/lib/rancher/k3s/server/db",
-            self.server.name
-        )
+        format!("on {}: ls -l {SERVER_DIRECTORY}/db", self.server.name)
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
@@ -87,7 +85,7 @@ impl Step for DataSetAside {
 /// Stops k3s and moves what it holds aside; of another cluster's server its certificates, too.
 pub(super) async fn set_aside(machine: &Machine, hands: &Hands, foreign: bool) -> Result<()> {
     let which = if foreign { "foreign" } else { "own" };
-    let script = Script::new(SET_ASIDE, &[which]).limit(Duration::from_mins(2));
+    let script = Script::new(SET_ASIDE, &[SERVER_DIRECTORY, which]).limit(Duration::from_mins(2));
     let what = "moving the etcd data aside";
     machine.must(hands, what, &script).await.map(drop)
 }

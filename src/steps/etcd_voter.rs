@@ -5,7 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::failure::{Code, Result};
-use crate::kubernetes::condition;
+use crate::k3s::{MEMBERS_PATH, VOTES, local_api};
+use crate::kubernetes::{TRUE, condition};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
 use crate::world::World;
@@ -51,18 +52,17 @@ impl Step for EtcdVoter {
 
     fn hint(&self) -> String {
         format!(
-            "on {}: curl -sk https://127.0.0.1:6443/db/info",
-            self.server.name
+            "on {}: curl -sk {}",
+            self.server.name,
+            local_api(MEMBERS_PATH)
         )
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
         let node = super::node::of(world, &self.server).await?;
-        let voter = node
-            .as_ref()
-            .and_then(|node| condition(node, "EtcdIsVoter"));
+        let voter = node.as_ref().and_then(|node| condition(node, VOTES));
         Ok(match voter {
-            Some("True") => Finding::done(),
+            Some(TRUE) => Finding::done(),
             Some(_) => Finding::Unknown("it is a learner, not a voter yet".into()),
             None => Finding::Unknown("etcd's leader has not said yet".into()),
         })

@@ -1,7 +1,8 @@
 //! The Nodes of a group of agents, as Kubernetes lists them.
 
+use crate::agents::{GROUP_LABEL, VM_LABEL};
 use crate::failure::Result;
-use crate::kubernetes::{Kubernetes, condition};
+use crate::kubernetes::{Kubernetes, READY, TRUE, condition};
 
 /// The label of Nodes that a drain of ours closed, and no person.
 pub(super) const DRAINED: &str = "slicer-k3s.dev/drained";
@@ -18,7 +19,7 @@ pub(super) struct Node {
 
 /// The label that every Node of a group has.
 pub(super) fn selector(group: &str) -> String {
-    format!("slicer/hostgroup={group}")
+    format!("{GROUP_LABEL}={group}")
 }
 
 /// A group's Nodes.
@@ -32,8 +33,8 @@ pub(super) async fn list(kubernetes: &Kubernetes, group: &str) -> Result<Vec<Nod
             let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
             Node {
                 name: text(&metadata["name"]),
-                vm: text(&metadata["labels"]["slicer/hostname"]),
-                ready: condition(node, "Ready") == Some("True"),
+                vm: text(&metadata["labels"][VM_LABEL]),
+                ready: condition(node, READY) == Some(TRUE),
                 drained: metadata["labels"][DRAINED].is_string(),
             }
         })

@@ -10,17 +10,11 @@ use super::k3s_password_file::reload;
 use crate::control_plane::{self, ControlPlane, Start};
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
-use crate::k3s::{self, ENVIRONMENT_PATH, MARK, REGISTRIES_PATH};
+use crate::k3s::{self, AGENT_TOKEN_PATH, ENVIRONMENT_PATH, MARK, REGISTRIES_PATH, TOKEN_PATH};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Plan, Server};
 use crate::remote::{Machine, Script};
 use crate::world::World;
-
-/// Where k3s keeps the token that its data is encrypted with.
-const TOKEN_PATH: &str = "/var/lib/rancher/k3s/server/token";
-
-/// Where k3s keeps the token that agents join by; a link to the other where they have no token of their own.
-const AGENT_TOKEN_PATH: &str = "/var/lib/rancher/k3s/server/agent-token";
 
 /// How long others may take to say whether this server may start a cluster or has one to join.
 const DECISION: Duration = Duration::from_mins(5);

@@ -8,14 +8,15 @@ use async_trait::async_trait;
 use super::unit::Unit;
 use crate::control_plane::ControlPlane;
 use crate::failure::{Code, Failure, Result};
-use crate::k3s::{self, Release, UNIT, UNIT_ENVIRONMENT_PATH, UNIT_PATH, overrules};
+use crate::k3s::{
+    self, ENVIRONMENT_PATH, INSTALLER_URL, PROGRAM, Release, UNIT, UNIT_ENVIRONMENT_PATH,
+    UNIT_PATH, overrules,
+};
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
 use crate::remote::{Look, Machine, Script};
 use crate::world::World;
-
-const K3S: &str = "/usr/local/bin/k3s";
 
 /// The hash of the install script that the first server got; every other must get the same.
 #[derive(Default)]
@@ -90,7 +91,7 @@ impl K3sInstalled {
     /// not started again.
     async fn installed(&self, machine: &Machine) -> Result<Option<String>> {
         if let Some((stamp, version)) = &self.seen {
-            let now = machine.look(&Look::FileStamp(K3S.to_owned())).await?;
+            let now = machine.look(&Look::FileStamp(PROGRAM.to_owned())).await?;
             if now.ok() && now.stdout.trim() == stamp {
                 return Ok(Some(version.clone()));
             }
@@ -101,13 +102,13 @@ impl K3sInstalled {
     /// The version that the program says itself; none only where the machine says that there is no such file: one that does
     /// not answer may be newer than what would take its place.
     async fn printed(machine: &Machine) -> Result<Option<String>> {
-        let printed = machine.look(&Look::Version(K3S.to_owned())).await?;
+        let printed = machine.look(&Look::Version(PROGRAM.to_owned())).await?;
         // "k3s version v1.34.4+k3s1 (abcdef)"
         let version = printed.stdout.split_whitespace().nth(2);
         if let Some(version) = version.filter(|_| printed.ok()) {
             return Ok(Some(version.to_owned()));
         }
-        let there = machine.look(&Look::Exists(K3S.to_owned())).await?;
+        let there = machine.look(&Look::Exists(PROGRAM.to_owned())).await?;
         if there.ok() && there.stdout.trim() == "no" {
             return Ok(None);
         }
@@ -118,7 +119,7 @@ impl K3sInstalled {
         )
         .because(printed.last_words())
         .hint(format!(
-            "on {name}: {K3S} --version; where it is damaged, sudo rm {K3S} and run again"
+            "on {name}: {PROGRAM} --version; where it is damaged, sudo rm {PROGRAM} and run again"
         )))
     }
 
@@ -146,13 +147,19 @@ impl K3sInstalled {
     }
 }
 
+/// Begins what the install script ends of.
+///
+/// Source: k3s@af977adf install.sh, `fatal`.
+const ERROR: &str = "[ERROR]";
+
 /// Saved and looked at before it runs: `curl | sh` succeeds when curl fails. Name resolution may need a few seconds
 /// after a VM's first boot, hence the retries. Through the proxy that k3s itself will use, where there is one.
 const DOWNLOAD: &str = "set -e
-if grep -q '^# Written by slicer-k3s' /etc/default/k3s 2>/dev/null; then set -a; . /etc/default/k3s; set +a; fi
+e={}; u={}
+if grep -q '^# Written by slicer-k3s' \"$e\" 2>/dev/null; then set -a; . \"$e\"; set +a; fi
 install -d -m 0700 /var/lib/slicer-k3s; cd /var/lib/slicer-k3s
-curl -sSfL --retry 8 --retry-delay 1 --retry-all-errors --connect-timeout 10 -o install.new https://get.k3s.io
-if [ \"$(head -n 1 install.new)\" != '#!/bin/sh' ]; then echo 'get.k3s.io sent no script' >&2; exit 1; fi
+curl -sSfL --retry 8 --retry-delay 1 --retry-all-errors --connect-timeout 10 -o install.new \"$u\"
+if [ \"$(head -n 1 install.new)\" != '#!/bin/sh' ]; then echo \"$u sent no script\" >&2; exit 1; fi
 mv -f install.new install.sh
 sha256sum install.sh";
 
@@ -162,7 +169,7 @@ sha256sum install.sh";
 /// The start is skipped because the script waits for it without a limit; the unit's words stay constant because
 /// everything else is in config.yaml. What the script copies from this environment would overrule that, and proxies would stay
 /// as they are now for ever: the copy is emptied, but for what a person has put there for containerd or kine.
-const INSTALL: &str = "if grep -q '^# Written by slicer-k3s' /etc/default/k3s 2>/dev/null; then set -a; . /etc/default/k3s; set +a; fi
+const INSTALL: &str = "e={}; if grep -q '^# Written by slicer-k3s' \"$e\" 2>/dev/null; then set -a; . \"$e\"; set +a; fi
 kept=$(grep -E '^(CONTAINERD|KINE)_' {} 2>/dev/null; echo .); kept=${kept%.}
 export CURL_HOME=/var/lib/slicer-k3s
 { cat ~/.curlrc 2>/dev/null; printf '\\nconnect-timeout = 15\\nspeed-limit = 1000\\nspeed-time = 30\\nretry = 4\\n'; } >\"$CURL_HOME/.curlrc\"
@@ -191,7 +198,7 @@ impl Step for K3sInstalled {
     }
 
     fn hint(&self) -> String {
-        format!("on {}: curl -sI https://get.k3s.io", self.server.name)
+        format!("on {}: curl -sI {INSTALLER_URL}", self.server.name)
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
@@ -234,7 +241,8 @@ impl Step for K3sInstalled {
             }
             failure
         };
-        let download = Script::new(DOWNLOAD, &[]).limit(Duration::from_mins(2));
+        let download =
+            Script::new(DOWNLOAD, &[ENVIRONMENT_PATH, INSTALLER_URL]).limit(Duration::from_mins(2));
         let output = machine
             .must(hands, "downloading the k3s install script", &download)
             .await
@@ -249,18 +257,20 @@ impl Step for K3sInstalled {
                 ),
             )
             .because(format!("sha256 {hash} and {known}"))
-            .hint("run again; if it lasts, ask why get.k3s.io answers differently"));
+            .hint(format!(
+                "run again; if it lasts, ask why {INSTALLER_URL} answers differently"
+            )));
         }
         let copied = UNIT_ENVIRONMENT_PATH;
-        let install = Script::new(INSTALL, &[copied, &wanted, copied, copied, copied])
-            .limit(Duration::from_mins(10));
+        let words = [ENVIRONMENT_PATH, copied, &wanted, copied, copied, copied];
+        let install = Script::new(INSTALL, &words).limit(Duration::from_mins(10));
         let output = machine.run(hands, &install).await?;
         if output.ok() {
             return Ok(());
         }
         let mut words = output.stderr.lines().chain(output.stdout.lines());
         let error = words
-            .rfind(|line| line.contains("[ERROR]"))
+            .rfind(|line| line.contains(ERROR))
             .unwrap_or_else(|| output.last_words());
         Err(Failure::new(
             Code::K3sInstall,

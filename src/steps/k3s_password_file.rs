@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use super::unit::Unit;
 use crate::failure::Result;
 use crate::generate;
-use crate::k3s::UNIT;
+use crate::k3s::{UNIT, UNIT_PATH};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
 use crate::remote::{Machine, Script};
@@ -20,11 +20,11 @@ pub(super) fn id(server: &str) -> StepId {
     StepId::new("k3s-password-file", server)
 }
 
-const RELOAD: &str = "! [ -e /etc/systemd/system/k3s.service ] || systemctl daemon-reload";
+const RELOAD: &str = "! [ -e {} ] || systemctl daemon-reload";
 
 /// Has systemd read k3s's unit again, where there is one: k3s's installer has it read what it installs.
 pub(super) async fn reload(machine: &Machine, hands: &Hands) -> Result<()> {
-    let reload = Script::new(RELOAD, &[]);
+    let reload = Script::new(RELOAD, &[UNIT_PATH]);
     machine
         .must(hands, "having systemd read k3s's unit", &reload)
         .await

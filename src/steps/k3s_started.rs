@@ -11,7 +11,7 @@ use super::has_read::Process;
 use super::k3s_troubles::{Troubles, is_removed};
 use super::old_node_removed::OldNodeRemoved;
 use super::quorum::Turns;
-use super::unit::Unit;
+use super::unit::{ACTIVE, Unit};
 use super::vm_path::VmPath;
 use crate::control_plane::{self, ControlPlane, Start};
 use crate::failure::{Code, Failure, Result};
@@ -139,7 +139,7 @@ impl K3sStarted {
                 format!("{}; {hint}", trouble.cause)
             }));
         }
-        if unit.active == "active" {
+        if unit.active == ACTIVE {
             return Ok(Finding::Unknown(format!(
                 "its API does not answer yet: {why}"
             )));
@@ -158,7 +158,7 @@ impl K3sStarted {
 
     /// A first start that ended before its cluster's data were written can only begin again, with an empty directory.
     async fn begin_again(&self, machine: &Machine, hands: &Hands, unit: &Unit) -> Result<()> {
-        if !self.newcomer || unit.active == "active" {
+        if !self.newcomer || unit.active == ACTIVE {
             return Ok(());
         }
         let told = self.troubles.of(machine, unit).await?;
@@ -215,7 +215,7 @@ impl Step for K3sStarted {
     async fn check(&self, world: &World) -> Result<Finding> {
         let machine = world.server(&self.server).await?;
         let unit = Unit::look(machine, UNIT).await?;
-        if !matches!(unit.active.as_str(), "active" | "activating" | "reloading") {
+        if !matches!(unit.active.as_str(), ACTIVE | "activating" | "reloading") {
             return Ok(Finding::differs("k3s is not started"));
         }
         let kubernetes = Kubernetes {
@@ -242,7 +242,7 @@ impl Step for K3sStarted {
         // Without etcd it serves nobody: its restart takes nothing away.
         let removed = is_removed(machine).await?;
         let outdated =
-            !removed && unit.active == "active" && self.unread(world, machine).await?.is_some();
+            !removed && unit.active == ACTIVE && self.unread(world, machine).await?.is_some();
         if outdated && !self.allow_outage {
             return Err(Failure::new(
                 Code::PlanConflict,
@@ -261,7 +261,7 @@ impl Step for K3sStarted {
         };
         // A start that is under way is left alone; one that fails again and again gets a fresh count. One that runs had its
         // ends before, and goes down in a turn only.
-        let fails = unit.restarts > 0 && unit.active != "active";
+        let fails = unit.restarts > 0 && unit.active != ACTIVE;
         let verb = if outdated || fails || removed {
             "restart"
         } else {

@@ -18,6 +18,8 @@ use crate::slicer::Slicer;
 use crate::world::World;
 
 /// The name that the provider's user data reads.
+///
+/// Source: kubernetes/autoscaler@093de0a5 cluster-autoscaler/cloudprovider/slicer/slicer_node_group.go, `IncreaseSize`.
 const NAME: &str = "k3s-token";
 
 pub(super) struct K3sTokenSecret {
@@ -38,7 +40,7 @@ pub(super) async fn token(world: &World) -> Result<Secret> {
         .servers_here()
         .next()
         .ok_or_else(|| Failure::new(Code::PlanConflict, "no host of a server is there"))?;
-    let look = Look::Supervisor("/cacerts".to_owned());
+    let look = Look::Supervisor(k3s::CA_REQUEST_PATH.to_owned());
     let output = world.server(server).await?.look(&look).await?;
     if !output.ok() {
         return Err(Failure::new(

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::unit::Unit;
 use crate::failure::Result;
-use crate::k3s::{Told, UNIT, texts, told};
+use crate::k3s::{TOMBSTONE_PATH, Told, UNIT, texts, told};
 use crate::remote::{Look, Machine};
 
 /// While one start goes on, its journal is read again after this time: that costs more than asking its API.
@@ -15,9 +15,6 @@ const AGAIN: Duration = Duration::from_secs(3);
 
 /// How many lines are looked through: a server that starts writes hundreds.
 const LINES: u32 = 3000;
-
-/// Where k3s marks that etcd's other members took this one out. It is gone once k3s has started again.
-const TOMBSTONE: &str = "/var/lib/rancher/k3s/server/db/etcd/tombstone";
 
 /// What the journal told last.
 #[derive(Default)]
@@ -57,6 +54,7 @@ impl Troubles {
 
 /// Whether a server was taken out of the cluster's etcd while its k3s ran, which goes on without it.
 pub(super) async fn is_removed(machine: &Machine) -> Result<bool> {
-    let facts = machine.look(&Look::FileFacts(TOMBSTONE.to_owned())).await?;
+    let look = Look::FileFacts(TOMBSTONE_PATH.to_owned());
+    let facts = machine.look(&look).await?;
     Ok(facts.ok() && !facts.stdout.trim().is_empty())
 }

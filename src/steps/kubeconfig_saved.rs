@@ -8,17 +8,11 @@ use async_trait::async_trait;
 use super::k3s_token_secret::same_cluster;
 use super::{CLUSTER, Options};
 use crate::failure::{Code, Failure, Result};
-use crate::k3s::api_url;
+use crate::k3s::{CA_PATH, KUBECONFIG_PATH, api_url};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Plan, Server};
 use crate::world::World;
 use crate::{files, kubeconfig, yaml};
-
-/// Where k3s writes it, root's alone.
-const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
-
-/// The servers' CA certificate.
-const CA: &str = "/var/lib/rancher/k3s/server/tls/server-ca.crt";
 
 pub(super) struct KubeconfigSaved {
     path: PathBuf,
@@ -56,14 +50,14 @@ impl KubeconfigSaved {
             ));
         };
         let machine = world.server(server).await?;
-        let Some(text) = machine.read(KUBECONFIG).await? else {
+        let Some(text) = machine.read(KUBECONFIG_PATH).await? else {
             return Ok(None);
         };
-        let Some(ca) = machine.read(CA).await? else {
+        let Some(ca) = machine.read(CA_PATH).await? else {
             return Ok(None);
         };
         same_cluster(world, server, &ca)?;
-        let theirs = kubeconfig::parse(&text, &format!("{KUBECONFIG} on {}", server.name))?;
+        let theirs = kubeconfig::parse(&text, &format!("{KUBECONFIG_PATH} on {}", server.name))?;
         let ours = kubeconfig::rename(theirs, &world.plan.cluster, &api_url(server))?;
         yaml::write(&ours).map(Some)
     }
@@ -108,7 +102,7 @@ impl Step for KubeconfigSaved {
             Some(wanted) => files::write_private(&self.path, wanted.as_bytes()),
             None => Err(Failure::new(
                 Code::Kubernetes,
-                format!("{KUBECONFIG} does not exist on the first server"),
+                format!("{KUBECONFIG_PATH} does not exist on the first server"),
             )
             .hint("run again when k3s has started")),
         }
@@ -138,7 +132,7 @@ mod tests {
             path: dir.path().join("kubeconfig"),
             needs: Vec::new(),
         };
-        let first = Fake::new().says(KUBECONFIG, &k3s("QUJD"));
+        let first = Fake::new().says(KUBECONFIG_PATH, &k3s("QUJD"));
         let here = world(&[("k3s-cp-1", &first)]);
         assert!(matches!(
             step.check(&here).await.unwrap(),
@@ -153,11 +147,11 @@ mod tests {
             .replace("QUJD", "T1RI");
         assert_ne!(text, other);
         fs_err::write(&step.path, other).unwrap();
-        let second = Fake::new().says(KUBECONFIG, &k3s("T1RI"));
+        let second = Fake::new().says(KUBECONFIG_PATH, &k3s("T1RI"));
         let back = world(&[("k3s-cp-1", &first), ("k3s-cp-2", &second)]);
         assert!(matches!(step.check(&back).await.unwrap(), Finding::Done(_)));
         fs_err::write(&step.path, text).unwrap();
-        let renewed = Fake::new().says(KUBECONFIG, &k3s("REVG"));
+        let renewed = Fake::new().says(KUBECONFIG_PATH, &k3s("REVG"));
         let renewed = world(&[("k3s-cp-1", &renewed)]);
         assert!(matches!(
             step.check(&renewed).await.unwrap(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::failure::{Code, Result};
-use crate::kubernetes::condition;
+use crate::kubernetes::{CONTROL_PLANE, READY, TRUE, condition};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
 use crate::world::World;
@@ -64,13 +64,13 @@ impl Step for NodeReady {
         let Some(node) = node else {
             return Ok(Finding::Unknown("it has not registered yet".into()));
         };
-        if node["metadata"]["labels"]["node-role.kubernetes.io/control-plane"] != "true" {
+        if node["metadata"]["labels"][CONTROL_PLANE] != "true" {
             return Ok(Finding::Unknown(
                 "it is not labelled as a server yet".into(),
             ));
         }
-        Ok(match condition(&node, "Ready") {
-            Some("True") => Finding::done(),
+        Ok(match condition(&node, READY) {
+            Some(TRUE) => Finding::done(),
             _ => Finding::Unknown(not_ready(&node)),
         })
     }
@@ -85,7 +85,7 @@ impl Step for NodeReady {
 fn not_ready(node: &serde_json::Value) -> String {
     node["status"]["conditions"]
         .as_array()
-        .and_then(|all| all.iter().find(|condition| condition["type"] == "Ready"))
+        .and_then(|all| all.iter().find(|condition| condition["type"] == READY))
         .and_then(|condition| condition["message"].as_str())
         .unwrap_or("its kubelet has not reported yet")
         .to_owned()

@@ -88,7 +88,8 @@ impl Step for OldNodeRemoved {
     }
 
     fn patience(&self) -> Duration {
-        // A learner that never finished joining is evicted after five.
+        // A learner that never started is evicted after five. The progress of one that did is not seen: the leader asks its own
+        // etcd instead (k3s@af977adf pkg/etcd/etcd.go, getClient and trackLearnerProgress).
         Duration::from_mins(6)
     }
 
@@ -145,7 +146,7 @@ impl Step for OldNodeRemoved {
         Ok(match members.iter().find(|member| left(member)) {
             None => Finding::done(),
             Some(member) if member.learner => Finding::Unknown(
-                "etcd still has a learner of its name, which its leader evicts after 5 min"
+                "etcd still has a learner of its name; its leader takes out one that never started after 5 min"
                     .to_owned(),
             ),
             Some(_) => Finding::Unknown("etcd still has a member of its name".to_owned()),
@@ -161,7 +162,9 @@ impl Step for OldNodeRemoved {
             return Ok(());
         }
         let own = world.server(&self.server).await?;
+        // As long as systemd itself waits before it kills, and a little more.
         let stop = Script::new("systemctl stop k3s 2>/dev/null || true", &[]);
+        let stop = stop.limit(Duration::from_mins(2));
         own.must(hands, "stopping k3s", &stop).await?;
         if self.has_data(world).await? {
             return Ok(());

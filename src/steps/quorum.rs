@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use super::has_read::Process;
 use super::rotation::old_refused;
 use crate::failure::{Code, Failure, Result};
-use crate::kubernetes::{Kubernetes, condition};
+use crate::k3s::VOTES;
+use crate::kubernetes::{Kubernetes, TRUE, condition};
 use crate::plan::{Daemon, Server};
 use crate::remote::Machine;
 use crate::world::World;
@@ -202,8 +203,8 @@ async fn votes(world: &World, server: &Server) -> Result<(), String> {
     kubernetes.ready().await.map_err(|e| e.to_string())??;
     let node = kubernetes.get(&["node", &server.name]).await;
     let node = node.map_err(|e| e.to_string())?.unwrap_or_default();
-    match condition(&node, "EtcdIsVoter") {
-        Some("True") => Ok(()),
+    match condition(&node, VOTES) {
+        Some(TRUE) => Ok(()),
         _ => Err("its etcd member does not vote".to_owned()),
     }
 }

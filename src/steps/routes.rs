@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::difference;
 use super::unit::Unit;
 use crate::failure::{Code, Failure, Result};
-use crate::generate::{self, ROUTES_UNIT, Route};
+use crate::generate::{self, ROUTES_UNIT, Route, TABLES};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Host;
 use crate::remote::{Look, Machine, Script};
@@ -151,7 +151,7 @@ impl Step for Routes {
         let files = generate::host_routes(&world.plan, &self.host)?;
         let keep = Script::new(
             "u={}; if [ -f \"$u\" ] && ! grep -q 'Written by slicer-k3s' \"$u\"; then cp -p \"$u\" \"$u.before-slicer-k3s\"; fi",
-            &[&format!("/etc/systemd/system/{ROUTES_UNIT}")],
+            &[&generate::unit_path(ROUTES_UNIT)],
         );
         host.must(hands, "keeping the hand-made routes unit", &keep)
             .await?;
@@ -160,7 +160,7 @@ impl Step for Routes {
         let mut old = Vec::new();
         let mut anew = !(unit.runs() && unit.enabled());
         for file in &files {
-            let table = file.path.starts_with("/etc/slicer-k3s/routes.d/");
+            let table = file.path.starts_with(TABLES);
             if table && let Some(text) = host.read(&file.path).await? {
                 old = stale(&text, &wanted);
             }

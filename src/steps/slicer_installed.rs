@@ -11,9 +11,8 @@ use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Host;
 use crate::remote::{Look, Machine, Script};
 use crate::report::escape;
+use crate::slicer::{INSTALLER_URL, PROGRAM};
 use crate::world::World;
-
-const SLICER: &str = "/usr/local/bin/slicer";
 
 /// Most settings shown of one file.
 const MOST_LINES: usize = 20;
@@ -39,6 +38,8 @@ impl SlicerInstalled {
 }
 
 /// What the installer overwrites without asking; networkd.conf may hold the host's own settings.
+///
+/// Source: get.slicervm.com (the installer itself).
 const OVERWRITTEN: [&str; 6] = [
     "/etc/systemd/networkd.conf",
     "/etc/systemd/network/00-veth-ignore.network",
@@ -51,9 +52,9 @@ const OVERWRITTEN: [&str; 6] = [
 /// The script is saved and looked at before it runs: `curl | bash` succeeds when curl fails. A masked unit is a link to
 /// nowhere, which is no file to keep.
 const INSTALL: &str = "set -e
-d=$(mktemp -d); trap 'rm -rf \"$d\"' EXIT
-curl -sSfL --retry 3 --connect-timeout 10 -o \"$d/get.sh\" https://get.slicervm.com
-if [ \"$(head -c 2 \"$d/get.sh\")\" != '#!' ]; then echo 'get.slicervm.com sent no script' >&2; exit 1; fi
+u={}; d=$(mktemp -d); trap 'rm -rf \"$d\"' EXIT
+curl -sSfL --retry 3 --connect-timeout 10 -o \"$d/get.sh\" \"$u\"
+if [ \"$(head -c 2 \"$d/get.sh\")\" != '#!' ]; then echo \"$u sent no script\" >&2; exit 1; fi
 for f in {} {} {} {} {} {}; do
 if [ -f \"$f\" ] && [ ! -e \"$f.before-slicer\" ]; then cp -p \"$f\" \"$f.before-slicer\"; fi
 done
@@ -67,7 +68,7 @@ pub(super) fn permitted(host: &str, install: bool, accepted: bool) -> Result<()>
             format!("Slicer is not installed on {host}"),
         )
         .hint(format!(
-            "run again with --install-slicer --accept-slicer-licence, or on {host}: curl -sLS https://get.slicervm.com | sudo bash"
+            "run again with --install-slicer --accept-slicer-licence, or on {host}: curl -sLS {INSTALLER_URL} | sudo bash"
         )));
     }
     if !accepted {
@@ -117,11 +118,11 @@ impl Step for SlicerInstalled {
     }
 
     fn hint(&self) -> String {
-        format!("on {}: {SLICER} version", self.host)
+        format!("on {}: {PROGRAM} version", self.host)
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
-        let look = Look::Program(SLICER.to_owned());
+        let look = Look::Program(PROGRAM.to_owned());
         if world.host(&self.host)?.look(&look).await?.ok() {
             Ok(Finding::done())
         } else {
@@ -135,7 +136,8 @@ impl Step for SlicerInstalled {
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         permitted(&self.host, self.install, self.accepted)?;
-        let script = Script::new(INSTALL, &OVERWRITTEN).limit(Duration::from_mins(10));
+        let words: Vec<&str> = [INSTALLER_URL].into_iter().chain(OVERWRITTEN).collect();
+        let script = Script::new(INSTALL, &words).limit(Duration::from_mins(10));
         let what = "installing Slicer";
         world
             .host(&self.host)?

@@ -3,6 +3,12 @@
 use crate::failure::Result;
 use crate::remote::{Look, Machine, Start, since, starts};
 
+/// The state of a unit that has started, in systemd's words.
+///
+/// Source: org.freedesktop.systemd1(5), "Properties" of units (`ActiveState`) and of services (`Result`), as for all other words
+/// here; systemctl(1), "show".
+pub(super) const ACTIVE: &str = "active";
+
 /// What `systemctl show` tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Unit {
@@ -51,7 +57,7 @@ impl Unit {
 
     /// Runs, as far as systemd knows.
     pub(super) fn runs(&self) -> bool {
-        self.active == "active" && self.sub == "running"
+        self.active == ACTIVE && self.sub == "running"
     }
 
     /// Starts at boot.
@@ -106,7 +112,7 @@ impl Unit {
             texts,
         };
         let journal = machine.look(&look).await?;
-        let alone = self.active == "active" || self.has_failed();
+        let alone = self.active == ACTIVE || self.has_failed();
         let restarts = if alone { 0 } else { self.restarts };
         Ok(since(&starts(&journal.stdout), &self.invocation, restarts))
     }

@@ -9,6 +9,7 @@ use super::seen::Seen;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
+use crate::remote::ssh::HOST_KEY_PATH;
 use crate::world::World;
 
 pub(super) struct VmReachable {
@@ -64,10 +65,7 @@ impl Step for VmReachable {
 
     async fn check(&self, world: &World) -> Result<Finding> {
         let machine = world.server(&self.server).await?;
-        let key = machine
-            .read("/etc/ssh/ssh_host_ed25519_key.pub")
-            .await?
-            .unwrap_or_default();
+        let key = machine.read(HOST_KEY_PATH).await?.unwrap_or_default();
         let key: Vec<&str> = key.split_whitespace().take(2).collect();
         if key.is_empty() {
             return Ok(Finding::Unknown("it has no host key yet".into()));

@@ -13,7 +13,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Plan, Server};
 use crate::remote::Script;
-use crate::slicer::{Slicer, Vm};
+use crate::slicer::{Slicer, Vm, console_log};
 use crate::world::World;
 
 /// A VM that runs and whose agent is silent for so long hangs in its boot; what takes longer is the pull of the image,
@@ -137,8 +137,9 @@ impl Step for VmUp {
 
     fn hint(&self) -> String {
         format!(
-            "on {}: sudo tail -n 40 /var/log/slicer/{}.txt",
-            self.server.host, self.server.name
+            "on {}: sudo tail -n 40 {}",
+            self.server.host,
+            console_log(&self.server.name)
         )
     }
 

@@ -2,6 +2,33 @@
 
 use serde_json::Value;
 
+/// Begins the message by which k3s ends itself; the reason follows.
+///
+/// Source: k3s@af977adf pkg/signals/signals.go, `SetupSignalContext`.
+const SHUTDOWN: &str = "Shutdown request received: ";
+
+/// The levels of a message that ends the process at once, in logrus' words and in zap's.
+///
+/// Source: sirupsen/logrus logrus.go (`Level`), uber-go/zap zapcore/level.go.
+const ENDING: [&str; 2] = ["fatal", "panic"];
+
+/// How Go's runtime begins when the process crashes.
+///
+/// Source: golang/go src/runtime/panic.go.
+const CRASHES: [&str; 2] = ["panic: ", "fatal error: "];
+
+/// What the lines of all these contain, as it stands in journalctl's JSON, where quotes are escaped: the journal is searched
+/// for it on the machine.
+pub(super) const ENDS: [&str; 7] = [
+    "level=fatal",
+    "level=panic",
+    SHUTDOWN,
+    r#"\"level\":\"fatal\""#,
+    r#"\"level\":\"panic\""#,
+    r#""panic: "#,
+    r#""fatal error: "#,
+];
+
 /// Longest message kept, in characters: some of k3s's hold whole answers.
 const LONGEST: usize = 500;
 
@@ -22,21 +49,22 @@ pub(super) enum Line {
 pub(super) fn read(line: &str) -> Line {
     let line = line.trim();
     if let Some((level, message)) = logrus(line) {
-        let shutdown = message.strip_prefix("Shutdown request received: ");
+        let shutdown = message.strip_prefix(SHUTDOWN);
         return match (level, shutdown) {
-            ("fatal" | "panic", _) => Line::Fatal(bounded(&message)),
+            (level, _) if ENDING.contains(&level) => Line::Fatal(bounded(&message)),
             // k3s quotes the reason once more.
             ("error", Some(reason)) => Line::Shutdown(bounded(&unquoted(reason))),
             _ => Line::Other(bounded(&message)),
         };
     }
     if let Some((level, message)) = zap(line) {
-        return match level.as_str() {
-            "fatal" | "panic" => Line::Fatal(bounded(&message)),
-            _ => Line::Other(bounded(&message)),
+        return if ENDING.contains(&level.as_str()) {
+            Line::Fatal(bounded(&message))
+        } else {
+            Line::Other(bounded(&message))
         };
     }
-    if line.starts_with("panic: ") || line.starts_with("fatal error: ") {
+    if CRASHES.iter().any(|crash| line.starts_with(crash)) {
         return Line::Panic(bounded(line));
     }
     Line::Other(bounded(line))
@@ -145,6 +173,24 @@ mod tests {
             read("panic: freepages: failed to get all reachable pages"),
             Line::Panic("panic: freepages: failed to get all reachable pages".into())
         );
+    }
+
+    /// A line that the journal's search leaves out is no cause to its reader.
+    #[test]
+    fn every_line_that_ends_a_start_is_searched_for() {
+        for line in [
+            "time=\"x\" level=fatal msg=\"y\"",
+            "time=\"x\" level=panic msg=\"y\"",
+            "time=\"x\" level=error msg=\"Shutdown request received: \\\"y\\\"\"",
+            "{\"level\":\"fatal\",\"msg\":\"y\"}",
+            "{\"level\":\"panic\",\"msg\":\"y\"}",
+            "panic: y",
+            "fatal error: y",
+        ] {
+            assert!(!matches!(read(line), Line::Other(_)), "{line}");
+            let json = serde_json::json!({ "MESSAGE": line }).to_string();
+            assert!(ENDS.iter().any(|text| json.contains(text)), "{json}");
+        }
     }
 
     #[test]

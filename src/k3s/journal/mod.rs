@@ -22,17 +22,7 @@ pub struct Told {
 
 /// The texts to look for in a journal for what [`told`] reads.
 pub fn texts() -> Vec<&'static str> {
-    // As they stand in journalctl's JSON, where quotes are escaped.
-    let ends = [
-        "level=fatal",
-        "level=panic",
-        "Shutdown request received: ",
-        r#"\"level\":\"fatal\""#,
-        r#"\"level\":\"panic\""#,
-        r#""panic: "#,
-        r#""fatal error: "#,
-    ];
-    ends.into_iter().chain(troubles::waits()).collect()
+    line::ENDS.into_iter().chain(troubles::waits()).collect()
 }
 
 /// Why the newest of these starts that says something ended, or what it waits for.

@@ -1,11 +1,13 @@
 //! The troubles that k3s has: what it says, what that means, and what to do.
 
+use crate::k3s::{API_PORT, CONFIG_PATH};
+
 /// A known trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trouble {
     /// What is wrong, for people.
     pub cause: &'static str,
-    /// What to do, with places for names.
+    /// What to do; NAME, OTHER and CONFIG stand for the server, another one's address with its port, and the file of settings.
     hint: &'static str,
     /// Whether k3s gets over it by itself.
     pub passes: bool,
@@ -30,7 +32,9 @@ impl Trouble {
         } else {
             self.hint
         };
-        hint.replace("NAME", server).replace("OTHER", other)
+        hint.replace("NAME", server)
+            .replace("OTHER", &format!("{other}:{API_PORT}"))
+            .replace("CONFIG", CONFIG_PATH)
     }
 }
 
@@ -50,7 +54,21 @@ const fn passes(cause: &'static str, hint: &'static str) -> Trouble {
     }
 }
 
+/// Whether a server can be reached from another: its answer needs no token.
+///
+/// Source: k3s@af977adf pkg/server/handlers/router.go.
+const PING: &str = "from this server: curl -k https://OTHER/ping";
+
+/// Ends a message of k3s whose data are sealed with another server token. `slicer/server.sh` searches for its last words.
+const SEALED: &str = "bootstrap data already found and encrypted with different token";
+
 /// What k3s ends of (text in its last message, trouble): the first that is found counts, so the specific come first.
+///
+/// Source: k3s@af977adf pkg/cluster/bootstrap.go (mismatch, newer, no bootstrap data, validate token), pkg/cluster/storage.go
+/// (sealed), pkg/etcd/etcd.go (duplicate name, tombstone, membership, join), pkg/etcd/store/store.go (consistent index, MVCC),
+/// pkg/clientaccess/token.go (CA hash, CA certs), pkg/server/auth/auth.go (not authorized), pkg/cli/server/server.go
+/// (cluster-reset), `pkg/cgroups/cgroups_linux.go`, pkg/util/api.go (API server). Of others: etcd v3.6
+/// `server/etcdserver/cluster_util.go` (cluster information), kubernetes/kubernetes pkg/kubelet (cgroup v1), Linux (`ENOSPC`).
 const ENDS: [(&str, Trouble); 22] = [
     (
         "no space left on device",
@@ -64,7 +82,7 @@ const ENDS: [(&str, Trouble); 22] = [
         lasts(
             "its settings differ from the first server's",
             "on NAME: sudo journalctl -u k3s | grep 'critical configuration mismatched' names them; \
-             make them equal in every /etc/rancher/k3s/config.yaml",
+             make them equal in every CONFIG",
         ),
     ),
     (
@@ -85,13 +103,10 @@ const ENDS: [(&str, Trouble); 22] = [
         "token CA hash does not match",
         lasts(
             "its token belongs to another cluster",
-            "compare the token in /etc/rancher/k3s/config.yaml with this cluster's",
+            "compare the token in CONFIG with this cluster's",
         ),
     ),
-    (
-        "bootstrap data already found and encrypted with different token",
-        SEALED_OTHERWISE,
-    ),
+    (SEALED, SEALED_OTHERWISE),
     (
         "cred/passwd newer than datastore",
         lasts(
@@ -113,21 +128,21 @@ const ENDS: [(&str, Trouble); 22] = [
         "cannot perform cluster-reset while server URL is set",
         lasts(
             "it is to reset the cluster, and its config.yaml names a server to join",
-            "on NAME: take `server` out of /etc/rancher/k3s/config.yaml until the reset is done; slicer-k3s init writes it again",
+            "on NAME: take `server` out of CONFIG until the reset is done; slicer-k3s init writes it again",
         ),
     ),
     (
         "etcd cluster membership has been reset",
         lasts(
             "the cluster is reset, and it is still told to reset it",
-            "on NAME: take `cluster-reset` out of /etc/rancher/k3s/config.yaml and its unit, then sudo systemctl restart k3s",
+            "on NAME: take `cluster-reset` out of CONFIG and its unit, then sudo systemctl restart k3s",
         ),
     ),
     (
         "not authorized",
         lasts(
             "another server refuses its token",
-            "compare the token in /etc/rancher/k3s/config.yaml on both; a running server knows the one that it was started with",
+            "compare the token in CONFIG on both; a running server knows the one that it was started with",
         ),
     ),
     (
@@ -168,10 +183,7 @@ const ENDS: [(&str, Trouble); 22] = [
     ("failed to get CA certs", UNREACHED),
     (
         "failed to validate token",
-        passes(
-            "it cannot check its token with another server",
-            "from this server: curl -k https://OTHER:6443/ping",
-        ),
+        passes("it cannot check its token with another server", PING),
     ),
     (
         "failed to wait for API server to become ready",
@@ -197,16 +209,19 @@ const CUT_SHORT: Trouble = lasts(
     "slicer-k3s init: a server that never was a member begins with empty data",
 );
 
-const UNREACHED: Trouble = passes(
-    "it cannot reach another server's API",
-    "from this server: curl -k https://OTHER:6443/ping",
-);
+const UNREACHED: Trouble = passes("it cannot reach another server's API", PING);
 
 /// What k3s says once it has joined etcd: no wait before it counts any more.
+///
+/// Source: k3s@af977adf pkg/executor/embed/embed.go.
 const READY: &str = "Connection to etcd is ready";
 
 /// What k3s waits for without ending (text in its journal, trouble): the first that is found in the
 /// newest line counts.
+///
+/// Source: k3s@af977adf pkg/executor/embed/etcd/etcd.go (removed), pkg/etcd/etcd.go (`pollJoin`, membership, learner),
+/// pkg/executor/embed/embed.go (test of etcd), pkg/agent/config/config.go (node password), pkg/nodepassword/validate.go (its
+/// event). Of others: etcd v3.6 api/v3rpc/rpctypes/error.go (`ErrTooManyLearners`, `ErrUnhealthy`).
 const WAITS: [(&str, Trouble); 10] = [
     (
         "This node has been removed from the cluster",
@@ -219,7 +234,7 @@ const WAITS: [(&str, Trouble); 10] = [
         "too many learner members",
         passes(
             "another server is joining; k3s lets one in at a time",
-            "wait: one that makes no progress for five minutes is taken out",
+            "wait: one that never starts is taken out after five minutes",
         ),
     ),
     (
@@ -233,7 +248,7 @@ const WAITS: [(&str, Trouble); 10] = [
         "Waiting to retrieve etcd cluster member list",
         passes(
             "the server that it joins does not give it etcd's members",
-            "from this server: curl -k https://OTHER:6443/ping",
+            PING,
         ),
     ),
     (
@@ -299,4 +314,35 @@ pub(super) fn of_wait(message: &str) -> Option<Wait> {
 /// What to look for in the journal, beside the lines that end a start.
 pub(super) fn waits() -> impl Iterator<Item = &'static str> {
     std::iter::once(READY).chain(WAITS.iter().map(|(text, _)| *text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A script asks the journal for the same trouble: where it missed it, a server that is locked out would pass for one that
+    /// only starts slowly.
+    #[test]
+    fn the_script_searches_for_the_words_of_a_server_that_is_locked_out() {
+        let script = include_str!("../../slicer/server.sh");
+        let (_, after) = script.split_once("grep -q '").unwrap();
+        let (words, _) = after.split_once('\'').unwrap();
+        assert!(SEALED.ends_with(words), "{words}");
+    }
+
+    #[test]
+    fn no_place_is_left_open_in_a_hint() {
+        let troubles = ENDS.iter().chain(&WAITS).map(|(_, trouble)| trouble);
+        for trouble in troubles {
+            let hint = trouble.hint_for("cp-1", "192.168.137.3", false);
+            for place in ["NAME", "OTHER", "CONFIG"] {
+                assert!(!hint.contains(place), "{hint}");
+            }
+        }
+        let hint = UNREACHED.hint_for("cp-1", "192.168.137.3", false);
+        assert!(
+            hint.ends_with("curl -k https://192.168.137.3:6443/ping"),
+            "{hint}"
+        );
+    }
 }

@@ -24,6 +24,11 @@ pub(in crate::remote) use user_config::expand;
 pub use vm::{VmTarget, connect_vm};
 
 use super::Remote;
+
+/// An SSH server's public key of the kind that all of today's have.
+///
+/// Source: `sshd_config(5)`, `HostKey`; ssh-keygen(1), `-A`.
+pub const HOST_KEY_PATH: &str = "/etc/ssh/ssh_host_ed25519_key.pub";
 use crate::failure::Result;
 
 /// Connects to a host with the user's own SSH configuration, keys and known_hosts.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use russh::keys::{Algorithm, PublicKey};
 
+use super::HOST_KEY_PATH;
 use super::client::{Judge, Refusal, all_kinds, key_type};
 use super::known_hosts::{self, KnownHosts, Verdict};
 use super::target::{KeyPolicy, Surroundings};
@@ -205,7 +206,7 @@ impl Trust {
     fn unknown(&self, print: &str) -> Failure {
         let hint = if self.pinnable {
             format!(
-                "compare with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there; if it is right, add under \
+                "compare with `ssh-keygen -lf {HOST_KEY_PATH}` there; if it is right, add under \
                  [hosts.{}]: host-key = \"{print}\" — or --accept-new-host-keys",
                 self.name
             )

@@ -3,9 +3,10 @@
 use serde_json::Value;
 
 use super::{INIT, add, facts, versions};
-use crate::agents;
+use crate::agents::{self, GROUP_LABEL, VM_LABEL};
 use crate::control_plane::Start;
-use crate::kubernetes::condition;
+use crate::k3s::VOTES;
+use crate::kubernetes::{READY, TRUE, condition};
 use crate::plan::{Daemon, HostFacts, Plan, Role, Server};
 use crate::slicer::Vm;
 use crate::status::document::{Drift, Node};
@@ -55,7 +56,7 @@ fn read(plan: &Plan, node: &Value) -> Node {
     let label = |name: &str| node["metadata"]["labels"][name].as_str().map(str::to_owned);
     let name = node["metadata"]["name"].as_str().unwrap_or_default();
     let server = plan.servers.iter().find(|server| server.name == name);
-    let group = label("slicer/hostgroup");
+    let group = label(GROUP_LABEL);
     let daemon = group.as_deref().and_then(|group| plan.daemon(group));
     let (role, group, host, vm) = match (server, daemon) {
         (Some(server), _) => (
@@ -64,13 +65,8 @@ fn read(plan: &Plan, node: &Value) -> Node {
             Some(server.host.clone()),
             Some(server.name.clone()),
         ),
-        (None, Some(daemon)) => (
-            "agent",
-            group,
-            Some(daemon.host.clone()),
-            label("slicer/hostname"),
-        ),
-        (None, None) => ("foreign", group, None, label("slicer/hostname")),
+        (None, Some(daemon)) => ("agent", group, Some(daemon.host.clone()), label(VM_LABEL)),
+        (None, None) => ("foreign", group, None, label(VM_LABEL)),
     };
     Node {
         name: name.to_owned(),
@@ -78,12 +74,12 @@ fn read(plan: &Plan, node: &Value) -> Node {
         group,
         host,
         vm,
-        ready: Some(condition(node, "Ready") == Some("True")),
+        ready: Some(condition(node, READY) == Some(TRUE)),
         cordoned: node["spec"]["unschedulable"] == true,
         version: node["status"]["nodeInfo"]["kubeletVersion"]
             .as_str()
             .map(str::to_owned),
-        votes: server.map(|_| condition(node, "EtcdIsVoter") == Some("True")),
+        votes: server.map(|_| condition(node, VOTES) == Some(TRUE)),
     }
 }
 

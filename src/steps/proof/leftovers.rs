@@ -61,14 +61,20 @@ impl Leftovers {
         }
     }
 
-    /// A VM that was made for other pods and has no Node yet: a proof's pod would run there, and show nothing about the group.
-    async fn joining(&self, world: &World, kubernetes: &Kubernetes) -> Result<Option<String>> {
+    /// Why a proof has to wait for what others asked for: a pod of its own would run on a VM that comes for them, and show nothing
+    /// about the group.
+    async fn others(&self, world: &World, kubernetes: &Kubernetes) -> Result<Option<String>> {
         if self.trial.wanted.pods == 0 || self.trial.stands(kubernetes).await? {
             return Ok(None);
         }
         let daemon = &self.trial.daemon;
+        let agents = group_nodes::list(kubernetes, &daemon.group).await?;
+        if let Some(pod) = pods::installing(kubernetes, &agents).await? {
+            return Ok(Some(format!("{pod} needs an agent first")));
+        }
         let orphans = orphans::find(world, kubernetes, daemon).await?;
-        orphans.joining(world, daemon).await
+        let vm = orphans.joining(world, daemon).await?;
+        Ok(vm.map(|vm| format!("{vm} is joining for other pods")))
     }
 
     /// A Node of the proof that is still there though nothing but daemons runs on it.
@@ -147,8 +153,8 @@ impl Step for Leftovers {
                 "Node {node} of an earlier proof is still there"
             )));
         }
-        if let Some(vm) = self.joining(world, &kubernetes).await? {
-            return Ok(Finding::Unknown(format!("{vm} is joining for other pods")));
+        if let Some(why) = self.others(world, &kubernetes).await? {
+            return Ok(Finding::Unknown(why));
         }
         Ok(Finding::done())
     }
@@ -219,6 +225,7 @@ mod tests {
             ("960", r#"{"items":[]}"#, "", false),
         ] {
             let server = Fake::new()
+                .says("helmcharts.helm", r#"{"items":[]}"#)
                 .says("get nodes", nodes)
                 .says("get configmap", record);
             let host = host(now, VM);

@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::Trial;
+use crate::agents::GROUP_LABEL;
 use crate::failure::Result;
-use crate::kubernetes::{Kubernetes, condition};
+use crate::k3s::PAUSE_IMAGE;
+use crate::kubernetes::{DAEMON_SET, HELM_CHART, Kubernetes, OVER, READY, TRUE, condition};
 use crate::pipeline::Hands;
+use crate::steps::group_nodes;
 
 /// Marks everything that a proof makes; its value is the group.
 pub(super) const LABEL: &str = "slicer-k3s.dev/proof";
@@ -23,25 +26,72 @@ pub(super) async fn list(kubernetes: &Kubernetes, group: &str) -> Result<Vec<Val
         .await
 }
 
-/// A pod that keeps a Node, as `NAMESPACE/NAME`: one that would run elsewhere without it, so neither a `DaemonSet`'s nor
-/// a proof's.
-pub(super) async fn keeper(kubernetes: &Kubernetes, node: &str) -> Result<Option<String>> {
+/// A pod that keeps a Node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Keeper {
+    /// `NAMESPACE/NAME`.
+    pub(super) pod: String,
+    /// It installs a chart, and ends by itself in a moment: k3s's own Traefik, where servers refuse its jobs.
+    pub(super) passes: bool,
+}
+
+/// A pod that keeps a Node: one that would run elsewhere without it, so neither a `DaemonSet`'s nor a proof's. One that stays
+/// goes before one that passes.
+pub(super) async fn keeper(kubernetes: &Kubernetes, node: &str) -> Result<Option<Keeper>> {
     let selector = format!("spec.nodeName={node}");
     let pods = kubernetes
         .list(&["pods", "-A", "--field-selector", &selector])
         .await?;
     let keeps = |pod: &&Value| {
-        let phase = &pod["status"]["phase"];
         let owners = pod["metadata"]["ownerReferences"].as_array();
         let of_every_node =
-            owners.is_some_and(|owners| owners.iter().any(|owner| owner["kind"] == "DaemonSet"));
+            owners.is_some_and(|owners| owners.iter().any(|owner| owner["kind"] == DAEMON_SET));
         let of_a_proof = pod["metadata"]["labels"].get(LABEL).is_some();
-        !of_every_node && !of_a_proof && phase != "Succeeded" && phase != "Failed"
+        !of_every_node && !of_a_proof && !is_over(pod)
     };
-    Ok(pods.iter().find(keeps).map(|pod| {
-        let word = |key: &str| pod["metadata"][key].as_str().unwrap_or("?").to_owned();
-        format!("{}/{}", word("namespace"), word("name"))
-    }))
+    let keepers = pods.iter().filter(keeps).map(|pod| Keeper {
+        pod: name(pod),
+        passes: installs(pod),
+    });
+    Ok(keepers.min_by_key(|keeper| keeper.passes))
+}
+
+/// Whether a pod is a Helm job's at its first try: it ends by itself, while one that has failed may try for ever.
+fn installs(pod: &Value) -> bool {
+    let mut containers = pod["status"]["containerStatuses"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    pod["metadata"]["labels"].get(HELM_CHART).is_some()
+        && !containers.any(|container| container["restartCount"].as_u64() != Some(0))
+}
+
+/// A Helm job that waits for a Node or runs on one of `agents`. Where servers refuse ordinary pods, Traefik's install jobs need an
+/// agent, and the autoscaler believes for five minutes that the agent cannot be removed: a proof there would wait for that long.
+pub(super) async fn installing(
+    kubernetes: &Kubernetes,
+    agents: &[group_nodes::Node],
+) -> Result<Option<String>> {
+    let pods = kubernetes.list(&["pods", "-A", "-l", HELM_CHART]).await?;
+    let on_agents = |pod: &Value| match pod["spec"]["nodeName"].as_str() {
+        None => true,
+        Some(node) => agents.iter().any(|agent| agent.name == node),
+    };
+    let pod = pods
+        .iter()
+        .find(|pod| !is_over(pod) && installs(pod) && on_agents(pod));
+    Ok(pod.map(name))
+}
+
+fn is_over(pod: &Value) -> bool {
+    let phase = pod["status"]["phase"].as_str().unwrap_or_default();
+    OVER.contains(&phase)
+}
+
+/// `NAMESPACE/NAME`.
+fn name(pod: &Value) -> String {
+    let word = |key: &str| pod["metadata"][key].as_str().unwrap_or("?");
+    format!("{}/{}", word("namespace"), word("name"))
 }
 
 /// Deletes the proof's pods of a group, at once.
@@ -61,7 +111,7 @@ pub(super) async fn delete(kubernetes: &Kubernetes, hands: &Hands, group: &str) 
 
 /// Whether a pod runs.
 pub(super) fn runs(pod: &Value) -> bool {
-    condition(pod, "Ready") == Some("True") && pod["metadata"].get("deletionTimestamp").is_none()
+    condition(pod, READY) == Some(TRUE) && pod["metadata"].get("deletionTimestamp").is_none()
 }
 
 /// Pods that only a new agent of the group can run: never one of `busy`, its Nodes of now. By Node name, since a new VM
@@ -104,7 +154,7 @@ pub(super) fn make(trial: &Trial, busy: &BTreeSet<String>, full: bool) -> Result
                     "labels": {LABEL: group},
                 },
                 "spec": {
-                    "nodeSelector": {"slicer/hostgroup": group},
+                    "nodeSelector": {GROUP_LABEL: group},
                     "affinity": affinity,
                     "tolerations": [{"operator": "Exists", "effect": "NoSchedule"}],
                     "terminationGracePeriodSeconds": 0,
@@ -112,7 +162,7 @@ pub(super) fn make(trial: &Trial, busy: &BTreeSet<String>, full: bool) -> Result
                     "restartPolicy": "Never",
                     "containers": [{
                         "name": "pause",
-                        "image": "docker.io/rancher/mirrored-pause:3.6",
+                        "image": PAUSE_IMAGE,
                         "resources": {"requests": {"cpu": cpu, "memory": "50Mi"}},
                     }],
                 },

@@ -79,11 +79,17 @@ impl Step for ScaleDown {
         let mut kept = Vec::new();
         for (node, vm) in &used {
             if nodes.iter().any(|present| present.name == *node) {
-                let Some(pod) = pods::keeper(&kubernetes, node).await? else {
-                    return Ok(Finding::Unknown(format!("Node {node} is still there")));
+                let why = match pods::keeper(&kubernetes, node).await? {
+                    None => format!("Node {node} is still there"),
+                    Some(keeper) if keeper.passes => {
+                        format!("{} still runs on Node {node}", keeper.pod)
+                    }
+                    Some(keeper) => {
+                        kept.push(format!("{node} stays, {} runs on it", keeper.pod));
+                        continue;
+                    }
                 };
-                kept.push(format!("{node} stays, {pod} runs on it"));
-                continue;
+                return Ok(Finding::Unknown(why));
             }
             if vms.contains(vm) {
                 return Ok(Finding::Unknown(format!("VM {vm} is still there")));
@@ -118,10 +124,21 @@ mod tests {
         {"metadata":{"name":"lb","ownerReferences":[{"kind":"DaemonSet"}]}},
         {"metadata":{"name":"job"},"status":{"phase":"Succeeded"}}]}"#;
 
-    /// A pod that waited for an agent is free to take the proof's; no autoscaler would remove that.
+    const INSTALLS: &str = r#"{"items":[{"metadata":{"namespace":"kube-system","name":"helm-install-traefik-1","labels":{
+        "helmcharts.helm.cattle.io/chart":"traefik"},"ownerReferences":[{"kind":"Job"}]},"status":{"phase":"Running"}}]}"#;
+
+    /// A pod that waited for an agent is free to take the proof's; no autoscaler would remove that. A job that installs a chart
+    /// ends by itself.
     #[tokio::test]
     async fn an_agent_that_somebody_else_came_to_need_is_theirs() {
-        for (pods, stays) in [(THEIRS, true), (OWN, false)] {
+        let stays = Finding::Done("n stays, default/web-0 runs on it".into());
+        let goes = Finding::Unknown("Node n is still there".into());
+        let job = "kube-system/helm-install-traefik-1 still runs on Node n";
+        for (pods, expected) in [
+            (THEIRS, stays),
+            (OWN, goes),
+            (INSTALLS, Finding::Unknown(job.into())),
+        ] {
             let server = Fake::new()
                 .says("get nodes", NODES)
                 .says("spec.nodeName", pods);
@@ -137,11 +154,6 @@ mod tests {
             }
             let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
             let found = ScaleDown::new(&trial).check(&world).await.unwrap();
-            let expected = if stays {
-                Finding::Done("n stays, default/web-0 runs on it".into())
-            } else {
-                Finding::Unknown("Node n is still there".into())
-            };
             assert_eq!(found, expected);
         }
     }

@@ -11,6 +11,7 @@ use super::{Trial, leftovers, pods, record};
 use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::waiting;
 use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::slicer::CONSOLES;
 use crate::steps::group_nodes;
 use crate::world::World;
 
@@ -57,7 +58,7 @@ impl Step for ScaleUp {
 
     fn hint(&self) -> String {
         format!(
-            "slicer-k3s logs autoscaler --since 15m --grep {1}, and on {0}: sudo tail -n 40 /var/log/slicer/{1}-*.txt",
+            "slicer-k3s logs autoscaler --since 15m --grep {1}, and on {0}: sudo tail -n 40 {CONSOLES}/{1}-*.txt",
             self.trial.daemon.host, self.trial.daemon.group
         )
     }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::console_logs;
 use crate::failure::{Code, Failure, Result};
+use crate::generate::unit_path;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Adopted, FoundDaemon, unit_of};
 use crate::remote::{Look, Machine, Script};
@@ -62,7 +63,7 @@ impl DaemonGone {
     }
 
     fn unit_file(&self) -> String {
-        format!("/etc/systemd/system/{}", self.unit)
+        unit_path(&self.unit)
     }
 
     /// A person's unit stays, and starts no more.

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::failure::{Code, Failure, Result};
-use crate::kubernetes::Kubernetes;
+use crate::k3s::PROGRAM;
+use crate::kubernetes::{DAEMON_SET, Kubernetes, MIRROR, OVER};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::remote::{Look, Script};
 use crate::steps::group_nodes::{DRAINED, selector};
@@ -62,6 +63,17 @@ impl NodesDrained {
     }
 }
 
+/// What kubectl says last of a Node that is empty.
+///
+/// Source: kubernetes/kubectl pkg/cmd/drain/drain.go (`ToPrinter("drained")`).
+const DONE: &str = " drained";
+
+/// Part of what the API and kubectl say of a pod that stays, in either spelling of the first letter.
+///
+/// Source: kubernetes/kubernetes pkg/registry/core/pod/storage/eviction.go ("Cannot evict pod as it would violate …"),
+/// kubernetes/kubectl pkg/drain/filters.go ("cannot delete Pods that declare no controller", and others).
+const REFUSED: [&str; 2] = ["annot evict", "annot delete"];
+
 /// The line of a drain's journal that tells how it stands: kubectl's last refusal after the last success, else its last
 /// word.
 fn cause<'j>(journal: &'j str, unit: &'j str) -> &'j str {
@@ -69,12 +81,12 @@ fn cause<'j>(journal: &'j str, unit: &'j str) -> &'j str {
     let Some(last) = said.next_back() else {
         return "it has not said anything";
     };
-    if last.ends_with(" drained") {
+    if last.ends_with(DONE) {
         return last;
     }
     std::iter::once(last)
         .chain(said.rev())
-        .find(|line| line.contains("annot evict") || line.contains("annot delete"))
+        .find(|line| REFUSED.iter().any(|words| line.contains(words)))
         .unwrap_or(last)
 }
 
@@ -82,12 +94,10 @@ fn cause<'j>(journal: &'j str, unit: &'j str) -> &'j str {
 fn movable(pods: &[Value], nodes: &[&str]) -> Vec<String> {
     let stays = |pod: &Value| {
         let owners = pod["metadata"]["ownerReferences"].as_array();
-        let daemon = owners.is_some_and(|all| all.iter().any(|owner| owner["kind"] == "DaemonSet"));
-        let mirror = &pod["metadata"]["annotations"]["kubernetes.io/config.mirror"];
-        let over = matches!(
-            pod["status"]["phase"].as_str(),
-            Some("Succeeded" | "Failed")
-        );
+        let daemon = owners.is_some_and(|all| all.iter().any(|owner| owner["kind"] == DAEMON_SET));
+        let mirror = &pod["metadata"]["annotations"][MIRROR];
+        let phase = pod["status"]["phase"].as_str();
+        let over = phase.is_some_and(|phase| OVER.contains(&phase));
         daemon || !mirror.is_null() || over
     };
     pods.iter()
@@ -105,7 +115,7 @@ fn movable(pods: &[Value], nodes: &[&str]) -> Vec<String> {
 /// A unit of an earlier, killed run would drain in its way: ours takes its place.
 const DRAIN: &str = "set -e; u={}; f={}; systemctl stop \"$u\" 2>/dev/null || true; systemctl reset-failed \"$u\" 2>/dev/null || true
 k3s kubectl label nodes --overwrite -l {} --field-selector spec.unschedulable=false {} || true
-systemd-run --quiet --collect --unit \"$u\" /usr/local/bin/k3s kubectl drain -l {} --ignore-daemonsets --delete-emptydir-data --timeout {} $f";
+systemd-run --quiet --collect --unit \"$u\" {} kubectl drain -l {} --ignore-daemonsets --delete-emptydir-data --timeout {} $f";
 
 #[async_trait]
 impl Step for NodesDrained {
@@ -164,7 +174,7 @@ impl Step for NodesDrained {
             return Ok(Finding::Differs(what));
         }
         let words = self.blocked(&kubernetes).await?;
-        if words.ends_with(" drained") {
+        if words.ends_with(DONE) {
             return Ok(Finding::Unknown(what));
         }
         Err(Failure::new(
@@ -186,7 +196,10 @@ impl Step for NodesDrained {
             ""
         };
         let label = format!("{DRAINED}=true");
-        let script = Script::new(DRAIN, &[&unit, force, &selector, &label, &selector, &limit]);
+        let script = Script::new(
+            DRAIN,
+            &[&unit, force, &selector, &label, PROGRAM, &selector, &limit],
+        );
         self.started.store(true, Ordering::Relaxed);
         kubernetes
             .server

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use crate::failure::Result;
-use crate::generate::{ROUTES_SCRIPT, ROUTES_UNIT};
+use crate::generate::{ROUTES_SCRIPT, ROUTES_UNIT, TABLES, routes_path, unit_path};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::remote::Script;
 use crate::world::World;
@@ -27,15 +27,15 @@ impl RoutesGone {
 /// Where the table lies, and where it lies while its routes are being deleted: a killed run leaves it for the next.
 fn tables(cluster: &str) -> [String; 2] {
     [
-        format!("/etc/slicer-k3s/routes.d/{cluster}"),
+        routes_path(cluster),
         format!("/etc/slicer-k3s/withdrawn.{cluster}"),
     ]
 }
 
 /// The keeper must not put back what we delete, so it begins anew without the table, or ends where none is left.
-const WITHDRAW: &str = "set -e; t={}; w={}; n={}; u=/etc/systemd/system/$n; k={}
+const WITHDRAW: &str = "set -e; t={}; w={}; n={}; u={}; k={}; a={}
 if [ -f \"$t\" ]; then mv -f -- \"$t\" \"$w\"; fi
-if [ -n \"$(ls -A /etc/slicer-k3s/routes.d 2>/dev/null)\" ]; then systemctl restart \"$n\"
+if [ -n \"$(ls -A \"$a\" 2>/dev/null)\" ]; then systemctl restart \"$n\"
 elif [ -f \"$u\" ] && grep -q 'Written by slicer-k3s' \"$u\"; then
   systemctl -q disable \"$n\"; systemctl stop \"$n\"; rm -f -- \"$u\" \"$k\"
   if [ -f \"$u.before-slicer-k3s\" ]; then mv -f -- \"$u.before-slicer-k3s\" \"$u\"; fi
@@ -58,7 +58,7 @@ impl Step for RoutesGone {
     }
 
     fn hint(&self) -> String {
-        format!("on {}: ip route; ls /etc/slicer-k3s/routes.d", self.host)
+        format!("on {}: ip route; ls {TABLES}", self.host)
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
@@ -73,7 +73,16 @@ impl Step for RoutesGone {
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let [table, withdrawn] = tables(&world.plan.cluster);
-        let script = Script::new(WITHDRAW, &[&table, &withdrawn, ROUTES_UNIT, ROUTES_SCRIPT]);
+        let unit = unit_path(ROUTES_UNIT);
+        let words = [
+            &*table,
+            &*withdrawn,
+            ROUTES_UNIT,
+            &*unit,
+            ROUTES_SCRIPT,
+            TABLES,
+        ];
+        let script = Script::new(WITHDRAW, &words);
         let host = world.host(&self.host)?;
         host.must(hands, "withdrawing the routes", &script)
             .await

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::failure::{Code, Failure, Result};
+use crate::k3s::SNAPSHOTS_DIRECTORY;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::remote::Script;
 use crate::secret::Secret;
@@ -27,7 +28,7 @@ impl SnapshotKept {
 }
 
 /// Prints "SHA256  PATH" of the snapshot it took: the file's name ends in what k3s adds to ours.
-const SAVE: &str = "set -e; n={}; d=/var/lib/rancher/k3s/server/db/snapshots
+const SAVE: &str = "set -e; n={}; d={}
 k3s etcd-snapshot save --name \"$n\" >&2
 sha256sum -- \"$d/$n\"*";
 
@@ -57,7 +58,7 @@ impl Step for SnapshotKept {
         let mark = Secret::random_hex(4)
             .map_err(|error| Failure::new(Code::LocalFile, "no random numbers").because(error))?;
         let name = format!("slicer-k3s-last-{}", mark.expose());
-        let script = Script::new(SAVE, &[&name]).limit(Duration::from_mins(5));
+        let script = Script::new(SAVE, &[&name, SNAPSHOTS_DIRECTORY]).limit(Duration::from_mins(5));
         let saved = server.must(hands, "taking a snapshot", &script).await?;
         let Some((hash, path)) = saved.stdout.lines().next().and_then(|l| l.split_once("  "))
         else {

@@ -7,7 +7,8 @@ use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Daemon;
 use crate::remote::Script;
 use crate::secret::Secret;
-use crate::world::{TOKEN_PATHS, World, host_token};
+use crate::slicer::TOKEN_PATHS;
+use crate::world::{World, host_token};
 
 pub(super) struct HostToken {
     /// Any daemon of the host: they share the file.

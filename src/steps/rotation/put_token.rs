@@ -5,14 +5,14 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::failure::{Code, Failure, Result};
+use crate::k3s::{TOKEN_REQUEST_PATH, local_api};
 use crate::pipeline::Hands;
 use crate::remote::{Machine, Script, curl_option};
 use crate::secret::Secret;
 
 /// What `k3s token rotate` does (k3s pkg/server/handlers/token.go, `tokenRotate`), without its flags: they would show both
 /// tokens in the process list.
-const PUT: &str =
-    "curl -sSk -m 60 -o /dev/null -w '%{http_code}' -K - -- https://127.0.0.1:6443/v1-k3s/token";
+const PUT: &str = "curl -sSk -m 60 -o /dev/null -w '%{http_code}' -K - -- {}";
 
 /// curl's own limit and a margin for the connection.
 const LIMIT: Duration = Duration::from_secs(70);
@@ -34,7 +34,9 @@ pub(super) async fn put(
     ]
     .map(|(name, value)| curl_option(name, &value))
     .concat();
-    let script = Script::new(PUT, &[]).stdin(stdin).limit(LIMIT);
+    let script = Script::new(PUT, &[&local_api(TOKEN_REQUEST_PATH)])
+        .stdin(stdin)
+        .limit(LIMIT);
     let done = server.run(hands, &script).await?;
     let status = done.stdout.trim();
     if done.ok() && status.len() == 3 && status.starts_with('2') {

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use futures_util::future::try_join_all;
 
 use crate::failure::Result;
-use crate::kubernetes::condition;
+use crate::k3s::VOTES;
+use crate::kubernetes::{READY, TRUE, condition};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::steps::{CLUSTER, node};
 use crate::world::World;
@@ -63,9 +64,9 @@ impl Step for ServersWhole {
         for (server, node) in world.plan.servers.iter().zip(nodes) {
             let holds = |kind: &str| {
                 node.as_ref()
-                    .is_some_and(|node| condition(node, kind) == Some("True"))
+                    .is_some_and(|node| condition(node, kind) == Some(TRUE))
             };
-            if !holds("Ready") || !holds("EtcdIsVoter") {
+            if !holds(READY) || !holds(VOTES) {
                 let why = format!("{} is not a Ready voter", server.name);
                 return Ok(Finding::Unknown(why));
             }

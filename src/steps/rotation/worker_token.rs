@@ -10,6 +10,7 @@ use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Daemon;
 use crate::slicer::Held;
 use crate::steps::k3s_token_secret;
+use crate::steps::unit::ACTIVE;
 use crate::world::World;
 
 pub(super) struct WorkerToken {
@@ -41,7 +42,7 @@ fn lacks(held: &Held, hash: &str) -> Option<String> {
         Held::Token { process, .. } if process != hash => {
             Some("its service still runs with the old token".into())
         }
-        Held::Token { state, .. } if state != "active" => Some(format!("its service is {state}")),
+        Held::Token { state, .. } if state != ACTIVE => Some(format!("its service is {state}")),
         Held::Token { .. } => None,
     }
 }
