@@ -13,6 +13,9 @@ use crate::world::World;
 /// A server that does not answer for so long counts as silent.
 const LIMIT: Duration = Duration::from_secs(15);
 
+/// How long a daemon is given to list its VMs where a server of its own was silent, and a first connection to each server.
+const SOON: Duration = Duration::from_secs(5);
+
 /// What is known of one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Observed {
@@ -47,10 +50,10 @@ impl Observed {
     }
 }
 
-/// Connects to all servers of the plan that can be reached, and asks them nothing.
+/// Connects to all servers of the plan that can be reached soon, and asks them nothing: a head start, which is not worth a wait.
 pub async fn connect_all(world: &World) {
     let servers = world.plan.servers.iter();
-    let connected = servers.map(|server| tokio::time::timeout(LIMIT, world.server(server)));
+    let connected = servers.map(|server| tokio::time::timeout(SOON, world.server(server)));
     // Whoever cannot be reached says why when it is asked.
     let _ = join_all(connected).await;
 }
@@ -136,7 +139,7 @@ async fn without_answer(world: &World, server: &Server, why: String) -> Observed
 /// Whether its VM runs, where its daemon answers.
 async fn runs(world: &World, server: &Server) -> Option<bool> {
     let daemon = world.plan.daemon(&server.group)?;
-    let vms = tokio::time::timeout(LIMIT, async {
+    let vms = tokio::time::timeout(SOON, async {
         world.slicer(daemon).await?.vms(&daemon.group).await
     });
     let vms = vms.await.ok()?.ok()?;

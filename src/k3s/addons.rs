@@ -1,6 +1,6 @@
 //! The components that k3s packages and an agent would be kept for: the autoscaler removes no Node with a pod of kube-system that
-//! no PodDisruptionBudget covers, nor one whose pod has an emptyDir (kubernetes/autoscaler@093de0a5
-//! cluster-autoscaler/simulator/drainability/rules), unless it is a DaemonSet's.
+//! no `PodDisruptionBudget` covers, nor one whose pod has an emptyDir (kubernetes/autoscaler@093de0a5
+//! cluster-autoscaler/simulator/drainability/rules), unless it is a `DaemonSet`'s.
 
 use serde_json::Value;
 
@@ -44,7 +44,7 @@ pub const PACKAGED: [Packaged; 3] = [
 pub const TRAEFIK: &str = "traefik";
 
 /// What k3s notes on each object that it makes of a manifest: the kind and the name of the Addon
-/// (rancher/wrangler@v3.4.0 pkg/apply/desiredset_apply.go, k3s@af977adf pkg/deploy/controller.go).
+/// (rancher/wrangler@v3.4.0 `pkg/apply/desiredset_apply.go`, k3s@af977adf pkg/deploy/controller.go).
 const OWNER_KIND: &str = "objectset.rio.cattle.io/owner-gvk";
 const OWNER_NAME: &str = "objectset.rio.cattle.io/owner-name";
 const ADDON_KIND: &str = "k3s.cattle.io/v1, Kind=Addon";

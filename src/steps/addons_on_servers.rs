@@ -1,6 +1,6 @@
 //! The components that k3s packages run on servers: on an agent one of their pods would keep it from being removed for ever.
 //! k3s applies its manifests again at every start as `kubectl apply` does, so that a field of ours stays
-//! (rancher/wrangler@v3.4.0 pkg/apply/desiredset_compare.go, doPatch). Traefik is a chart: its values are ours to add to.
+//! (rancher/wrangler@v3.4.0 `pkg/apply/desiredset_compare.go`, `doPatch`). Traefik is a chart: its values are ours to add to.
 
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ async fn look(world: &World, kubernetes: &Kubernetes) -> Result<Seen> {
     Ok(seen)
 }
 
-/// A HelmChartConfig with other values than ours is someone else's, and stays.
+/// A `HelmChartConfig` with other values than ours is someone else's, and stays.
 fn traefik(keep: bool, configs: &Value, seen: &mut Seen) -> Result<()> {
     let mut items = configs["items"].as_array().into_iter().flatten();
     let found = items.find(|config| config["metadata"]["name"] == TRAEFIK);
@@ -178,16 +178,18 @@ impl Step for AddonsOnServers {
             differ.push(TRAEFIK);
         }
         if !differ.is_empty() {
-            let may = match world.plan.k3s.addons_on_servers {
-                true => "may run on agents",
-                false => "may run on servers only",
+            let may = if world.plan.k3s.addons_on_servers {
+                "may run on agents"
+            } else {
+                "may run on servers only"
             };
             return Ok(Finding::differs(format!("{} {may}", differ.join(", "))));
         }
-        Ok(Finding::Done(match seen.own_values {
-            true => format!("{TRAEFIK} goes by a HelmChartConfig of your own"),
-            false => String::new(),
-        }))
+        Ok(if seen.own_values {
+            Finding::Done(format!("{TRAEFIK} goes by a HelmChartConfig of your own"))
+        } else {
+            Finding::done()
+        })
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {

@@ -1,5 +1,6 @@
 //! The product on fleets, as a person would run it. One scenario a file.
 
+mod addons;
 mod adopted;
 mod destroy;
 mod enrol_kills;
@@ -29,6 +30,7 @@ mod routes;
 mod servers_lost;
 mod shared;
 mod status;
+mod status_scaling;
 mod tokens;
 mod versions;
 
@@ -63,6 +65,8 @@ pub(super) fn checks() -> Vec<Check> {
         Check::long("init-beside", init_beside::run),
         Check::long("destroy", destroy::run),
         Check::long("status", status::run),
+        Check::long("status-scaling", status_scaling::run),
+        Check::long("addons", addons::run),
         Check::long("import", import::run),
         Check::long("adopted", adopted::run),
         Check::long("helm-failures", helm_failures::run),

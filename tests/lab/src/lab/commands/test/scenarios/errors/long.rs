@@ -209,7 +209,8 @@ const ON_THE_WAY: &[Row] = &[
             // The hint's second way: Slicer cannot stop this one by itself.
             Spoil::On(
                 "n100",
-                "slicer vm shutdown k3s-cp-2",
+                // Slicer answers when it has asked the VM, not when that has stopped.
+                "slicer vm shutdown k3s-cp-2; for _ in $(seq 60); do slicer vm list | grep 'k3s-cp-2 ' | grep -qi running || exit 0; sleep 1; done; exit 1",
                 "systemctl restart slicer-k3s-cp.service",
             ),
             Spoil::Fault(&["vm-boot", "n100", "never", "--vm", "k3s-cp-2"]),
