@@ -72,6 +72,8 @@ codes! {
     QuorumLost = "quorum-lost",
     /// No server has the cluster's data any more.
     ClusterLost = "cluster-lost",
+    /// A server keeps a cluster in SQLite, where a cluster of several servers needs etcd.
+    Sqlite = "sqlite",
     /// The Kubernetes API refused or does not answer.
     Kubernetes = "kubernetes",
     /// A route is missing or a machine cannot be reached through it.
@@ -113,6 +115,7 @@ impl Code {
                 | Self::TwoClusters
                 | Self::QuorumLost
                 | Self::ClusterLost
+                | Self::Sqlite
                 | Self::Locked
                 | Self::Interrupted
                 | Self::Terminated

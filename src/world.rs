@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::OnceCell;
 
@@ -12,7 +13,7 @@ use crate::kubernetes::Kubernetes;
 use crate::plan::{Daemon, Plan, Server};
 use crate::remote::Machine;
 use crate::remote::Sudo;
-use crate::remote::ssh::{self, VmTarget};
+use crate::remote::ssh::{self, HostKeys, VmTarget};
 use crate::secret::Secret;
 use crate::slicer::{Slicer, TOKEN_PATHS, VM_USER};
 use crate::state::Secrets;
@@ -110,14 +111,17 @@ impl World {
         let daemon = self.plan.daemon(&server.group).ok_or_else(|| {
             Failure::new(Code::Vm, format!("{} has no group", server.name)).lasting()
         })?;
-        let host_keys = self.slicer(daemon).await?.host_keys(&server.name).await?;
+        let host_keys = KeysOf {
+            slicer: self.slicer(daemon).await?,
+            vm: server.name.clone(),
+        };
         let remote = ssh::connect_vm(VmTarget {
             name: server.name.clone(),
             via: Arc::clone(self.host(&server.host)?),
             address: server.address,
             user: VM_USER.to_owned(),
             key: self.secrets.ssh_private_key.clone(),
-            host_keys,
+            host_keys: Box::new(host_keys),
         })
         .await?;
         Ok(Arc::new(Machine::new(
@@ -152,6 +156,19 @@ impl World {
                 Err(_) => {}
             }
         }
+    }
+}
+
+/// A VM's host keys through its daemon's API.
+struct KeysOf {
+    slicer: Slicer,
+    vm: String,
+}
+
+#[async_trait]
+impl HostKeys for KeysOf {
+    async fn read(&self) -> Result<Vec<String>> {
+        self.slicer.host_keys(&self.vm).await
     }
 }
 

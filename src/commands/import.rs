@@ -228,6 +228,9 @@ async fn look(
         return Err(failures);
     }
     (findings.servers, findings.silent) = servers(&findings, &machines).await.map_err(one)?;
+    if let Some(failure) = import::in_sqlite(&findings.servers) {
+        return Err(one(failure));
+    }
     findings.put_in_order();
     Ok((findings, machines))
 }

@@ -35,7 +35,7 @@ impl Observed {
     /// Whether it is known to hold no data.
     pub fn is_empty(&self) -> bool {
         match self {
-            Self::Answers(held) => !held.data,
+            Self::Answers(held) => !held.data && !held.sqlite,
             Self::Nothing => true,
             _ => false,
         }

@@ -15,11 +15,13 @@ const MOST: usize = 64;
 pub struct Held {
     /// Whether etcd was ever started here: then k3s ignores `cluster-init` and does not join anew.
     pub data: bool,
+    /// Whether SQLite is its datastore: there is no etcd data, and a `state.db`.
+    pub sqlite: bool,
     /// SHA-256 of its CA certificate.
     pub ca: Option<String>,
-    /// Seconds since etcd's database was last written, by the server's own clock.
+    /// Seconds since the database was last written, by the server's own clock.
     pub written: Option<u64>,
-    /// The size of etcd's database.
+    /// The size of the database.
     pub bytes: Option<u64>,
     /// etcd's members, where a quorum answers through this server.
     pub members: Option<Vec<Member>>,
@@ -77,8 +79,10 @@ impl Held {
             };
             match key {
                 "data" => {
-                    answered = true;
+                    // Another word is no answer: it must not pass for an empty disk.
+                    answered = matches!(value, "yes" | "no" | "sqlite");
                     held.data = value == "yes";
+                    held.sqlite = value == "sqlite";
                 }
                 "ca" => held.ca = is_hash(value).then(|| value.to_owned()),
                 "written" => held.written = value.parse().ok(),
@@ -147,6 +151,47 @@ mod tests {
         }
         let empty = Held::parse("data=no\nmembers=\nend\n").unwrap();
         assert_eq!(empty, Held::default());
+    }
+
+    /// What the script reports of a server with these files (paths below its data directory).
+    fn reported(files: &[&str]) -> Held {
+        let root = tempfile::tempdir().unwrap();
+        for file in files {
+            let file = root.path().join("server").join(file);
+            fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+            fs_err::write(file, "12345").unwrap();
+        }
+        let script = include_str!("../remote/server_data.sh")
+            .replace("/var/lib/rancher/k3s", &root.path().display().to_string())
+            .replace("$(curl ", "$(false ");
+        let done = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .output();
+        let stdout = String::from_utf8(done.unwrap().stdout).unwrap();
+        Held::parse(&stdout).unwrap_or_else(|| panic!("no answer: {stdout}"))
+    }
+
+    /// k3s's default without `cluster-init` and `server`: such a server counted as empty.
+    #[test]
+    fn a_server_that_keeps_its_cluster_in_sqlite_is_not_empty() {
+        let held = reported(&["db/state.db", "db/state.db-wal", "tls/server-ca.crt"]);
+        assert!(held.sqlite && !held.data && held.ca.is_some());
+        assert!(held.written.unwrap() < 60 && held.bytes == Some(5));
+        // k3s writes the name before etcd has data.
+        assert!(reported(&["db/state.db", "db/etcd/name"]).sqlite);
+    }
+
+    /// As k3s decides it: pkg/cluster/managed.go `assignManagedDriver`.
+    #[test]
+    fn a_state_db_beside_etcds_data_is_not_the_datastore() {
+        let etcd = ["db/etcd/member/wal/0.wal", "db/etcd/member/snap/db"];
+        for beside in ["db/state.db", "db/state.db.migrated"] {
+            let held = reported(&[etcd[0], etcd[1], beside]);
+            assert!(held.data && !held.sqlite, "{beside}");
+        }
+        let migrated = reported(&["db/state.db.migrated", "db/state.db-wal"]);
+        assert_eq!(migrated, Held::default());
+        assert_eq!(Held::parse("data=mysql\nmembers=\nend\n"), None);
     }
 
     /// A server's answer is nobody's to trust.

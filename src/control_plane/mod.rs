@@ -13,6 +13,7 @@ mod judge;
 mod now;
 mod recorded;
 mod refusals;
+mod sqlite;
 mod start;
 mod versions;
 
@@ -23,5 +24,6 @@ pub use judge::{Judgement, Side, judge, judge_new};
 pub use now::start_now;
 pub use recorded::recorded;
 pub use refusals::Refusal;
+pub use sqlite::in_sqlite;
 pub use start::{ControlPlane, Start};
 pub use versions::{Installation, Upgrade, Versions, judge_versions, programs, upgrade, waits};

@@ -2,6 +2,7 @@
 
 use super::ask::Observed;
 use super::judge::Side;
+use super::sqlite::in_sqlite;
 use crate::failure::{Code, Failure};
 use crate::plan::{Founded, Plan, Server};
 
@@ -24,6 +25,15 @@ impl Refusal {
             sides: Vec::new(),
         }
     }
+}
+
+/// Servers keep a cluster in SQLite.
+pub(super) fn sqlite(seen: &[(Server, Observed)]) -> Option<Refusal> {
+    let held = seen.iter().filter_map(|(server, observed)| match observed {
+        Observed::Answers(held) => Some((server.name.as_str(), held)),
+        _ => None,
+    });
+    in_sqlite(held).map(Refusal::of)
 }
 
 /// Servers hold data of several clusters.
@@ -211,6 +221,7 @@ fn state(server: &Server, observed: &Observed) -> String {
             Some(seconds) => format!("{name} has the data, last written {} ago", ago(seconds)),
             None => format!("{name} has the data"),
         },
+        Observed::Answers(held) if held.sqlite => format!("{name} has a cluster in SQLite"),
         Observed::Answers(_) => format!("{name} is empty"),
         Observed::Nothing => format!("{name} has neither a VM nor a disk"),
         Observed::Stopped => format!("the VM of {name} does not run"),

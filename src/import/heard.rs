@@ -1,9 +1,19 @@
 //! Servers of the cluster that were not seen: what they hold may be the newer truth.
 
 use super::Findings;
-use crate::control_plane::{Held, Member};
+use crate::control_plane::{self, Held, Member};
 use crate::failure::{Code, Failure};
 use crate::plan::{Role, Server};
+use crate::slicer::ServerFacts;
+
+/// The refusal where one of these servers keeps a cluster in SQLite: it has neither members nor a first server.
+pub fn in_sqlite(servers: &[(String, ServerFacts)]) -> Option<Failure> {
+    let held = servers
+        .iter()
+        .filter_map(|(name, facts)| Some((name.as_str(), Held::parse(&facts.data)?)));
+    let held: Vec<(&str, Held)> = held.collect();
+    control_plane::in_sqlite(held.iter().map(|(name, held)| (*name, held)))
+}
 
 impl Findings {
     /// etcd's members, where a quorum of them answers.

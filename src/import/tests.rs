@@ -99,6 +99,26 @@ fn a_host_behind_another_gets_its_own_address_back() {
     assert_eq!(findings.missing(), [std::net::Ipv4Addr::new(10, 20, 0, 2)]);
 }
 
+/// It was said that the host of the first server was not named, and that daemons had to be started.
+#[test]
+fn a_server_in_sqlite_is_refused_by_name_and_one_with_etcd_is_not() {
+    let plan = plan();
+    let mut findings = findings(&plan, &crate::steps::testing::secrets());
+    for (_, facts) in &mut findings.servers {
+        facts.data = "data=yes\nmembers=\nend\n".into();
+    }
+    assert_eq!(in_sqlite(&findings.servers), None);
+    findings.servers[1].1.data = "data=sqlite\nmembers=\nend\n".into();
+    let failure = in_sqlite(&findings.servers).unwrap();
+    assert_eq!(failure.code, Code::Sqlite);
+    let (what, hint) = (failure.to_string(), failure.hint.unwrap());
+    assert!(what.contains("k3s-cp-2") && !what.contains("k3s-cp-1"));
+    assert!(hint.contains("cluster-init: true") && hint.contains("k3s-uninstall.sh"));
+    // A part of an answer is neither.
+    findings.servers[1].1.data = "data=sqlite\n".into();
+    assert_eq!(in_sqlite(&findings.servers), None);
+}
+
 /// Marks are as old as the last `init`; the servers may have been upgraded since.
 #[test]
 fn the_version_that_all_servers_were_upgraded_to_is_recorded() {

@@ -17,8 +17,18 @@ there() {
 }
 
 data() {
-    # k3s's own test of whether its etcd was ever started here.
-    if there "$etcd/member/wal"; then echo data=yes; else echo data=no; fi
+    # k3s's own test of whether its etcd was ever started here: then etcd is its datastore, and a state.db beside it is not
+    # read again. Without etcd's data a state.db is the datastore, SQLite's (k3s, pkg/cluster/managed.go assignManagedDriver;
+    # pkg/etcd/etcd.go migrateFromSQLite renames it once its content is in etcd).
+    kept=$etcd/member/snap/db
+    if there "$etcd/member/wal"; then
+        echo data=yes
+    elif there "$server/db/state.db"; then
+        echo data=sqlite
+        kept=$server/db/state.db
+    else
+        echo data=no
+    fi
     if there "$server/tls/server-ca.crt"; then
         hash=$(sha256sum <"$server/tls/server-ca.crt") || exit 3
         echo "ca=${hash%% *}"
@@ -26,9 +36,11 @@ data() {
     members=$(curl -sfk -m 5 --max-filesize 262144 https://127.0.0.1:6443/db/info)
     echo "members=$members"
     # Where a quorum answers, nobody asks how old or large the data is.
-    if [ -z "$members" ] && there "$etcd/member/snap/db"; then
-        echo "written=$(($(date +%s) - $(stat -c %Y "$etcd/member/snap/db")))"
-        echo "bytes=$(stat -c %s "$etcd/member/snap/db")"
+    if [ -z "$members" ] && there "$kept"; then
+        # SQLite writes to its log first.
+        written=$(stat -c %Y -- "$kept" "$kept-wal" 2>/dev/null | sort -n | tail -n 1)
+        echo "written=$(($(date +%s) - written))"
+        echo "bytes=$(stat -c %s -- "$kept")"
     fi
 }
 

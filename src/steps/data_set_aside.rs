@@ -34,16 +34,21 @@ impl DataSetAside {
 }
 
 /// Only `db/etcd` has to go: snapshots lie beside it. A server with the certificates of another cluster is refused by the
-/// one that it joins, so these go with it.
+/// one that it joins, so these go with it; and before them a `state.db` that lies beside the data, which becomes the datastore
+/// where they are gone.
 ///
-/// Source: k3s, pkg/cluster/bootstrap.go `ReconcileBootstrapData`.
+/// Source: k3s, pkg/cluster/bootstrap.go `ReconcileBootstrapData`, pkg/etcd/etcd.go `migrateFromSQLite`.
 const SET_ASIDE: &str = "set -e
 systemctl stop k3s 2>/dev/null || true
 if systemctl -q is-active k3s; then echo 'k3s does not stop' >&2; exit 1; fi
 cd {}
 now=$(date +%s)
+which={}
+if [ $which = foreign ]; then
+    for part in state.db state.db-wal state.db-shm; do if [ -e \"db/$part\" ]; then mv -T -- \"db/$part\" \"db/$part-old-$now\"; fi; done
+fi
 if [ -e db/etcd ]; then mv -T -- db/etcd \"db/etcd-old-$now\"; fi
-if [ {} = foreign ]; then
+if [ $which = foreign ]; then
     for part in token agent-token cred tls; do if [ -e \"$part\" ] || [ -L \"$part\" ]; then mv -T -- \"$part\" \"$part-old-$now\"; fi; done
 fi
 sync -f .";
@@ -78,7 +83,14 @@ impl Step for DataSetAside {
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
-        set_aside(world.server(&self.server).await?, hands, self.foreign).await
+        let machine = world.server(&self.server).await?;
+        // The judgement refused such a server before the run; one that was changed since is left as it is.
+        let held = control_plane::ask(machine).await?;
+        let held = std::iter::once((self.server.name.as_str(), &held));
+        if let Some(failure) = control_plane::in_sqlite(held) {
+            return Err(failure);
+        }
+        set_aside(machine, hands, self.foreign).await
     }
 }
 
@@ -88,4 +100,61 @@ pub(super) async fn set_aside(machine: &Machine, hands: &Hands, foreign: bool) -
     let script = Script::new(SET_ASIDE, &[SERVER_DIRECTORY, which]).limit(Duration::from_mins(2));
     let what = "moving the etcd data aside";
     machine.must(hands, what, &script).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Code;
+    use crate::pipeline::testing::hands;
+    use crate::steps::testing::{Fake, machine, plan, world};
+
+    #[tokio::test]
+    async fn a_live_sqlite_datastore_is_never_set_aside() {
+        let fake = Fake::new().says("member/wal", "data=sqlite\nmembers=\nend\n");
+        let step = DataSetAside {
+            server: plan().servers[0].clone(),
+            foreign: true,
+        };
+        let world = world(&[("k3s-cp-1", &fake)]);
+        let failure = step.apply(&world, &hands()).await.unwrap_err();
+        assert_eq!(failure.code, Code::Sqlite);
+        assert!(!fake.was_told("systemctl stop") && !fake.was_told("mv -T"));
+    }
+
+    /// k3s would copy what is in it into the cluster that is founded next.
+    #[tokio::test]
+    async fn a_state_db_beside_foreign_etcd_data_goes_with_it() {
+        for (foreign, left) in [
+            (true, ["etcd-old-7", "state.db-old-7", "state.db-wal-old-7"]),
+            (false, ["etcd-old-7", "state.db", "state.db-wal"]),
+        ] {
+            let fake = Fake::new();
+            let server = machine("k3s-cp-1", fake.clone());
+            set_aside(&server, &hands(), foreign).await.unwrap();
+            let (command, _) = fake.told().pop().unwrap();
+            let root = tempfile::tempdir().unwrap();
+            let db = root.path().join("db");
+            fs_err::create_dir_all(db.join("etcd/member/wal")).unwrap();
+            for file in ["state.db", "state.db-wal"] {
+                fs_err::write(db.join(file), "").unwrap();
+            }
+            let command = command
+                .replace(
+                    "/var/lib/rancher/k3s/server",
+                    &root.path().display().to_string(),
+                )
+                .replace("systemctl", "false")
+                .replace("$(date +%s)", "7");
+            let done = std::process::Command::new("sh")
+                .args(["-c", &command])
+                .output()
+                .unwrap();
+            assert!(done.status.success(), "{done:?}");
+            let entries = fs_err::read_dir(db).unwrap();
+            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            assert_eq!(names, left);
+        }
+    }
 }

@@ -55,6 +55,9 @@ pub(super) async fn look(
     if let (true, Some((_, failure))) = (told.is_empty(), silent.first()) {
         return Err(one(failure.clone()));
     }
+    if let Some(failure) = import::in_sqlite(&told) {
+        return Err(one(failure));
+    }
     let hosts = import::adopt(&cluster, candidates, &told).map_err(one)?;
     let mut findings = Findings {
         cluster,

@@ -11,6 +11,9 @@ use crate::plan::{Plan, Server};
 
 /// Judges what was seen; what servers in `give_up` hold is given up.
 pub fn judge(plan: &Plan, seen: &[(Server, Observed)], give_up: &[String]) -> Judgement {
+    if let Some(refusal) = refusals::sqlite(seen) {
+        return Judgement::Refused(Box::new(refusal));
+    }
     match judged(plan, seen, give_up) {
         Ok(control_plane) => Judgement::Clear(control_plane),
         Err(refusal) => Judgement::Refused(refusal),
@@ -19,6 +22,10 @@ pub fn judge(plan: &Plan, seen: &[(Server, Observed)], give_up: &[String]) -> Ju
 
 /// Judges what was seen where a new cluster is to take the place of whatever the servers hold.
 pub fn judge_new(plan: &Plan, seen: &[(Server, Observed)]) -> Judgement {
+    // With `cluster-init` k3s would copy what is in it into the new cluster.
+    if let Some(refusal) = refusals::sqlite(seen) {
+        return Judgement::Refused(Box::new(refusal));
+    }
     let silent = |observed: &Observed| !observed.is_empty() && observed.data().is_none();
     let away: Vec<&(Server, Observed)> = seen.iter().filter(|(_, seen)| silent(seen)).collect();
     if !away.is_empty() {

@@ -249,6 +249,44 @@ fn a_single_server_goes_on_record_only_where_the_others_were_asked() {
     assert!(alone([empty(), Observed::Nothing]).is_some());
 }
 
+/// `curl get.k3s.io | sh` on a server's VM: its cluster was taken for leftovers, stopped, and its certificates moved away.
+#[test]
+fn a_cluster_in_sqlite_is_refused_whatever_the_others_hold_and_a_person_gives_up() {
+    let list: Option<&[i8]> = Some(&[1, 3]);
+    let sqlite = || {
+        Observed::Answers(Held {
+            sqlite: true,
+            ca: Some(NEW.into()),
+            ..Held::default()
+        })
+    };
+    assert!(!sqlite().is_empty() && sqlite().data().is_none());
+    for record in [None, ALL] {
+        for others in [
+            [data(OLD, list), data(OLD, list)],
+            [empty(), Observed::Nothing],
+            [off(), booting()],
+        ] {
+            let plan = recorded(record);
+            let [first, third] = others;
+            let seen = seen(&plan, [first, sqlite(), third]);
+            let names = ["k3s-cp-2".to_owned()];
+            for judgement in [
+                judge(&plan, &seen, &[]),
+                judge(&plan, &seen, &names),
+                judge_new(&plan, &seen),
+            ] {
+                let Judgement::Refused(refusal) = judgement else {
+                    panic!("{judgement:?}");
+                };
+                assert!(refusal.failure.code == Code::Sqlite && !refusal.passes);
+                let failure = refusal.failure.to_string();
+                assert!(failure.contains("k3s-cp-2"), "{failure}");
+            }
+        }
+    }
+}
+
 /// What a killed run of `--give-up` leaves, and what a broken disk does.
 #[test]
 fn certificates_of_another_cluster_are_never_taken_for_this_ones() {

@@ -21,7 +21,7 @@ mod vm;
 
 pub use target::{HostTarget, KeyPolicy, Surroundings};
 pub(in crate::remote) use user_config::expand;
-pub use vm::{VmTarget, connect_vm};
+pub use vm::{HostKeys, VmTarget, connect_vm};
 
 use super::Remote;
 

@@ -1,12 +1,14 @@
 //! VMs: through their host, with the cluster's key, and host keys that Slicer's API told us beforehand.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use russh::keys::{Algorithm, PrivateKey, PublicKey};
 
-use super::client::{Broken, Judge, Refusal, all_kinds, handshake, key_type, unreachable};
+use super::client::{
+    Broken, Client, Ending, Judge, Refusal, all_kinds, handshake, key_type, unreachable,
+};
 use super::connection::{Connection, Dial, PATIENCE};
 use super::known_hosts::fingerprint;
 use super::{auth, session};
@@ -26,8 +28,19 @@ pub struct VmTarget {
     pub user: String,
     /// Private key, OpenSSH PEM.
     pub key: Secret,
-    /// Host keys read through Slicer's API: `ssh-ed25519 AAAA…` lines.
-    pub host_keys: Vec<String>,
+    /// Where its host keys are read: no other key is accepted.
+    pub host_keys: Box<dyn HostKeys>,
+}
+
+/// What reports a VM's host keys by another way than the connection that they are to vouch for.
+#[async_trait]
+pub trait HostKeys: Send + Sync {
+    /// The keys as the VM has them now: `ssh-ed25519 AAAA…` lines.
+    ///
+    /// # Errors
+    ///
+    /// Where they cannot be read, or are just being made.
+    async fn read(&self) -> Result<Vec<String>>;
 }
 
 /// Connects to a VM.
@@ -38,18 +51,7 @@ pub async fn connect_vm(target: VmTarget) -> Result<Box<dyn Remote>> {
 /// The same where its SSH server listens elsewhere.
 pub(super) async fn connect_vm_at(target: VmTarget, port: u16) -> Result<Box<dyn Remote>> {
     let name = target.name.clone();
-    let pinned: Vec<PublicKey> = target
-        .host_keys
-        .iter()
-        .filter_map(|line| PublicKey::from_openssh(line.trim()).ok())
-        .collect();
-    if pinned.is_empty() {
-        return Err(Failure::new(
-            Code::HostKeyUnknown,
-            format!("{name}'s host keys are not known"),
-        )
-        .because("Slicer's API told none that could be read"));
-    }
+    let pinned = target.read_host_keys().await?;
     let key = russh::keys::decode_secret_key(target.key.expose(), None).map_err(|error| {
         Failure::new(Code::LocalFile, "the cluster's SSH key cannot be read").because(error)
     })?;
@@ -57,86 +59,148 @@ pub(super) async fn connect_vm_at(target: VmTarget, port: u16) -> Result<Box<dyn
         target,
         port,
         key,
-        pinned,
+        pinned: Mutex::new(pinned),
     };
     Ok(Box::new(
         session::SshRemote::connect(&name, Box::new(dialer)).await?,
     ))
 }
 
+impl VmTarget {
+    async fn read_host_keys(&self) -> Result<Vec<PublicKey>> {
+        let lines = self.host_keys.read().await?;
+        let keys = lines.iter();
+        let keys: Vec<PublicKey> = keys
+            .filter_map(|line| PublicKey::from_openssh(line.trim()).ok())
+            .collect();
+        if keys.is_empty() {
+            return Err(Failure::new(
+                Code::HostKeyUnknown,
+                format!("{}'s host keys are not known", self.name),
+            )
+            .because("Slicer's API told none that could be read"));
+        }
+        Ok(keys)
+    }
+
+    /// Messages begin with it.
+    fn what(&self) -> String {
+        let (name, address, via) = (&self.name, self.address, self.via.name());
+        format!("cannot connect to {name} ({address}) through {via}")
+    }
+
+    fn late(&self) -> Failure {
+        Failure::new(Code::SshUnreachable, self.what())
+            .because(format!("no answer within {} s", PATIENCE.as_secs()))
+    }
+}
+
 struct VmDialer {
     target: VmTarget,
     port: u16,
     key: PrivateKey,
-    pinned: Vec<PublicKey>,
+    pinned: Mutex<Vec<PublicKey>>,
 }
 
 #[async_trait]
 impl Dial for VmDialer {
     async fn dial(&self) -> Result<Connection> {
-        let VmTarget {
-            name,
-            via,
-            address,
-            user,
-            ..
-        } = &self.target;
-        let what = || {
-            format!(
-                "cannot connect to {name} ({address}) through {}",
-                via.name()
-            )
-        };
-        let late = || {
-            Failure::new(Code::SshUnreachable, what())
-                .because(format!("no answer within {} s", PATIENCE.as_secs()))
-        };
-        let stream = via.forward(&address.to_string(), self.port).await?;
-        let shaken = tokio::time::timeout(PATIENCE, handshake(stream, self.kinds(), self.judge()));
-        let (mut client, ending) = match shaken.await.map_err(|_| late())? {
+        let target = &self.target;
+        let (mut client, ending) = match self.shake(&self.pinned()).await? {
             Ok(connected) => connected,
-            Err(Broken::Refused(refusal)) => return Err(self.impostor(*refusal)),
-            Err(Broken::Ssh(error)) => return Err(unreachable(what(), &error)),
+            Err(refusal) => {
+                let made_again = self.made_again(*refusal).await?;
+                let connected = self.shake(&made_again).await?;
+                connected.map_err(|refusal| self.impostor(*refusal))?
+            }
         };
-        let login = auth::with_key(&mut client, user, self.key.clone());
+        let login = auth::with_key(&mut client, &target.user, self.key.clone());
         match tokio::time::timeout(PATIENCE, login)
             .await
-            .map_err(|_| late())?
+            .map_err(|_| target.late())?
         {
             Ok(true) => Ok(Connection::new(client, ending, Vec::new())),
             // Not `SshAuth`, which ends all waiting: sshd may answer before the first boot has placed the key.
             Ok(false) => Err(Failure::new(
                 Code::Vm,
-                format!("{name} does not accept the cluster's key for {user}"),
+                format!(
+                    "{} does not accept the cluster's key for {}",
+                    target.name, target.user
+                ),
             )
             .because("a VM that has just booted may not have it yet")
             .hint("if this lasts, the group's YAML names another key: slicer-k3s status tells whether it differs")),
-            Err(error) => Err(unreachable(what(), &error)),
+            Err(error) => Err(unreachable(target.what(), &error)),
         }
     }
 }
 
+/// Only kinds of which a key is pinned.
+fn kinds(pinned: &[PublicKey]) -> Vec<Algorithm> {
+    let is_pinned = |kind: &Algorithm| {
+        pinned
+            .iter()
+            .any(|key| key_type(&key.algorithm()) == key_type(kind))
+    };
+    all_kinds().into_iter().filter(is_pinned).collect()
+}
+
+fn is_among(keys: &[PublicKey], shown: &PublicKey) -> bool {
+    keys.iter().any(|key| key.key_data() == shown.key_data())
+}
+
+fn judge(pinned: &[PublicKey]) -> Judge {
+    let pinned = pinned.to_vec();
+    Arc::new(move |shown| {
+        if is_among(&pinned, shown) {
+            Ok(())
+        } else {
+            Err(Box::new(Refusal::NotPinned(shown.clone())))
+        }
+    })
+}
+
 impl VmDialer {
-    /// Only kinds of which a key is pinned.
-    fn kinds(&self) -> Vec<Algorithm> {
-        let pinned = |kind: &Algorithm| {
-            self.pinned
-                .iter()
-                .any(|key| key_type(&key.algorithm()) == key_type(kind))
-        };
-        all_kinds().into_iter().filter(pinned).collect()
+    fn pinned(&self) -> Vec<PublicKey> {
+        let pinned = self.pinned.lock();
+        pinned.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn judge(&self) -> Judge {
-        let pinned = self.pinned.clone();
-        Arc::new(move |shown| {
-            let same = pinned.iter().any(|key| key.key_data() == shown.key_data());
-            if same {
-                Ok(())
-            } else {
-                Err(Box::new(Refusal::NotPinned(shown.clone())))
+    /// A connection, not logged in yet; the inner error where the VM showed none of these keys.
+    async fn shake(&self, pinned: &[PublicKey]) -> Result<Result<(Client, Ending), Box<Refusal>>> {
+        let target = &self.target;
+        let address = target.address.to_string();
+        let stream = target.via.forward(&address, self.port).await?;
+        let shaken = handshake(stream, kinds(pinned), judge(pinned));
+        match tokio::time::timeout(PATIENCE, shaken)
+            .await
+            .map_err(|_| target.late())?
+        {
+            Ok(connected) => Ok(Ok(connected)),
+            Err(Broken::Refused(refusal)) => Ok(Err(refusal)),
+            Err(Broken::Ssh(error)) => Err(unreachable(target.what(), &error)),
+        }
+    }
+
+    /// The keys as they are read once more, which are pinned from now on, where the refused key is one of them: a first boot
+    /// makes the keys that an image brings again, maybe after they were read.
+    ///
+    /// Source: slicervm/docs.slicervm.com@05085f9 docs/platform/ephemeral-tasks.md (unit `regen-ssh-host-keys`).
+    async fn made_again(&self, refusal: Refusal) -> Result<Vec<PublicKey>> {
+        let Refusal::NotPinned(shown) = &refusal else {
+            return Err(self.impostor(refusal));
+        };
+        match self.target.read_host_keys().await {
+            Ok(now) if is_among(&now, shown) => {
+                tracing::info!("the host keys of {} were made again", self.target.name);
+                let mut pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
+                pinned.clone_from(&now);
+                Ok(now)
             }
-        })
+            // They are just being made, or its agent does not answer: nothing is known of the key yet.
+            Err(failure) if !failure.is_lasting() => Err(failure),
+            Ok(_) | Err(_) => Err(self.impostor(refusal)),
+        }
     }
 
     fn impostor(&self, refusal: Refusal) -> Failure {
@@ -171,15 +235,53 @@ mod tests {
     use super::super::stand_in::{Habits, key, pem, start};
     use super::*;
     use crate::remote::{Local, Sudo};
+    use std::collections::VecDeque;
     use std::time::Duration;
 
     const LIMIT: Duration = Duration::from_secs(20);
+
+    /// An API with these readings, of which the last one stays; `None` is one that failed.
+    #[derive(Clone)]
+    struct Readings(Arc<Mutex<VecDeque<Option<Vec<String>>>>>);
+
+    impl Readings {
+        fn new(readings: &[Option<&[&PrivateKey]>]) -> Self {
+            let line = |key: &&PrivateKey| key.public_key().to_openssh().unwrap();
+            let lines = |keys: &[&PrivateKey]| keys.iter().map(line).collect();
+            let readings = readings.iter().map(|keys| keys.map(lines));
+            Self(Arc::new(Mutex::new(readings.collect())))
+        }
+
+        fn left(&self) -> usize {
+            self.0.lock().unwrap().len()
+        }
+    }
+
+    #[async_trait]
+    impl HostKeys for Readings {
+        async fn read(&self) -> Result<Vec<String>> {
+            let mut readings = self.0.lock().unwrap();
+            let reading = match readings.len() {
+                1 => readings[0].clone(),
+                _ => readings.pop_front().unwrap(),
+            };
+            reading.ok_or_else(|| Failure::new(Code::Vm, "it has no settled SSH host keys"))
+        }
+    }
 
     /// A VM of these habits behind "this machine", connected with `mine` and these pinned host keys.
     async fn connect(
         habits: Habits,
         mine: &PrivateKey,
         pinned: &[&PrivateKey],
+    ) -> Result<Box<dyn Remote>> {
+        connect_reading(habits, mine, &Readings::new(&[Some(pinned)])).await
+    }
+
+    async fn connect_reading(
+        habits: Habits,
+        mine: &PrivateKey,
+        readings: &Readings,
     ) -> Result<Box<dyn Remote>> {
         let port = start(habits).await;
         let target = VmTarget {
@@ -188,10 +290,7 @@ mod tests {
             address: Ipv4Addr::LOCALHOST,
             user: "ubuntu".into(),
             key: Secret::new(pem(mine)),
-            host_keys: pinned
-                .iter()
-                .map(|key| key.public_key().to_openssh().unwrap())
-                .collect(),
+            host_keys: Box::new(readings.clone()),
         };
         connect_vm_at(target, port).await
     }
@@ -252,6 +351,40 @@ mod tests {
             .map(drop)
             .unwrap_err();
         assert_eq!(failure.code, Code::HostKeyUnknown);
+    }
+
+    /// An image's keys were read twice, alike, before its first boot made others: init ended at once.
+    #[tokio::test]
+    async fn host_keys_that_were_made_again_are_read_once_more() {
+        let (baked, made, mine) = (key(), key(), key());
+        let readings = Readings::new(&[Some(&[&baked]), Some(&[&made]), None]);
+        let remote = connect_reading(habits(&made, &mine), &mine, &readings)
+            .await
+            .unwrap();
+        // A connection that is made again goes by the new ones.
+        assert!(remote.exec("vanish", b"", LIMIT).await.is_err());
+        remote.exec("count", b"four", LIMIT).await.unwrap();
+        assert_eq!(readings.left(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_key_that_the_api_does_not_report_is_never_accepted() {
+        let (host, mine) = (key(), key());
+        let readings = Readings::new(&[Some(&[&key()]), Some(&[&key()]), Some(&[&host])]);
+        let failure = connect_reading(habits(&host, &mine), &mine, &readings)
+            .await
+            .map(drop)
+            .unwrap_err();
+        assert!(failure.code == Code::HostKeyChanged && failure.is_lasting());
+        // One more reading, and no third.
+        assert_eq!(readings.left(), 1);
+        // While they are being made, nothing is known of the key, and nothing is lasting.
+        let readings = Readings::new(&[Some(&[&key()]), None]);
+        let failure = connect_reading(habits(&host, &mine), &mine, &readings)
+            .await
+            .map(drop)
+            .unwrap_err();
+        assert!(failure.code == Code::Vm && !failure.is_lasting());
     }
 
     #[tokio::test]

@@ -27,7 +27,7 @@ func disk(s *config.Server) bootstrap.Disk {
 // load brings the disk in line with the cluster's bootstrap data, whose server is asked first where one is named and
 // answers; it returns the way to that server. A first server of a new cluster has no other server to ask.
 func load(ctx context.Context, s *config.Server) (*join.Client, error) {
-	initialized := etcd.Initialized(s.ServerDir("db"))
+	initialized := etcd.Initialized(datastore(s))
 	switch {
 	case initialized:
 		logrus.Info("Managed etcd cluster bootstrap already complete and initialized")
@@ -106,7 +106,7 @@ func reloadLocal(ctx context.Context, s *config.Server) error {
 	if err != nil {
 		return err
 	}
-	store, err := etcd.OpenCopy(s.ServerDir("db"))
+	store, err := etcd.OpenCopy(datastore(s))
 	if err != nil {
 		return fmt.Errorf("failed to create temporary datastore client: %w", err)
 	}

@@ -40,6 +40,9 @@ func Run(ctx context.Context, s *config.Server, children *process.Group) (func()
 	if err != nil {
 		return none, err
 	}
+	if err := prepareDatastore(s); err != nil {
+		return none, fmt.Errorf("preparing server: %w", err)
+	}
 	origin, err := load(ctx, s)
 	if err != nil {
 		return none, fmt.Errorf("preparing server: failed to bootstrap cluster data: %w", err)
@@ -96,15 +99,15 @@ func listen(ctx context.Context, s *config.Server, users *passwd.Passwords, node
 	if err := supervisor.Free(s.Port); err != nil {
 		return nil, nil, err
 	}
-	if err := etcd.SetAside(s.ServerDir("db"), s.URL); err != nil {
+	if err := etcd.SetAside(datastore(s), s.URL); err != nil {
 		return nil, nil, err
 	}
-	member, err := etcd.Open(s.ServerDir("db"), s.ServerDir("tls"), s.Name, s.IP)
+	member, err := etcd.Open(datastore(s), s.ServerDir("tls"), s.Name, s.IP)
 	if err != nil {
 		return nil, nil, err
 	}
 	front := &supervisor.Supervisor{
-		Config: s, Users: users.Users(), NodePassword: nodePassword,
+		Config: s, Users: users.Users(), NodePassword: nodePassword, WithoutEtcd: isSQLite(s),
 		Bootstrap: func(ctx context.Context, password string) ([]byte, error) {
 			return serveBootstrap(ctx, s, member, password)
 		},
@@ -152,7 +155,7 @@ func prepareAgent(ctx context.Context, s *config.Server, users *passwd.Passwords
 
 // startMember starts etcd: again, newly, or as one more member of the cluster behind origin.
 func startMember(ctx context.Context, s *config.Server, member *etcd.Member, origin *join.Client) error {
-	if origin == nil || etcd.Initialized(s.ServerDir("db")) {
+	if origin == nil || etcd.Initialized(datastore(s)) {
 		logrus.Infof("Starting etcd for cluster member %s", member.Name)
 		if err := member.Start(""); err != nil {
 			return fmt.Errorf("starting kubernetes: failed to start cluster: start managed database: %w", err)

@@ -19,6 +19,7 @@ var (
 	errAPINotReady  = errors.New("apiserver not ready")
 	errCoreNotReady = errors.New("runtime core not ready")
 	errMethod       = errors.New("method not allowed")
+	errNoEtcd       = errors.New("etcd datastore disabled")
 )
 
 // refuse answers with a Kubernetes Status, as the API server itself would: in JSON, over several lines for people.

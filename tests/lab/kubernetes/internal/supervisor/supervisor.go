@@ -38,6 +38,8 @@ type Supervisor struct {
 	Rotate func(ctx context.Context, fresh string) error
 	// NodePassword is this machine's own.
 	NodePassword string
+	// WithoutEtcd says that its cluster counts as one in SQLite.
+	WithoutEtcd bool
 
 	clientCA *x509.CertPool
 	client   atomic.Pointer[kubernetes.Clientset]
@@ -154,8 +156,12 @@ func (s *Supervisor) routes(api http.Handler) http.Handler {
 	agent(mux, "client-k3s-controller.crt", s.clientNamed("system:k3s-controller"))
 	server(mux, "server-bootstrap", s.bootstrap)
 	server(mux, "token", s.rotateToken)
-	mux.HandleFunc("/db/info", s.allowLoopback(serverRole, s.dbInfo))
-	mux.HandleFunc("/db/snapshot", s.allow(serverRole, s.snapshots))
+	if s.WithoutEtcd {
+		mux.HandleFunc("/db/", func(w http.ResponseWriter, r *http.Request) { refuse(w, r, http.StatusBadRequest, errNoEtcd) })
+	} else {
+		mux.HandleFunc("/db/info", s.allowLoopback(serverRole, s.dbInfo))
+		mux.HandleFunc("/db/snapshot", s.allow(serverRole, s.snapshots))
+	}
 	mux.Handle("/", api)
 	return mux
 }

@@ -59,6 +59,18 @@ func ask(s *Supervisor, method, path, from, user, password string, certificates 
 	return answer
 }
 
+// k3s refuses everything below /db where its cluster is in SQLite, whatever the credentials.
+func TestWithoutEtcd(t *testing.T) {
+	s := underTest(t)
+	s.WithoutEtcd = true
+	for _, path := range []string{"/db/info", "/db/snapshot"} {
+		answer := ask(s, "GET", path, remote, "", "")
+		if answer.Code != http.StatusBadRequest || !strings.Contains(answer.Body.String(), "etcd datastore disabled") {
+			t.Errorf("%s: %d %s", path, answer.Code, answer.Body)
+		}
+	}
+}
+
 // Who may ask for what: no credentials are a 403, a wrong password a 401, and each of the two tokens opens only its own paths.
 func TestRoles(t *testing.T) {
 	s := underTest(t)

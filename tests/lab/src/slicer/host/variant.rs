@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::{Context, Result};
 
 /// Every key with its values; the first is the default.
-const CHOICES: [(&str, &[&str]); 23] = [
+const CHOICES: [(&str, &[&str]); 24] = [
     ("arch", &["x86_64", "amd64"]),
     ("create-status", &["201", "200"]),
     ("delete-status", &["200", "204"]),
@@ -16,6 +16,7 @@ const CHOICES: [(&str, &[&str]); 23] = [
     ("fixed-reboot", &["stops", "relaunched"]),
     ("fs-mtime", &["seconds", "rfc3339"]),
     ("healthz", &["json", "text"]),
+    ("host-keys", &["made", "baked"]),
     ("hostnames", &["lowest-free", "monotonic"]),
     ("licence-daemons", &["unlimited", "1", "2", "3"]),
     ("masquerade", &["all", "public-only"]),

@@ -93,9 +93,10 @@ pub(crate) fn prepare(root: &Path, launch: &Launch, variant: &Variant) -> Result
         0o755,
     )?;
     let mode = format!(
-        "BLANK_LINE={}\nWITHOUT={}\n",
+        "BLANK_LINE={}\nWITHOUT={}\nHOST_KEYS={}\n",
         variant.get("userdata-blank-line").unwrap_or("tolerated"),
-        variant.get("no-userdata").unwrap_or("ran")
+        variant.get("no-userdata").unwrap_or("ran"),
+        variant.get("host-keys").unwrap_or("made")
     );
     put(root, "etc/slicer/variant", &mode, 0o644)?;
     if let Some(phase) = variant.get("promote-phase") {
