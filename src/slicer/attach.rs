@@ -54,7 +54,7 @@ impl Slicer {
         } else {
             tokio::time::timeout(http::LIMIT, opened)
                 .await
-                .map_err(|_| http::late(self))?
+                .map_err(|_| http::late(self, http::LIMIT))?
         };
         let answer = opened.map_err(|broken| broken.failure(self))?;
         let status = answer.status().as_u16();

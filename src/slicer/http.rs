@@ -18,6 +18,9 @@ use crate::log;
 /// Longest time for one request, connecting included.
 pub(super) const LIMIT: Duration = Duration::from_secs(20);
 
+/// The same for what the daemon answers by itself, without a VM's agent: a run before a daemon that hangs asks more than once.
+const OWN_LIMIT: Duration = Duration::from_secs(10);
+
 /// Most bytes of a body; lists of thousands of VMs fit.
 pub(super) const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
@@ -72,6 +75,14 @@ impl Request {
         self.token = false;
         self
     }
+
+    fn limit(&self) -> Duration {
+        if self.method == Method::GET && !self.path.starts_with("/vm/") {
+            OWN_LIMIT
+        } else {
+            LIMIT
+        }
+    }
 }
 
 /// A status and its body.
@@ -102,9 +113,10 @@ fn unanswered(slicer: &Slicer, cause: &str) -> Failure {
 /// Sends a request over a stream of its own.
 pub(super) async fn send(slicer: &Slicer, request: &Request) -> Result<Reply> {
     let begin = Instant::now();
-    let reply = match tokio::time::timeout(LIMIT, exchange(slicer, request)).await {
+    let limit = request.limit();
+    let reply = match tokio::time::timeout(limit, exchange(slicer, request)).await {
         Ok(reply) => reply.map_err(|broken| broken.failure(slicer)),
-        Err(_) => Err(late(slicer)),
+        Err(_) => Err(late(slicer, limit)),
     };
     let words = format!("{} {}", request.method, request.path);
     let end = reply.as_ref().map(|reply| i32::from(reply.status));
@@ -138,8 +150,8 @@ impl Broken {
 }
 
 /// A request that took too long.
-pub(super) fn late(slicer: &Slicer) -> Failure {
-    unanswered(slicer, &format!("no answer after {} s", LIMIT.as_secs()))
+pub(super) fn late(slicer: &Slicer, limit: Duration) -> Failure {
+    unanswered(slicer, &format!("no answer after {} s", limit.as_secs()))
 }
 
 async fn exchange(slicer: &Slicer, request: &Request) -> Result<Reply, Broken> {

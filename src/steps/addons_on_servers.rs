@@ -56,6 +56,13 @@ impl AddonsOnServers {
 async fn look(world: &World, kubernetes: &Kubernetes) -> Result<Seen> {
     let k3s = &world.plan.k3s;
     let enabled = |word: &str| !k3s.disable.iter().any(|disabled| disabled == word);
+    // Before the Deployments: what k3s had applied by then is among them, unless someone deleted it. Without the kind k3s has
+    // not begun.
+    let applied = if k3s.addons_on_servers {
+        kubernetes.list(&["addons", "-n", NAMESPACE]).await?
+    } else {
+        Vec::new()
+    };
     let there = kubernetes
         .list_whole(&["deployment", "-n", NAMESPACE])
         .await?;
@@ -80,9 +87,7 @@ async fn look(world: &World, kubernetes: &Kubernetes) -> Result<Seen> {
             }
         }
     }
-    if k3s.addons_on_servers && !missing.is_empty() {
-        // Without the kind k3s has not begun.
-        let applied = kubernetes.list(&["addons", "-n", NAMESPACE]).await?;
+    if k3s.addons_on_servers {
         let coming = missing
             .iter()
             .find(|packaged| !packaged.passed_by(&applied));
@@ -316,6 +321,19 @@ mod tests {
         let found = run(true, &all[1..], &fake).await;
         let why = "k3s has not deployed coredns yet";
         assert_eq!(found, Finding::Unknown(why.into()));
+    }
+
+    /// A Deployment that is made between the two looks would pass for one that was deleted, and would be left out.
+    #[tokio::test]
+    async fn add_ons_are_listed_before_what_they_make() {
+        let fake = Fake::new()
+            .says("get deployment", &deployments(&free()))
+            .says("get addons", r#"{"items":[]}"#)
+            .says(CONFIGS, &configs(None));
+        run(true, &[], &fake).await;
+        let told = fake.told();
+        let position = |words: &str| told.iter().position(|(command, _)| command.contains(words));
+        assert!(position("get addons") < position("get deployment"));
     }
 
     /// Values that a person gave to Traefik are not overwritten, and nothing of theirs is deleted.

@@ -19,13 +19,14 @@ const PACKAGED: [&str; 4] = [
     "traefik",
 ];
 
-/// A pod that only an agent can run.
+/// A pod that only an agent can run. It takes most of one: an agent with a small pod that fits nowhere else is looked at, found
+/// unremovable, and looked at again five minutes later, whether or not the pod is still there.
 const WEB: &str = r#"slicer-k3s kubectl apply -f - <<'END'
 {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {
   "selector": {"matchLabels": {"app": "web"}},
   "template": {"metadata": {"labels": {"app": "web"}}, "spec": {
     "terminationGracePeriodSeconds": 0, "nodeSelector": {"slicer/hostgroup": "k3s-agent-1"},
-    "containers": [{"name": "web", "image": "busybox", "command": ["sleep", "100000"]}]}}}}
+    "containers": [{"name": "web", "image": "busybox", "command": ["sleep", "100000"], "resources": {"requests": {"cpu": "1200m"}}}]}}}}
 END"#;
 
 /// 30 s after the last addition, 30 s unneeded, and the loops of a busy machine.

@@ -11,13 +11,13 @@ use super::{INIT, items};
 use crate::place::Place;
 use crate::say;
 
-/// Six pods, each on an agent of its own.
+/// Six pods, each on an agent of its own, of which it takes most.
 const SIX: &str = r#"slicer-k3s kubectl apply -f - <<'END'
 {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "six"}, "spec": {
   "replicas": 6, "selector": {"matchLabels": {"app": "six"}},
   "template": {"metadata": {"labels": {"app": "six"}}, "spec": {
     "terminationGracePeriodSeconds": 0,
-    "containers": [{"name": "six", "image": "busybox", "command": ["sleep", "100000"]}],
+    "containers": [{"name": "six", "image": "busybox", "command": ["sleep", "100000"], "resources": {"requests": {"cpu": "1200m"}}}],
     "affinity": {
       "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
         {"matchExpressions": [{"key": "slicer/hostgroup", "operator": "Exists"}]}]}},

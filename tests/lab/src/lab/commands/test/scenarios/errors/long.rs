@@ -156,7 +156,7 @@ const ON_THE_WAY: &[Row] = &[
             "error[autoscaler]",
             "kubernetes.github.io",
         ],
-        330.0,
+        400.0,
     ),
     row(
         "settings that contradict the first server's; the autoscaler's image cannot be pulled",
@@ -176,7 +176,7 @@ const ON_THE_WAY: &[Row] = &[
             "ghcr.io",
             "kubectl",
         ],
-        330.0,
+        400.0,
     ),
     row(
         "a token that the first server refuses",
