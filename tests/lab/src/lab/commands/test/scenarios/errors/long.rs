@@ -90,7 +90,7 @@ const ON_THE_WAY: &[Row] = &[
     ),
     Row {
         exit: 130,
-        command: "timeout --foreground --preserve-status -s INT 4 slicer-k3s init --yes --skip-proof --accept-new-host-keys </dev/null",
+        command: "timeout --foreground --preserve-status -s INT 8 slicer-k3s init --yes --skip-proof --accept-new-host-keys </dev/null",
         ..row(
             "Ctrl-C",
             &[Spoil::Fault(&["name", "get.k3s.io", "slow"])],
