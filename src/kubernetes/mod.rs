@@ -14,6 +14,7 @@ pub use pod::{selector, waiting};
 pub use words::bounded;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -24,6 +25,14 @@ use words::{cause, unready};
 
 /// Who owns the fields that we write.
 const FIELD_MANAGER: &str = "slicer-k3s";
+
+/// The code of an API server that has too much to do, or that is just taking a changed kind into use (`storage is
+/// (re)initializing`): it asks to come again in a second.
+///
+/// Source: kubernetes/apiextensions-apiserver pkg/apiserver/customresource_handler.go.
+const BUSY: u16 = 429;
+const BUSY_TRIES: u32 = 3;
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
 /// kubectl on one server.
 pub struct Kubernetes {
@@ -42,7 +51,22 @@ impl Kubernetes {
                 .map(|word| (*word).to_owned())
                 .collect(),
         };
-        let output = self.server.look(&look).await?;
+        let mut tries = 0;
+        loop {
+            let answer = self.answer(&look).await?;
+            let busy = answer
+                .as_ref()
+                .is_some_and(|answer| answer["kind"] == "Status" && answer["code"] == BUSY);
+            tries += 1;
+            if !busy || tries == BUSY_TRIES {
+                return self.object(answer);
+            }
+            tokio::time::sleep(BUSY_PAUSE).await;
+        }
+    }
+
+    async fn answer(&self, look: &Look) -> Result<Option<Value>> {
+        let output = self.server.look(look).await?;
         if !output.ok() {
             return Err(self.refused("get", &output));
         }
@@ -56,7 +80,14 @@ impl Kubernetes {
             )
             .because(cause(&output))
         })?;
-        // The API tells its refusals as an object of their own.
+        Ok(Some(answer))
+    }
+
+    /// The API's refusals are objects of their own.
+    fn object(&self, answer: Option<Value>) -> Result<Option<Value>> {
+        let Some(answer) = answer else {
+            return Ok(None);
+        };
         if answer["kind"] == "Status" && answer["status"] == "Failure" {
             return match answer["code"].as_u64() {
                 Some(404) => Ok(None),
@@ -281,7 +312,31 @@ pub fn has_taint(node: &Value, taint: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::steps::testing::{Fake, world};
     use serde_json::json;
+
+    fn world_of(fake: &Fake) -> crate::world::World {
+        world(&[("k3s-cp-1", fake)])
+    }
+
+    /// Else `status` would call a cluster wrong whose API server is taking a kind into use.
+    #[tokio::test(start_paused = true)]
+    async fn an_api_server_that_asks_to_come_again_is_asked_again() {
+        const LATER: &str = r#"{"kind":"Status","status":"Failure","message":"storage is (re)initializing","code":429}"#;
+        let fake = Fake::new()
+            .says_first("get node", LATER)
+            .says_first("get node", LATER)
+            .says("get node", r#"{"kind":"Node"}"#);
+        let answered = world_of(&fake);
+        let kubernetes = answered.kubernetes().await.unwrap();
+        let node = kubernetes.get(&["node", "a"]).await.unwrap();
+        assert_eq!(node.unwrap()["kind"], "Node");
+        let fake = Fake::new().says("get node", LATER);
+        let refused = world_of(&fake);
+        let kubernetes = refused.kubernetes().await.unwrap();
+        let failure = kubernetes.get(&["node", "a"]).await.unwrap_err();
+        assert!(failure.to_string().contains("initializing"), "{failure}");
+    }
 
     #[test]
     fn a_condition_is_found_by_type() {

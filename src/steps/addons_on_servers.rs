@@ -202,16 +202,22 @@ impl Step for AddonsOnServers {
         let keep = world.plan.k3s.addons_on_servers;
         let begin = Instant::now();
         let seen = loop {
-            let seen = look(world, &kubernetes).await?;
-            match seen.missing {
-                None => break seen,
-                Some(missing) if begin.elapsed() >= DEPLOYED => {
-                    let what = format!("k3s has not deployed {missing}");
-                    let why = format!("after {} s it is not there", DEPLOYED.as_secs());
-                    return Err(Failure::new(Code::Kubernetes, what).because(why));
-                }
-                Some(_) => tokio::time::sleep(self.pace()).await,
+            let late = begin.elapsed() >= DEPLOYED;
+            match look(world, &kubernetes).await {
+                Ok(seen) => match seen.missing {
+                    None => break seen,
+                    Some(missing) if late => {
+                        let what = format!("k3s has not deployed {missing}");
+                        let why = format!("after {} s it is not there", DEPLOYED.as_secs());
+                        return Err(Failure::new(Code::Kubernetes, what).because(why));
+                    }
+                    Some(_) => {}
+                },
+                // Kinds that k3s defines at its start are pages that are not found before.
+                Err(failure) if late || failure.is_lasting() => return Err(failure),
+                Err(_) => {}
             }
+            tokio::time::sleep(self.pace()).await;
         };
         for name in seen.deployments {
             let object = format!("deployment/{name}");
