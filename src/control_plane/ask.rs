@@ -126,12 +126,15 @@ async fn held(machine: &Machine, versions: bool) -> Result<Held> {
 
 /// A server that does not answer: what its host knows of its VM.
 async fn without_answer(world: &World, server: &Server, why: String) -> Observed {
-    if runs(world, server).await == Some(true) {
+    let runs = runs(world, server).await;
+    if runs == Some(true) {
         return Observed::Silent(why);
     }
     match disk(world, server).await {
         Disk::None => Observed::Nothing,
-        Disk::Some => Observed::Stopped,
+        Disk::Some if runs.is_some() => Observed::Stopped,
+        // Its daemon does not answer: nobody knows whether the VM runs.
+        Disk::Some => Observed::Unreachable(why),
         Disk::Unknown(why) => Observed::Unreachable(why),
     }
 }

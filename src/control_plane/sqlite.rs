@@ -9,7 +9,7 @@
 use super::held::Held;
 use super::refusals::{ago, listed};
 use crate::failure::{Code, Failure};
-use crate::k3s::CONFIG_PATH;
+use crate::k3s::{CONFIG_PATH, SERVER_DIRECTORY};
 
 /// Where k3s keeps SQLite's database.
 const STATE_DB: &str = "/var/lib/rancher/k3s/server/db/state.db";
@@ -33,7 +33,7 @@ pub fn in_sqlite<'a>(servers: impl Iterator<Item = (&'a str, &'a Held)>) -> Opti
             .hint(format!(
                 "to keep that cluster, as root on {names} (with this in its configuration k3s moves the data into etcd at its \
                  next start):\n\
-                 mkdir -p /etc/rancher/k3s && printf '\\ncluster-init: true\\n' >>{CONFIG_PATH} && systemctl restart k3s\n\
+                 cp -a {SERVER_DIRECTORY} {SERVER_DIRECTORY}.before && mkdir -p /etc/rancher/k3s && printf '\\ncluster-init: true\\n' >>{CONFIG_PATH} && systemctl restart k3s\n\
                  to give it up, as root on {names} (or delete the VM):\n\
                  /usr/local/bin/k3s-uninstall.sh\n\
                  then run again"
@@ -77,7 +77,7 @@ mod tests {
         insta::assert_snapshot!(failure, @"k3s-cp-2 keeps a cluster in SQLite, not in etcd: k3s-cp-2 has /var/lib/rancher/k3s/server/db/state.db (5120 KiB, last written 3 min ago); k3s was started there without `cluster-init` and without `server`, and no other server can join that");
         insta::assert_snapshot!(failure.hint.unwrap(), @r"
         to keep that cluster, as root on k3s-cp-2 (with this in its configuration k3s moves the data into etcd at its next start):
-        mkdir -p /etc/rancher/k3s && printf '\ncluster-init: true\n' >>/etc/rancher/k3s/config.yaml && systemctl restart k3s
+        cp -a /var/lib/rancher/k3s/server /var/lib/rancher/k3s/server.before && mkdir -p /etc/rancher/k3s && printf '\ncluster-init: true\n' >>/etc/rancher/k3s/config.yaml && systemctl restart k3s
         to give it up, as root on k3s-cp-2 (or delete the VM):
         /usr/local/bin/k3s-uninstall.sh
         then run again

@@ -78,12 +78,27 @@ impl Autoscaler {
         ours["deployment"]["annotations"][VALUES_ANNOTATION] =
             self.values["deployment"]["annotations"][VALUES_ANNOTATION].clone();
         let mut values = beyond(&ours, &self.values);
-        let args = match values.remove(EXTRA_ARGS) {
+        let mut args = match values.remove(EXTRA_ARGS) {
             Some(Value::Object(args)) => args,
             _ => Map::new(),
         };
+        for value in args.values_mut() {
+            if let Some(text) = as_written(value) {
+                *value = text;
+            }
+        }
         (args, values)
     }
+}
+
+/// A flag's list as the chart writes it, in one piece: that is what the autoscaler was started with.
+fn as_written(value: &Value) -> Option<Value> {
+    let words = value.as_array()?.iter().map(|item| match item {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    });
+    let words: Vec<String> = words.collect();
+    Some(Value::String(format!("[{}]", words.join(" "))))
 }
 
 /// What must be laid over `ours` to make it say what `theirs` says.

@@ -149,7 +149,7 @@ fn fuzz_import() {
         "config:\n  host_groups:\n  - name: k3s-cp\n    storage_size: 25G\n    count: 3\n    vcpu: 2\n    ram_gb: 4\n    network:\n      bridge: brk3s-cp0\n      tap_prefix: k3s-cp\n      gateway: 192.168.137.1/24\n  image: x\n  api:\n    port: 8080\n    bind_address: 127.0.0.1\n",
         "ExecStart=/usr/local/bin/k3s \\\n    server \\\n\t'--cluster-init' \\\n\t'--tls-san' \\\n\t'192.168.137.2' \\\n\nK3S_TOKEN='x'\n",
         "[global]\ndefault-max-size=10\n[nodegroup \"a\"]\nmax-size=4\n",
-        r#"{"chart":{"metadata":{"version":"9.52.1"}},"config":{"image":{"repository":"x/y","tag":"z@sha256:ab"},"extraArgs":{"v":2}}}"#,
+        r#"{"chart":{"metadata":{"version":"9.52.1"}},"config":{"image":{"repository":"x/y","tag":"z@sha256:ab"},"extraArgs":{"v":2,"ignore":["a",1]}}}"#,
         r#"{"version":1,"cluster":"home","host":"n100","daemons":[],"servers":[],"cluster_cidr":"10.42.0.0/16","service_cidr":"10.43.0.0/16","k3s_version":"v1"}"#,
     ];
     let found = crate::plan::FoundDaemon {

@@ -4,6 +4,7 @@
 
 use serde_json::Value;
 
+use super::SERVER_DIRECTORY;
 use crate::kubernetes::CONTROL_PLANE;
 
 /// A Deployment that k3s makes of one of its manifests.
@@ -43,6 +44,13 @@ pub const PACKAGED: [Packaged; 3] = [
 /// Name of Traefik's HelmChart, and the word in k3s's `disable` that leaves it out (k3s@af977adf manifests/traefik.yaml).
 pub const TRAEFIK: &str = "traefik";
 
+/// The `HelmChart`s that make Traefik, in kube-system: their jobs do not tolerate servers' taints (k3s@af977adf
+/// manifests/traefik.yaml; k3s-io/helm-controller pkg/controllers/chart/chart.go).
+pub const TRAEFIK_CHARTS: [&str; 2] = [TRAEFIK, "traefik-crd"];
+
+/// Keys of a nodeSelector that say nothing against a server: k3s's own, and ours.
+const KNOWN_KEYS: [&str; 2] = ["kubernetes.io/os", CONTROL_PLANE];
+
 /// What k3s notes on each object that it makes of a manifest: the kind and the name of the Addon
 /// (rancher/wrangler@v3.4.0 `pkg/apply/desiredset_apply.go`, k3s@af977adf pkg/deploy/controller.go).
 const OWNER_KIND: &str = "objectset.rio.cattle.io/owner-gvk";
@@ -59,20 +67,63 @@ impl Packaged {
             && notes[OWNER_NAME] == self.addon
     }
 
-    /// Whether k3s has got past its manifest without a Deployment of it: a file `MANIFEST.skip` is there, or someone deleted
-    /// it. k3s applies manifests in the order of their paths, and notes the checksum of what it applied.
-    pub fn passed_by(&self, addons: &[Value]) -> bool {
-        addons.iter().any(|addon| {
-            let source = addon["spec"]["source"].as_str().unwrap_or_default();
-            let applied = addon["spec"]["checksum"]
-                .as_str()
-                .is_some_and(|sum| !sum.is_empty());
-            let file = source
-                .split_once("/server/manifests/")
-                .map_or(source, |(_, file)| file);
-            applied && file >= self.manifest
+    /// Whether k3s has applied its manifest: then a Deployment that is missing was deleted by someone. k3s makes the Addon, applies
+    /// the manifest, and notes its checksum; where the component is disabled, it deletes the Addon.
+    pub fn is_applied(&self, addons: &[Value]) -> bool {
+        let mut own = addons
+            .iter()
+            .filter(|addon| addon["metadata"]["name"] == self.addon);
+        own.any(|addon| {
+            let sum = addon["spec"]["checksum"].as_str();
+            sum.is_some_and(|sum| !sum.is_empty())
         })
     }
+
+    /// The file that has k3s leave the manifest out.
+    pub fn skip_path(&self) -> String {
+        format!("{SERVER_DIRECTORY}/manifests/{}.skip", self.manifest)
+    }
+}
+
+/// Why no server takes the pods of this Deployment; `None` where one does.
+pub fn unfit(deployment: &Value, nodes: &[Value]) -> Option<String> {
+    let pod = &deployment["spec"]["template"]["spec"];
+    let selector = pod["nodeSelector"].as_object().into_iter().flatten();
+    let mut own = selector.filter(|(key, _)| !KNOWN_KEYS.contains(&key.as_str()));
+    if let Some((key, _)) = own.next() {
+        return Some(format!("it has a nodeSelector of its own ({key})"));
+    }
+    if pod["affinity"]["nodeAffinity"].is_object() {
+        return Some("it has a node affinity of its own".to_owned());
+    }
+    let tolerations: Vec<&Value> = pod["tolerations"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .collect();
+    let mut servers = nodes
+        .iter()
+        .filter(|node| node["metadata"]["labels"][CONTROL_PLANE] == "true");
+    let takes = |node: &Value| {
+        let mut taints = node["spec"]["taints"].as_array().into_iter().flatten();
+        taints.all(|taint| passes(taint) || tolerations.iter().any(|one| tolerates(one, taint)))
+    };
+    (!servers.any(takes)).then(|| "no server takes its pods, for their taints".to_owned())
+}
+
+/// What Kubernetes itself sets and takes away: a Node that is not ready yet, closed, short of memory, and so on.
+fn passes(taint: &Value) -> bool {
+    let key = taint["key"].as_str().unwrap_or_default();
+    let own = ["node.kubernetes.io/", "node.cloudprovider.kubernetes.io/"];
+    taint["effect"] == "PreferNoSchedule" || own.iter().any(|prefix| key.starts_with(prefix))
+}
+
+/// Source: k8s.io/api core/v1 toleration.go (`ToleratesTaint`).
+fn tolerates(toleration: &Value, taint: &Value) -> bool {
+    let same = |part: &str| toleration[part].is_null() || toleration[part] == taint[part];
+    same("effect")
+        && same("key")
+        && (toleration["operator"] == "Exists" || toleration["value"] == taint["value"])
 }
 
 /// Whether pods of this Deployment run on servers only.
@@ -97,15 +148,70 @@ mod tests {
         assert!(!coredns.made(&json!({"metadata": {"name": "coredns"}})));
     }
 
-    /// On a new cluster what is not there is still to come; a file that k3s is told to skip never comes.
+    /// On a new cluster, and where a component was disabled until now, what is not there is still to come.
     #[test]
-    fn a_manifest_is_passed_by_once_a_later_one_is_applied() {
-        let addon = |file: &str, sum: &str| json!({"spec": {"source": format!("/var/lib/rancher/k3s/server/manifests/{file}"), "checksum": sum}});
+    fn a_manifest_is_applied_once_its_own_addon_has_a_checksum() {
+        let addon =
+            |name: &str, sum: &str| json!({"metadata": {"name": name}, "spec": {"checksum": sum}});
         let metrics = &PACKAGED[2];
-        assert!(!metrics.passed_by(&[]));
-        assert!(!metrics.passed_by(&[addon("ccm.yaml", "f"), addon("local-storage.yaml", "f")]));
-        assert!(!metrics.passed_by(&[addon("metrics-server/metrics-server-deployment.yaml", "")]));
-        assert!(metrics.passed_by(&[addon("metrics-server/metrics-server-deployment.yaml", "f")]));
-        assert!(metrics.passed_by(&[addon("rolebindings.yaml", "f")]));
+        assert!(!metrics.is_applied(&[]));
+        assert!(
+            !metrics.is_applied(&[addon("rolebindings", "f"), addon("metrics-apiservice", "f")])
+        );
+        assert!(!metrics.is_applied(&[addon("metrics-server-deployment", "")]));
+        assert!(metrics.is_applied(&[addon("metrics-server-deployment", "f")]));
+    }
+
+    /// The only pod of `CoreDNS` would wait for ever, and with it every name.
+    #[test]
+    fn a_deployment_that_no_server_takes_is_left_alone() {
+        let deployment = |more: &Value| {
+            let mut pod = json!({"nodeSelector": {"kubernetes.io/os": "linux"}, "tolerations": [
+                {"key": "CriticalAddonsOnly", "operator": "Exists"},
+                {"key": CONTROL_PLANE, "operator": "Exists", "effect": "NoSchedule"}]});
+            for (key, value) in more.as_object().unwrap() {
+                pod[key] = value.clone();
+            }
+            json!({"spec": {"template": {"spec": pod}}})
+        };
+        let server = |taints: &Value| json!({"metadata": {"labels": {CONTROL_PLANE: "true"}}, "spec": {"taints": taints}});
+        let agent = json!({"metadata": {}, "spec": {}});
+        let taint =
+            |key: &str, effect: &str| json!([{"key": key, "value": "true", "effect": effect}]);
+        for (more, node, fits) in [
+            (json!({}), server(&Value::Null), true),
+            (json!({}), agent, false),
+            (json!({}), server(&taint(CONTROL_PLANE, "NoSchedule")), true),
+            (json!({}), server(&taint(CONTROL_PLANE, "NoExecute")), false),
+            (json!({}), server(&taint("dedicated", "NoSchedule")), false),
+            (
+                json!({}),
+                server(&taint("dedicated", "PreferNoSchedule")),
+                true,
+            ),
+            (
+                json!({}),
+                server(&taint("node.kubernetes.io/not-ready", "NoSchedule")),
+                true,
+            ),
+            (
+                json!({"nodeSelector": {"pool": "infra"}}),
+                server(&Value::Null),
+                false,
+            ),
+            (
+                json!({"affinity": {"nodeAffinity": {}}}),
+                server(&Value::Null),
+                false,
+            ),
+            (
+                json!({"tolerations": [{"operator": "Exists"}]}),
+                server(&taint("dedicated", "NoExecute")),
+                true,
+            ),
+        ] {
+            let why = unfit(&deployment(&more), std::slice::from_ref(&node));
+            assert_eq!(why.is_none(), fits, "{more} {node}: {why:?}");
+        }
     }
 }

@@ -29,7 +29,7 @@ const FIELD_MANAGER: &str = "slicer-k3s";
 /// The code of an API server that has too much to do, or that is just taking a changed kind into use (`storage is
 /// (re)initializing`): it asks to come again in a second.
 ///
-/// Source: kubernetes/apiextensions-apiserver pkg/apiserver/customresource_handler.go.
+/// Source: kubernetes/apiextensions-apiserver `pkg/apiserver/customresource_handler.go`.
 const BUSY: u16 = 429;
 const BUSY_TRIES: u32 = 3;
 const BUSY_PAUSE: Duration = Duration::from_secs(1);

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::CLUSTER;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::NAMESPACE;
-use crate::k3s::addons::{self, PACKAGED, TRAEFIK};
+use crate::k3s::addons::{self, PACKAGED, Packaged, TRAEFIK};
 use crate::kubernetes::{CONTROL_PLANE, HELM_API, Kubernetes};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Plan;
@@ -19,6 +19,9 @@ use crate::world::World;
 
 /// k3s looks at its manifests every 15 s, and has applied them all within seconds of its API's start.
 const DEPLOYED: Duration = Duration::from_mins(2);
+
+/// A new pod of a component that ran before is there within this time: its image may have to be pulled.
+const ROLLED_OUT: Duration = Duration::from_mins(5);
 
 /// Marks a Deployment whose pods this program keeps on servers.
 const KEPT: &str = "slicer-k3s.dev/on-servers";
@@ -36,12 +39,22 @@ pub(super) fn id() -> StepId {
 struct Seen {
     /// What k3s is still to deploy.
     missing: Option<&'static str>,
-    /// Deployments to change.
-    deployments: Vec<&'static str>,
-    /// Traefik's values are to change.
-    traefik: bool,
-    /// Someone else gave values to Traefik's chart.
-    own_values: bool,
+    /// Deployments to change, each with whether it has a pod that is available.
+    deployments: Vec<(&'static str, bool)>,
+    /// Deployments that are left alone, each with the reason.
+    left: Vec<String>,
+    /// What is to become of our values for Traefik's chart.
+    traefik: Traefik,
+}
+
+/// What is to become of our values for Traefik's chart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Traefik {
+    /// They are as they are to be.
+    #[default]
+    Stay,
+    Write,
+    Delete,
 }
 
 impl AddonsOnServers {
@@ -67,60 +80,70 @@ async fn look(world: &World, kubernetes: &Kubernetes) -> Result<Seen> {
         .list_whole(&["deployment", "-n", NAMESPACE])
         .await?;
     let mut seen = Seen::default();
-    let mut missing = Vec::new();
+    let mut nodes = None;
     for packaged in PACKAGED
         .iter()
         .filter(|packaged| enabled(packaged.component))
     {
-        match there.iter().find(|deployment| packaged.made(deployment)) {
-            None => missing.push(packaged),
-            Some(deployment) => {
-                let kept = deployment["metadata"]["annotations"][KEPT] == "true";
-                let differs = if k3s.addons_on_servers {
-                    !addons::stays_on_servers(deployment)
-                } else {
-                    kept
-                };
-                if differs {
-                    seen.deployments.push(packaged.deployment);
-                }
+        let name = packaged.deployment;
+        let Some(deployment) = there.iter().find(|deployment| packaged.made(deployment)) else {
+            let comes = k3s.addons_on_servers && !packaged.is_applied(&applied);
+            if comes && !skipped(kubernetes, packaged).await? {
+                seen.missing = seen.missing.or(Some(name));
             }
+            continue;
+        };
+        let available = deployment["status"]["availableReplicas"].as_u64() >= Some(1);
+        if !k3s.addons_on_servers {
+            if deployment["metadata"]["annotations"][KEPT] == "true" {
+                seen.deployments.push((name, available));
+            }
+            continue;
+        }
+        if addons::stays_on_servers(deployment) {
+            continue;
+        }
+        if nodes.is_none() {
+            nodes = Some(kubernetes.list_whole(&["nodes"]).await?);
+        }
+        match addons::unfit(deployment, nodes.as_deref().unwrap_or_default()) {
+            Some(why) => seen.left.push(format!("{name} may run on agents: {why}")),
+            None => seen.deployments.push((name, available)),
         }
     }
-    if k3s.addons_on_servers {
-        let coming = missing
-            .iter()
-            .find(|packaged| !packaged.passed_by(&applied));
-        seen.missing = coming.map(|packaged| packaged.deployment);
-    }
-    if enabled(TRAEFIK) {
-        match kubernetes
-            .get(&["helmchartconfig", "-n", NAMESPACE])
-            .await?
-        {
-            None => {
-                let missing = k3s.addons_on_servers.then_some("its Helm controller");
-                seen.missing = seen.missing.or(missing);
-            }
-            Some(configs) => traefik(k3s.addons_on_servers, &configs, &mut seen)?,
-        }
+    let configs = kubernetes
+        .get(&["helmchartconfig", "-n", NAMESPACE])
+        .await?;
+    let keep = k3s.addons_on_servers && enabled(TRAEFIK);
+    match configs {
+        None if keep => seen.missing = seen.missing.or(Some("its Helm controller")),
+        None => {}
+        Some(configs) => traefik(keep, &configs, &mut seen)?,
     }
     Ok(seen)
+}
+
+/// Whether a file has k3s leave this component out.
+async fn skipped(kubernetes: &Kubernetes, packaged: &Packaged) -> Result<bool> {
+    let file = kubernetes.server.read(&packaged.skip_path()).await?;
+    Ok(file.is_some())
 }
 
 /// A `HelmChartConfig` with other values than ours is someone else's, and stays.
 fn traefik(keep: bool, configs: &Value, seen: &mut Seen) -> Result<()> {
     let mut items = configs["items"].as_array().into_iter().flatten();
     let found = items.find(|config| config["metadata"]["name"] == TRAEFIK);
-    let ours = match found {
-        None => None,
-        Some(config) => Some(config["spec"]["valuesContent"] == values()?.as_str()),
+    let values = values()?;
+    let ours = found.map(|config| config["spec"]["valuesContent"] == values.as_str());
+    seen.traefik = match (ours, keep) {
+        (None, true) => Traefik::Write,
+        (Some(true), false) => Traefik::Delete,
+        _ => Traefik::Stay,
     };
-    seen.traefik = match ours {
-        None => keep,
-        Some(ours) => ours && !keep,
-    };
-    seen.own_values = ours == Some(false);
+    if ours == Some(false) && keep {
+        let left = format!("{TRAEFIK} goes by a HelmChartConfig of your own");
+        seen.left.push(left);
+    }
     Ok(())
 }
 
@@ -178,23 +201,20 @@ impl Step for AddonsOnServers {
                 "k3s has not deployed {missing} yet"
             )));
         }
-        let mut differ = seen.deployments;
-        if seen.traefik {
+        let names = seen.deployments.iter().map(|(name, _)| *name);
+        let mut differ: Vec<&str> = names.collect();
+        if seen.traefik != Traefik::Stay {
             differ.push(TRAEFIK);
         }
         if !differ.is_empty() {
-            let may = if world.plan.k3s.addons_on_servers {
+            let may = if world.plan.k3s.addons_on_servers && seen.traefik != Traefik::Delete {
                 "may run on agents"
             } else {
                 "may run on servers only"
             };
             return Ok(Finding::differs(format!("{} {may}", differ.join(", "))));
         }
-        Ok(if seen.own_values {
-            Finding::Done(format!("{TRAEFIK} goes by a HelmChartConfig of your own"))
-        } else {
-            Finding::done()
-        })
+        Ok(Finding::Done(seen.left.join("; ")))
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
@@ -219,170 +239,63 @@ impl Step for AddonsOnServers {
             }
             tokio::time::sleep(self.pace()).await;
         };
-        for name in seen.deployments {
+        for (name, available) in seen.deployments {
             let object = format!("deployment/{name}");
             kubernetes
                 .patch(hands, NAMESPACE, &object, &patch(keep))
                 .await?;
+            // One that had no pod yet may take its time.
+            if available && let Err(why) = self.runs_again(&kubernetes, name).await? {
+                if keep {
+                    kubernetes
+                        .patch(hands, NAMESPACE, &object, &patch(false))
+                        .await?;
+                }
+                let what = format!("{name} did not come up again");
+                return Err(Failure::new(Code::Kubernetes, what).because(why));
+            }
         }
-        match (seen.traefik, keep) {
-            (true, true) => kubernetes.apply(hands, &config()?).await,
-            (true, false) => {
+        match seen.traefik {
+            Traefik::Stay => Ok(()),
+            Traefik::Write => kubernetes.apply(hands, &config()?).await,
+            Traefik::Delete => {
                 let words = ["helmchartconfig", "-n", NAMESPACE, TRAEFIK];
                 kubernetes.delete(hands, &words).await
             }
-            (false, _) => Ok(()),
+        }
+    }
+}
+
+impl AddonsOnServers {
+    /// Waits until all pods of a changed Deployment are new and one is available; why not, where they are not in time.
+    async fn runs_again(
+        &self,
+        kubernetes: &Kubernetes,
+        name: &str,
+    ) -> Result<std::result::Result<(), String>> {
+        let begin = Instant::now();
+        loop {
+            let deployment = kubernetes
+                .get(&["deployment", "-n", NAMESPACE, name])
+                .await?
+                .unwrap_or_default();
+            let (status, spec) = (&deployment["status"], &deployment["spec"]);
+            let current = status["observedGeneration"] == deployment["metadata"]["generation"];
+            let new = status["updatedReplicas"] == spec["replicas"]
+                && status["replicas"] == spec["replicas"];
+            if current && new && status["availableReplicas"].as_u64() >= Some(1) {
+                return Ok(Ok(()));
+            }
+            if begin.elapsed() >= ROLLED_OUT {
+                let seconds = ROLLED_OUT.as_secs();
+                return Ok(Err(format!(
+                    "after {seconds} s none of its new pods is available, so it may run on agents as before"
+                )));
+            }
+            tokio::time::sleep(self.pace()).await;
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, plan, world};
-
-    const CONFIGS: &str = "get helmchartconfig";
-
-    fn packaged(name: &str, addon: &str, more: &Value) -> Value {
-        let mut deployment = json!({
-            "metadata": {"name": name, "annotations": {
-                "objectset.rio.cattle.io/owner-gvk": "k3s.cattle.io/v1, Kind=Addon",
-                "objectset.rio.cattle.io/owner-name": addon,
-            }},
-            "spec": {"template": {"spec": {"nodeSelector": more}}},
-        });
-        if more.get("node-role.kubernetes.io/control-plane").is_some() {
-            deployment["metadata"]["annotations"][KEPT] = json!("true");
-        }
-        deployment
-    }
-
-    fn deployments(selector: &Value) -> String {
-        let items = [
-            packaged("coredns", "coredns", selector),
-            packaged("local-path-provisioner", "local-storage", selector),
-            packaged("metrics-server", "metrics-server-deployment", selector),
-            // Of that name, and not k3s's.
-            json!({"metadata": {"name": "coredns"}}),
-        ];
-        json!({"items": items}).to_string()
-    }
-
-    fn configs(values: Option<&str>) -> String {
-        let item = |values: &str| json!({"metadata": {"name": "traefik"}, "spec": {"valuesContent": values}});
-        json!({"items": values.map(item).into_iter().collect::<Vec<_>>()}).to_string()
-    }
-
-    /// The step's finding, and what it told the server to do where the fact did not hold.
-    async fn run(keep: bool, disable: &[&str], fake: &Fake) -> Finding {
-        let mut world = world(&[("k3s-cp-1", fake)]);
-        world.plan.k3s.addons_on_servers = keep;
-        world.plan.k3s.disable = disable.iter().map(|word| (*word).to_owned()).collect();
-        let step = AddonsOnServers::new(&plan());
-        let found = step.check(&world).await.unwrap();
-        if matches!(found, Finding::Differs(_)) {
-            step.apply(&world, &hands()).await.unwrap();
-        }
-        found
-    }
-
-    fn free() -> Value {
-        json!({"kubernetes.io/os": "linux"})
-    }
-
-    fn pinned() -> Value {
-        json!({"kubernetes.io/os": "linux", "node-role.kubernetes.io/control-plane": "true"})
-    }
-
-    #[tokio::test]
-    async fn packaged_components_are_kept_on_servers_once() {
-        let fake = Fake::new()
-            .says("get deployment", &deployments(&free()))
-            .says(CONFIGS, &configs(None));
-        let found = run(true, &[], &fake).await;
-        let all = "coredns, local-path-provisioner, metrics-server, traefik may run on agents";
-        assert_eq!(found, Finding::differs(all));
-        for name in ["coredns", "local-path-provisioner", "metrics-server"] {
-            let patch = format!("deployment/{name} --type merge");
-            assert!(fake.was_told(&patch), "{:?}", fake.told());
-        }
-        let told = fake.told();
-        let mut applied = told.iter().map(|(_, object)| object);
-        assert!(applied.any(|object| object.contains("HelmChartConfig")));
-        let ours = values().unwrap();
-        let fake = Fake::new()
-            .says("get deployment", &deployments(&pinned()))
-            .says(CONFIGS, &configs(Some(&ours)));
-        assert_eq!(run(true, &[], &fake).await, Finding::done());
-    }
-
-    #[tokio::test]
-    async fn what_is_disabled_is_not_waited_for() {
-        let fake = Fake::new()
-            .says("get deployment", r#"{"items":[]}"#)
-            .says("get addons", r#"{"items":[]}"#);
-        let all = ["coredns", "local-storage", "metrics-server", "traefik"];
-        assert_eq!(run(true, &all, &fake).await, Finding::done());
-        let found = run(true, &all[1..], &fake).await;
-        let why = "k3s has not deployed coredns yet";
-        assert_eq!(found, Finding::Unknown(why.into()));
-    }
-
-    /// A Deployment that is made between the two looks would pass for one that was deleted, and would be left out.
-    #[tokio::test]
-    async fn add_ons_are_listed_before_what_they_make() {
-        let fake = Fake::new()
-            .says("get deployment", &deployments(&free()))
-            .says("get addons", r#"{"items":[]}"#)
-            .says(CONFIGS, &configs(None));
-        run(true, &[], &fake).await;
-        let told = fake.told();
-        let position = |words: &str| told.iter().position(|(command, _)| command.contains(words));
-        assert!(position("get addons") < position("get deployment"));
-    }
-
-    /// Values that a person gave to Traefik are not overwritten, and nothing of theirs is deleted.
-    #[tokio::test]
-    async fn a_chart_config_of_someone_else_stays() {
-        for keep in [true, false] {
-            let fake = Fake::new()
-                .says("get deployment", &deployments(&pinned()))
-                .says(CONFIGS, &configs(Some("ports: {}\n")));
-            let components = ["coredns", "local-storage", "metrics-server"];
-            let found = run(keep, &components, &fake).await;
-            let Finding::Done(note) = found else {
-                panic!("{found:?}");
-            };
-            assert!(note.contains("of your own"), "{note}");
-        }
-    }
-
-    #[tokio::test]
-    async fn the_key_can_be_taken_back() {
-        let ours = values().unwrap();
-        let fake = Fake::new()
-            .says("get deployment", &deployments(&pinned()))
-            .says(CONFIGS, &configs(Some(&ours)));
-        let found = run(false, &[], &fake).await;
-        let all =
-            "coredns, local-path-provisioner, metrics-server, traefik may run on servers only";
-        assert_eq!(found, Finding::differs(all));
-        assert!(fake.was_told("'delete'") || fake.was_told("kubectl delete"));
-        let fake = Fake::new()
-            .says("get deployment", &deployments(&free()))
-            .says(CONFIGS, &configs(None));
-        assert_eq!(run(false, &[], &fake).await, Finding::done());
-    }
-
-    /// k3s's own key stays, in both directions.
-    #[test]
-    fn a_patch_speaks_of_one_key() {
-        for keep in [true, false] {
-            let patch = patch(keep);
-            let selector = &patch["spec"]["template"]["spec"]["nodeSelector"];
-            assert_eq!(selector.as_object().unwrap().len(), 1);
-            assert_eq!(addons::stays_on_servers(&patch), keep);
-        }
-    }
-}
+mod tests;

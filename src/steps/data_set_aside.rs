@@ -33,9 +33,8 @@ impl DataSetAside {
     }
 }
 
-/// Only `db/etcd` has to go: snapshots lie beside it. A server with the certificates of another cluster is refused by the
-/// one that it joins, so these go with it; and before them a `state.db` that lies beside the data, which becomes the datastore
-/// where they are gone.
+/// `db/etcd` has to go; snapshots lie beside it. A `state.db` beside it goes before, for it would become the datastore where the
+/// etcd data are gone. A server with the certificates of another cluster is refused by the one that it joins, so these go, too.
 ///
 /// Source: k3s, pkg/cluster/bootstrap.go `ReconcileBootstrapData`, pkg/etcd/etcd.go `migrateFromSQLite`.
 const SET_ASIDE: &str = "set -e
@@ -44,7 +43,7 @@ if systemctl -q is-active k3s; then echo 'k3s does not stop' >&2; exit 1; fi
 cd {}
 now=$(date +%s)
 which={}
-if [ $which = foreign ]; then
+if [ $which != first-start ]; then
     for part in state.db state.db-wal state.db-shm; do if [ -e \"db/$part\" ]; then mv -T -- \"db/$part\" \"db/$part-old-$now\"; fi; done
 fi
 if [ -e db/etcd ]; then mv -T -- db/etcd \"db/etcd-old-$now\"; fi
@@ -90,13 +89,33 @@ impl Step for DataSetAside {
         if let Some(failure) = control_plane::in_sqlite(held) {
             return Err(failure);
         }
-        set_aside(machine, hands, self.foreign).await
+        let what = if self.foreign {
+            Aside::Foreign
+        } else {
+            Aside::GivenUp
+        };
+        set_aside(machine, hands, what).await
     }
 }
 
-/// Stops k3s and moves what it holds aside; of another cluster's server its certificates, too.
-pub(super) async fn set_aside(machine: &Machine, hands: &Hands, foreign: bool) -> Result<()> {
-    let which = if foreign { "foreign" } else { "own" };
+/// What is moved aside besides the etcd data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aside {
+    /// A `state.db` beside it.
+    GivenUp,
+    /// That, and the certificates and tokens of another cluster.
+    Foreign,
+    /// Nothing: the next start copies a `state.db` into etcd once more.
+    FirstStart,
+}
+
+/// Stops k3s and moves the etcd data aside, and what else is to go.
+pub(super) async fn set_aside(machine: &Machine, hands: &Hands, what: Aside) -> Result<()> {
+    let which = match what {
+        Aside::GivenUp => "given-up",
+        Aside::Foreign => "foreign",
+        Aside::FirstStart => "first-start",
+    };
     let script = Script::new(SET_ASIDE, &[SERVER_DIRECTORY, which]).limit(Duration::from_mins(2));
     let what = "moving the etcd data aside";
     machine.must(hands, what, &script).await.map(drop)
@@ -124,14 +143,19 @@ mod tests {
 
     /// k3s would copy what is in it into the cluster that is founded next.
     #[tokio::test]
-    async fn a_state_db_beside_foreign_etcd_data_goes_with_it() {
-        for (foreign, left) in [
-            (true, ["etcd-old-7", "state.db-old-7", "state.db-wal-old-7"]),
-            (false, ["etcd-old-7", "state.db", "state.db-wal"]),
+    async fn a_state_db_beside_etcd_data_goes_with_it() {
+        let gone = ["etcd-old-7", "state.db-old-7", "state.db-wal-old-7"];
+        for (what, left) in [
+            (Aside::Foreign, gone),
+            (Aside::GivenUp, gone),
+            (
+                Aside::FirstStart,
+                ["etcd-old-7", "state.db", "state.db-wal"],
+            ),
         ] {
             let fake = Fake::new();
             let server = machine("k3s-cp-1", fake.clone());
-            set_aside(&server, &hands(), foreign).await.unwrap();
+            set_aside(&server, &hands(), what).await.unwrap();
             let (command, _) = fake.told().pop().unwrap();
             let root = tempfile::tempdir().unwrap();
             let db = root.path().join("db");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::Options;
-use super::data_set_aside::set_aside;
+use super::data_set_aside::{Aside, set_aside};
 use super::has_read::Process;
 use super::k3s_troubles::{Troubles, is_removed};
 use super::old_node_removed::OldNodeRemoved;
@@ -166,7 +166,7 @@ impl K3sStarted {
             return Ok(());
         }
         if control_plane::ask(machine).await?.has_hardly_begun() {
-            set_aside(machine, hands, false).await?;
+            set_aside(machine, hands, Aside::FirstStart).await?;
         }
         Ok(())
     }

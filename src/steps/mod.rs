@@ -323,7 +323,13 @@ fn autoscaler_learns(plan: &Plan) -> Vec<StepId> {
             group_reachable::id(&daemon.group),
         ]
     });
-    let autoscaler = [cloud_config::id(), chart::id(), autoscaler_running::id()];
+    let autoscaler = [
+        // A cluster without workers has not needed it.
+        addons_on_servers::id(),
+        cloud_config::id(),
+        chart::id(),
+        autoscaler_running::id(),
+    ];
     groups.chain(autoscaler).collect()
 }
 

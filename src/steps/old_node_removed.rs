@@ -6,15 +6,24 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::control_plane::{self, ControlPlane, Start};
+use crate::control_plane::{self, ControlPlane, Member, Start};
 use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Plan, Server};
 use crate::remote::Script;
 use crate::world::World;
+
+/// How k3s marks a server's Node, and what keeps a deleted one until its member is out of etcd.
+///
+/// Source: k3s@af977adf pkg/util/labels.go (`ETCDRoleLabelKey`), pkg/etcd/etcd.go (`NodeNameAnnotation`, `NodeAddressAnnotation`),
+/// `pkg/etcd/member_controller.go`; rancher/wrangler@v3.4.0 pkg/generic/remove.go (`finalizerKey`).
+const ETCD_ROLE: &str = "node-role.kubernetes.io/etcd";
+const MEMBER_NAME: &str = "etcd.k3s.cattle.io/node-name";
+const MEMBER_ADDRESS: &str = "etcd.k3s.cattle.io/node-address";
+const MEMBER_FINALIZER: &str = "wrangler.cattle.io/managed-etcd-controller";
 
 pub(super) struct OldNodeRemoved {
     server: Server,
@@ -70,6 +79,34 @@ impl OldNodeRemoved {
 
     async fn node(&self, kubernetes: &Kubernetes) -> Result<Option<Value>> {
         kubernetes.get(&["node", &self.server.name]).await
+    }
+
+    /// The member of etcd that this server was, where it has started; one without a name is this server's own, from a run that
+    /// was killed: k3s takes it over.
+    fn member<'m>(&self, members: &'m [Member]) -> Option<&'m Member> {
+        let named = members.iter().filter(|member| !member.name.is_empty());
+        let mut left = named.filter(|member| member.is(&self.server.name, self.server.address));
+        left.next()
+    }
+
+    /// A Node for a member that has none: the server lost its disk before its kubelet registered. k3s removes a member when its
+    /// Node is deleted, and knows no other way; a learner that has started it never gives up, for the leader asks its own etcd
+    /// about the learner's progress (k3s@af977adf `pkg/etcd/member_controller.go` `onRemove`, pkg/etcd/etcd.go
+    /// `trackLearnerProgress`). With the finalizer from the beginning k3s cannot miss the end.
+    fn node_of(&self, member: &Member) -> Value {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {
+                "name": self.server.name,
+                "labels": {ETCD_ROLE: "true"},
+                "annotations": {
+                    MEMBER_NAME: member.name,
+                    MEMBER_ADDRESS: self.server.address.to_string(),
+                },
+                "finalizers": [MEMBER_FINALIZER],
+            },
+        })
     }
 }
 
@@ -138,17 +175,11 @@ impl Step for OldNodeRemoved {
                 via.name
             )));
         };
-        // A learner without a name is this server's own, from a run that was killed: k3s takes it over.
-        let members = members.into_iter().filter(|member| !member.name.is_empty());
-        let members: Vec<_> = members.collect();
-        let left =
-            |member: &control_plane::Member| member.is(&self.server.name, self.server.address);
-        Ok(match members.iter().find(|member| left(member)) {
+        Ok(match self.member(&members) {
             None => Finding::done(),
-            Some(member) if member.learner => Finding::Unknown(
-                "etcd still has a learner of its name; its leader takes out one that never started after 5 min"
-                    .to_owned(),
-            ),
+            Some(member) if member.learner => {
+                Finding::Unknown("etcd still has a learner of its name".to_owned())
+            }
             Some(_) => Finding::Unknown("etcd still has a member of its name".to_owned()),
         })
     }
@@ -169,9 +200,16 @@ impl Step for OldNodeRemoved {
         if self.has_data(world).await? {
             return Ok(());
         }
+        let machine = world.server(via).await?;
         let kubernetes = Kubernetes {
-            server: world.server(via).await?.clone(),
+            server: machine.clone(),
         };
+        if self.node(&kubernetes).await?.is_none() {
+            let members = control_plane::ask(machine).await?.members;
+            if let Some(member) = self.member(&members.unwrap_or_default()) {
+                kubernetes.apply(hands, &self.node_of(member)).await?;
+            }
+        }
         kubernetes.delete(hands, &["node", &self.server.name]).await
     }
 }
@@ -226,6 +264,36 @@ mod tests {
                 }
                 (found, why) => panic!("{found:?} instead of {why:?}"),
             }
+        }
+    }
+
+    /// A server that lost its disk as a learner, or as a voter whose kubelet had not begun, would never join again: k3s removes
+    /// members with their Nodes only.
+    #[tokio::test]
+    async fn a_member_without_a_node_is_removed_by_one_made_for_it() {
+        let learner = r#"{"members":[{"ID":1,"name":"k3s-cp-1-00aa11bb","isLearner":true},{"ID":2,"name":"k3s-cp-2-00aa11bb"}]}"#;
+        let unnamed = r#"{"members":[{"ID":1,"name":"","isLearner":true},{"ID":2,"name":"k3s-cp-2-00aa11bb"}]}"#;
+        for (members, node, made) in [
+            (learner, "", true),
+            (unnamed, "", false),
+            (learner, r#"{"metadata":{}}"#, false),
+        ] {
+            let own = Fake::new().says("member/wal", EMPTY);
+            let second = second(node, members);
+            let world = world(&[("k3s-cp-1", &own), ("k3s-cp-2", &second)]);
+            step().apply(&world, &hands()).await.unwrap();
+            let told = second.told();
+            let made_for: Vec<&String> = told
+                .iter()
+                .filter(|(command, _)| command.contains("kubectl apply"))
+                .map(|(_, object)| object)
+                .collect();
+            assert_eq!(made_for.len(), usize::from(made), "{members} {node}");
+            assert!(made_for.iter().all(|object| {
+                object.contains(r#""etcd.k3s.cattle.io/node-name":"k3s-cp-1-00aa11bb""#)
+                    && object.contains(MEMBER_FINALIZER)
+            }));
+            assert!(second.was_told("kubectl delete"));
         }
     }
 

@@ -2,10 +2,11 @@
 //! removed by the autoscaler, and those that never join are deleted here.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use super::{Trial, pods, record};
 use crate::agents::JOIN;
@@ -17,12 +18,17 @@ use crate::world::World;
 
 pub(super) const NAME: &str = "proof-leftovers";
 
+/// What others asked for is waited for this long.
+const OTHERS: Duration = Duration::from_mins(3);
+
 pub(super) struct Leftovers {
     trial: Arc<Trial>,
     needs: Vec<StepId>,
     after: Vec<StepId>,
     /// The VMs before the proof that was cut short, once its note is gone.
     before: Mutex<Option<BTreeSet<String>>>,
+    /// Since when others are waited for.
+    since: OnceLock<Instant>,
 }
 
 impl Leftovers {
@@ -32,6 +38,7 @@ impl Leftovers {
             needs,
             after,
             before: Mutex::default(),
+            since: OnceLock::new(),
         }
     }
 
@@ -63,8 +70,14 @@ impl Leftovers {
 
     /// Why a proof has to wait for what others asked for: a pod of its own would run on a VM that comes for them, and show nothing
     /// about the group.
+    ///
+    /// A group in which something comes all the time is proven all the same, after a while.
     async fn others(&self, world: &World, kubernetes: &Kubernetes) -> Result<Option<String>> {
         if self.trial.wanted.pods == 0 || self.trial.stands(kubernetes).await? {
+            return Ok(None);
+        }
+        let since = *self.since.get_or_init(Instant::now);
+        if since.elapsed() >= OTHERS {
             return Ok(None);
         }
         let daemon = &self.trial.daemon;
@@ -74,7 +87,7 @@ impl Leftovers {
         }
         let orphans = orphans::find(world, kubernetes, daemon).await?;
         let vm = orphans.joining(world, daemon).await?;
-        Ok(vm.map(|vm| format!("{vm} is joining for other pods")))
+        Ok(vm.map(|vm| format!("{vm} is joining, and was not made for it")))
     }
 
     /// A Node of the proof that is still there though nothing but daemons runs on it.

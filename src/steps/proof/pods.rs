@@ -8,7 +8,10 @@ use super::Trial;
 use crate::agents::GROUP_LABEL;
 use crate::failure::Result;
 use crate::k3s::PAUSE_IMAGE;
-use crate::kubernetes::{DAEMON_SET, HELM_CHART, Kubernetes, OVER, READY, TRUE, condition};
+use crate::k3s::addons::TRAEFIK_CHARTS;
+use crate::kubernetes::{
+    DAEMON_SET, HELM_CHART, Kubernetes, OVER, READY, SYSTEM_NAMESPACE, TRUE, condition,
+};
 use crate::pipeline::Hands;
 use crate::steps::group_nodes;
 
@@ -26,18 +29,9 @@ pub(super) async fn list(kubernetes: &Kubernetes, group: &str) -> Result<Vec<Val
         .await
 }
 
-/// A pod that keeps a Node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Keeper {
-    /// `NAMESPACE/NAME`.
-    pub(super) pod: String,
-    /// It installs a chart, and ends by itself in a moment: k3s's own Traefik, where servers refuse its jobs.
-    pub(super) passes: bool,
-}
-
-/// A pod that keeps a Node: one that would run elsewhere without it, so neither a `DaemonSet`'s nor a proof's. One that stays
-/// goes before one that passes.
-pub(super) async fn keeper(kubernetes: &Kubernetes, node: &str) -> Result<Option<Keeper>> {
+/// A pod that keeps a Node, as `NAMESPACE/NAME`: one that would run elsewhere without it, so neither a `DaemonSet`'s nor
+/// a proof's.
+pub(super) async fn keeper(kubernetes: &Kubernetes, node: &str) -> Result<Option<String>> {
     let selector = format!("spec.nodeName={node}");
     let pods = kubernetes
         .list(&["pods", "-A", "--field-selector", &selector])
@@ -49,30 +43,31 @@ pub(super) async fn keeper(kubernetes: &Kubernetes, node: &str) -> Result<Option
         let of_a_proof = pod["metadata"]["labels"].get(LABEL).is_some();
         !of_every_node && !of_a_proof && !is_over(pod)
     };
-    let keepers = pods.iter().filter(keeps).map(|pod| Keeper {
-        pod: name(pod),
-        passes: installs(pod),
-    });
-    Ok(keepers.min_by_key(|keeper| keeper.passes))
+    Ok(pods.iter().find(keeps).map(name))
 }
 
-/// Whether a pod is a Helm job's at its first try: it ends by itself, while one that has failed may try for ever.
+/// Whether a pod is Traefik's install job at its first try: that ends by itself in a moment.
 fn installs(pod: &Value) -> bool {
+    let chart = pod["metadata"]["labels"][HELM_CHART]
+        .as_str()
+        .unwrap_or_default();
     let mut containers = pod["status"]["containerStatuses"]
         .as_array()
         .into_iter()
         .flatten();
-    pod["metadata"]["labels"].get(HELM_CHART).is_some()
-        && !containers.any(|container| container["restartCount"].as_u64() != Some(0))
+    TRAEFIK_CHARTS.contains(&chart)
+        && containers.all(|container| container["restartCount"].as_u64() == Some(0))
 }
 
-/// A Helm job that waits for a Node or runs on one of `agents`. Where servers refuse ordinary pods, Traefik's install jobs need an
+/// A job of k3s's own that installs Traefik, and waits for a Node or runs on one of `agents`. Where servers refuse ordinary pods, Traefik's install jobs need an
 /// agent, and the autoscaler believes for five minutes that the agent cannot be removed: a proof there would wait for that long.
 pub(super) async fn installing(
     kubernetes: &Kubernetes,
     agents: &[group_nodes::Node],
 ) -> Result<Option<String>> {
-    let pods = kubernetes.list(&["pods", "-A", "-l", HELM_CHART]).await?;
+    let pods = kubernetes
+        .list(&["pods", "-n", SYSTEM_NAMESPACE, "-l", HELM_CHART])
+        .await?;
     let on_agents = |pod: &Value| match pod["spec"]["nodeName"].as_str() {
         None => true,
         Some(node) => agents.iter().any(|agent| agent.name == node),

@@ -23,6 +23,11 @@ pub(super) fn run(_: &Place) -> Result<()> {
     trial
         .me(&format!("{UNPROVEN} --accept-new-host-keys"))?
         .expect(0)?;
+    // The product's way around a password file that is newer than the datastore: k3s by itself ends there.
+    let bare = "rm /etc/systemd/system/k3s.service.d/slicer-k3s-password-file.conf && systemctl daemon-reload";
+    for server in ["k3s-cp-1", "k3s-cp-2", "k3s-cp-3"] {
+        trial.root(server, bare)?.expect(0)?;
+    }
     let done = script("tests/lab/conformance/k3s-servers.sh", trial.name())?;
     let failed: Vec<&str> = done
         .stdout
