@@ -133,7 +133,7 @@ async fn without_answer(world: &World, server: &Server, why: String) -> Observed
     match disk(world, server).await {
         Disk::None => Observed::Nothing,
         Disk::Some if runs.is_some() => Observed::Stopped,
-        // Its daemon does not answer: nobody knows whether the VM runs.
+        // Its daemon does not answer: whether the VM runs is not known.
         Disk::Some => Observed::Unreachable(why),
         Disk::Unknown(why) => Observed::Unreachable(why),
     }
