@@ -29,6 +29,7 @@ mod restarts;
 mod routes;
 mod servers_lost;
 mod shared;
+mod silent_group;
 mod status;
 mod status_scaling;
 mod tokens;
@@ -67,6 +68,7 @@ pub(super) fn checks() -> Vec<Check> {
         Check::long("status", status::run),
         Check::long("status-scaling", status_scaling::run),
         Check::long("addons", addons::run),
+        Check::long("silent-group", silent_group::run),
         Check::long("import", import::run),
         Check::long("adopted", adopted::run),
         Check::long("helm-failures", helm_failures::run),

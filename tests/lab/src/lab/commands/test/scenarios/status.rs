@@ -148,12 +148,31 @@ pub(super) fn run(_: &Place) -> Result<()> {
     CLUSTER_OF_THREE.write(&trial)?;
     trial.me(&format!("{INIT} --skip-proof"))?.expect(0)?;
     quick_look(&trial, STATUS)?;
+    wrong_file(&trial).context("a wrong cluster.toml")?;
     trial.me(WEB)?.expect(0)?;
     let only = std::env::var("LAB_DRIFT").unwrap_or_default();
     for drift in TABLE.iter().filter(|drift| drift.kind.contains(&only)) {
         one(&trial, drift).with_context(|| format!("{} of {}", drift.kind, drift.machine))?;
     }
     Ok(())
+}
+
+/// While cluster.toml is wrong the last plan does: looking at the cluster is how a person finds out what is wrong.
+fn wrong_file(trial: &Trial) -> Result<()> {
+    trial.me("echo 'nonsense = 1' >>cluster.toml")?.expect(0)?;
+    let status = trial.me("slicer-k3s status")?.expect(2)?;
+    if !status.stdout.contains("k3s-cp-3") || !status.stderr.contains("nonsense") {
+        bail!("not the servers and then the mistake:\n{}", status.text());
+    }
+    trial.me("slicer-k3s kubectl get nodes")?.expect(0)?;
+    trial.me("slicer-k3s kubectl get node no-such")?.expect(1)?;
+    let logs = trial.me("slicer-k3s logs autoscaler --since 15m --grep Slicer")?;
+    let logs = logs.expect(2)?;
+    if !logs.stdout.contains("Slicer") {
+        bail!("no lines of the autoscaler:\n{}", logs.text());
+    }
+    trial.me("sed -i '$d' cluster.toml")?.expect(0)?;
+    trial.me("slicer-k3s status")?.expect(0).map(drop)
 }
 
 /// Makes it, sees it named, follows the hint, sees it gone.

@@ -1,0 +1,71 @@
+//! A group whose API fails while the autoscaler removes an agent: the Node goes, the VM stays, and nothing but `init` sees it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::super::trial::{CLUSTER_OF_ONE, Trial};
+use super::{INIT, UNHURRIED, UNPROVEN, changes_nothing, items, pod_runs};
+use crate::place::Place;
+use crate::say;
+
+/// A pod that takes most of an agent, so that the autoscaler considers the agent for removal only afterwards.
+const WEB: &str = r#"slicer-k3s kubectl apply -f - <<'END'
+{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {
+  "selector": {"matchLabels": {"app": "web"}},
+  "template": {"metadata": {"labels": {"app": "web"}}, "spec": {
+    "terminationGracePeriodSeconds": 0, "nodeSelector": {"slicer/hostgroup": "k3s-agent-1"},
+    "containers": [{"name": "web", "image": "busybox", "command": ["sleep", "100000"],
+      "resources": {"requests": {"cpu": "1200m"}}}]}}}}
+END"#;
+
+/// Of the group's API only what deletes a VM fails: the autoscaler lists its VMs before it removes one.
+const NO_DELETION: &str = r#"echo '{"mode":"500","path":"/hostgroup/k3s-agent-1/nodes/"}' >/lab/faults/slicer-api-k3s-agent-1.json"#;
+
+const GONE: Duration = Duration::from_mins(5);
+
+/// Runs it.
+pub(super) fn run(_: &Place) -> Result<()> {
+    let trial = Trial::up("one", "test-silent", &[])?;
+    CLUSTER_OF_ONE.write(&trial)?;
+    trial.me(&format!("{INIT} --skip-proof"))?.expect(0)?;
+    trial.me(WEB)?.expect(0)?;
+    pod_runs(&trial, "web")?;
+    trial.root("n100", NO_DELETION)?.expect(0)?;
+    trial
+        .me("slicer-k3s kubectl delete deployment web --now")?
+        .expect(0)?;
+    let begin = Instant::now();
+    while !items(&trial, "nodes").is_ok_and(|nodes| nodes.len() == 3) {
+        if begin.elapsed() > GONE {
+            bail!("the autoscaler keeps the Node whose VM it cannot delete");
+        }
+        std::thread::sleep(Duration::from_secs(2));
+    }
+    if agents(&trial)? != 1 {
+        bail!("the VM went with its Node: the API did not fail");
+    }
+    trial.fault(&["clear", "n100"])?;
+    // As young as it is it may be joining; a clock that is ahead stands for the minutes of waiting.
+    trial.me("slicer-k3s status")?.expect(0).context("young")?;
+    trial.fault(&["date", "n100", "--seconds", "1000"])?;
+    let status = trial.me("slicer-k3s status")?.expect(4)?;
+    if !status.stdout.contains("k3s-agent-1-1") {
+        bail!("status does not name the VM:\n{}", status.text());
+    }
+    let done = trial.me(UNPROVEN)?.expect(0)?;
+    say::line(format_args!("  init: {:.0} s", done.took.as_secs_f64()));
+    if agents(&trial)? != 0 {
+        bail!("the VM is still there:\n{}", done.text());
+    }
+    trial
+        .me("slicer-k3s status")?
+        .expect(0)
+        .context("afterwards")?;
+    changes_nothing(&trial, ("workstation", "me"), UNPROVEN, UNHURRIED)
+}
+
+fn agents(trial: &Trial) -> Result<usize> {
+    let vms = trial.vms()?;
+    Ok(vms.iter().filter(|vm| !vm.starts_with("k3s-cp-")).count())
+}
