@@ -40,6 +40,7 @@ const UNPULLED: &str = "ImagePull";
 
 pub(super) struct AutoscalerRunning {
     needs: Vec<StepId>,
+    after: Vec<StepId>,
     alive: Mutex<Option<(String, Instant)>>,
     /// Since when its image has been seen not to be pulled.
     unpulled: Mutex<Option<Instant>>,
@@ -59,8 +60,13 @@ impl AutoscalerRunning {
         let mut needs = vec![super::chart::id()];
         let first = plan.servers_here().take(1);
         needs.extend(first.map(|server| super::node_ready::id(&server.name)));
+        let settled = plan
+            .workers()
+            .map(|daemon| super::agents_settled::id(&daemon.group));
         Self {
             needs,
+            // That restarts the autoscaler where it has removed something.
+            after: settled.collect(),
             alive: Mutex::new(None),
             unpulled: Mutex::new(None),
             missing: Mutex::new(None),
@@ -183,6 +189,10 @@ impl Step for AutoscalerRunning {
 
     fn needs(&self) -> Vec<StepId> {
         self.needs.clone()
+    }
+
+    fn after(&self) -> Vec<StepId> {
+        self.after.clone()
     }
 
     fn patience(&self) -> Duration {
