@@ -59,8 +59,9 @@ fn installs(pod: &Value) -> bool {
         && containers.all(|container| container["restartCount"].as_u64() == Some(0))
 }
 
-/// A job of k3s's own that installs Traefik, and waits for a Node or runs on one of `agents`. Where servers refuse ordinary pods, Traefik's install jobs need an
-/// agent, and the autoscaler believes for five minutes that the agent cannot be removed: a proof there would wait for that long.
+/// A job of k3s's own that installs Traefik, and waits for a Node or runs on one of `agents`. Where servers refuse ordinary pods,
+/// such a job needs an agent, and the autoscaler believes for five minutes that the agent cannot be removed: a proof there would
+/// wait for that long.
 pub(super) async fn installing(
     kubernetes: &Kubernetes,
     agents: &[group_nodes::Node],

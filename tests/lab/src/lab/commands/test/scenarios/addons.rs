@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use super::super::trial::{CLUSTER_OF_ONE, Trial};
-use super::{INIT, UNHURRIED, UNPROVEN, changes_nothing, items, pod_runs};
+use super::{INIT, UNHURRIED, UNPROVEN, WEB, agents, changes_nothing, items, pod_runs};
 use crate::place::Place;
 use crate::say;
 
@@ -18,16 +18,6 @@ const PACKAGED: [&str; 4] = [
     "metrics-server",
     "traefik",
 ];
-
-/// A pod that only an agent can run. It takes most of one: an agent with a small pod that fits nowhere else is looked at, found
-/// unremovable, and looked at again five minutes later, whether or not the pod is still there.
-const WEB: &str = r#"slicer-k3s kubectl apply -f - <<'END'
-{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {
-  "selector": {"matchLabels": {"app": "web"}},
-  "template": {"metadata": {"labels": {"app": "web"}}, "spec": {
-    "terminationGracePeriodSeconds": 0, "nodeSelector": {"slicer/hostgroup": "k3s-agent-1"},
-    "containers": [{"name": "web", "image": "busybox", "command": ["sleep", "100000"], "resources": {"requests": {"cpu": "1200m"}}}]}}}}
-END"#;
 
 /// 30 s after the last addition, 30 s unneeded, and the loops of a busy machine.
 const GONE: Duration = Duration::from_mins(4);
@@ -110,16 +100,18 @@ fn on_servers(trial: &Trial) -> Result<()> {
 fn no_agents(trial: &Trial, limit: Duration) -> Result<()> {
     let begin = Instant::now();
     loop {
-        let vms = trial.vms()?;
-        let agents = vms.iter().filter(|vm| !vm.starts_with("k3s-cp-")).count();
         // On a machine that is busy with other things an API server may be gone for a moment.
-        if agents == 0 && items(trial, "nodes").is_ok_and(|nodes| nodes.len() == 3) {
+        if agents(trial)? == 0 && items(trial, "nodes").is_ok_and(|nodes| nodes.len() == 3) {
             let seconds = begin.elapsed().as_secs_f64();
             say::line(format_args!("  no agents after {seconds:.0} s"));
             return Ok(());
         }
         if begin.elapsed() > limit {
-            bail!("after {} s there are still {vms:?}", limit.as_secs());
+            bail!(
+                "after {} s there are still {:?}",
+                limit.as_secs(),
+                trial.vms()?
+            );
         }
         std::thread::sleep(Duration::from_secs(2));
     }

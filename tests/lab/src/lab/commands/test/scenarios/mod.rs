@@ -50,6 +50,17 @@ const INIT: &str = "slicer-k3s init --yes --accept-new-host-keys";
 /// The same on a cluster that is there, where no proof is to come in between.
 const UNPROVEN: &str = "slicer-k3s init --yes --skip-proof";
 
+/// A pod that only an agent can run. It takes most of one: an agent with a small pod that fits nowhere else is looked at, found
+/// unremovable, and looked at again five minutes later, whether or not the pod is still there.
+const WEB: &str = r#"slicer-k3s kubectl apply -f - <<'END'
+{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {
+  "selector": {"matchLabels": {"app": "web"}},
+  "template": {"metadata": {"labels": {"app": "web"}}, "spec": {
+    "terminationGracePeriodSeconds": 0, "nodeSelector": {"slicer/hostgroup": "k3s-agent-1"},
+    "containers": [{"name": "web", "image": "busybox", "command": ["sleep", "100000"],
+      "resources": {"requests": {"cpu": "1200m"}}}]}}}}
+END"#;
+
 /// In the order of their length.
 pub(super) fn checks() -> Vec<Check> {
     vec![
@@ -217,6 +228,12 @@ fn voters(trial: &Trial) -> Result<BTreeMap<String, (bool, bool)>> {
         bail!("not three Ready voters: {nodes:?}");
     }
     Ok(nodes)
+}
+
+/// How many VMs of agents run.
+fn agents(trial: &Trial) -> Result<usize> {
+    let vms = trial.vms()?;
+    Ok(vms.iter().filter(|vm| !vm.starts_with("k3s-cp-")).count())
 }
 
 /// Three servers, all Ready, all voters, and nothing of a proof left.

@@ -5,19 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::super::trial::{CLUSTER_OF_ONE, Trial};
-use super::{INIT, UNHURRIED, UNPROVEN, changes_nothing, items, pod_runs};
+use super::{INIT, UNHURRIED, UNPROVEN, WEB, agents, changes_nothing, items, pod_runs};
 use crate::place::Place;
 use crate::say;
-
-/// A pod that takes most of an agent, so that the autoscaler considers the agent for removal only afterwards.
-const WEB: &str = r#"slicer-k3s kubectl apply -f - <<'END'
-{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {
-  "selector": {"matchLabels": {"app": "web"}},
-  "template": {"metadata": {"labels": {"app": "web"}}, "spec": {
-    "terminationGracePeriodSeconds": 0, "nodeSelector": {"slicer/hostgroup": "k3s-agent-1"},
-    "containers": [{"name": "web", "image": "busybox", "command": ["sleep", "100000"],
-      "resources": {"requests": {"cpu": "1200m"}}}]}}}}
-END"#;
 
 /// Of the group's API only what deletes a VM fails: the autoscaler lists its VMs before it removes one.
 const NO_DELETION: &str = r#"echo '{"mode":"500","path":"/hostgroup/k3s-agent-1/nodes/"}' >/lab/faults/slicer-api-k3s-agent-1.json"#;
@@ -65,9 +55,4 @@ pub(super) fn run(_: &Place) -> Result<()> {
         .expect(0)
         .context("afterwards")?;
     changes_nothing(&trial, ("workstation", "me"), UNPROVEN, UNHURRIED)
-}
-
-fn agents(trial: &Trial) -> Result<usize> {
-    let vms = trial.vms()?;
-    Ok(vms.iter().filter(|vm| !vm.starts_with("k3s-cp-")).count())
 }
