@@ -71,6 +71,27 @@ pub const TLS_DIRECTORY: &str = server!("/tls");
 /// Source: as for [`TLS_DIRECTORY`].
 pub const CA_PATH: &str = server!("/tls/server-ca.crt");
 
+/// Who writes the events about a Node's certificates. Each check, at a start and twice an hour, writes one of each kind that
+/// needs attention, or, at a start, one that all are sound.
+///
+/// Source: k3s@af977adf pkg/certmonitor/certmonitor.go, `Setup`.
+pub const CERTIFICATE_MONITOR: &str = "k3s-cert-monitor";
+
+/// The reason of the event about certificates that end within 120 days, which the next start of k3s renews.
+///
+/// Source: as for [`CERTIFICATE_MONITOR`]; pkg/daemons/config/types.go (`CertificateRenewDays`).
+pub const CERTIFICATES_EXPIRE: &str = "CertificateExpirationWarning";
+
+/// The reason of the event that all certificates are sound.
+///
+/// Source: as for [`CERTIFICATE_MONITOR`].
+pub const CERTIFICATES_SOUND: &str = "CertificateExpirationOK";
+
+/// The reason of the event about authorities that end within a year; k3s does not renew them.
+///
+/// Source: as for [`CERTIFICATE_MONITOR`].
+pub const AUTHORITIES_EXPIRE: &str = "CACertificateExpirationWarning";
+
 /// Where k3s notes that etcd's other members took this one out. It is gone once k3s has started again.
 ///
 /// Source: k3s@af977adf pkg/executor/embed/etcd/etcd.go (writes it), pkg/etcd/etcd.go (reads it at a start).

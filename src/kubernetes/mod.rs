@@ -7,8 +7,8 @@ mod words;
 
 pub(crate) use names::control_plane;
 pub use names::{
-    ADDON_API, CONTROL_PLANE, DAEMON_SET, HELM_API, HELM_CHART, JOB_NAME, MIRROR, OVER, READY,
-    SYSTEM_NAMESPACE, TRUE,
+    ADDON_API, CONTROL_PLANE, DAEMON_SET, DEFAULT_NAMESPACE, HELM_API, HELM_CHART, JOB_NAME,
+    MIRROR, OVER, READY, SYSTEM_NAMESPACE, TRUE,
 };
 pub use pod::{selector, waiting};
 pub use words::bounded;

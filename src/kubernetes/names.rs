@@ -20,6 +20,11 @@ pub const CONTROL_PLANE: &str = control_plane!("");
 /// Source: kubernetes/apimachinery pkg/apis/meta/v1/meta.go (`NamespaceSystem`).
 pub const SYSTEM_NAMESPACE: &str = "kube-system";
 
+/// The namespace of what names none; events about Nodes are in it.
+///
+/// Source: kubernetes/apimachinery pkg/apis/meta/v1/meta.go (`NamespaceDefault`).
+pub const DEFAULT_NAMESPACE: &str = "default";
+
 /// The condition of a Node or a pod that is ready.
 ///
 /// Source: kubernetes/api core/v1/types.go (`NodeReady`, `PodReady`).

@@ -1,5 +1,6 @@
 //! VMs ↔ Nodes ↔ cloud-config ↔ secret ↔ routes ↔ cluster.toml: pure.
 
+mod certificates;
 mod nodes;
 mod pods;
 mod surplus;
@@ -28,7 +29,8 @@ pub fn compare(plan: &Plan, seen: &Seen) -> Status {
     planned(plan, seen, &mut drift);
     versions::upgraded(plan, seen, &mut drift);
     let nodes = nodes::nodes(plan, seen, &mut drift);
-    let remarks = surplus::surplus(plan, seen, &mut drift);
+    let mut remarks = surplus::surplus(plan, seen, &mut drift);
+    certificates::expiring(seen, &nodes, &mut remarks, &mut drift);
     let skew = versions::skew(plan, seen, &nodes, &mut drift);
     pods::waiting(plan, seen, &mut drift);
     steps(plan, seen, &mut drift);
@@ -83,6 +85,12 @@ fn add(
         what: what.into(),
         mend: mend.into(),
     });
+}
+
+/// The command that restarts a systemd unit on a machine of the cluster.
+fn restart(machine: &str, unit: &str) -> String {
+    let unit = unit.trim_end_matches(".service");
+    format!("slicer-k3s exec {machine} -- systemctl restart {unit}")
 }
 
 fn facts<'s>(seen: &'s Seen, host: &str) -> Option<&'s HostFacts> {

@@ -10,7 +10,8 @@ use crate::config::{Config, Problem};
 use crate::control_plane::{self, ControlPlane, Judgement, Versions};
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{AUTOSCALER, NAMESPACE};
-use crate::kubernetes::{Kubernetes, TRUE, condition};
+use crate::k3s::CERTIFICATE_MONITOR;
+use crate::kubernetes::{DEFAULT_NAMESPACE, Kubernetes, TRUE, condition};
 use crate::pipeline::{self, Finding, Step, StepId};
 use crate::plan::{self, Decisions, HostFacts, Plan};
 use crate::remote::Look;
@@ -90,6 +91,8 @@ pub struct Cluster {
     pub pending: Vec<Value>,
     /// Whether the autoscaler is available, where it is deployed.
     pub autoscaler: Option<bool>,
+    /// Events of k3s about Nodes' certificates, of the last hour.
+    pub certificates: Vec<Value>,
 }
 
 /// What one step found.
@@ -258,15 +261,25 @@ async fn list(world: &World, server: &plan::Server) -> Result<Cluster> {
     let kubernetes = Kubernetes { server };
     let pending = ["pods", "-A", "--field-selector", "status.phase=Pending"];
     let deployment = ["deployment", "-n", NAMESPACE, AUTOSCALER];
-    let (nodes, pending, deployment) = tokio::try_join!(
+    let monitor = format!("source={CERTIFICATE_MONITOR}");
+    let certificates = [
+        "events",
+        "-n",
+        DEFAULT_NAMESPACE,
+        "--field-selector",
+        &monitor,
+    ];
+    let (nodes, pending, deployment, certificates) = tokio::try_join!(
         kubernetes.list(&["nodes"]),
         kubernetes.list(&pending),
-        kubernetes.get(&deployment)
+        kubernetes.get(&deployment),
+        kubernetes.list(&certificates)
     )?;
     Ok(Cluster {
         nodes,
         pending,
         autoscaler: deployment.as_ref().map(runs),
+        certificates,
     })
 }
 

@@ -9,6 +9,7 @@ use crate::status::gather::{Cluster, StepSeen};
 use crate::status::render;
 use crate::steps::testing::plan;
 
+mod certificates;
 mod remarks;
 mod versions;
 
@@ -72,6 +73,7 @@ fn healthy() -> Seen {
             nodes,
             pending: Vec::new(),
             autoscaler: Some(true),
+            certificates: Vec::new(),
         }),
         steps: Vec::new(),
         elsewhere: None,

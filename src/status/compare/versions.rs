@@ -1,8 +1,8 @@
 //! Versions of k3s: what servers have against what was decided, and agents against servers.
 
-use super::{INIT, add};
+use super::{INIT, add, restart};
 use crate::control_plane::{Installation, waits};
-use crate::k3s::{self, Release};
+use crate::k3s::{self, Release, UNIT};
 use crate::plan::{Plan, Server};
 use crate::status::document::{ALLOWED_SKEW, Drift, Node, Skew};
 use crate::status::gather::Seen;
@@ -52,7 +52,7 @@ pub(super) fn of_server(
     let mut tell = |what: String, mend: String| add(drift, "k3s-version", name, what, mend);
     match own.and_then(Installation::pending) {
         Some((installed, running)) if installed > running => {
-            return tell(waits(installed, running), restart(name));
+            return tell(waits(installed, running), restart(name, UNIT));
         }
         Some((installed, running)) => {
             let what = format!(
@@ -82,10 +82,6 @@ pub(super) fn of_server(
             mend,
         );
     }
-}
-
-fn restart(server: &str) -> String {
-    format!("slicer-k3s exec {server} -- systemctl restart k3s")
 }
 
 /// Agents against servers: what Kubernetes does not support is added to `drift`.
@@ -184,7 +180,7 @@ fn to(plan: &Plan, seen: &Seen, server: &Server, release: &Release) -> Vec<Strin
         .max(running)
         .or_else(|| Release::parse(&plan.k3s.version))
     {
-        Some(installed) if installed >= *release => vec![restart(&server.name)],
+        Some(installed) if installed >= *release => vec![restart(&server.name, UNIT)],
         Some(from) => {
             let behind_proxy = !plan.k3s.environment.is_empty();
             k3s::upgrade(&server.name, &from, release, behind_proxy)

@@ -10,7 +10,8 @@ use crate::failure::Result;
 use crate::k3s::PAUSE_IMAGE;
 use crate::k3s::addons::TRAEFIK_CHARTS;
 use crate::kubernetes::{
-    DAEMON_SET, HELM_CHART, Kubernetes, OVER, READY, SYSTEM_NAMESPACE, TRUE, condition,
+    DAEMON_SET, DEFAULT_NAMESPACE, HELM_CHART, Kubernetes, OVER, READY, SYSTEM_NAMESPACE, TRUE,
+    condition,
 };
 use crate::pipeline::Hands;
 use crate::steps::group_nodes;
@@ -19,7 +20,7 @@ use crate::steps::group_nodes;
 pub(super) const LABEL: &str = "slicer-k3s.dev/proof";
 
 /// Where the pods run.
-pub(super) const NAMESPACE: &str = "default";
+pub(super) const NAMESPACE: &str = DEFAULT_NAMESPACE;
 
 /// The proof's pods of a group.
 pub(super) async fn list(kubernetes: &Kubernetes, group: &str) -> Result<Vec<Value>> {

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"slicer-k3s.lab/kubernetes/internal/balancer"
+	"slicer-k3s.lab/kubernetes/internal/certmonitor"
 	"slicer-k3s.lab/kubernetes/internal/config"
 	"slicer-k3s.lab/kubernetes/internal/flannel"
 	"slicer-k3s.lab/kubernetes/internal/join"
@@ -128,6 +129,9 @@ func Run(ctx context.Context, n *config.Node, cluster config.Critical, children 
 		if err := children.Component("kube-proxy", proxyArguments(n, cluster)...); err != nil {
 			return err
 		}
+	}
+	if err := certmonitor.Run(ctx, n); err != nil {
+		return err
 	}
 	if cluster.FlannelBackend == "none" {
 		return nil

@@ -15,14 +15,21 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
+
+	"github.com/sirupsen/logrus"
 
 	"slicer-k3s.lab/kubernetes/internal/files"
 )
 
 const (
 	authorityLife = 10 * 365 * 24 * time.Hour
-	leafLife      = 365 * 24 * time.Hour
+	leafDays      = 365
+	// The environment variable that sets how many days a new certificate is valid.
+	//
+	// Source: rancher/dynamiclistener@v0.7.5 cert/cert.go, NewSignedCert.
+	leafDaysVariable = "CATTLE_NEW_SIGNED_CERT_EXPIRATION_DAYS"
 	// A certificate is made anew at start once it has less than this left, as k3s does.
 	renewBefore = 120 * 24 * time.Hour
 )
@@ -109,6 +116,18 @@ type Leaf struct {
 	Client bool
 }
 
+func leafLife() time.Duration {
+	days := leafDays
+	if text := os.Getenv(leafDaysVariable); text != "" {
+		if asked, err := strconv.Atoi(text); err == nil {
+			days = asked
+		} else {
+			logrus.Infof("[NewSignedCert] expiration days from ENV (%s) could not be converted to int (falling back to default value: %d)", text, leafDays)
+		}
+	}
+	return time.Duration(days) * 24 * time.Hour
+}
+
 // Sign returns the certificate, followed by the authority's own.
 func (a *Authority) Sign(leaf Leaf, public crypto.PublicKey) ([]byte, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 62))
@@ -119,7 +138,7 @@ func (a *Authority) Sign(leaf Leaf, public crypto.PublicKey) ([]byte, error) {
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: leaf.Name, Organization: leaf.Groups},
 		NotBefore:    a.certificate.NotBefore,
-		NotAfter:     time.Now().Add(leafLife),
+		NotAfter:     time.Now().Add(leafLife()),
 		KeyUsage:     x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
 	}
 	for _, host := range leaf.Hosts {
