@@ -27,8 +27,8 @@ pub enum Observed {
     Stopped,
     /// There is neither a VM that runs nor a disk.
     Nothing,
-    /// Its host does not answer, and why.
-    Unreachable(String),
+    /// Its host or its daemon does not answer, and why.
+    Unreachable(Failure),
 }
 
 impl Observed {
@@ -63,8 +63,8 @@ pub async fn connect_all(world: &World) {
 pub async fn ask_all(world: &World, new: bool) -> Vec<(Server, Observed)> {
     let asked = world.plan.servers.iter().map(|server| async move {
         let observed = if new {
-            match disk(world, server).await {
-                Disk::None => Observed::Nothing,
+            match has_disk(world, server).await {
+                Ok(false) => Observed::Nothing,
                 _ => ask_of(world, server, true).await,
             }
         } else {
@@ -92,9 +92,9 @@ async fn ask_of(world: &World, server: &Server, versions: bool) -> Observed {
             .absent
             .iter()
             .find(|(name, _)| *name == server.host);
-        return Observed::Unreachable(
-            absent.map_or_else(|| failure.to_string(), |(_, why)| why.clone()),
-        );
+        return Observed::Unreachable(absent.map_or(failure, |(_, why)| {
+            Failure::new(Code::SshUnreachable, why.clone())
+        }));
     }
     let asked = tokio::time::timeout(LIMIT, async {
         held(world.server(server).await?, versions).await
@@ -127,34 +127,32 @@ async fn held(machine: &Machine, versions: bool) -> Result<Held> {
 /// A server that does not answer: what its host knows of its VM.
 async fn without_answer(world: &World, server: &Server, why: String) -> Observed {
     let runs = runs(world, server).await;
-    if runs == Some(true) {
+    if runs == Ok(true) {
         return Observed::Silent(why);
     }
-    match disk(world, server).await {
-        Disk::None => Observed::Nothing,
-        Disk::Some if runs.is_some() => Observed::Stopped,
-        // Its daemon does not answer: whether the VM runs is not known.
-        Disk::Some => Observed::Unreachable(why),
-        Disk::Unknown(why) => Observed::Unreachable(why),
+    match (has_disk(world, server).await, runs) {
+        (Ok(false), _) => Observed::Nothing,
+        (Ok(true), Ok(_)) => Observed::Stopped,
+        // Whether the VM runs is not known.
+        (Ok(true), Err(failure)) | (Err(failure), _) => Observed::Unreachable(failure),
     }
 }
 
-/// Whether its VM runs, where its daemon answers.
-async fn runs(world: &World, server: &Server) -> Option<bool> {
-    let daemon = world.plan.daemon(&server.group)?;
-    let vms = tokio::time::timeout(SOON, async {
-        world.slicer(daemon).await?.vms(&daemon.group).await
-    });
-    let vms = vms.await.ok()?.ok()?;
+/// Whether its VM runs, as its daemon says.
+async fn runs(world: &World, server: &Server) -> Result<bool> {
+    let daemon = daemon(world, server)?;
+    let slicer = world.slicer(daemon).await?;
+    let vms = tokio::time::timeout(SOON, slicer.vms(&daemon.group)).await;
+    let vms = vms.unwrap_or_else(|_| Err(slicer.late(SOON)))?;
     let mut vms = vms.iter();
-    Some(vms.any(|vm| vm.hostname == server.name && vm.runs()))
+    Ok(vms.any(|vm| vm.hostname == server.name && vm.runs()))
 }
 
-/// A VM's disk.
-enum Disk {
-    Some,
-    None,
-    Unknown(String),
+fn daemon<'w>(world: &'w World, server: &Server) -> Result<&'w Daemon> {
+    world.plan.daemon(&server.group).ok_or_else(|| {
+        let what = format!("{} has no group in the plan", server.name);
+        Failure::new(Code::Vm, what)
+    })
 }
 
 /// Whether a VM's disk lies on its host.
@@ -162,30 +160,27 @@ enum Disk {
 /// A link to a drive that is not there now counts as one.
 ///
 /// Source: Slicer's reference of storage: `<hostname>.img` in the daemon's working directory.
-async fn disk(world: &World, server: &Server) -> Disk {
-    let unknown = |failure: Failure| Disk::Unknown(failure.to_string());
-    let host = match world.host(&server.host) {
-        Ok(host) => host,
-        Err(failure) => return unknown(failure),
-    };
-    let Some(daemon) = world.plan.daemon(&server.group) else {
-        return Disk::Unknown(format!("{} has no group in the plan", server.name));
-    };
+async fn has_disk(world: &World, server: &Server) -> Result<bool> {
+    let host = world.host(&server.host)?;
+    let daemon = daemon(world, server)?;
     let path = format!("{}/{}.img", directory(&world.plan, daemon), server.name);
-    match host.look(&Look::Entry(path)).await {
-        Ok(output) if output.ok() && output.stdout.trim() == "yes" => Disk::Some,
+    let output = host.look(&Look::Entry(path)).await?;
+    match (output.ok(), output.stdout.trim()) {
+        (true, "yes") => Ok(true),
+        (true, "no") if daemon.adopted.is_none() => Ok(false),
         // Where a person chose the storage it may lie elsewhere.
-        Ok(output) if output.ok() && output.stdout.trim() == "no" => match daemon.adopted {
-            None => Disk::None,
-            Some(_) => Disk::Unknown(format!("the VM of {} does not run", server.name)),
-        },
-        Ok(output) => Disk::Unknown(format!(
-            "{} does not say whether it has a disk of {}: {}",
-            server.host,
-            server.name,
-            output.last_words()
+        (true, "no") => Err(Failure::new(
+            Code::Vm,
+            format!("the VM of {} does not run", server.name),
         )),
-        Err(failure) => unknown(failure),
+        _ => Err(Failure::new(
+            Code::Command,
+            format!(
+                "{} does not say whether it has a disk of {}",
+                server.host, server.name
+            ),
+        )
+        .because(output.last_words())),
     }
 }
 

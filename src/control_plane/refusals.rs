@@ -102,22 +102,34 @@ pub(super) fn another_cluster(plan: &Plan, founded: &Founded, seen: &Side) -> Re
     }
 }
 
-/// Servers that cannot be asked, where a cluster is to be founded or data to be moved aside.
+/// Servers that cannot be asked, where a cluster is to be founded or data to be moved aside. Where Slicer's API is all that is in
+/// the way, its failure keeps its code and hint.
 pub(super) fn unreachable(plan: &Plan, away: &[&(Server, Observed)]) -> Refusal {
     let names = listed(away.iter().map(|(server, _)| server.name.clone()));
+    let what = format!("{names} cannot be asked whether a cluster is there already");
+    let why = format!("a second cluster would be founded beside one that {names} may hold");
+    let mut failures = away.iter().filter_map(|(_, observed)| match observed {
+        Observed::Unreachable(failure) => Some(failure),
+        _ => None,
+    });
+    if let Some(first) = failures.next()
+        && [Code::SlicerApi, Code::SlicerToken].contains(&first.code)
+        && failures.all(|failure| failure == first)
+        && let Some(hint) = &first.hint
+    {
+        let hint = format!("{hint}; then run again: {why}");
+        return Refusal::of(Failure::new(first.code, what).because(first).hint(hint));
+    }
     let whys = away
         .iter()
         .map(|(server, observed)| state(server, observed));
     Refusal::of(
-        Failure::new(
-            Code::QuorumLost,
-            format!("{names} cannot be asked whether a cluster is there already"),
-        )
-        .because(listed(whys))
-        .hint(format!(
-            "bring {} up, then run again: a second cluster would be founded beside one that {names} may hold",
-            listed(hosts(plan, away).into_iter())
-        )),
+        Failure::new(Code::QuorumLost, what)
+            .because(listed(whys))
+            .hint(format!(
+                "bring {} up, then run again: {why}",
+                listed(hosts(plan, away).into_iter())
+            )),
     )
 }
 

@@ -156,6 +156,11 @@ impl Slicer {
         Ok(host_key_lines(&done.stdout))
     }
 
+    /// The failure of a request that the caller gave this long.
+    pub fn late(&self, limit: Duration) -> Failure {
+        http::late(self, limit)
+    }
+
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let reply = http::send(self, &Request::get(path)).await?;
         let body = self.accept(&reply)?;

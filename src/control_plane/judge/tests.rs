@@ -1,5 +1,5 @@
 use super::*;
-use crate::failure::Code;
+use crate::failure::{Code, Failure};
 use crate::steps::testing::plan;
 
 const OLD: &str = "aaaaaaaaaaaaaaaa";
@@ -34,7 +34,7 @@ fn empty() -> Observed {
 }
 
 fn off() -> Observed {
-    Observed::Unreachable("no route to host".into())
+    Observed::Unreachable(Failure::new(Code::SshUnreachable, "no route to host"))
 }
 
 fn booting() -> Observed {
@@ -113,6 +113,25 @@ fn the_first_server_founds_only_where_every_other_one_says_that_it_has_nothing()
         "{}",
         refusal.failure
     );
+}
+
+/// "Quorum lost" would send a person to servers that are fine.
+#[test]
+fn servers_behind_one_api_that_fails_are_refused_with_its_failure() {
+    let hint = "on n100: sudo journalctl -u slicer-k3s-cp -n 30";
+    let api = Failure::new(
+        Code::SlicerApi,
+        "Slicer's API of k3s-cp on n100 did not do it",
+    )
+    .because("500: broken")
+    .hint(hint);
+    let behind = || Observed::Unreachable(api.clone());
+    let failure = refused(None, [behind(), behind(), behind()]).failure;
+    assert_eq!(failure.code, Code::SlicerApi);
+    assert!(failure.to_string().contains("500: broken"), "{failure}");
+    assert!(failure.hint.unwrap().starts_with(hint));
+    let mixed = refused(None, [behind(), behind(), off()]).failure;
+    assert_eq!(mixed.code, Code::QuorumLost);
 }
 
 /// The worst that this program could do: found an empty cluster beside the one that holds everything.

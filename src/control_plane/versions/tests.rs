@@ -17,7 +17,7 @@ fn has(installed: &str, running: &str) -> Observed {
 }
 
 fn off() -> Observed {
-    Observed::Unreachable("no route to host".into())
+    Observed::Unreachable(Failure::new(Code::SshUnreachable, "no route to host"))
 }
 
 /// Judged where v1.34.4+k3s1 was decided.
