@@ -55,7 +55,7 @@ fn stat(app: &App, node: &Node) -> Value {
             let snapshot = json!({
                 "hostname": node.record.hostname,
                 "arch": wire::arch(&app.fleet),
-                "timestamp": time::rfc3339(time::unix_now()),
+                "timestamp": time::agent_time(time::nanos_now()),
                 "uptime": format!("{}s", health.system_uptime),
                 "totalCpus": node.record.cpus,
                 "totalMemory": node.record.ram_bytes,

@@ -26,7 +26,7 @@ pub(crate) struct Node {
     pub(crate) state: State,
     /// Counts launches, so that the end of an earlier one is not taken for that of this one.
     pub(crate) launch: u64,
-    /// When its agent was last asked for something, in seconds since the epoch.
+    /// When its agent was last asked for something, in nanoseconds since the epoch.
     pub(crate) called: Option<i64>,
     /// Held while it is being started, stopped or removed.
     pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
@@ -186,7 +186,7 @@ impl Fleet {
     /// Notes that a VM's agent was asked for something.
     pub(crate) fn called(&self, hostname: &str) {
         if let Some(node) = self.table().nodes.get_mut(hostname) {
-            node.called = Some(time::unix_now());
+            node.called = Some(time::nanos_now());
         }
     }
 

@@ -51,6 +51,7 @@ impl Fleet {
         protected: bool,
     ) -> Result<Node, String> {
         let prefix = group.gateway.prefix_len();
+        let now = time::nanos_now();
         self.admit(group, wish.address, |number, address| Record {
             hostname: format!("{}-{number}", group.name),
             group: group.name.clone(),
@@ -58,7 +59,8 @@ impl Fleet {
             address: Ipv4Net::new_assert(address, prefix),
             cpus: wish.cpus.unwrap_or(group.cpus),
             ram_bytes: wish.ram_bytes.unwrap_or(group.ram_bytes),
-            created: time::unix_now(),
+            created: now / time::NANOS_A_SECOND,
+            created_fraction: now % time::NANOS_A_SECOND,
             persistent: protected || wish.persistent.unwrap_or(group.persistent),
             protected,
             tags: wish.tags,

@@ -80,7 +80,7 @@ impl Secrets {
                     permissions: format!("{:04o}", meta.mode() & 0o7777),
                     uid: meta.uid(),
                     gid: meta.gid(),
-                    mod_time: time::rfc3339(meta.mtime()),
+                    mod_time: time::daemon_time(time::nanos(meta.mtime(), meta.mtime_nsec())),
                 });
             }
         }
