@@ -84,6 +84,10 @@ async fn bad_secrets_are_refused() {
     );
     refused(daemon.post("/secrets", r#"{"name":"x"}"#).await, 400);
     refused(
+        daemon.post("/secrets", r#"{"name":"x","data":""}"#).await,
+        400,
+    );
+    refused(
         daemon
             .post(
                 "/secrets",
