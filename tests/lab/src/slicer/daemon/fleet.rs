@@ -95,6 +95,12 @@ impl Fleet {
         self.table().nodes.get(hostname).cloned()
     }
 
+    /// What a VM is now, if it is still there. Another VM may have got its name.
+    pub(crate) fn still(&self, node: &Node) -> Option<Node> {
+        self.node(&node.record.hostname)
+            .filter(|now| Arc::ptr_eq(&now.turn, &node.turn))
+    }
+
     /// All VMs, in the order of groups and numbers.
     pub(crate) fn nodes(&self, group: Option<&str>) -> Vec<Node> {
         let mut nodes: Vec<Node> = self
