@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 
 const SECONDS_A_DAY: i64 = 86_400;
+/// Nanoseconds in a second.
+pub(crate) const NANOS_A_SECOND: i64 = 1_000_000_000;
 
 /// Seconds since the epoch, now.
 pub(crate) fn unix_now() -> i64 {
@@ -17,16 +19,57 @@ pub(crate) fn unix(time: SystemTime) -> i64 {
     i64::try_from(seconds).unwrap_or(i64::MAX)
 }
 
+/// Nanoseconds since the epoch, now.
+pub(crate) fn nanos_now() -> i64 {
+    let nanos = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos());
+    i64::try_from(nanos).unwrap_or(i64::MAX)
+}
+
+/// Nanoseconds since the epoch of a second and a fraction of it.
+pub(crate) fn nanos(seconds: i64, fraction: i64) -> i64 {
+    seconds
+        .saturating_mul(NANOS_A_SECOND)
+        .saturating_add(fraction)
+}
+
 /// A second of the epoch as an RFC 3339 timestamp in UTC.
 pub(crate) fn rfc3339(unix: i64) -> String {
+    format!("{}Z", clock(unix))
+}
+
+/// A nanosecond of the epoch as an agent gives it: in UTC, with a fraction as Go writes one.
+pub(crate) fn agent_time(nanos: i64) -> String {
+    let second = nanos.div_euclid(NANOS_A_SECOND);
+    format!("{}{}Z", clock(second), fraction(nanos))
+}
+
+/// A nanosecond of the epoch as the daemon gives it: in its host's zone, with a fraction as Go writes one. The zone is
+/// that of the documents' samples (reference/api.md: `2025-09-02T08:32:37.667253315+01:00`), whatever the host's is: a
+/// client that expects UTC, or whole seconds, must fail here.
+pub(crate) fn daemon_time(nanos: i64) -> String {
+    let second = nanos.div_euclid(NANOS_A_SECOND).saturating_add(3600);
+    format!("{}{}+01:00", clock(second), fraction(nanos))
+}
+
+fn clock(unix: i64) -> String {
     let (year, month, day) = civil(unix.div_euclid(SECONDS_A_DAY));
     let second = unix.rem_euclid(SECONDS_A_DAY);
     format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}",
         second / 3600,
         second / 60 % 60,
         second % 60
     )
+}
+
+/// The fraction of a second with its point, without zeros at its end: nothing for a whole second.
+fn fraction(nanos: i64) -> String {
+    match nanos.rem_euclid(NANOS_A_SECOND) {
+        0 => String::new(),
+        nanos => format!(".{nanos:09}").trim_end_matches('0').to_owned(),
+    }
 }
 
 /// Days since the epoch of a `YYYY-MM-DD` date.
@@ -132,6 +175,26 @@ mod tests {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
         assert_eq!(rfc3339(951_827_696), "2000-02-29T12:34:56Z");
         assert_eq!(rfc3339(1_795_573_444), "2026-11-25T02:24:04Z");
+    }
+
+    /// Clients compare times, and some expect whole seconds in UTC: the original has neither.
+    #[test]
+    fn times_have_the_fraction_and_the_zone_that_go_writes() {
+        assert_eq!(agent_time(0), "1970-01-01T00:00:00Z");
+        assert_eq!(agent_time(1_500_000_000), "1970-01-01T00:00:01.5Z");
+        assert_eq!(
+            agent_time(nanos(951_827_696, 42)),
+            "2000-02-29T12:34:56.000000042Z"
+        );
+        assert_eq!(
+            daemon_time(nanos(951_827_696, 667_253_310)),
+            "2000-02-29T13:34:56.66725331+01:00"
+        );
+        assert_eq!(
+            daemon_time(nanos(951_868_799, 0)),
+            "2000-03-01T00:59:59+01:00"
+        );
+        assert!(nanos_now() > nanos(unix_now() - 2, 0));
     }
 
     /// A licence's last day is compared as a date.

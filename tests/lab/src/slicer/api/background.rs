@@ -13,11 +13,8 @@ use super::{
     order::{self, End, Order, now},
 };
 use crate::{
-    daemon::token,
-    machine::{
-        Machines,
-        inside::{Group, Inside},
-    },
+    daemon::{fleet::Fleet, record::State, token},
+    machine::inside::{Group, Inside},
 };
 
 /// What all rings of a daemon may hold together.
@@ -33,6 +30,8 @@ pub(crate) struct Exec {
     pub(crate) pid: u32,
     /// What signals go to.
     pub(crate) group: Group,
+    /// The launch of the VM that it runs in: the agent's table ends with that.
+    vm_launch: u64,
     about: Value,
     ring: Mutex<Ring>,
     /// Counts what happened, so that followers wake.
@@ -56,12 +55,16 @@ impl Execs {
     /// Starts a command.
     pub(crate) async fn launch(
         &self,
-        machines: &dyn Machines,
+        fleet: &Fleet,
         hostname: &str,
         order: Order,
         cap: u64,
     ) -> Result<Value, Failure> {
-        let reserved: u64 = self.table().values().map(|exec| exec.ring().cap).sum();
+        let vm_launch = fleet
+            .node(hostname)
+            .ok_or_else(|| Failure::no_vm(hostname))?
+            .launch;
+        let reserved: u64 = self.table(fleet).values().map(|exec| exec.ring().cap).sum();
         if reserved.saturating_add(cap) > BUDGET {
             return Err(Failure::new(
                 503,
@@ -69,7 +72,7 @@ impl Execs {
             ));
         }
         let order = order.with_types();
-        let mut inside = Inside::start(machines, hostname, &order.entry, false).await?;
+        let mut inside = Inside::start(&*fleet.machines, hostname, &order.entry, false).await?;
         let id = token::random(8)?;
         // 0: it ended before it was a command, and has no number to give.
         let (pid, started) = (inside.pid().unwrap_or(0), now());
@@ -89,6 +92,7 @@ impl Execs {
         let exec = Arc::new(Exec {
             pid,
             group: inside.group(),
+            vm_launch,
             about,
             ring: Mutex::new(Ring {
                 cap,
@@ -97,7 +101,7 @@ impl Execs {
             news: watch::Sender::new(0),
         });
         exec.push(0, order::started(pid, &started));
-        self.table()
+        self.table(fleet)
             .insert((hostname.to_owned(), id.clone()), Arc::clone(&exec));
         tokio::spawn(async move {
             let (stdout, stderr) = inside.outputs();
@@ -119,37 +123,45 @@ impl Execs {
     }
 
     /// A command; 410 when it was reaped, or never was.
-    pub(crate) fn find(&self, hostname: &str, id: &str) -> Result<Arc<Exec>, Failure> {
-        self.table()
+    pub(crate) fn find(
+        &self,
+        fleet: &Fleet,
+        hostname: &str,
+        id: &str,
+    ) -> Result<Arc<Exec>, Failure> {
+        self.table(fleet)
             .get(&(hostname.to_owned(), id.to_owned()))
             .cloned()
             .ok_or_else(|| Failure::new(410, format!("exec {id} was reaped")))
     }
 
     /// Forgets a command, without ending it.
-    pub(crate) fn reap(&self, hostname: &str, id: &str) -> Result<(), Failure> {
-        self.table()
+    pub(crate) fn reap(&self, fleet: &Fleet, hostname: &str, id: &str) -> Result<(), Failure> {
+        self.table(fleet)
             .remove(&(hostname.to_owned(), id.to_owned()))
             .map(|_| ())
             .ok_or_else(|| Failure::new(410, format!("exec {id} was reaped")))
     }
 
     /// All commands of a VM.
-    pub(crate) fn of_vm(&self, hostname: &str) -> Vec<Value> {
-        self.table()
+    pub(crate) fn of_vm(&self, fleet: &Fleet, hostname: &str) -> Vec<Value> {
+        self.table(fleet)
             .iter()
             .filter(|((vm, _), _)| vm == hostname)
             .map(|(_, exec)| exec.status())
             .collect()
     }
 
-    /// Forgets all commands of a VM that is gone.
-    pub(crate) fn forget_vm(&self, hostname: &str) {
-        self.table().retain(|(vm, _), _| vm != hostname);
-    }
-
-    fn table(&self) -> MutexGuard<'_, BTreeMap<(String, String), Arc<Exec>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The commands of VMs that run. An agent knows nothing of its VM's earlier launches, and a name may be another
+    /// VM's by now.
+    fn table(&self, fleet: &Fleet) -> MutexGuard<'_, BTreeMap<(String, String), Arc<Exec>>> {
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        table.retain(|(vm, _), exec| {
+            fleet
+                .node(vm)
+                .is_some_and(|node| node.launch == exec.vm_launch && node.state != State::Stopped)
+        });
+        table
     }
 }
 

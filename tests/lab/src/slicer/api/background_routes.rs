@@ -24,7 +24,7 @@ pub(crate) async fn list(State(app): State<App>, Path(hostname): Path<String>) -
     if app.fleet.node(&hostname).is_none() {
         return Err(Failure::no_vm(&hostname));
     }
-    Ok(Json(app.execs.of_vm(&hostname)).into_response())
+    Ok(Json(app.execs.of_vm(&app.fleet, &hostname)).into_response())
 }
 
 /// `GET /vm/{hostname}/exec/{id}`.
@@ -32,7 +32,7 @@ pub(crate) async fn status(
     State(app): State<App>,
     Path((hostname, id)): Path<(String, String)>,
 ) -> Answer {
-    Ok(Json(app.execs.find(&hostname, &id)?.status()).into_response())
+    Ok(Json(app.execs.find(&app.fleet, &hostname, &id)?.status()).into_response())
 }
 
 /// `DELETE /vm/{hostname}/exec/{id}`.
@@ -41,11 +41,11 @@ pub(crate) async fn reap(
     Path((hostname, id)): Path<(String, String)>,
 ) -> Answer {
     // The document says that a running one is reaped and goes on, Slicer's SDK for Go that it is a conflict.
-    let running = app.execs.find(&hostname, &id)?.end().is_none();
+    let running = app.execs.find(&app.fleet, &hostname, &id)?.end().is_none();
     if running && app.fleet.variant.is("exec-reap", "ended") {
         return Err(Failure::new(409, format!("exec {id} is running")));
     }
-    app.execs.reap(&hostname, &id)?;
+    app.execs.reap(&app.fleet, &hostname, &id)?;
     Ok(Json(json!({"exec_id": id, "reaped": true})).into_response())
 }
 
@@ -55,7 +55,7 @@ pub(crate) async fn logs(
     Path((hostname, id)): Path<(String, String)>,
     query: Query,
 ) -> Answer {
-    let exec = app.execs.find(&hostname, &id)?;
+    let exec = app.execs.find(&app.fleet, &hostname, &id)?;
     let (follow, mut from) = (
         query.flag("follow", false)?,
         query.number("from_id")?.unwrap_or(0),
@@ -123,7 +123,7 @@ pub(crate) async fn kill(
         "USR2" => Signal::USR2,
         other => return Err(Failure::new(400, format!("unknown signal `{other}`"))),
     };
-    let exec = app.execs.find(&hostname, &id)?;
+    let exec = app.execs.find(&app.fleet, &hostname, &id)?;
     if exec.end().is_none() {
         exec.group.signal(signal);
         if signal == Signal::TERM {
@@ -150,7 +150,7 @@ pub(crate) async fn wait_exit(
     Path((hostname, id)): Path<(String, String)>,
     query: Query,
 ) -> Answer {
-    let exec = app.execs.find(&hostname, &id)?;
+    let exec = app.execs.find(&app.fleet, &hostname, &id)?;
     let seconds = query.number::<u64>("timeout")?.unwrap_or(30).min(600);
     let mut news = exec.news.subscribe();
     let ended = tokio::time::timeout(Duration::from_secs(seconds), async {

@@ -49,7 +49,7 @@ pub(crate) async fn run(
             .number("ring_bytes")?
             .filter(|bytes| *bytes > 0)
             .unwrap_or(1 << 20);
-        let launched = app.execs.launch(machines, &hostname, order, ring).await?;
+        let launched = app.execs.launch(&app.fleet, &hostname, order, ring).await?;
         return Ok((StatusCode::CREATED, Json(launched)).into_response());
     }
     if stdin && buffered {

@@ -12,7 +12,11 @@ use super::{
     failure::{Answer, Failure},
     query::Query,
 };
-use crate::version;
+use crate::{
+    daemon::{fleet::Node, record::State as Power},
+    machine::Health,
+    version,
+};
 
 /// `GET|HEAD /vm/{hostname}/health`.
 pub(crate) async fn health(State(app): State<App>, Path(hostname): Path<String>) -> Answer {
@@ -20,10 +24,7 @@ pub(crate) async fn health(State(app): State<App>, Path(hostname): Path<String>)
         .fleet
         .node(&hostname)
         .ok_or_else(|| Failure::no_vm(&hostname))?;
-    let health = app
-        .fleet
-        .machines
-        .health(&hostname)
+    let health = answer(&app, &node)
         .ok_or_else(|| Failure::new(500, format!("the agent of {hostname} does not answer")))?;
     Ok(Json(json!({
         "hostname": hostname,
@@ -35,6 +36,13 @@ pub(crate) async fn health(State(app): State<App>, Path(hostname): Path<String>)
         "ip": node.record.address.addr().to_string(),
     }))
     .into_response())
+}
+
+/// What a VM's agent says, if it answers: that of a VM whose CPUs stand still does not.
+pub(crate) fn answer(app: &App, node: &Node) -> Option<Health> {
+    (node.state != Power::Paused)
+        .then(|| app.fleet.machines.health(&node.record.hostname))
+        .flatten()
 }
 
 /// `GET /vm/{hostname}/logs`.

@@ -161,10 +161,8 @@ pub(crate) async fn create(
                 format!("failed to launch {hostname}: {error:#}"),
             ));
         }
-        if !fleet.wait_ready(&hostname, wait.userdata, wait.limit).await {
-            if let Some(node) = fleet.node(&hostname) {
-                fleet.delete(&node).await?;
-            }
+        if !fleet.wait_ready(&node, wait.userdata, wait.limit).await {
+            fleet.delete(&node).await?;
             return Err(Failure::new(
                 408,
                 format!("timed out waiting for {hostname}; the VM was removed"),
@@ -278,15 +276,19 @@ pub(crate) async fn remove(
         .fleet
         .node(&hostname)
         .filter(|node| node.record.group == group.name)
-        .ok_or_else(|| Failure::new(404, format!("node {hostname} not found in {}", group.name)))?;
+        .ok_or_else(|| no_node(&hostname, group))?;
     if node.record.protected {
         return Err(Failure::new(
             403,
             format!("{hostname} is protected: it was launched from the config file"),
         ));
     }
-    app.fleet.delete(&node).await?;
-    app.execs.forget_vm(&hostname);
+    // On its own: a request that has begun goes on when its client is gone.
+    let fleet = Arc::clone(&app.fleet);
+    let deleting = tokio::spawn(async move { fleet.delete(&node).await });
+    if !deleting.await.map_err(anyhow::Error::from)?? {
+        return Err(no_node(&hostname, group));
+    }
     if app.fleet.variant.is("delete-status", "204") {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -294,6 +296,10 @@ pub(crate) async fn remove(
         Json(json!({"message": format!("{hostname} deleted"), "disk_removed": "true"}))
             .into_response(),
     )
+}
+
+fn no_node(hostname: &str, group: &Group) -> Failure {
+    Failure::new(404, format!("node {hostname} not found in {}", group.name))
 }
 
 fn find_group<'a>(app: &'a App, name: &str) -> Result<&'a Group, Failure> {

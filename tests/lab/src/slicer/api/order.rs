@@ -198,9 +198,9 @@ pub(crate) fn quote(word: &str) -> String {
     }
 }
 
-/// Now, as the API tells times.
+/// Now, as an agent gives it.
 pub(crate) fn now() -> String {
-    time::rfc3339(time::unix_now())
+    time::agent_time(time::nanos_now())
 }
 
 /// What a pipe says, in pieces that can be spelt: as text, no piece ends within a character.

@@ -1,5 +1,7 @@
 //! Shutdown, pause, resume and relaunch.
 
+use std::sync::Arc;
+
 use axum::{
     Json,
     extract::{Path, State},
@@ -79,12 +81,12 @@ pub(crate) async fn relaunch(
         return Err(Failure::new(409, format!("{hostname} is already running")));
     }
     let wait = Wait::read(&query)?;
-    app.fleet.relaunch(&hostname).await?;
+    // On its own: a request that has begun goes on when its client is gone.
+    let (fleet, name) = (Arc::clone(&app.fleet), hostname.clone());
+    let launching = tokio::spawn(async move { fleet.relaunch(&name).await });
+    launching.await.map_err(anyhow::Error::from)??;
     if let Some(wait) = wait
-        && !app
-            .fleet
-            .wait_ready(&hostname, wait.userdata, wait.limit)
-            .await
+        && !app.fleet.wait_ready(&node, wait.userdata, wait.limit).await
     {
         return Err(Failure::new(
             408,

@@ -86,13 +86,16 @@ pub(crate) async fn create(State(app): State<App>, bytes: Bytes) -> Answer {
         return Err(Failure::new(400, format!("invalid secret name: `{name}`")));
     }
     let change = body.change()?;
-    if change.data.is_none() {
+    // Go reads a text that is not there as an empty one: who requires one can accept neither.
+    if change.data.as_ref().is_none_or(Vec::is_empty) {
         return Err(Failure::new(400, "data is required"));
     }
-    if app.fleet.secrets.has(name) {
-        return Err(Failure::new(409, format!("secret {name} already exists")));
+    match app.fleet.secrets.create(name, &change) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(Failure::new(409, format!("secret {name} already exists")));
+        }
+        outcome => outcome?,
     }
-    app.fleet.secrets.create(name, &change)?;
     app.fleet.share_secrets();
     Ok(StatusCode::CREATED.into_response())
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{
     App,
     failure::{Answer, Failure},
-    wire,
+    health, wire,
 };
 use crate::{daemon::fleet::Node, time};
 
@@ -47,7 +47,7 @@ fn stat(app: &App, node: &Node) -> Value {
     let Some(fields) = value.as_object_mut() else {
         return value;
     };
-    match app.fleet.machines.health(&node.record.hostname) {
+    match health::answer(app, node) {
         None => {
             fields.insert("error".into(), json!("the agent does not answer"));
         }
@@ -55,7 +55,7 @@ fn stat(app: &App, node: &Node) -> Value {
             let snapshot = json!({
                 "hostname": node.record.hostname,
                 "arch": wire::arch(&app.fleet),
-                "timestamp": time::rfc3339(time::unix_now()),
+                "timestamp": time::agent_time(time::nanos_now()),
                 "uptime": format!("{}s", health.system_uptime),
                 "totalCpus": node.record.cpus,
                 "totalMemory": node.record.ram_bytes,

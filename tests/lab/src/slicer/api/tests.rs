@@ -5,6 +5,7 @@ mod background;
 mod broken;
 mod copies;
 mod door;
+mod gone;
 mod life;
 mod secrets;
 

@@ -26,7 +26,7 @@ pub(crate) fn node(fleet: &Fleet, node: &Node) -> Value {
     let mut value = json!({
         "hostname": record.hostname,
         "ip": record.address.addr().to_string(),
-        "created_at": time::rfc3339(record.created),
+        "created_at": time::daemon_time(record.created_nanos()),
     });
     if !fleet.variant.is("node-fields", "absent")
         && let Some(fields) = value.as_object_mut()
@@ -42,7 +42,8 @@ pub(crate) fn node(fleet: &Fleet, node: &Node) -> Value {
         }
         // Newer daemons only, and only once there was one (slicervm/sdk@57bfee7 types_wire_test.go).
         if let Some(called) = node.called {
-            fields.insert("last_agent_call".into(), json!(time::rfc3339(called)));
+            let called = time::daemon_time(called);
+            fields.insert("last_agent_call".into(), json!(called));
         }
     }
     value
@@ -68,7 +69,7 @@ pub(crate) fn created(fleet: &Fleet, record: &Record) -> Value {
         "hostname": record.hostname,
         "hostgroup": record.group,
         "ip": record.address.to_string(),
-        "created_at": time::rfc3339(record.created),
+        "created_at": time::daemon_time(record.created_nanos()),
         "arch": arch(fleet),
         "persistent": record.persistent,
     })

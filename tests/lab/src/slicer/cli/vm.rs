@@ -77,7 +77,9 @@ async fn list(client: &Client, as_json: bool) -> Result<()> {
                 .flatten()
                 .filter_map(Value::as_str)
                 .collect();
-            let created = text(node, "created_at").replace('T', " ").replace('Z', "");
+            // A table has neither fractions nor zones.
+            let created = text(node, "created_at").replace('T', " ");
+            let created = created.chars().take(19).collect();
             vec![
                 text(node, "hostname"),
                 text(node, "ip"),

@@ -26,7 +26,7 @@ pub(crate) struct Node {
     pub(crate) state: State,
     /// Counts launches, so that the end of an earlier one is not taken for that of this one.
     pub(crate) launch: u64,
-    /// When its agent was last asked for something, in seconds since the epoch.
+    /// When its agent was last asked for something, in nanoseconds since the epoch.
     pub(crate) called: Option<i64>,
     /// Held while it is being started, stopped or removed.
     pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
@@ -93,6 +93,12 @@ impl Fleet {
     /// A VM by its hostname.
     pub(crate) fn node(&self, hostname: &str) -> Option<Node> {
         self.table().nodes.get(hostname).cloned()
+    }
+
+    /// What a VM is now, if it is still there. Another VM may have got its name.
+    pub(crate) fn still(&self, node: &Node) -> Option<Node> {
+        self.node(&node.record.hostname)
+            .filter(|now| Arc::ptr_eq(&now.turn, &node.turn))
     }
 
     /// All VMs, in the order of groups and numbers.
@@ -186,7 +192,7 @@ impl Fleet {
     /// Notes that a VM's agent was asked for something.
     pub(crate) fn called(&self, hostname: &str) {
         if let Some(node) = self.table().nodes.get_mut(hostname) {
-            node.called = Some(time::unix_now());
+            node.called = Some(time::nanos_now());
         }
     }
 

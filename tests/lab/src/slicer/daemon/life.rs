@@ -51,6 +51,7 @@ impl Fleet {
         protected: bool,
     ) -> Result<Node, String> {
         let prefix = group.gateway.prefix_len();
+        let now = time::nanos_now();
         self.admit(group, wish.address, |number, address| Record {
             hostname: format!("{}-{number}", group.name),
             group: group.name.clone(),
@@ -58,7 +59,8 @@ impl Fleet {
             address: Ipv4Net::new_assert(address, prefix),
             cpus: wish.cpus.unwrap_or(group.cpus),
             ram_bytes: wish.ram_bytes.unwrap_or(group.ram_bytes),
-            created: time::unix_now(),
+            created: now / time::NANOS_A_SECOND,
+            created_fraction: now % time::NANOS_A_SECOND,
             persistent: protected || wish.persistent.unwrap_or(group.persistent),
             protected,
             tags: wish.tags,
@@ -217,14 +219,17 @@ impl Fleet {
         })
     }
 
-    /// Ends a VM and removes it with its disk.
-    pub(crate) async fn delete(&self, node: &Node) -> Result<()> {
+    /// Ends a VM and removes it with its disk; `false` when it was gone already.
+    pub(crate) async fn delete(&self, node: &Node) -> Result<bool> {
         let _held = node.turn.lock().await;
+        let Some(node) = self.still(node) else {
+            return Ok(false);
+        };
         // Told first, so that its end is not taken for a crash.
         self.set_state(&node.record.hostname, node.launch, State::Stopped);
         self.remove(&node.record).await?;
         log(&node.record.hostname, "Deleted");
-        Ok(())
+        Ok(true)
     }
 
     async fn remove(&self, record: &Record) -> Result<()> {
@@ -235,13 +240,13 @@ impl Fleet {
     }
 
     /// Waits until the agent answers and, where asked, the first boot's script is over.
-    pub(crate) async fn wait_ready(&self, hostname: &str, userdata: bool, limit: Duration) -> bool {
+    pub(crate) async fn wait_ready(&self, node: &Node, userdata: bool, limit: Duration) -> bool {
         let end = Instant::now() + limit;
         loop {
-            if self.node(hostname).is_none() {
+            if self.still(node).is_none() {
                 return false;
             }
-            if let Some(health) = self.machines.health(hostname)
+            if let Some(health) = self.machines.health(&node.record.hostname)
                 && (!userdata || health.userdata_ran)
             {
                 return true;
@@ -325,7 +330,7 @@ impl Fleet {
 
     async fn farewell(&self, node: &Node) -> Result<()> {
         if !node.record.persistent {
-            return self.delete(node).await;
+            return self.delete(node).await.map(drop);
         }
         let hostname = &node.record.hostname;
         if node.state == State::Paused {

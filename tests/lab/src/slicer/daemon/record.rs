@@ -6,6 +6,8 @@ use anyhow::{Context, Result};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use crate::time;
+
 /// What a VM is made of; kept beside its disk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Record {
@@ -21,8 +23,11 @@ pub(crate) struct Record {
     pub(crate) cpus: u32,
     /// Memory.
     pub(crate) ram_bytes: u64,
-    /// Seconds since the epoch.
+    /// When it was made, in seconds since the epoch.
     pub(crate) created: i64,
+    /// The fraction of that second, in nanoseconds; records of earlier builds have none.
+    #[serde(default)]
+    pub(crate) created_fraction: i64,
     /// Whether the disk survives the daemon.
     pub(crate) persistent: bool,
     /// Whether it came from the YAML's `count`, and may not be deleted.
@@ -67,6 +72,11 @@ impl State {
 }
 
 impl Record {
+    /// When it was made, in nanoseconds since the epoch.
+    pub(crate) fn created_nanos(&self) -> i64 {
+        time::nanos(self.created, self.created_fraction)
+    }
+
     /// Keeps the record in the VM's directory.
     pub(crate) fn save(&self, directory: &Path) -> Result<()> {
         use std::os::unix::fs::PermissionsExt;

@@ -80,7 +80,7 @@ impl Secrets {
                     permissions: format!("{:04o}", meta.mode() & 0o7777),
                     uid: meta.uid(),
                     gid: meta.gid(),
-                    mod_time: time::rfc3339(meta.mtime()),
+                    mod_time: time::daemon_time(time::nanos(meta.mtime(), meta.mtime_nsec())),
                 });
             }
         }
@@ -93,16 +93,18 @@ impl Secrets {
         Self::valid(name) && self.path(name).is_file()
     }
 
-    /// Writes a secret that does not exist yet (0600 by default).
+    /// Writes a secret that does not exist yet (0600 by default); of several at once, one does.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists`, or what kept it from being written.
     pub(crate) fn create(&self, name: &str, change: &Change) -> io::Result<()> {
         let data = change.data.as_deref().unwrap_or_default();
-        self.write(
-            name,
-            data,
-            change.mode.unwrap_or(0o600),
-            change.uid,
-            change.gid,
-        )
+        let mode = change.mode.unwrap_or(0o600);
+        let file = self.written(data, mode, change.uid, change.gid)?;
+        file.persist_noclobber(self.path(name))
+            .map_err(|error| error.error)?;
+        Ok(())
     }
 
     /// Changes a secret: what is not named stays.
@@ -115,7 +117,9 @@ impl Secrets {
             change.gid.unwrap_or(meta.gid()),
         );
         if let Some(data) = &change.data {
-            return self.write(name, data, mode, Some(uid), Some(gid));
+            let file = self.written(data, mode, Some(uid), Some(gid))?;
+            file.persist(&path).map_err(|error| error.error)?;
+            return Ok(());
         }
         std::os::unix::fs::chown(&path, Some(uid), Some(gid))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))
@@ -126,24 +130,45 @@ impl Secrets {
         fs::remove_file(self.path(name))
     }
 
-    /// Copies the chosen secrets (all, when none are named) with mode and owner into a fresh directory.
+    /// Copies the chosen secrets (all, when none are named) with mode and owner into a directory, and removes others.
+    /// Whoever reads there meanwhile, or copies too, finds each secret whole.
     pub(crate) fn copy_to(&self, chosen: Option<&[String]>, target: &Path) -> io::Result<()> {
-        match fs::remove_dir_all(target) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => fs::create_dir_all(target)?,
-        }
+        fs::create_dir_all(target)?;
         fs::set_permissions(target, fs::Permissions::from_mode(0o700))?;
-        let names = self
+        let mut names: Vec<String> = self
             .list()
             .unwrap_or_default()
             .into_iter()
-            .map(|secret| secret.name);
-        for name in names.filter(|name| chosen.is_none_or(|chosen| chosen.contains(name))) {
-            let (from, to) = (self.path(&name), target.join(&name));
-            let meta = fs::metadata(&from)?;
-            fs::copy(&from, &to)?;
-            std::os::unix::fs::chown(&to, Some(meta.uid()), Some(meta.gid()))?;
+            .map(|secret| secret.name)
+            .collect();
+        names.retain(|name| chosen.is_none_or(|chosen| chosen.contains(name)));
+        for name in &names {
+            match self.copy(name, target) {
+                // Removed since it was listed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                outcome => outcome?,
+            }
         }
+        for entry in fs::read_dir(target)? {
+            let entry = entry?;
+            if !names.iter().any(|name| entry.file_name() == name.as_str()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(())
+    }
+
+    fn copy(&self, name: &str, target: &Path) -> io::Result<()> {
+        let mut from = fs::File::open(self.path(name))?;
+        let meta = from.metadata()?;
+        // Beside the directory: the guest takes all that is in it.
+        let mut to = tempfile::Builder::new()
+            .prefix(".new-")
+            .tempfile_in(target.parent().unwrap_or(target))?;
+        io::copy(&mut from, &mut to)?;
+        std::os::unix::fs::fchown(to.as_file(), Some(meta.uid()), Some(meta.gid()))?;
+        to.as_file().set_permissions(meta.permissions())?;
+        to.persist(target.join(name)).map_err(|error| error.error)?;
         Ok(())
     }
 
@@ -151,15 +176,14 @@ impl Secrets {
         self.0.join(name)
     }
 
-    /// Renamed into place: a reader sees the old or the new content, and never a mode too wide.
-    fn write(
+    /// A file to be renamed into place: a reader sees the old or the new content, and never a mode too wide.
+    fn written(
         &self,
-        name: &str,
         data: &[u8],
         mode: u32,
         uid: Option<u32>,
         gid: Option<u32>,
-    ) -> io::Result<()> {
+    ) -> io::Result<tempfile::NamedTempFile> {
         let mut file = tempfile::Builder::new()
             .prefix(".new-")
             .tempfile_in(&self.0)?;
@@ -169,7 +193,61 @@ impl Secrets {
         }
         file.as_file()
             .set_permissions(fs::Permissions::from_mode(mode))?;
-        file.persist(self.path(name)).map_err(|error| error.error)?;
-        Ok(())
+        Ok(file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(data: &str) -> Change {
+        Change {
+            data: Some(data.into()),
+            ..Change::default()
+        }
+    }
+
+    /// The autoscaler and an operator may make the same secret at once: one of them is told that it exists, whatever
+    /// either saw before.
+    #[test]
+    fn a_secret_is_made_once() {
+        let work = tempfile::tempdir().unwrap();
+        let secrets = Secrets::in_directory(work.path(), true).unwrap();
+        secrets.create("a", &change("first")).unwrap();
+        let error = secrets.create("a", &change("second")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        let read = || fs::read_to_string(work.path().join(".secrets/a")).unwrap();
+        assert_eq!(read(), "first");
+        secrets.update("a", &change("third")).unwrap();
+        assert_eq!(read(), "third");
+    }
+
+    /// A VM that boots while a secret is changed has the old or the new one, and its boot does not fail.
+    #[test]
+    fn a_copy_is_whole_at_every_moment() {
+        let work = tempfile::tempdir().unwrap();
+        let secrets = Secrets::in_directory(work.path(), true).unwrap();
+        secrets.create("a", &change("first")).unwrap();
+        let target = work.path().join("seed/secrets");
+        secrets.copy_to(None, &target).unwrap();
+        fs::write(target.join("old"), "x").unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        secrets.copy_to(None, &target).unwrap();
+                    }
+                });
+            }
+            for _ in 0..2000 {
+                assert_eq!(fs::read_to_string(target.join("a")).unwrap(), "first");
+            }
+        });
+        let left: Vec<_> = fs::read_dir(&target).unwrap().flatten().collect();
+        assert_eq!(left.len(), 1);
+        let none = Vec::new();
+        secrets.copy_to(Some(&none), &target).unwrap();
+        assert!(!target.join("a").exists());
     }
 }

@@ -23,7 +23,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Entry, Machines};
+use super::{Entry, Machines, going::Going};
 
 /// How long a command may take to appear in the VM.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -60,6 +60,7 @@ pub(crate) struct Inside {
     stdin: Option<ChildStdin>,
     group: Group,
     pid: Option<u32>,
+    _going: Option<Going>,
 }
 
 impl Inside {
@@ -102,6 +103,7 @@ impl Inside {
         };
         let pid = leader.and_then(pid_inside);
         let mut inside = Self {
+            _going: Going::of(&outer),
             outer,
             stdin: None,
             group,
@@ -204,6 +206,8 @@ fn pid_inside(pid: Pid) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::kill_process;
+
     use super::*;
     use crate::machine::pretend::Pretend;
 
@@ -275,6 +279,30 @@ mod tests {
         until(|| !alive(pid)).await;
         sleep(Duration::from_millis(100)).await;
         assert!(!done.exists());
+    }
+
+    /// A guest that shuts down stops, ends and continues all its processes. What entered it stops with its child
+    /// (`nsenter` does so itself), and no one in there continues it: its child would never be reaped, and the guest
+    /// would wait for that.
+    #[tokio::test]
+    async fn a_stop_in_the_guest_does_not_last_outside() {
+        let mut inside = started("sleep 60", false).await;
+        let outer = Pid::from_raw(inside.outer.id().unwrap().cast_signed()).unwrap();
+        let stopped = |pid: Pid| {
+            fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()))
+                .is_ok_and(|stat| stat.contains(") T "))
+        };
+        let leader = inside.group.leader.unwrap();
+        inside.group.signal(Signal::STOP);
+        kill_process(outer, Signal::STOP).unwrap();
+        until(|| stopped(outer) && stopped(leader)).await;
+        // A command that was stopped on purpose stays so.
+        sleep(Duration::from_millis(600)).await;
+        assert!(stopped(outer) && stopped(leader));
+        inside.group.signal(Signal::TERM);
+        inside.group.signal(Signal::CONT);
+        let ended = timeout(Duration::from_secs(5), inside.wait()).await;
+        assert!(ended.is_ok(), "what entered the guest is still stopped");
     }
 
     /// What cannot be run has the shell's status for it, and its words.

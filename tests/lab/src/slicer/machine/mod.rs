@@ -1,5 +1,6 @@
 //! What runs VMs: nested systemd machines on a host, or nothing but directories in tests.
 
+mod going;
 pub(crate) mod inside;
 pub(crate) mod nspawn;
 #[cfg(test)]

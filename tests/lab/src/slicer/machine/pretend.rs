@@ -14,6 +14,8 @@ pub(crate) struct Pretend {
     running: Mutex<BTreeMap<String, Guest>>,
     /// Disks that exist.
     pub(crate) disks: Mutex<Vec<String>>,
+    /// How long boots and ends take, in milliseconds.
+    pub(crate) slow: std::sync::atomic::AtomicU64,
     /// When set, agents never answer.
     pub(crate) mute: std::sync::atomic::AtomicBool,
 }
@@ -21,6 +23,15 @@ pub(crate) struct Pretend {
 struct Guest {
     ended: Option<oneshot::Sender<Ending>>,
     userdata: bool,
+}
+
+impl Pretend {
+    async fn take_time(&self) {
+        let millis = self.slow.load(std::sync::atomic::Ordering::Relaxed);
+        if millis > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(millis)).await;
+        }
+    }
 }
 
 impl Machines for Pretend {
@@ -34,6 +45,7 @@ impl Machines for Pretend {
 
     fn boot<'a>(&'a self, launch: &'a Launch) -> Doing<'a, oneshot::Receiver<Ending>> {
         Box::pin(async move {
+            self.take_time().await;
             let (sender, receiver) = oneshot::channel();
             let guest = Guest {
                 ended: Some(sender),
@@ -62,6 +74,7 @@ impl Machines for Pretend {
 
     fn kill<'a>(&'a self, record: &'a Record) -> Doing<'a, ()> {
         Box::pin(async move {
+            self.take_time().await;
             if let Some(mut guest) = self.running.lock().unwrap().remove(&record.hostname)
                 && let Some(ended) = guest.ended.take()
             {

@@ -19,12 +19,18 @@ async fn a_vm_lives() {
         (&vm["hostgroup"], &vm["persistent"]),
         (&json!("w"), &json!(false))
     );
-    assert!(vm["created_at"].as_str().unwrap().ends_with('Z'));
+    // Nanoseconds and the host's zone, as the documents' samples have them.
+    let created = vm["created_at"].as_str().unwrap();
+    assert!(
+        created.contains('.') && created.ends_with("+01:00"),
+        "{created}"
+    );
     let (_, list) = daemon.get("/hostgroup/w/nodes").await;
     assert_eq!(
         (&list[0]["ip"], &list[0]["status"]),
         (&json!("192.168.138.2"), &json!("Running"))
     );
+    assert_eq!(list[0]["created_at"], vm["created_at"]);
     assert_eq!(list[0]["ram_bytes"], 4_294_967_296_u64);
     assert_eq!(daemon.get("/nodes").await.1.as_array().unwrap().len(), 2);
     let (status, gone) = daemon.delete("/hostgroup/w/nodes/w-1").await;

@@ -51,6 +51,23 @@ async fn a_secret_lives() {
     );
 }
 
+/// Whoever watches a secret's time sees a change within the same second.
+#[tokio::test]
+async fn a_secrets_time_is_finer_than_a_second() {
+    let daemon = daemon().await;
+    daemon
+        .post("/secrets", r#"{"name":"a","data":"YQ=="}"#)
+        .await;
+    let time = async || daemon.get("/secrets").await.1[0]["mod_time"].clone();
+    let first = time().await;
+    // Longer than a tick of the file system's clock.
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    daemon
+        .call(Method::PATCH, "/secrets/a", r#"{"data":"Yg=="}"#)
+        .await;
+    assert_ne!(first, time().await);
+}
+
 /// Input that would leave the directory, or that is not what it says, is refused.
 #[tokio::test]
 async fn bad_secrets_are_refused() {
@@ -66,6 +83,10 @@ async fn bad_secrets_are_refused() {
         400,
     );
     refused(daemon.post("/secrets", r#"{"name":"x"}"#).await, 400);
+    refused(
+        daemon.post("/secrets", r#"{"name":"x","data":""}"#).await,
+        400,
+    );
     refused(
         daemon
             .post(

@@ -13,7 +13,7 @@ use std::{fs, path::PathBuf, process::Stdio};
 use anyhow::{Context, Result, ensure};
 use tokio::{process::Command, sync::oneshot};
 
-use super::{Doing, Ending, Entry, Health, Launch, Machines};
+use super::{Doing, Ending, Entry, Health, Launch, Machines, going::Going};
 use crate::{
     daemon::{group::Group, record::Record},
     host::{Places, variant::Variant},
@@ -81,7 +81,10 @@ impl Machines for Nspawn {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        tokio::spawn(async move { child.wait().await });
+        tokio::spawn(async move {
+            let _going = Going::of(&child);
+            child.wait().await
+        });
         Ok(())
     }
 
