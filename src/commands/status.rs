@@ -106,7 +106,7 @@ async fn look(known: &Known, fleet: &Fleet) -> Status {
     seen.elsewhere = match noted {
         Ok(note) => turn::news(&known.state, note.as_ref()),
         // What is on the way there is reported of the host.
-        Err(failure) => Some(failure).filter(|failure| failure.code == Code::PlanConflict),
+        Err(failure) => Some(failure).filter(|failure| failure.code == Code::RecordConflict),
     };
     seen.mistakes.clone_from(&known.mistakes);
     seen.rotation = known.state.secrets.unfinished_rotation();
