@@ -5,8 +5,8 @@ mod wanted;
 use std::time::Instant;
 
 use super::act::{self, Act};
-use super::ask;
 use super::cluster_file::ClusterFile;
+use super::consent::Prospect;
 use super::context::{self, Home};
 use super::init::{CHANGE_THE_FILE, asked_for, may_begin};
 use super::one;
@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::fleet::{self, Fleet};
 use crate::plan::{self, HostFacts, Plan};
 use crate::state::{Lock, State};
+use crate::steps::outages;
 use crate::world::World;
 use crate::{report, steps};
 
@@ -27,7 +28,8 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     let before = context::load(global)?;
     let home = Home::of(&before.name).map_err(one)?;
     context::known(&home, &before.name)?;
-    let here = if options.making.dry_run {
+    let consent = options.making.consent;
+    let here = if consent.dry_run {
         None
     } else {
         Some(Lock::take(home.path(), "add-host").map_err(one)?)
@@ -67,11 +69,19 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
         report::say(&learners(plan, &names));
         report::say(&file.diff());
     }
-    if let Some(turn) = &turn {
+    if turn.is_some() {
         may_begin(&world, &part, &wanted).await?;
-        if news {
-            ask::consent(options.making.yes, CHANGE_THE_FILE).map_err(one)?;
-        }
+    }
+    let prospect = Prospect {
+        text: "",
+        outages: &outages::of_hosts(&world, &names).await,
+        // What restarts a daemon that has VMs is `init`'s to do.
+        allow_outage: false,
+        asks: news,
+        instead: CHANGE_THE_FILE,
+    };
+    prospect.agree(consent)?;
+    if let Some(turn) = &turn {
         // The file first: killed after it, `init` and this command both know what is wanted.
         file.write().map_err(one)?;
         state.decisions = plan.decisions(&state.decisions);
@@ -91,7 +101,7 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     };
     let ended = act.run(&steps, &world).await?;
     drop(turn);
-    if options.making.dry_run {
+    if consent.dry_run {
         return Ok(act::would_change(&ended));
     }
     report::say(&last_words(plan, &names, act::changed(&ended)));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::turn::Turn;
 use super::{config_file, plan_file};
-use crate::cli::{Global, Output};
+use crate::cli::{Consent, Global, Output};
 use crate::config::{self, Config, Problem};
 use crate::failure::{Code, Failure, Result};
 use crate::fleet;
@@ -179,27 +179,40 @@ impl Context {
         Ok((context, absent.collect()))
     }
 
-    /// The same for a command that acts, with its turn.
+    /// The same for a command that acts, with its turn; one that is only to look takes none, and writes nothing here either.
     pub(super) async fn acting(
         global: &Global,
         command: &str,
-    ) -> Result<(Self, Turn), Vec<Failure>> {
+        consent: Consent,
+    ) -> Result<(Self, Option<Turn>), Vec<Failure>> {
         let config = load(global)?;
         let home = Home::of(&config.name).map_err(super::one)?;
         // Asked first, or a cluster that is not there would leave a directory with a lock in it.
         known(&home, &config.name)?;
-        let here = Lock::take(home.path(), command).map_err(super::one)?;
-        crate::log::begin(&home.logs(), command);
+        let here = if consent.dry_run {
+            None
+        } else {
+            let lock = Lock::take(home.path(), command).map_err(super::one)?;
+            crate::log::begin(&home.logs(), command);
+            Some(lock)
+        };
         let (mut state, plan) = recorded(&home, &config.name)?;
         let fleet = fleet::connect(&config, global).await?;
         // What was off during the last run and still is keeps no one waiting.
         let plan = plan.with_those_back(|host| fleet.machines.contains_key(host));
-        let turn = Turn::take(here, &fleet, &config, command, &state, Some(&plan)).await;
-        let turn = turn.map_err(super::one)?;
-        let before = state.runs.clone();
-        turn.record(&mut state);
-        if state.runs != before {
-            state.save(home.path()).map_err(super::one)?;
+        let turn = match here {
+            Some(here) => {
+                let turn = Turn::take(here, &fleet, &config, command, &state, Some(&plan)).await;
+                Some(turn.map_err(super::one)?)
+            }
+            None => None,
+        };
+        if let Some(turn) = &turn {
+            let before = state.runs.clone();
+            turn.record(&mut state);
+            if state.runs != before {
+                state.save(home.path()).map_err(super::one)?;
+            }
         }
         let world = World::new(plan, state.secrets, fleet.machines);
         Ok((Self { home, world }, turn))

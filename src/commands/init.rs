@@ -5,10 +5,11 @@ mod rotation;
 use std::time::Instant;
 
 use super::act::{self, Act};
+use super::consent::Prospect;
 use super::context::Home;
 use super::first_contact;
 use super::turn::Turn;
-use super::{ask, last_words, one, servers};
+use super::{last_words, one, servers};
 use crate::cli::{Global, Init, Making};
 use crate::control_plane::{self, ControlPlane, Observed, Versions};
 use crate::failure::{Code, Failure, Result};
@@ -16,7 +17,7 @@ use crate::fleet::{self, Fleet};
 use crate::plan::{self, Autoscaler, Plan, Server};
 use crate::remote::{ImageTag, Look};
 use crate::state::{Lock, State};
-use crate::steps;
+use crate::steps::{self, outages};
 use crate::world::World;
 use crate::{config::Config, kubeconfig, report};
 
@@ -28,7 +29,8 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     let started = Instant::now();
     let (config, known) = first_contact::config(global, &options).await?;
     let home = Home::of(&config.name).map_err(one)?;
-    let here = if options.making.dry_run {
+    let consent = options.making.consent;
+    let here = if consent.dry_run {
         None
     } else {
         let lock = Lock::take(home.path(), "init").map_err(one)?;
@@ -85,17 +87,29 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         .map_err(one)?;
     servers::take_over(&mut world.plan, &config, &versions).map_err(one)?;
     accept(&mut state, &mut world.plan, &control_plane);
-    let new = show(last.as_ref(), &world.plan, &control_plane, &versions);
-    let wanted = steps::Options {
+    let later = rotation::begin_or_leave(&mut world).await;
+    let mut wanted = steps::Options {
         allow_outage: options.allow_outage,
         workstation_route: options.workstation_route,
         ..asked_for(&options.making, &home)
     };
-    if let Some(turn) = &turn {
-        rotation::may_configure(&world.secrets, &options).map_err(one)?;
+    let outages = outages::of_init(&world, &wanted, &control_plane).await;
+    let new = show(last.as_ref(), &world.plan, &control_plane, &versions);
+    if turn.is_some() {
         may_begin(&world, &world.plan, &wanted).await?;
+    }
+    let prospect = Prospect {
+        text: "",
+        outages: &outages,
+        allow_outage: options.allow_outage,
+        asks: new,
+        instead: CHANGE_THE_FILE,
+    };
+    prospect.agree(consent)?;
+    // What was allowed is what was shown.
+    wanted.silent = outages.silent;
+    if let Some(turn) = &turn {
         if new {
-            ask::consent(options.making.yes, CHANGE_THE_FILE).map_err(one)?;
             servers::consent(&options, &control_plane).map_err(one)?;
         }
         state.decisions = world.plan.decisions(&state.decisions);
@@ -104,7 +118,6 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         home.keep_plan(&world.plan).map_err(one)?;
         home.keep_config(&global.config, &config).map_err(one)?;
     }
-    let later = rotation::begin_or_leave(&mut world).await;
     let steps = steps::init(&world.plan, &wanted, &control_plane, &world.secrets);
     let act = Act {
         global,
@@ -115,7 +128,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         likely_done: !new,
     };
     let ended = act.run(&steps, &world).await?;
-    if options.making.dry_run {
+    if consent.dry_run {
         return Ok(act::would_change(&ended));
     }
     rotation::settle(&world, &home, later).map_err(one)?;
