@@ -11,16 +11,17 @@ use super::context::{self, Home};
 use super::init::{CHANGE_THE_FILE, asked_for, may_begin};
 use super::one;
 use super::rotate_token::none_unfinished;
-use super::turn::Turn;
 use crate::cli::{AddHost, Global};
 use crate::config::{Config, NewHost, Setting};
 use crate::failure::Failure;
 use crate::fleet::{self, Fleet};
 use crate::plan::{self, HostFacts, Plan};
-use crate::state::{Lock, State};
+use crate::state::State;
 use crate::steps::outages;
 use crate::world::World;
 use crate::{report, steps};
+
+const COMMAND: &str = "add-host";
 
 /// Runs it.
 pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Failure>> {
@@ -29,11 +30,7 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     let home = Home::of(&before.name).map_err(one)?;
     context::known(&home, &before.name)?;
     let consent = options.making.consent;
-    let here = if consent.dry_run {
-        None
-    } else {
-        Some(Lock::take(home.path(), "add-host").map_err(one)?)
-    };
+    let here = home.begin(COMMAND, consent).map_err(one)?;
     let mut file = ClusterFile::read(&global.config)?;
     let mut new = wanted::hosts(options, &file.before)?;
     let names: Vec<String> = new.iter().map(|host| host.name.clone()).collect();
@@ -43,16 +40,10 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     none_unfinished(&state).map_err(one)?;
     state.secrets.forget_unbegun();
     let fleet = fleet::connect(&file.after, global).await?;
-    let (facts, turn) = tokio::join!(fleet::survey(&fleet), async {
-        match here {
-            Some(here) => {
-                let command = "add-host";
-                let turn = Turn::take(here, &fleet, &file.after, command, &state, Some(&last));
-                turn.await.map(Some)
-            }
-            None => Ok(None),
-        }
-    });
+    let (facts, turn) = tokio::join!(
+        fleet::survey(&fleet),
+        context::turn(here, &fleet, &file.after, COMMAND, &state, Some(&last))
+    );
     let turn = turn.map_err(one)?;
     let facts = facts?;
     let fleet = all_here(fleet, &names)?;
@@ -93,7 +84,7 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     let steps = steps::add_hosts(plan, &wanted, &names);
     let act = Act {
         global,
-        command: "add-host",
+        command: COMMAND,
         started,
         turn: turn.as_ref(),
         absent: fleet.absent,
@@ -160,11 +151,7 @@ fn decide(
     facts: &[HostFacts],
     fleet: &Fleet,
 ) -> Result<Plan, Vec<Failure>> {
-    let absent: Vec<(String, String)> = fleet
-        .absent
-        .iter()
-        .map(|(name, failure)| (name.clone(), failure.to_string()))
-        .collect();
+    let absent = fleet.reasons();
     // Decided when the cluster was made.
     let version = state.decisions.k3s_version.as_deref().unwrap_or_default();
     plan::decide(config, &state.decisions, facts, &absent, version)

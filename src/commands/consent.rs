@@ -20,7 +20,24 @@ pub(super) struct Prospect<'a> {
     pub(super) instead: &'a str,
 }
 
-impl Prospect<'_> {
+/// Of a command that restarts nothing.
+static NOTHING: Outages = Outages {
+    found: Vec::new(),
+    silent: Vec::new(),
+};
+
+impl<'a> Prospect<'a> {
+    /// What this text says has to be agreed to, and nothing goes down for it.
+    pub(super) fn of(text: &'a str, instead: &'a str) -> Self {
+        Self {
+            text,
+            outages: &NOTHING,
+            allow_outage: false,
+            asks: true,
+            instead,
+        }
+    }
+
     /// Shows it and has it agreed to, once. A look needs no consent, and is refused nothing.
     pub(super) fn agree(&self, consent: Consent) -> Result<(), Vec<Failure>> {
         for text in [self.text, &outages(self.outages, self.allow_outage)] {

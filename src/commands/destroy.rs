@@ -6,19 +6,18 @@ use std::time::{Duration, Instant};
 
 use super::act::{self, Act};
 use super::context::{self, Home};
-use super::turn::Turn;
 use super::{ask, consent, one};
 use crate::cli::{Destroy, Global};
 use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::generate::FORWARDING_PATH;
+use crate::kubeconfig;
 use crate::plan::HostFacts;
 use crate::report::{escape, say};
-use crate::state::{Lock, State};
+use crate::state::State;
 use crate::steps::removal::{self, Remains};
 use crate::world::World;
-use crate::{kubeconfig, log};
 
 /// Runs it.
 pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Failure>> {
@@ -28,24 +27,13 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
     if State::open(home.path()).map_err(one)?.is_none() {
         return nothing_known(&config, global).await;
     }
-    let here = if options.consent.dry_run {
-        None
-    } else {
-        let lock = Lock::take(home.path(), "destroy").map_err(one)?;
-        log::begin(&home.logs(), "destroy");
-        Some(lock)
-    };
+    let here = home.begin("destroy", options.consent).map_err(one)?;
     let (mut state, plan) = context::known(&home, &config.name)?;
     let fleet = fleet::connect(&config, global).await?;
-    let (facts, turn) = tokio::join!(fleet::survey(&fleet), async {
-        match here {
-            Some(here) => {
-                let turn = Turn::take(here, &fleet, &config, "destroy", &state, Some(&plan));
-                turn.await.map(Some)
-            }
-            None => Ok(None),
-        }
-    });
+    let (facts, turn) = tokio::join!(
+        fleet::survey(&fleet),
+        context::turn(here, &fleet, &config, "destroy", &state, Some(&plan))
+    );
     let turn = turn.map_err(one)?;
     let facts = facts?;
     let remains: Vec<Remains> = facts

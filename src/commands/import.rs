@@ -20,7 +20,7 @@ use super::turn::Turn;
 use crate::cli::{Global, Import};
 use crate::config::{self, Config};
 use crate::failure::{Code, Failure, Result};
-use crate::fleet::{self, Fleet};
+use crate::fleet::{self, Fleet, Note};
 use crate::generate::routes_path;
 use crate::import::{self, ClusterFile, Findings, Found, Noted};
 use crate::log::unix_time;
@@ -30,7 +30,6 @@ use crate::report::{escape, say};
 use crate::slicer::ServerFacts;
 use crate::state::{Lock, State};
 use crate::steps;
-use crate::steps::outages::Outages;
 use crate::world::{World, slicer_on};
 
 /// Runs it.
@@ -41,13 +40,7 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
     let cluster = cluster(options, &reached).map_err(one)?;
     let home = Home::of(&cluster).map_err(one)?;
     spare(&home, options).map_err(one)?;
-    let here = if options.consent.dry_run {
-        None
-    } else {
-        let lock = Lock::take(home.path(), "import").map_err(one)?;
-        crate::log::begin(&home.logs(), "import");
-        Some(lock)
-    };
+    let here = home.begin("import", options.consent).map_err(one)?;
     let marked = |host: &targets::Host| host.facts.mark(&cluster).is_some();
     let adopts = !reached.hosts.iter().any(marked) && by_hand::is_likely(&reached);
     let (mut findings, machines) = if adopts {
@@ -98,27 +91,15 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
     let plan = decide(&config)?;
     let decisions = plan.decisions(&state.decisions);
     let mut state = State { decisions, ..state };
-    let turn = match here {
-        Some(here) => {
-            let turn = Turn::take_over(here, &fleet, &config, "import", &state).await;
-            let turn = turn.map_err(one)?;
-            turn.unchanged(note.as_ref(), findings.runs())
-                .map_err(one)?;
-            Some(turn)
-        }
-        None => None,
-    };
+    let read = (note.as_ref(), findings.runs());
+    let turn = turn(here, &fleet, &config, &state, read).await;
+    let turn = turn.map_err(one)?;
     if let Some(file) = &text {
         keep::may_write(path, file, options.force).map_err(one)?;
     }
-    let prospect = Prospect {
-        text: &words::show(path, text.as_ref(), &home, &plan),
-        outages: &Outages::default(),
-        allow_outage: false,
-        asks: true,
-        instead: "slicer-k3s import -h tells what else it takes",
-    };
-    prospect.agree(options.consent)?;
+    let text_shown = words::show(path, text.as_ref(), &home, &plan);
+    let instead = "slicer-k3s import -h tells what else it takes";
+    Prospect::of(&text_shown, instead).agree(options.consent)?;
     let Some(turn) = turn else {
         // A state is made each time, with a key of its own.
         return Ok(act::WOULD_CHANGE);
@@ -146,6 +127,23 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
     act.run(&steps, &world).await?;
     say(&words::last(&world.plan, &home, adopts));
     Ok(0)
+}
+
+/// The turn of a run that has this workstation's lock; refused where another one has changed what was `read` before: the last
+/// note, and whether the cluster runs.
+async fn turn(
+    here: Option<Lock>,
+    fleet: &Fleet,
+    config: &Config,
+    state: &State,
+    (note, runs): (Option<&Note>, bool),
+) -> Result<Option<Turn>> {
+    let Some(here) = here else {
+        return Ok(None);
+    };
+    let turn = Turn::take_over(here, fleet, config, "import", state).await?;
+    turn.unchanged(note, runs)?;
+    Ok(Some(turn))
 }
 
 /// The one cluster that is meant.

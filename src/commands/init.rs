@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::act::{self, Act};
 use super::consent::Prospect;
-use super::context::Home;
+use super::context::{self, Home};
 use super::first_contact;
 use super::turn::Turn;
 use super::{last_words, one, servers};
@@ -30,13 +30,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     let (config, known) = first_contact::config(global, &options).await?;
     let home = Home::of(&config.name).map_err(one)?;
     let consent = options.making.consent;
-    let here = if consent.dry_run {
-        None
-    } else {
-        let lock = Lock::take(home.path(), "init").map_err(one)?;
-        crate::log::begin(&home.logs(), "init");
-        Some(lock)
-    };
+    let here = home.begin("init", consent).map_err(one)?;
     let mut state = match State::open(home.path()).map_err(one)? {
         Some(state) => state,
         None => State::create(&config.name).map_err(one)?,
@@ -62,11 +56,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     if let Some((image, digest)) = digest {
         state.decisions.image_digests.insert(image, digest);
     }
-    let absent: Vec<(String, String)> = fleet
-        .absent
-        .iter()
-        .map(|(name, failure)| (name.clone(), failure.to_string()))
-        .collect();
+    let absent = fleet.reasons();
     let new_cluster = state.decisions.servers.is_empty();
     state.decisions.founded =
         servers::on_record(&home, &config, &state.decisions, &facts).map_err(one)?;
@@ -115,8 +105,8 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         state.decisions = world.plan.decisions(&state.decisions);
         turn.record(&mut state);
         state.save(home.path()).map_err(one)?;
-        home.keep_plan(&world.plan).map_err(one)?;
-        home.keep_config(&global.config, &config).map_err(one)?;
+        home.keep(&world.plan, &global.config, &config)
+            .map_err(one)?;
     }
     let steps = steps::init(&world.plan, &wanted, &control_plane, &world.secrets);
     let act = Act {
@@ -150,15 +140,7 @@ async fn take_turn(
     by_last: Option<&World>,
 ) -> Result<(Option<Turn>, Option<Vec<(Server, Observed)>>)> {
     let last = by_last.map(|world| &world.plan);
-    let turn = async {
-        match here {
-            Some(here) => {
-                let turn = Turn::take(here, fleet, config, "init", state, last).await;
-                turn.map(Some)
-            }
-            None => Ok(None),
-        }
-    };
+    let turn = context::turn(here, fleet, config, "init", state, last);
     let Some(world) = by_last else {
         return turn.await.map(|turn| (turn, None));
     };

@@ -8,7 +8,6 @@ use super::{Context, one};
 use crate::cli::{Global, Prove};
 use crate::failure::{Code, Failure, Result};
 use crate::steps;
-use crate::steps::outages::Outages;
 
 /// Runs it.
 pub(super) async fn run(global: &Global, options: Prove) -> Result<u8, Vec<Failure>> {
@@ -44,14 +43,9 @@ pub(super) async fn run(global: &Global, options: Prove) -> Result<u8, Vec<Failu
             small.group, small.max
         ))));
     }
-    let prospect = Prospect {
-        text: &what_happens(&options, &known),
-        outages: &Outages::default(),
-        allow_outage: false,
-        asks: true,
-        instead: "slicer-k3s status shows what runs where",
-    };
-    prospect.agree(options.consent)?;
+    let text = what_happens(&options, &known);
+    let instead = "slicer-k3s status shows what runs where";
+    Prospect::of(&text, instead).agree(options.consent)?;
     let steps = steps::prove(
         plan,
         &options.groups,

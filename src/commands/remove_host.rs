@@ -23,8 +23,7 @@ use crate::fleet::{self, Fleet};
 use crate::generate::{FORWARDING_PATH, Route};
 use crate::plan::{self, Decisions, FoundDaemon, Plan};
 use crate::report::{escape, say};
-use crate::state::{Lock, State};
-use crate::steps::outages::Outages;
+use crate::state::State;
 use crate::steps::removal::{self, Drain, Leaving, Remains};
 use crate::world::World;
 use may_leave::Named;
@@ -56,40 +55,25 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
         return Ok(nothing_to_do(&before.name, name));
     }
     context::known(&home, &before.name)?;
-    let here = if options.consent.dry_run {
-        None
-    } else {
-        let lock = Lock::take(home.path(), COMMAND).map_err(one)?;
-        crate::log::begin(&home.logs(), COMMAND);
-        Some(lock)
-    };
+    let here = home.begin(COMMAND, options.consent).map_err(one)?;
     let mut file = ClusterFile::read(&global.config)?;
     let (mut state, last) = context::known(&home, &before.name)?;
-    match may_leave::check(&file.before, &state.decisions, &last, options).map_err(one)? {
-        Named::Here => {}
-        Named::Unknown(failure) => {
-            // A host that does not let us in is no reason to say less of the name.
-            if let Ok(fleet) = fleet::connect(&file.before, global).await
-                && may_leave::is_marked(&fleet, &before.name, name).await
-            {
-                return Ok(nothing_to_do(&before.name, name));
-            }
-            return Err(one(failure));
-        }
+    let named = may_leave::check(&file.before, &state.decisions, &last, options).map_err(one)?;
+    if let Named::Unknown(failure) = named {
+        // A host that does not let us in is no reason to say less of the name.
+        let fleet = fleet::connect(&file.before, global).await;
+        let marked = may_leave::is_marked(fleet.ok(), &before.name, name).await;
+        let nothing = marked.then(|| nothing_to_do(&before.name, name));
+        return nothing.ok_or_else(|| one(failure));
     }
     tokens::may_leave(&state, options).map_err(one)?;
     file.withdraw(name, options.agents)?;
     let mut fleet = fleet::connect(&file.before, global).await?;
     answers(&mut fleet, options).map_err(one)?;
-    let (facts, turn) = tokio::join!(fleet::survey(&fleet), async {
-        match here {
-            Some(here) => {
-                let turn = Turn::take(here, &fleet, &file.before, COMMAND, &state, Some(&last));
-                turn.await.map(Some)
-            }
-            None => Ok(None),
-        }
-    });
+    let (facts, turn) = tokio::join!(
+        fleet::survey(&fleet),
+        context::turn(here, &fleet, &file.before, COMMAND, &state, Some(&last))
+    );
     let turn = turn.map_err(one)?;
     let (there, mut facts): (Vec<_>, Vec<_>) = facts?
         .into_iter()
@@ -101,11 +85,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
         stays.overlook(&groups);
     }
     let routes = routes_to(&state.decisions, &last, name, &groups, options.agents);
-    let absent: Vec<(String, String)> = fleet
-        .absent
-        .iter()
-        .map(|(name, failure)| (name.clone(), failure.to_string()))
-        .collect();
+    let absent = fleet.reasons();
     let version = decisions.k3s_version.clone().unwrap_or_default();
     let plan = plan::decide(&file.after, &decisions, &facts, &absent, &version)?;
 
@@ -113,14 +93,8 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     let enrolled = tokio::time::timeout(LOOK, removal::enrolled(&world));
     let (prospect, enrolled) = tokio::join!(prospect(&world, &remains, options), enrolled);
     let enrolled = enrolled.ok().and_then(Result::ok);
-    let prospect = Prospect {
-        text: &format!("{prospect}\n{}", file.diff()),
-        outages: &Outages::default(),
-        allow_outage: false,
-        asks: true,
-        instead: KEEP,
-    };
-    prospect.agree(options.consent)?;
+    let prospect = format!("{prospect}\n{}", file.diff());
+    Prospect::of(&prospect, KEEP).agree(options.consent)?;
     let leaving = Leaving {
         host: name,
         remains: &remains,
@@ -172,14 +146,15 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     let shared = remains.iter().any(|daemon| daemon.shares.is_some());
     say(&stays(options, shared));
     say_unenrolled(&world.plan, enrolled.as_ref());
-    if fleet.absent.is_empty() {
+    told(fleet.absent)
+}
+
+/// How it ends where other hosts were off: what is done stays done without them.
+fn told(absent: Vec<(String, Failure)>) -> Result<u8, Vec<Failure>> {
+    if absent.is_empty() {
         return Ok(0);
     }
-    Err(fleet
-        .absent
-        .into_iter()
-        .map(|(_, failure)| failure)
-        .collect())
+    Err(absent.into_iter().map(|(_, failure)| failure).collect())
 }
 
 /// Whoever runs it twice has what was wanted.

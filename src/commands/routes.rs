@@ -15,7 +15,6 @@ use crate::failure::{Code, Failure, Result};
 use crate::generate::{Way, Who, ways};
 use crate::pipeline::{self, Finding, Step};
 use crate::plan::Plan;
-use crate::steps::outages::Outages;
 use crate::world::World;
 use crate::{report, steps, suggest};
 
@@ -54,12 +53,10 @@ async fn apply(global: &Global, consent: Consent) -> Result<u8, Vec<Failure>> {
             hosts.join(", ")
         ),
     };
+    let instead = "slicer-k3s routes shows who needs which, and why";
     let prospect = Prospect {
-        text: &text,
-        outages: &Outages::default(),
-        allow_outage: false,
         asks: !differ.is_empty(),
-        instead: "slicer-k3s routes shows who needs which, and why",
+        ..Prospect::of(&text, instead)
     };
     prospect.agree(consent)?;
     let act = Act {

@@ -23,11 +23,10 @@ pub(super) enum Named {
 pub(super) fn left_before(home: &Home, config: &Config, name: &str) -> Result<bool> {
     let archived = || Ok(has_left(&state::archived(&config.name)?, name));
     match State::open(home.path())? {
-        None => archived(),
         Some(_) if config.host(name).is_some() => Ok(false),
         Some(state) if state.decisions.runs_groups(name) => Ok(false),
         Some(state) if state.decisions.knows(name) => Ok(true),
-        Some(_) => archived(),
+        None | Some(_) => archived(),
     }
 }
 
@@ -36,8 +35,9 @@ fn has_left(archived: &[State], name: &str) -> bool {
 }
 
 /// Whether the mark of one of these hosts names it: that machine was enrolled under this name, and is called otherwise now.
-pub(super) async fn is_marked(fleet: &Fleet, cluster: &str, name: &str) -> bool {
-    let marks = fleet::marks(fleet, cluster).await.unwrap_or_default();
+pub(super) async fn is_marked(fleet: Option<Fleet>, cluster: &str, name: &str) -> bool {
+    let Some(fleet) = fleet else { return false };
+    let marks = fleet::marks(&fleet, cluster).await.unwrap_or_default();
     marks.iter().any(|mark| mark.host == name)
 }
 
@@ -166,11 +166,13 @@ mod tests {
         let mark = serde_json::to_string(&plan().mark("ryzen")).unwrap();
         let fake = Fake::new().says("/etc/slicer-k3s/home.json", &mark);
         let machine = std::sync::Arc::new(machine("box", fake));
-        let fleet = Fleet {
-            machines: [("box".to_owned(), machine)].into(),
-            absent: Vec::new(),
+        let fleet = || {
+            let machines = [("box".to_owned(), machine.clone())].into();
+            let absent = Vec::new();
+            Some(Fleet { machines, absent })
         };
-        assert!(is_marked(&fleet, "home", "ryzen").await);
-        assert!(!is_marked(&fleet, "home", "pi5").await);
+        assert!(is_marked(fleet(), "home", "ryzen").await);
+        assert!(!is_marked(fleet(), "home", "pi5").await);
+        assert!(!is_marked(None, "home", "ryzen").await);
     }
 }
