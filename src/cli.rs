@@ -1,5 +1,6 @@
 //! The command line; doc comments are the help text.
 
+mod consent;
 mod hosts;
 mod routes;
 mod vm;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use consent::Consent;
 pub use hosts::{AddHost, RemoveHost};
 pub use routes::{Routes, RoutesAction, System};
 pub use vm::{Exec, Logs, Shell};
@@ -135,7 +137,7 @@ pub struct Init {
     #[arg(long)]
     pub workstation_route: bool,
 
-    /// Allow restarts that cost workers or reboot servers
+    /// Allow restarts that end workers, reboot servers, stop the only server or lose etcd's quorum; the plan names them
     #[arg(long)]
     pub allow_outage: bool,
 
@@ -162,18 +164,10 @@ pub struct Init {
 
 /// How a command goes about making hosts part of a cluster.
 #[derive(Clone, Debug, Args)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a flag of its own on the command line"
-)]
 pub struct Making {
-    /// Do not ask before changing hosts (never accepts a licence or a host key)
-    #[arg(long, short)]
-    pub yes: bool,
-
-    /// Say what would change; change nothing; exit 3 if anything would
-    #[arg(long)]
-    pub dry_run: bool,
+    /// Whether it is agreed to.
+    #[command(flatten)]
+    pub consent: Consent,
 
     /// Install Slicer where it is missing
     #[arg(long)]
@@ -207,8 +201,14 @@ pub struct Generate {
 }
 
 /// Prove again that groups scale up and down.
+///
+/// Starts pods that only new VMs can run, and sees the VMs come and go. Asks first: agents come and go, and take CPU and RAM.
 #[derive(Clone, Debug, Args)]
 pub struct Prove {
+    /// Whether it is agreed to.
+    #[command(flatten)]
+    pub consent: Consent,
+
     /// Groups to prove; all where none is named
     pub groups: Vec<String>,
 
@@ -274,9 +274,9 @@ pub enum WhichToken {
 /// was off is back; `init` makes the cluster anew.
 #[derive(Clone, Debug, Args)]
 pub struct Destroy {
-    /// Do not ask for the cluster's name
-    #[arg(long, short)]
-    pub yes: bool,
+    /// Whether it is agreed to; without `--yes` the cluster's name has to be typed.
+    #[command(flatten)]
+    pub consent: Consent,
 
     /// Keep a last snapshot of etcd on this workstation
     #[arg(long)]
@@ -290,6 +290,10 @@ pub struct Destroy {
 #[derive(Clone, Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct RotateToken {
+    /// Whether it is agreed to.
+    #[command(flatten)]
+    pub consent: Consent,
+
     /// The servers' token, which makes admins and opens snapshots, instead of the agents'
     #[arg(long, conflicts_with = "slicer")]
     pub server: bool,
@@ -298,7 +302,7 @@ pub struct RotateToken {
     #[arg(long, value_name = "HOST")]
     pub slicer: Option<String>,
 
-    /// Allow the restart of daemons that have VMs
+    /// Allow the restart of daemons that have VMs: their agents end, their servers reboot
     #[arg(long, requires = "slicer")]
     pub allow_outage: bool,
 
@@ -306,10 +310,6 @@ pub struct RotateToken {
     /// others
     #[arg(long, conflicts_with_all = ["server", "slicer"])]
     pub replace_agents: bool,
-
-    /// Do not ask
-    #[arg(long)]
-    pub yes: bool,
 
     /// Do not prove at the end that a new worker joins
     #[arg(long)]
@@ -322,6 +322,10 @@ pub struct RotateToken {
 /// thing there: a new SSH key is let into its servers, for the old one is lost. Without hosts it goes by cluster.toml.
 #[derive(Clone, Debug, Args)]
 pub struct Import {
+    /// Whether it is agreed to.
+    #[command(flatten)]
+    pub consent: Consent,
+
     /// All hosts of the cluster; where no name is given, it is the one that the host was enrolled by
     #[arg(value_name = "[NAME=]USER@ADDRESS")]
     pub targets: Vec<String>,

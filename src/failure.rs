@@ -32,8 +32,18 @@ codes! {
     Config = "config",
     /// cluster.toml asks for something that contradicts what was decided or found.
     PlanConflict = "plan-conflict",
+    /// What this workstation has on record contradicts what the hosts hold, or their own record cannot be read.
+    RecordConflict = "record-conflict",
+    /// A cluster cannot be taken over from what its hosts show.
+    Import = "import",
     /// Nobody answered a question that had to be answered, or the answer was no.
     Declined = "declined",
+    /// Servers or agents would go down on the way, and that was not allowed.
+    Outage = "outage",
+    /// Too few servers vote for a restart that keeps etcd's quorum.
+    QuorumAtRisk = "quorum-at-risk",
+    /// The replacement of a join token has not ended, and has to end first.
+    RotationUnfinished = "rotation-unfinished",
     /// A machine's name does not resolve, or nothing answers on its SSH port.
     SshUnreachable = "ssh-unreachable",
     /// The SSH server refused every key or certificate we have.
@@ -101,7 +111,12 @@ impl Code {
             self,
             Self::Config
                 | Self::PlanConflict
+                | Self::RecordConflict
+                | Self::Import
                 | Self::Declined
+                | Self::Outage
+                | Self::QuorumAtRisk
+                | Self::RotationUnfinished
                 | Self::SshAuth
                 | Self::HostKeyUnknown
                 | Self::HostKeyChanged
@@ -122,7 +137,7 @@ impl Code {
         )
     }
 
-    /// The process's exit code (design.md, "Exit codes").
+    /// The process's exit code: 2 for the command line and cluster.toml only, where another word or line is what it takes.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Config | Self::PlanConflict => 2,
@@ -238,6 +253,14 @@ pub type Result<T, E = Failure> = std::result::Result<T, E>;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A script that repeats on 1 and stops on 2 stopped for a server that was only coming back.
+    #[test]
+    fn exit_code_2_is_of_the_command_line_and_cluster_toml_alone() {
+        let wrong = Code::ALL.iter().filter(|code| code.exit_code() == 2);
+        let names: Vec<&str> = wrong.map(|code| code.name()).collect();
+        assert_eq!(names, ["config", "plan-conflict"]);
+    }
 
     #[test]
     fn a_failures_own_hint_goes_before_the_usual_one() {

@@ -28,6 +28,15 @@ pub struct Fleet {
     pub absent: Vec<(String, Failure)>,
 }
 
+impl Fleet {
+    /// Hosts that do not answer, each with the reason in words.
+    pub fn reasons(&self) -> Vec<(String, String)> {
+        let absent = self.absent.iter();
+        let reasons = absent.map(|(name, failure)| (name.clone(), failure.to_string()));
+        reasons.collect()
+    }
+}
+
 /// Connects to every host. A host that does not answer is absent; one that
 /// refuses us (key, host key, sudo) is everybody's failure, since waiting or going on would not mend it.
 pub async fn connect(config: &Config, global: &Global) -> Result<Fleet, Vec<Failure>> {

@@ -191,10 +191,25 @@ impl State {
 
 /// CA hashes of the clusters of this name that were destroyed from here: what still carries one is not obeyed.
 pub fn destroyed(name: &str) -> Result<BTreeSet<String>> {
+    let states = archived(name)?.into_iter();
+    Ok(states
+        .flat_map(|state| {
+            let decisions = state.decisions;
+            decisions
+                .given_up
+                .into_iter()
+                .chain(decisions.founded.map(|founded| founded.ca))
+        })
+        .collect())
+}
+
+/// The states of the clusters of this name that were destroyed from here. One that cannot be read tells nothing, and then its
+/// marks stand in the way by name.
+pub fn archived(name: &str) -> Result<Vec<State>> {
     let place = archive(&State::directory(name)?);
     let entries = match fs_err::read_dir(&place) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => {
             return Err(
                 Failure::new(Code::LocalFile, format!("cannot read {}", place.display()))
@@ -206,17 +221,9 @@ pub fn destroyed(name: &str) -> Result<BTreeSet<String>> {
     let ours = entries
         .flatten()
         .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
-    // An archive that cannot be read tells nothing, and then its marks stand in the way by name.
     Ok(ours
         .filter_map(|entry| State::open(&entry.path()).ok().flatten())
         .filter(|state| state.cluster == name)
-        .flat_map(|state| {
-            let decisions = state.decisions;
-            decisions
-                .given_up
-                .into_iter()
-                .chain(decisions.founded.map(|founded| founded.ca))
-        })
         .collect())
 }
 

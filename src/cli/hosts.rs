@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::Making;
+use super::{Consent, Making};
 
 /// The heading of flags that end up in cluster.toml.
 const SAID: &str = "Written to cluster.toml, for every host named";
@@ -104,9 +104,9 @@ pub struct RemoveHost {
     /// Its name in cluster.toml
     pub name: String,
 
-    /// Do not ask before changing anything
-    #[arg(long, short)]
-    pub yes: bool,
+    /// Whether it is agreed to.
+    #[command(flatten)]
+    pub consent: Consent,
 
     /// Delete pods that a disruption budget protects or that nobody makes again
     #[arg(long)]

@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::Consent;
+
 /// Show who needs which route and why; keep them on the hosts; print them for other machines.
 #[derive(Clone, Debug, Args)]
 pub struct Routes {
@@ -16,7 +18,7 @@ pub enum RoutesAction {
     /// Show every machine's routes, with reasons
     Show,
     /// Make every host have its routes, and keep them from then on
-    Apply,
+    Apply(Consent),
     /// Print the commands that set one machine's routes
     Print {
         /// `workstation`, `router` or a host of cluster.toml

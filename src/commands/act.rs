@@ -12,7 +12,7 @@ use crate::world::World;
 use crate::{log, report, stop};
 
 /// Exit code of `--dry-run` where something would change.
-const WOULD_CHANGE: u8 = 3;
+pub(super) const WOULD_CHANGE: u8 = 3;
 
 /// A command that acts.
 pub(super) struct Act<'a> {

@@ -5,21 +5,23 @@ mod wanted;
 use std::time::Instant;
 
 use super::act::{self, Act};
-use super::ask;
 use super::cluster_file::ClusterFile;
+use super::consent::Prospect;
 use super::context::{self, Home};
 use super::init::{CHANGE_THE_FILE, asked_for, may_begin};
 use super::one;
 use super::rotate_token::none_unfinished;
-use super::turn::Turn;
 use crate::cli::{AddHost, Global};
 use crate::config::{Config, NewHost, Setting};
 use crate::failure::Failure;
 use crate::fleet::{self, Fleet};
 use crate::plan::{self, HostFacts, Plan};
-use crate::state::{Lock, State};
+use crate::state::State;
+use crate::steps::outages;
 use crate::world::World;
 use crate::{report, steps};
+
+const COMMAND: &str = "add-host";
 
 /// Runs it.
 pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Failure>> {
@@ -27,11 +29,8 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     let before = context::load(global)?;
     let home = Home::of(&before.name).map_err(one)?;
     context::known(&home, &before.name)?;
-    let here = if options.making.dry_run {
-        None
-    } else {
-        Some(Lock::take(home.path(), "add-host").map_err(one)?)
-    };
+    let consent = options.making.consent;
+    let here = home.begin(COMMAND, consent).map_err(one)?;
     let mut file = ClusterFile::read(&global.config)?;
     let mut new = wanted::hosts(options, &file.before)?;
     let names: Vec<String> = new.iter().map(|host| host.name.clone()).collect();
@@ -41,16 +40,10 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     none_unfinished(&state).map_err(one)?;
     state.secrets.forget_unbegun();
     let fleet = fleet::connect(&file.after, global).await?;
-    let (facts, turn) = tokio::join!(fleet::survey(&fleet), async {
-        match here {
-            Some(here) => {
-                let command = "add-host";
-                let turn = Turn::take(here, &fleet, &file.after, command, &state, Some(&last));
-                turn.await.map(Some)
-            }
-            None => Ok(None),
-        }
-    });
+    let (facts, turn) = tokio::join!(
+        fleet::survey(&fleet),
+        context::turn(here, &fleet, &file.after, COMMAND, &state, Some(&last))
+    );
     let turn = turn.map_err(one)?;
     let facts = facts?;
     let fleet = all_here(fleet, &names)?;
@@ -67,11 +60,19 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
         report::say(&learners(plan, &names));
         report::say(&file.diff());
     }
-    if let Some(turn) = &turn {
+    if turn.is_some() {
         may_begin(&world, &part, &wanted).await?;
-        if news {
-            ask::consent(options.making.yes, CHANGE_THE_FILE).map_err(one)?;
-        }
+    }
+    let prospect = Prospect {
+        text: "",
+        outages: &outages::of_hosts(&world, &names).await,
+        // What restarts a daemon that has VMs is `init`'s to do.
+        allow_outage: false,
+        asks: news,
+        instead: CHANGE_THE_FILE,
+    };
+    prospect.agree(consent)?;
+    if let Some(turn) = &turn {
         // The file first: killed after it, `init` and this command both know what is wanted.
         file.write().map_err(one)?;
         state.decisions = plan.decisions(&state.decisions);
@@ -83,7 +84,7 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     let steps = steps::add_hosts(plan, &wanted, &names);
     let act = Act {
         global,
-        command: "add-host",
+        command: COMMAND,
         started,
         turn: turn.as_ref(),
         absent: fleet.absent,
@@ -91,7 +92,7 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     };
     let ended = act.run(&steps, &world).await?;
     drop(turn);
-    if options.making.dry_run {
+    if consent.dry_run {
         return Ok(act::would_change(&ended));
     }
     report::say(&last_words(plan, &names, act::changed(&ended)));
@@ -150,11 +151,7 @@ fn decide(
     facts: &[HostFacts],
     fleet: &Fleet,
 ) -> Result<Plan, Vec<Failure>> {
-    let absent: Vec<(String, String)> = fleet
-        .absent
-        .iter()
-        .map(|(name, failure)| (name.clone(), failure.to_string()))
-        .collect();
+    let absent = fleet.reasons();
     // Decided when the cluster was made.
     let version = state.decisions.k3s_version.as_deref().unwrap_or_default();
     plan::decide(config, &state.decisions, facts, &absent, version)

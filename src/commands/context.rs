@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::turn::Turn;
 use super::{config_file, plan_file};
-use crate::cli::{Global, Output};
+use crate::cli::{Consent, Global, Output};
 use crate::config::{self, Config, Problem};
 use crate::failure::{Code, Failure, Result};
-use crate::fleet;
+use crate::fleet::{self, Fleet};
 use crate::plan::Plan;
 use crate::report;
 use crate::state::{self, Lock, State};
@@ -41,6 +41,16 @@ impl Home {
     /// What steps are asked for by a command that is asked for nothing that costs anything.
     pub(crate) fn modest(&self) -> steps::Options {
         steps::Options::modest(self.0.clone(), self.kubeconfig())
+    }
+
+    /// This workstation's lock for a command that changes something, and its log; neither for one that only looks.
+    pub(crate) fn begin(&self, command: &str, consent: Consent) -> Result<Option<Lock>> {
+        if consent.dry_run {
+            return Ok(None);
+        }
+        let lock = Lock::take(self.path(), command)?;
+        crate::log::begin(&self.logs(), command);
+        Ok(Some(lock))
     }
 
     /// Where the logs of runs are kept.
@@ -92,6 +102,12 @@ impl Home {
     fn last_config(&self, cluster: &str) -> Option<Config> {
         known(self, cluster).ok()?;
         config_file::read(&self.config_file()).filter(|config| config.name == cluster)
+    }
+
+    /// Keeps a plan and the cluster.toml at `file` that it was made from.
+    pub(crate) fn keep(&self, plan: &Plan, file: &Path, config: &Config) -> Result<()> {
+        self.keep_plan(plan)?;
+        self.keep_config(file, config)
     }
 
     /// Keeps the cluster.toml at `file`, which says what this run goes by.
@@ -179,31 +195,49 @@ impl Context {
         Ok((context, absent.collect()))
     }
 
-    /// The same for a command that acts, with its turn.
+    /// The same for a command that acts, with its turn; one that is only to look takes none, and writes nothing here either.
     pub(super) async fn acting(
         global: &Global,
         command: &str,
-    ) -> Result<(Self, Turn), Vec<Failure>> {
+        consent: Consent,
+    ) -> Result<(Self, Option<Turn>), Vec<Failure>> {
         let config = load(global)?;
         let home = Home::of(&config.name).map_err(super::one)?;
         // Asked first, or a cluster that is not there would leave a directory with a lock in it.
         known(&home, &config.name)?;
-        let here = Lock::take(home.path(), command).map_err(super::one)?;
-        crate::log::begin(&home.logs(), command);
+        let here = home.begin(command, consent).map_err(super::one)?;
         let (mut state, plan) = recorded(&home, &config.name)?;
         let fleet = fleet::connect(&config, global).await?;
         // What was off during the last run and still is keeps no one waiting.
         let plan = plan.with_those_back(|host| fleet.machines.contains_key(host));
-        let turn = Turn::take(here, &fleet, &config, command, &state, Some(&plan)).await;
+        let turn = turn(here, &fleet, &config, command, &state, Some(&plan)).await;
         let turn = turn.map_err(super::one)?;
-        let before = state.runs.clone();
-        turn.record(&mut state);
-        if state.runs != before {
-            state.save(home.path()).map_err(super::one)?;
+        if let Some(turn) = &turn {
+            let before = state.runs.clone();
+            turn.record(&mut state);
+            if state.runs != before {
+                state.save(home.path()).map_err(super::one)?;
+            }
         }
         let world = World::new(plan, state.secrets, fleet.machines);
         Ok((Self { home, world }, turn))
     }
+}
+
+/// The turn of a run that has this workstation's lock (see [`Turn::take`]); none for one that only looks.
+pub(super) async fn turn(
+    here: Option<Lock>,
+    fleet: &Fleet,
+    config: &Config,
+    command: &str,
+    state: &State,
+    last: Option<&Plan>,
+) -> Result<Option<Turn>> {
+    let Some(here) = here else {
+        return Ok(None);
+    };
+    let turn = Turn::take(here, fleet, config, command, state, last).await;
+    turn.map(Some)
 }
 
 /// cluster.toml, or everything that is wrong with it.

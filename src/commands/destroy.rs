@@ -4,21 +4,20 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::act::Act;
+use super::act::{self, Act};
 use super::context::{self, Home};
-use super::turn::Turn;
-use super::{ask, one};
+use super::{ask, consent, one};
 use crate::cli::{Destroy, Global};
 use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::generate::FORWARDING_PATH;
+use crate::kubeconfig;
 use crate::plan::HostFacts;
 use crate::report::{escape, say};
-use crate::state::{Lock, State};
+use crate::state::State;
 use crate::steps::removal::{self, Remains};
 use crate::world::World;
-use crate::{kubeconfig, log};
 
 /// Runs it.
 pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Failure>> {
@@ -28,13 +27,12 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
     if State::open(home.path()).map_err(one)?.is_none() {
         return nothing_known(&config, global).await;
     }
-    let here = Lock::take(home.path(), "destroy").map_err(one)?;
-    log::begin(&home.logs(), "destroy");
+    let here = home.begin("destroy", options.consent).map_err(one)?;
     let (mut state, plan) = context::known(&home, &config.name)?;
     let fleet = fleet::connect(&config, global).await?;
     let (facts, turn) = tokio::join!(
         fleet::survey(&fleet),
-        Turn::take(here, &fleet, &config, "destroy", &state, Some(&plan))
+        context::turn(here, &fleet, &config, "destroy", &state, Some(&plan))
     );
     let turn = turn.map_err(one)?;
     let facts = facts?;
@@ -67,9 +65,17 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
         &unnamed,
         &inside,
     ));
-    consent(&options, &config.name).map_err(one)?;
-    turn.record(&mut state);
-    state.save(home.path()).map_err(one)?;
+    consent::typed(
+        options.consent,
+        "Type the cluster's name to go on:",
+        &config.name,
+        ("nothing was removed", "that is not its name"),
+    )
+    .map_err(one)?;
+    if let Some(turn) = &turn {
+        turn.record(&mut state);
+        state.save(home.path()).map_err(one)?;
+    }
     let snapshot = wants_snapshot(&options, &inside).then(|| home.path().join("last-snapshot"));
 
     let steps = removal::destroy(&world.plan, &hosts, &remains, snapshot);
@@ -77,11 +83,15 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
         global,
         command: "destroy",
         started,
-        turn: Some(&turn),
+        turn: turn.as_ref(),
         absent,
         likely_done: false,
     };
     act.run(&steps, &world).await?;
+    if turn.is_none() {
+        // Its record here, if nothing else.
+        return Ok(act::WOULD_CHANGE);
+    }
     let forgotten = forget_context(&home).map_err(one)?;
     let archive = home.archive(&state.id).map_err(one)?;
     drop(turn);
@@ -112,7 +122,7 @@ async fn nothing_known(config: &Config, global: &Global) -> Result<u8, Vec<Failu
     };
     if let Some(host) = facts.iter().find(ours) {
         return Err(one(Failure::new(
-            Code::PlanConflict,
+            Code::RecordConflict,
             format!(
                 "{} belongs to a cluster called {name} that this workstation has no record of",
                 host.name
@@ -239,27 +249,13 @@ fn prospect(
     text
 }
 
-/// The cluster's name, typed on a terminal; without one, only `--yes` will do.
-fn consent(options: &Destroy, name: &str) -> Result<()> {
-    if options.yes {
-        return Ok(());
-    }
-    let declined = Failure::new(Code::Declined, "nothing was removed");
-    match ask::line("Type the cluster's name to go on:") {
-        None => Err(declined
-            .because("there is no terminal to ask on")
-            .hint("read the list above and run again with --yes")),
-        Some(answer) if answer == name => Ok(()),
-        Some(_) => Err(declined.because("that is not its name")),
-    }
-}
-
 fn wants_snapshot(options: &Destroy, inside: &Inside) -> bool {
     if options.snapshot {
         return true;
     }
     inside.answers
-        && !options.yes
+        && !options.consent.yes
+        && !options.consent.dry_run
         && ask::line("Keep a last snapshot of etcd on this workstation? [Y/n]")
             .is_some_and(|answer| !answer.to_lowercase().starts_with('n'))
 }

@@ -9,7 +9,7 @@ fn known(command: &Command) -> &'static [Output] {
         Command::Status(_) => &[Output::Human, Output::Json],
         Command::Routes(Routes { action }) => match action {
             None | Some(RoutesAction::Show) => &[Output::Human, Output::Json],
-            Some(RoutesAction::Apply) => &[Output::Human, Output::Ndjson],
+            Some(RoutesAction::Apply(_)) => &[Output::Human, Output::Ndjson],
             Some(RoutesAction::Print { .. }) => &[Output::Human],
         },
         Command::Kubectl(_)

@@ -3,6 +3,7 @@
 mod by_hand;
 mod keep;
 mod targets;
+mod words;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -11,14 +12,15 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::act::Act;
+use super::act::{self, Act};
+use super::consent::Prospect;
 use super::context::Home;
 use super::one;
 use super::turn::Turn;
 use crate::cli::{Global, Import};
 use crate::config::{self, Config};
 use crate::failure::{Code, Failure, Result};
-use crate::fleet::{self, Fleet};
+use crate::fleet::{self, Fleet, Note};
 use crate::generate::routes_path;
 use crate::import::{self, ClusterFile, Findings, Found, Noted};
 use crate::log::unix_time;
@@ -38,8 +40,7 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
     let cluster = cluster(options, &reached).map_err(one)?;
     let home = Home::of(&cluster).map_err(one)?;
     spare(&home, options).map_err(one)?;
-    let here = Lock::take(home.path(), "import").map_err(one)?;
-    crate::log::begin(&home.logs(), "import");
+    let here = home.begin("import", options.consent).map_err(one)?;
     let marked = |host: &targets::Host| host.facts.mark(&cluster).is_some();
     let adopts = !reached.hosts.iter().any(marked) && by_hand::is_likely(&reached);
     let (mut findings, machines) = if adopts {
@@ -90,13 +91,21 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
     let plan = decide(&config)?;
     let decisions = plan.decisions(&state.decisions);
     let mut state = State { decisions, ..state };
-    let turn = Turn::take_over(here, &fleet, &config, "import", &state).await;
+    let read = (note.as_ref(), findings.runs());
+    let turn = turn(here, &fleet, &config, &state, read).await;
     let turn = turn.map_err(one)?;
-    turn.unchanged(note.as_ref(), findings.runs())
-        .map_err(one)?;
+    if let Some(file) = &text {
+        keep::may_write(path, file, options.force).map_err(one)?;
+    }
+    let text_shown = words::show(path, text.as_ref(), &home, &plan);
+    let instead = "slicer-k3s import -h tells what else it takes";
+    Prospect::of(&text_shown, instead).agree(options.consent)?;
+    let Some(turn) = turn else {
+        // A state is made each time, with a key of its own.
+        return Ok(act::WOULD_CHANGE);
+    };
     if let Some(file) = &text {
         keep::cluster_file(path, file, options.force).map_err(one)?;
-        show(path, file);
     }
     turn.record(&mut state);
     let replaced = note.and_then(|note| note.server_token_replaced);
@@ -116,8 +125,25 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
         likely_done: false,
     };
     act.run(&steps, &world).await?;
-    say(&last_words(&world.plan, &home, adopts));
+    say(&words::last(&world.plan, &home, adopts));
     Ok(0)
+}
+
+/// The turn of a run that has this workstation's lock; refused where another one has changed what was `read` before: the last
+/// note, and whether the cluster runs.
+async fn turn(
+    here: Option<Lock>,
+    fleet: &Fleet,
+    config: &Config,
+    state: &State,
+    (note, runs): (Option<&Note>, bool),
+) -> Result<Option<Turn>> {
+    let Some(here) = here else {
+        return Ok(None);
+    };
+    let turn = Turn::take_over(here, fleet, config, "import", state).await?;
+    turn.unchanged(note, runs)?;
+    Ok(Some(turn))
 }
 
 /// The one cluster that is meant.
@@ -139,7 +165,7 @@ fn cluster(options: &Import, reached: &targets::Reached) -> Result<String> {
         // As `init` calls a first one.
         (None, _) if by_hand::is_likely(reached) => Ok("home".to_owned()),
         (None, _) => Err(Failure::new(
-            Code::PlanConflict,
+            Code::Config,
             "none of these machines belongs to a cluster of slicer-k3s",
         )
         .because("there is no mark in /etc/slicer-k3s on any of them")
@@ -213,7 +239,7 @@ async fn look(
         let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
         failures.push(
             Failure::new(
-                Code::PlanConflict,
+                Code::Config,
                 format!(
                     "{} belongs to {}, too",
                     missing.join(", "),
@@ -239,7 +265,7 @@ async fn look(
 async fn found(cluster: &str, host: &targets::Host) -> Result<Found> {
     let Some(text) = host.facts.mark(cluster) else {
         return Err(Failure::new(
-            Code::PlanConflict,
+            Code::Config,
             format!("{} does not belong to {}", host.ssh, escape(cluster)),
         )
         .because("it carries no mark of it")
@@ -288,7 +314,7 @@ async fn servers(
     machines: &HashMap<String, Arc<Machine>>,
 ) -> Result<(Vec<(String, ServerFacts)>, Vec<String>)> {
     let (mut told, mut silent) = (Vec::new(), Vec::new());
-    let mut last = Failure::new(Code::PlanConflict, "none of these hosts runs a server")
+    let mut last = Failure::new(Code::Config, "none of these hosts runs a server")
         .hint("name the hosts of the control plane, too");
     for server in findings.marked_servers() {
         let daemon = findings
@@ -334,45 +360,4 @@ fn rebuild(
 fn parsed(text: &str, path: &Path) -> Result<Config, Vec<Failure>> {
     config::parse(text, &path.display().to_string())
         .map_err(|problems| problems.into_iter().map(Failure::from).collect())
-}
-
-/// Says what was written, without what may be a password.
-fn show(path: &Path, file: &ClusterFile) {
-    let path = escape(&path.display().to_string());
-    say(&format!("{path} is written:\n"));
-    for line in file.shown.lines() {
-        say(&format!("    {}", escape(line)));
-    }
-    if file.private {
-        say("\nIt may hold passwords: it is readable by you alone, and nothing for a repository.");
-    }
-    say("");
-}
-
-fn last_words(plan: &Plan, home: &Home, adopted: bool) -> String {
-    let known = if adopted {
-        "adopted"
-    } else {
-        "known here again"
-    };
-    let init = if adopted {
-        "what init would do to make it its own\n\
-         \x20 slicer-k3s init --allow-outage   do it: one server restarts after the other, VMs run on\n\
-         Nothing was changed yet but that the servers let the cluster's key in."
-    } else {
-        "what differs from cluster.toml, if anything"
-    };
-    let hosts: Vec<&str> = plan.hosts.iter().map(|host| host.name.as_str()).collect();
-    format!(
-        "\n{} is {known}: {} servers, {} groups of workers on {}\n\
-         \x20 tokens and decisions: {}\n\
-         Next:\n\
-         \x20 slicer-k3s status                what is there\n\
-         \x20 slicer-k3s init --dry-run        {init}",
-        plan.cluster,
-        plan.servers.len(),
-        plan.workers().count(),
-        hosts.join(", "),
-        home.state_file().display(),
-    )
 }

@@ -5,10 +5,11 @@ mod rotation;
 use std::time::Instant;
 
 use super::act::{self, Act};
-use super::context::Home;
+use super::consent::Prospect;
+use super::context::{self, Home};
 use super::first_contact;
 use super::turn::Turn;
-use super::{ask, last_words, one, servers};
+use super::{last_words, one, servers};
 use crate::cli::{Global, Init, Making};
 use crate::control_plane::{self, ControlPlane, Observed, Versions};
 use crate::failure::{Code, Failure, Result};
@@ -16,7 +17,7 @@ use crate::fleet::{self, Fleet};
 use crate::plan::{self, Autoscaler, Plan, Server};
 use crate::remote::{ImageTag, Look};
 use crate::state::{Lock, State};
-use crate::steps;
+use crate::steps::{self, outages};
 use crate::world::World;
 use crate::{config::Config, kubeconfig, report};
 
@@ -28,13 +29,8 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     let started = Instant::now();
     let (config, known) = first_contact::config(global, &options).await?;
     let home = Home::of(&config.name).map_err(one)?;
-    let here = if options.making.dry_run {
-        None
-    } else {
-        let lock = Lock::take(home.path(), "init").map_err(one)?;
-        crate::log::begin(&home.logs(), "init");
-        Some(lock)
-    };
+    let consent = options.making.consent;
+    let here = home.begin("init", consent).map_err(one)?;
     let mut state = match State::open(home.path()).map_err(one)? {
         Some(state) => state,
         None => State::create(&config.name).map_err(one)?,
@@ -60,11 +56,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     if let Some((image, digest)) = digest {
         state.decisions.image_digests.insert(image, digest);
     }
-    let absent: Vec<(String, String)> = fleet
-        .absent
-        .iter()
-        .map(|(name, failure)| (name.clone(), failure.to_string()))
-        .collect();
+    let absent = fleet.reasons();
     let new_cluster = state.decisions.servers.is_empty();
     state.decisions.founded =
         servers::on_record(&home, &config, &state.decisions, &facts).map_err(one)?;
@@ -85,26 +77,37 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         .map_err(one)?;
     servers::take_over(&mut world.plan, &config, &versions).map_err(one)?;
     accept(&mut state, &mut world.plan, &control_plane);
-    let new = show(last.as_ref(), &world.plan, &control_plane, &versions);
-    let wanted = steps::Options {
+    let later = rotation::begin_or_leave(&mut world).await;
+    let mut wanted = steps::Options {
         allow_outage: options.allow_outage,
         workstation_route: options.workstation_route,
         ..asked_for(&options.making, &home)
     };
-    if let Some(turn) = &turn {
-        rotation::may_configure(&world.secrets, &options).map_err(one)?;
+    let outages = outages::of_init(&world, &wanted, &control_plane).await;
+    let new = show(last.as_ref(), &world.plan, &control_plane, &versions);
+    if turn.is_some() {
         may_begin(&world, &world.plan, &wanted).await?;
+    }
+    let prospect = Prospect {
+        text: "",
+        outages: &outages,
+        allow_outage: options.allow_outage,
+        asks: new,
+        instead: CHANGE_THE_FILE,
+    };
+    prospect.agree(consent)?;
+    // What was allowed is what was shown.
+    wanted.silent = outages.silent;
+    if let Some(turn) = &turn {
         if new {
-            ask::consent(options.making.yes, CHANGE_THE_FILE).map_err(one)?;
             servers::consent(&options, &control_plane).map_err(one)?;
         }
         state.decisions = world.plan.decisions(&state.decisions);
         turn.record(&mut state);
         state.save(home.path()).map_err(one)?;
-        home.keep_plan(&world.plan).map_err(one)?;
-        home.keep_config(&global.config, &config).map_err(one)?;
+        home.keep(&world.plan, &global.config, &config)
+            .map_err(one)?;
     }
-    let later = rotation::begin_or_leave(&mut world).await;
     let steps = steps::init(&world.plan, &wanted, &control_plane, &world.secrets);
     let act = Act {
         global,
@@ -115,7 +118,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         likely_done: !new,
     };
     let ended = act.run(&steps, &world).await?;
-    if options.making.dry_run {
+    if consent.dry_run {
         return Ok(act::would_change(&ended));
     }
     rotation::settle(&world, &home, later).map_err(one)?;
@@ -137,15 +140,7 @@ async fn take_turn(
     by_last: Option<&World>,
 ) -> Result<(Option<Turn>, Option<Vec<(Server, Observed)>>)> {
     let last = by_last.map(|world| &world.plan);
-    let turn = async {
-        match here {
-            Some(here) => {
-                let turn = Turn::take(here, fleet, config, "init", state, last).await;
-                turn.map(Some)
-            }
-            None => Ok(None),
-        }
-    };
+    let turn = context::turn(here, fleet, config, "init", state, last);
     let Some(world) = by_last else {
         return turn.await.map(|turn| (turn, None));
     };

@@ -5,6 +5,7 @@ mod add_host;
 mod ask;
 mod cluster_file;
 mod config_file;
+mod consent;
 mod context;
 mod destroy;
 mod exec;

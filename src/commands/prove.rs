@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::act::Act;
+use super::act::{self, Act};
+use super::consent::Prospect;
 use super::{Context, one};
 use crate::cli::{Global, Prove};
 use crate::failure::{Code, Failure, Result};
@@ -11,7 +12,7 @@ use crate::steps;
 /// Runs it.
 pub(super) async fn run(global: &Global, options: Prove) -> Result<u8, Vec<Failure>> {
     let started = Instant::now();
-    let (context, turn) = Context::acting(global, "prove").await?;
+    let (context, turn) = Context::acting(global, "prove", options.consent).await?;
     let plan = &context.world.plan;
     let known: Vec<&str> = plan.workers().map(|daemon| daemon.group.as_str()).collect();
     if let Some(unknown) = options
@@ -42,6 +43,9 @@ pub(super) async fn run(global: &Global, options: Prove) -> Result<u8, Vec<Failu
             small.group, small.max
         ))));
     }
+    let text = what_happens(&options, &known);
+    let instead = "slicer-k3s status shows what runs where";
+    Prospect::of(&text, instead).agree(options.consent)?;
     let steps = steps::prove(
         plan,
         &options.groups,
@@ -54,10 +58,30 @@ pub(super) async fn run(global: &Global, options: Prove) -> Result<u8, Vec<Failu
         global,
         command: "prove",
         started,
-        turn: Some(&turn),
+        turn: turn.as_ref(),
         absent: Vec::new(),
         likely_done: false,
     };
-    act.run(&steps, &context.world).await?;
-    Ok(0)
+    let ended = act.run(&steps, &context.world).await?;
+    Ok(match turn {
+        Some(_) => 0,
+        None => act::would_change(&ended),
+    })
+}
+
+/// What a proof does to the cluster.
+fn what_happens(options: &Prove, known: &[&str]) -> String {
+    let groups = if options.groups.is_empty() {
+        known.join(", ")
+    } else {
+        options.groups.join(", ")
+    };
+    let pods = match options.pods {
+        1 => "One pod is started".to_owned(),
+        pods => format!("{pods} pods are started"),
+    };
+    format!(
+        "{pods} in each of these groups: {groups}\n\
+         Each takes a new VM, and the VMs are removed again when the pods are gone."
+    )
 }

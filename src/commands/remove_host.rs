@@ -1,5 +1,6 @@
 //! `slicer-k3s remove-host NAME`: a host's workers gone, without a trace in the cluster.
 
+mod may_leave;
 mod tokens;
 
 use std::collections::BTreeSet;
@@ -9,23 +10,23 @@ use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
 
-use super::act::Act;
-use super::ask;
+use super::act::{self, Act};
 use super::cluster_file::ClusterFile;
+use super::consent::Prospect;
 use super::context::{self, Home};
 use super::one;
 use super::turn::Turn;
 use crate::agents::GROUP_LABEL;
 use crate::cli::{Global, RemoveHost};
-use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::generate::{FORWARDING_PATH, Route};
 use crate::plan::{self, Decisions, FoundDaemon, Plan};
 use crate::report::{escape, say};
-use crate::state::{Lock, State};
+use crate::state::State;
 use crate::steps::removal::{self, Drain, Leaving, Remains};
 use crate::world::World;
+use may_leave::Named;
 use tokens::Tokens;
 
 /// Has the next run, wherever it is made, go by what there is without the host that is about to leave.
@@ -49,20 +50,29 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     let started = Instant::now();
     let before = context::load(global)?;
     let home = Home::of(&before.name).map_err(one)?;
-    context::known(&home, &before.name)?;
-    let here = Lock::take(home.path(), COMMAND).map_err(one)?;
-    crate::log::begin(&home.logs(), COMMAND);
     let name = options.name.as_str();
+    if may_leave::left_before(&home, &before, name).map_err(one)? {
+        return Ok(nothing_to_do(&before.name, name));
+    }
+    context::known(&home, &before.name)?;
+    let here = home.begin(COMMAND, options.consent).map_err(one)?;
     let mut file = ClusterFile::read(&global.config)?;
     let (mut state, last) = context::known(&home, &before.name)?;
-    may_leave(&file.before, &state.decisions, &last, options).map_err(one)?;
+    let named = may_leave::check(&file.before, &state.decisions, &last, options).map_err(one)?;
+    if let Named::Unknown(failure) = named {
+        // A host that does not let us in is no reason to say less of the name.
+        let fleet = fleet::connect(&file.before, global).await;
+        let marked = may_leave::is_marked(fleet.ok(), &before.name, name).await;
+        let nothing = marked.then(|| nothing_to_do(&before.name, name));
+        return nothing.ok_or_else(|| one(failure));
+    }
     tokens::may_leave(&state, options).map_err(one)?;
     file.withdraw(name, options.agents)?;
     let mut fleet = fleet::connect(&file.before, global).await?;
     answers(&mut fleet, options).map_err(one)?;
     let (facts, turn) = tokio::join!(
         fleet::survey(&fleet),
-        Turn::take(here, &fleet, &file.before, COMMAND, &state, Some(&last))
+        context::turn(here, &fleet, &file.before, COMMAND, &state, Some(&last))
     );
     let turn = turn.map_err(one)?;
     let (there, mut facts): (Vec<_>, Vec<_>) = facts?
@@ -75,11 +85,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
         stays.overlook(&groups);
     }
     let routes = routes_to(&state.decisions, &last, name, &groups, options.agents);
-    let absent: Vec<(String, String)> = fleet
-        .absent
-        .iter()
-        .map(|(name, failure)| (name.clone(), failure.to_string()))
-        .collect();
+    let absent = fleet.reasons();
     let version = decisions.k3s_version.clone().unwrap_or_default();
     let plan = plan::decide(&file.after, &decisions, &facts, &absent, &version)?;
 
@@ -87,18 +93,8 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     let enrolled = tokio::time::timeout(LOOK, removal::enrolled(&world));
     let (prospect, enrolled) = tokio::join!(prospect(&world, &remains, options), enrolled);
     let enrolled = enrolled.ok().and_then(Result::ok);
-    say(&prospect);
-    say(&file.diff());
-    ask::consent(options.yes, KEEP).map_err(one)?;
-    announce_without(&turn, &mut state, world.plan.decisions(&decisions));
-    state.save(home.path()).map_err(one)?;
-    let tokens = Tokens {
-        global,
-        options,
-        turn: &turn,
-        home: &home,
-    };
-    tokens.finish(&mut state, &mut world, &decisions).await?;
+    let prospect = format!("{prospect}\n{}", file.diff());
+    Prospect::of(&prospect, KEEP).agree(options.consent)?;
     let leaving = Leaving {
         host: name,
         remains: &remains,
@@ -111,17 +107,32 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
         }),
     };
     let modest = home.modest();
-    let act = Act {
+    let act = |turn| Act {
         global,
         command: COMMAND,
         started,
-        turn: Some(&turn),
+        turn,
         // They are told below: what is done stays done without them.
         absent: Vec::new(),
         likely_done: false,
     };
-    act.run(&removal::leave(&world.plan, &modest, &leaving), &world)
-        .await?;
+    let Some(turn) = turn else {
+        let steps = removal::leave(&world.plan, &modest, &leaving);
+        act(None).run(&steps, &world).await?;
+        // Its entry in cluster.toml is there.
+        return Ok(act::WOULD_CHANGE);
+    };
+    announce_without(&turn, &mut state, world.plan.decisions(&decisions));
+    state.save(home.path()).map_err(one)?;
+    let tokens = Tokens {
+        global,
+        options,
+        turn: &turn,
+        home: &home,
+    };
+    tokens.finish(&mut state, &mut world, &decisions).await?;
+    let steps = removal::leave(&world.plan, &modest, &leaving);
+    act(Some(&turn)).run(&steps, &world).await?;
     tokens.replace(&mut state, &mut world).await?;
     state.decisions = world.plan.decisions(&decisions);
     turn.record(&mut state);
@@ -135,14 +146,23 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     let shared = remains.iter().any(|daemon| daemon.shares.is_some());
     say(&stays(options, shared));
     say_unenrolled(&world.plan, enrolled.as_ref());
-    if fleet.absent.is_empty() {
+    told(fleet.absent)
+}
+
+/// How it ends where other hosts were off: what is done stays done without them.
+fn told(absent: Vec<(String, Failure)>) -> Result<u8, Vec<Failure>> {
+    if absent.is_empty() {
         return Ok(0);
     }
-    Err(fleet
-        .absent
-        .into_iter()
-        .map(|(_, failure)| failure)
-        .collect())
+    Err(absent.into_iter().map(|(_, failure)| failure).collect())
+}
+
+/// Whoever runs it twice has what was wanted.
+fn nothing_to_do(cluster: &str, name: &str) -> u8 {
+    say(&format!(
+        "Nothing to change: {name} is not in {cluster} any more."
+    ));
+    0
 }
 
 /// The daemons that go, of those that were decided or found there; and what was decided of all that stays.
@@ -161,59 +181,6 @@ fn parted(
         return (remains, stays);
     }
     (remains, decided.without(name, options.gone))
-}
-
-/// Whether it is a host at all, and one that can be spared.
-fn may_leave(
-    config: &Config,
-    decisions: &Decisions,
-    last: &Plan,
-    options: &RemoveHost,
-) -> Result<()> {
-    let name = options.name.as_str();
-    if config.host(name).is_none() {
-        if decisions.groups.values().any(|group| group.host == name) {
-            return Err(decisions.left_behind(name));
-        }
-        let hosts: Vec<&str> = config.hosts.iter().map(|host| &*host.name).collect();
-        return Err(Failure::new(
-            Code::Config,
-            format!("no host of {} is called {name}", config.name),
-        )
-        .hint(format!("hosts: {}", hosts.join(", "))));
-    }
-    let serves = config.control_plane.hosts.iter().any(|host| host == name);
-    let behind = last.behind(name);
-    if let Some(first) = behind.first().filter(|_| !options.agents) {
-        return Err(Failure::new(
-            Code::PlanConflict,
-            format!(
-                "{name} is the gateway of {} and cannot be removed",
-                behind.join(", ")
-            ),
-        )
-        .because("the other hosts' packets to VMs there go through it")
-        .hint(format!(
-            "slicer-k3s remove-host {first} first, or connect it to the LAN and run slicer-k3s init"
-        )));
-    }
-    if options.agents && !serves {
-        return Err(
-            Failure::new(Code::Config, format!("{name} runs nothing but agents"))
-                .hint(format!("slicer-k3s remove-host {name}")),
-        );
-    }
-    if serves && !options.agents {
-        return Err(Failure::new(
-            Code::PlanConflict,
-            format!("{name} runs servers and cannot be removed"),
-        )
-        .because("a server does not move: its etcd member and its network are its host's")
-        .hint(format!(
-            "slicer-k3s remove-host {name} --agents takes its agents away; slicer-k3s destroy removes the whole cluster"
-        )));
-    }
-    Ok(())
 }
 
 /// A host that is off is not removed by half, unless it is gone for good.

@@ -6,12 +6,16 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::act::{self, Act};
+use super::consent::Prospect;
 use super::context::{self, Context, Home};
 use super::one;
-use crate::cli::{Global, Output, Routes, RoutesAction, System};
+use crate::cli::{Consent, Global, Output, Routes, RoutesAction, System};
+use crate::event::Outcome;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{Way, Who, ways};
+use crate::pipeline::{self, Finding, Step};
 use crate::plan::Plan;
+use crate::world::World;
 use crate::{report, steps, suggest};
 
 /// The version of the document of `--output json`.
@@ -19,8 +23,8 @@ const VERSION: u32 = 1;
 
 /// Runs it.
 pub(super) async fn run(global: &Global, options: &Routes) -> Result<u8, Vec<Failure>> {
-    if let Some(RoutesAction::Apply) = options.action {
-        return apply(global).await;
+    if let Some(RoutesAction::Apply(consent)) = options.action {
+        return apply(global, consent).await;
     }
     let config = context::load(global)?;
     let home = Home::of(&config.name).map_err(one)?;
@@ -37,23 +41,50 @@ pub(super) async fn run(global: &Global, options: &Routes) -> Result<u8, Vec<Fai
     Ok(0)
 }
 
-async fn apply(global: &Global) -> Result<u8, Vec<Failure>> {
+async fn apply(global: &Global, consent: Consent) -> Result<u8, Vec<Failure>> {
     let started = Instant::now();
-    let (context, turn) = Context::acting(global, "routes").await?;
+    let (context, turn) = Context::acting(global, "routes", consent).await?;
     let steps = steps::routes(&context.world.plan);
+    let differ = differ(&steps, &context.world).await;
+    let text = match differ.as_slice() {
+        [] => String::new(),
+        hosts => format!(
+            "Routes are set and kept on {}; slicer-k3s routes shows which.",
+            hosts.join(", ")
+        ),
+    };
+    let instead = "slicer-k3s routes shows who needs which, and why";
+    let prospect = Prospect {
+        asks: !differ.is_empty(),
+        ..Prospect::of(&text, instead)
+    };
+    prospect.agree(consent)?;
     let act = Act {
         global,
         command: "routes",
         started,
-        turn: Some(&turn),
+        turn: turn.as_ref(),
         absent: Vec::new(),
         likely_done: true,
     };
     let ended = act.run(&steps, &context.world).await?;
-    if !act::changed(&ended) {
+    if !ended.iter().any(|step| step.outcome != Outcome::Kept) {
         report::say("Nothing to change: every host keeps its routes.");
     }
-    Ok(0)
+    Ok(match turn {
+        Some(_) => 0,
+        None => act::would_change(&ended),
+    })
+}
+
+/// The hosts whose routes are not as they should be, or cannot be told.
+async fn differ(steps: &[Box<dyn Step>], world: &World) -> Vec<String> {
+    let found = pipeline::look_at_once(steps, world).await;
+    let found = steps.iter().zip(found);
+    found
+        .filter(|(_, found)| !matches!(found, Ok(Finding::Done(_))))
+        .map(|(step, _)| step.id().subject)
+        .collect()
 }
 
 /// Everybody who can have routes, by the name that `--for` knows.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::ask;
+use super::consent;
 use super::context::Home;
 use crate::cli::Init;
 use crate::config::Config;
@@ -138,21 +138,22 @@ fn named(options: &Init, plan: &Plan) -> Result<()> {
 
 /// Whoever gives data up types its name once more on a terminal; in a script the flag names it.
 pub(super) fn consent(options: &Init, control_plane: &ControlPlane) -> Result<()> {
-    if options.making.yes || control_plane.set_aside.is_empty() {
+    if control_plane.set_aside.is_empty() {
         return Ok(());
     }
     let (what, name) = match (&options.force_new_cluster, options.give_up.as_slice()) {
         (Some(cluster), _) => ("cluster's name", cluster.clone()),
         (None, servers) => ("names of the servers that are given up", servers.join(" ")),
     };
-    let declined = Failure::new(Code::Declined, "nothing was changed");
-    match ask::line(&format!("Type the {what} to go on ({name}):")) {
-        None => Err(declined
-            .because("there is no terminal to ask on")
-            .hint("read the plan above and run again with --yes")),
-        Some(answer) if answer == name => Ok(()),
-        Some(_) => Err(declined.because(format!("the {what} would be: {name}"))),
-    }
+    consent::typed(
+        options.making.consent,
+        &format!("Type the {what} to go on ({name}):"),
+        &name,
+        (
+            "nothing was changed",
+            &format!("the {what} would be: {name}"),
+        ),
+    )
 }
 
 #[cfg(test)]

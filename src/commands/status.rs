@@ -80,11 +80,7 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<u8, Vec<Fa
 async fn look(known: &Known, fleet: &Fleet) -> Status {
     let machines: HashMap<_, _> = fleet.machines.clone();
     let world = World::new(known.plan.clone(), known.state.secrets.in_use(), machines);
-    let absent: Vec<(String, String)> = fleet
-        .absent
-        .iter()
-        .map(|(name, failure)| (name.clone(), failure.to_string()))
-        .collect();
+    let absent = fleet.reasons();
     let refusals = fleet.absent.iter();
     let hints: Vec<(String, String)> = refusals
         .filter(|(_, failure)| failure.code != Code::SshUnreachable)
@@ -106,7 +102,7 @@ async fn look(known: &Known, fleet: &Fleet) -> Status {
     seen.elsewhere = match noted {
         Ok(note) => turn::news(&known.state, note.as_ref()),
         // What is on the way there is reported of the host.
-        Err(failure) => Some(failure).filter(|failure| failure.code == Code::PlanConflict),
+        Err(failure) => Some(failure).filter(|failure| failure.code == Code::RecordConflict),
     };
     seen.mistakes.clone_from(&known.mistakes);
     seen.rotation = known.state.secrets.unfinished_rotation();

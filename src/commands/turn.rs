@@ -252,7 +252,7 @@ pub(super) fn news(state: &State, seen: Option<&Note>) -> Option<Failure> {
         let at = utc(UNIX_EPOCH + Duration::from_secs(at.min(LATEST)));
         return Some(
             Failure::new(
-                Code::PlanConflict,
+                Code::RecordConflict,
                 format!(
                     "the {which} token of {} was replaced from elsewhere",
                     state.cluster
@@ -270,7 +270,7 @@ pub(super) fn news(state: &State, seen: Option<&Note>) -> Option<Failure> {
     }
     Some(
         Failure::new(
-            Code::PlanConflict,
+            Code::RecordConflict,
             format!("{} was changed from elsewhere", state.cluster),
         )
         .because(format!(

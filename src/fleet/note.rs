@@ -94,7 +94,7 @@ impl Note {
         let path = Self::path(cluster);
         let wrong = |why: String| {
             Failure::new(
-                Code::PlanConflict,
+                Code::RecordConflict,
                 format!("the note of the last run on {machine} cannot be used"),
             )
             .because(why)

@@ -153,7 +153,7 @@ fn control_plane(file: &mut File, findings: &Findings, defaults: &Config) -> Res
     daemons.sort_by_key(|daemon| &daemon.group);
     let [first, rest @ ..] = daemons.as_slice() else {
         return Err(
-            Failure::new(Code::PlanConflict, "none of these hosts runs a server")
+            Failure::new(Code::Config, "none of these hosts runs a server")
                 .hint("name the hosts of the control plane, too"),
         );
     };

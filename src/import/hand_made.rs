@@ -38,7 +38,7 @@ impl HandMade {
     pub fn read(host: &str, found: &FoundDaemon, yaml: &str) -> Result<Self> {
         let wrong = |why: &str| {
             Failure::new(
-                Code::PlanConflict,
+                Code::Import,
                 format!("the daemon of {} on {host} cannot be adopted", found.config),
             )
             .because(why.to_owned())
@@ -173,18 +173,17 @@ pub fn adopt(
 ) -> Result<Vec<Found>> {
     let Some((_, some)) = told.first() else {
         return Err(Failure::new(
-            Code::PlanConflict,
+            Code::Import,
             "none of these machines runs a cluster that could be adopted",
         )
         .because("no VM of a daemon found on them runs a k3s server")
         .hint("name the hosts of the cluster, or make one: slicer-k3s init"));
     };
     if some.version.is_empty() {
-        return Err(Failure::new(
-            Code::PlanConflict,
-            "the cluster's version of k3s is not known",
-        )
-        .because(format!("{PROGRAM} on its servers does not tell")));
+        return Err(
+            Failure::new(Code::Import, "the cluster's version of k3s is not known")
+                .because(format!("{PROGRAM} on its servers does not tell")),
+        );
     }
     // The oldest: where they differ, `init` must not take one for what was decided and raise the others to it unasked.
     let oldest = told

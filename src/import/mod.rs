@@ -171,7 +171,7 @@ impl Findings {
             return Ok(String::new());
         }
         Err(Failure::new(
-            Code::PlanConflict,
+            Code::Import,
             "no host tells which key the servers were made with",
         )
         .because("the control plane's YAML is not where slicer-k3s puts it"))
@@ -251,6 +251,7 @@ impl Findings {
                 .collect(),
             // Whoever answers is not gone, and of others nobody tells.
             gone: BTreeSet::new(),
+            removed: BTreeSet::new(),
             founded: self.founded(&servers),
             servers,
             given_up: BTreeSet::new(),

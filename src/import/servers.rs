@@ -77,7 +77,7 @@ pub(super) fn read(findings: &Findings) -> Result<Known> {
         .collect();
     let lost = |why: &str| {
         Failure::new(
-            Code::PlanConflict,
+            Code::Import,
             format!("{} tells its tokens to nobody", findings.cluster),
         )
         .because(why.to_owned())
@@ -183,7 +183,7 @@ fn refusal(findings: &Findings, doubt: Doubt, which: &str, key: &str) -> Failure
             let who = findings.noted.as_ref().map_or("", |noted| &noted.who);
             let who = escape(who);
             Failure::new(
-                Code::PlanConflict,
+                Code::Import,
                 format!("the new {which} of {} was not found", findings.cluster),
             )
             .because(format!(
@@ -195,7 +195,7 @@ fn refusal(findings: &Findings, doubt: Doubt, which: &str, key: &str) -> Failure
             ))
         }
         Doubt::Several => Failure::new(
-            Code::PlanConflict,
+            Code::Import,
             format!(
                 "{} has several {which}s, and nothing says which one is the new one",
                 findings.cluster

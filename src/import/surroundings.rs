@@ -18,7 +18,7 @@ pub(super) fn registries(findings: &Findings) -> Result<Map<String, Value>> {
     };
     let unusable = |why: &str, hint: &str| {
         Failure::new(
-            Code::PlanConflict,
+            Code::Import,
             format!("{REGISTRIES_PATH} on {name} cannot be taken over"),
         )
         .because(why.to_owned())

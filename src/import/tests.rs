@@ -332,7 +332,7 @@ fn a_mark_that_does_not_agree_with_itself_is_refused() {
     ] {
         assert_eq!(
             Mark::read("x", "home", &text).unwrap_err().code,
-            Code::PlanConflict
+            Code::RecordConflict
         );
     }
 }

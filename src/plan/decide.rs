@@ -96,7 +96,7 @@ impl Draft<'_> {
                 .map_or("it was not looked at", |(_, why)| why.as_str());
             self.failures.push(
                 Failure::new(
-                    Code::PlanConflict,
+                    Code::SshUnreachable,
                     format!("{host} is to run servers but cannot be looked at"),
                 )
                 .because(why)

@@ -35,6 +35,9 @@ pub struct Decisions {
     /// Hosts that died and were removed: what was decided of them is kept, for they may come back with their daemons.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub gone: BTreeSet<String>,
+    /// Hosts that were removed, and of which nothing else is kept: removing one again is nothing to do.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub removed: BTreeSet<String>,
     /// The cluster that was founded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub founded: Option<Founded>,
@@ -55,8 +58,23 @@ impl Decisions {
             rest.lan_addresses.remove(host);
             rest.behind.remove(host);
             rest.gone.remove(host);
+            rest.removed.insert(host.to_owned());
         }
         rest
+    }
+
+    /// Whether a host runs a group of the cluster, as far as is decided; one that is gone for good does not.
+    pub fn runs_groups(&self, host: &str) -> bool {
+        let mut groups = self.groups.values();
+        !self.gone.contains(host) && groups.any(|group| group.host == host)
+    }
+
+    /// Whether a host is in the cluster, or was.
+    pub fn knows(&self, host: &str) -> bool {
+        self.lan_addresses.contains_key(host)
+            || self.gone.contains(host)
+            || self.removed.contains(host)
+            || self.groups.values().any(|group| group.host == host)
     }
 
     /// What was decided, without the agents of a host.
@@ -162,6 +180,7 @@ impl Plan {
         }
         for host in &self.hosts {
             decisions.gone.remove(&host.name);
+            decisions.removed.remove(&host.name);
             decisions
                 .lan_addresses
                 .insert(host.name.clone(), host.lan_address);

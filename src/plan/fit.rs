@@ -202,7 +202,7 @@ pub(super) fn strangers(
     };
     Some(
         Failure::new(
-            Code::PlanConflict,
+            Code::RecordConflict,
             format!(
                 "{} run{} a cluster called {} already, which this workstation {known}",
                 hosts.join(", "),

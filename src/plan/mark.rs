@@ -89,7 +89,7 @@ impl Mark {
     pub fn read(machine: &str, cluster: &str, text: &str) -> Result<Self> {
         let wrong = |why: String| {
             Failure::new(
-                Code::PlanConflict,
+                Code::RecordConflict,
                 format!("the mark on {machine} cannot be used"),
             )
             .because(why)

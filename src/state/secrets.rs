@@ -209,7 +209,7 @@ impl Secrets {
         let host = retired.slicer.keys().next();
         if self.agents_had_the_server_token() {
             // Of a cluster that was set up by hand and imported: its servers are not configured yet.
-            Some("slicer-k3s init --allow-outage".to_owned())
+            Some("slicer-k3s init".to_owned())
         } else if retired.server.is_some() {
             Some("slicer-k3s rotate-token --server".to_owned())
         } else if retired.agent.is_some() {

@@ -52,7 +52,7 @@ impl CloudConfig {
             .plan
             .servers
             .first()
-            .ok_or_else(|| Failure::new(Code::PlanConflict, "the plan has no server"))?;
+            .ok_or_else(|| Failure::new(Code::Kubernetes, "no server in the plan").lasting())?;
         let mut groups = Vec::new();
         for daemon in world.plan.workers() {
             if self.seen.is_fit(&daemon.group) {

@@ -58,7 +58,7 @@ impl DaemonConfig {
             return Ok(Finding::Done(format!("as {} says", own.file)));
         }
         Err(Failure::new(
-            Code::PlanConflict,
+            Code::HostUnfit,
             format!(
                 "{} of the adopted group {} is gone from {}",
                 own.file, self.daemon.group, self.daemon.host

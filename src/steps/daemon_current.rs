@@ -133,7 +133,7 @@ mod tests {
         let found = step(false).check(&world).await.unwrap();
         assert!(matches!(found, Finding::Differs(_)));
         let result = step(false).apply(&world, &hands()).await;
-        assert_eq!(result.unwrap_err().code, Code::PlanConflict);
+        assert_eq!(result.unwrap_err().code, Code::Outage);
         assert!(!fake.was_told("systemctl restart"));
         step(true).apply(&world, &hands()).await.unwrap();
         assert!(fake.was_told("systemctl restart --no-block -- slicer-k3s-cp.service"));

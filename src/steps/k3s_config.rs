@@ -168,7 +168,7 @@ impl K3sConfig {
                 continue;
             }
             return Err(Failure::new(
-                Code::PlanConflict,
+                Code::RecordConflict,
                 format!("{} holds {what}", self.server.name),
             )
             .because("it was made by a run with other secrets, or a token was replaced from another workstation")
@@ -284,7 +284,7 @@ mod tests {
         let world = world(&[("k3s-cp-1", &fake)]);
         assert_eq!(
             step().check(&world).await.unwrap_err().code,
-            Code::PlanConflict
+            Code::RecordConflict
         );
         assert!(step().apply(&world, &hands()).await.is_err());
         assert!(!fake.was_told("mv -f"));

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::Options;
 use super::data_set_aside::{Aside, set_aside};
 use super::has_read::Process;
 use super::k3s_troubles::{Troubles, is_removed};
@@ -30,7 +29,8 @@ pub(super) struct K3sStarted {
     /// The server that it joins, where it has no data.
     via: Option<String>,
     needs: Vec<StepId>,
-    allow_outage: bool,
+    /// Whether it may stop where no other server would be left.
+    may_stop: bool,
     /// Whether it has data and never voted: then it may begin again.
     newcomer: bool,
     turns: Turns,
@@ -64,6 +64,26 @@ fn via(plan: &Plan, server: &Server, control_plane: &ControlPlane) -> Option<Str
     }
 }
 
+/// The refusal of a restart of these servers that costs more than their turn, and was not allowed.
+pub(super) fn refusal(servers: &str, cost: &str) -> Failure {
+    let what = format!("k3s on {servers} must restart to read its changed configuration");
+    Failure::new(Code::Outage, what)
+        .because(cost)
+        .hint("slicer-k3s init --allow-outage")
+}
+
+/// Whether k3s runs on this server and has not read its current configuration, so that a run restarts it. One that was removed
+/// from the cluster serves no one, and its restart takes nothing away.
+pub(super) async fn restarts(world: &World, server: &Server) -> Result<bool> {
+    let machine = world.server(server).await?;
+    let (unit, unread, removed) = tokio::try_join!(
+        Unit::look(machine, UNIT),
+        Process::Server(server).unread(world, machine),
+        is_removed(machine)
+    )?;
+    Ok(unit.active == ACTIVE && !removed && unread.is_some())
+}
+
 fn is_cut_short(told: &Told) -> bool {
     told.trouble.is_some_and(|trouble| trouble.is_cut_short())
 }
@@ -72,7 +92,7 @@ impl K3sStarted {
     pub(super) fn new(
         plan: &Plan,
         server: &Server,
-        options: &Options,
+        may_stop: bool,
         turns: &Turns,
         control_plane: &ControlPlane,
     ) -> Self {
@@ -86,7 +106,7 @@ impl K3sStarted {
             server: server.clone(),
             via,
             needs,
-            allow_outage: options.allow_outage,
+            may_stop,
             newcomer: control_plane.newcomers.contains(&server.name),
             turns: turns.clone(),
             troubles: Troubles::default(),
@@ -243,15 +263,9 @@ impl Step for K3sStarted {
         let removed = is_removed(machine).await?;
         let outdated =
             !removed && unit.active == ACTIVE && self.unread(world, machine).await?.is_some();
-        if outdated && !self.allow_outage {
-            return Err(Failure::new(
-                Code::PlanConflict,
-                format!(
-                    "k3s on {} must restart to read its changed configuration",
-                    self.server.name
-                ),
-            )
-            .hint("run again with --allow-outage"));
+        if outdated && !self.may_stop && world.plan.servers.len() < 2 {
+            let cost = "it is the only server: the API stops meanwhile";
+            return Err(refusal(&self.server.name, cost));
         }
         let turn = if outdated {
             let leaving = std::slice::from_ref(&self.server);

@@ -35,11 +35,9 @@ pub(super) fn id(group: &str) -> StepId {
 
 /// The full agent token of the cluster as it is now.
 pub(super) async fn token(world: &World) -> Result<Secret> {
-    let server = world
-        .plan
-        .servers_here()
-        .next()
-        .ok_or_else(|| Failure::new(Code::PlanConflict, "no host of a server is there"))?;
+    let server = world.plan.servers_here().next().ok_or_else(|| {
+        Failure::new(Code::SshUnreachable, "no host of a server is there").lasting()
+    })?;
     let look = Look::Supervisor(k3s::CA_REQUEST_PATH.to_owned());
     let output = world.server(server).await?.look(&look).await?;
     if !output.ok() {

@@ -44,10 +44,9 @@ impl KubeconfigSaved {
         };
         let first = world.plan.servers_here().next();
         let Some(server) = servers.find(named).or(first) else {
-            return Err(Failure::new(
-                Code::PlanConflict,
-                "no host of a server is there",
-            ));
+            return Err(
+                Failure::new(Code::SshUnreachable, "no host of a server is there").lasting(),
+            );
         };
         let machine = world.server(server).await?;
         let Some(text) = machine.read(KUBECONFIG_PATH).await? else {

@@ -37,6 +37,7 @@ mod node_ready;
 mod old_node_removed;
 mod ordered;
 mod orphans;
+pub mod outages;
 mod own_addresses;
 mod proof;
 mod quorum;
@@ -84,8 +85,10 @@ pub struct Options {
     pub install_slicer: bool,
     /// The person accepted Slicer's licence.
     pub accept_slicer_licence: bool,
-    /// Restarts that cost workers or reboot servers are allowed.
+    /// Restarts that cost workers, reboot servers, stop the only server or lose etcd's quorum are allowed.
     pub allow_outage: bool,
+    /// Servers that did not vote when that was allowed: no restart is refused for want of them.
+    pub silent: Vec<String>,
     /// This workstation gets a route to the control plane.
     pub workstation_route: bool,
     /// The cluster's state directory on the workstation.
@@ -104,6 +107,7 @@ impl Options {
             install_slicer: false,
             accept_slicer_licence: false,
             allow_outage: false,
+            silent: Vec::new(),
             workstation_route: false,
             kubeconfig,
             proof: None,
@@ -139,7 +143,7 @@ fn ordered(
     order: &rotation::Order,
 ) -> Vec<Box<dyn Step>> {
     let seen = Arc::new(seen::Seen::default());
-    let turns = order.turns();
+    let turns = order.turns(options);
     let mut steps: Vec<Box<dyn Step>> = Vec::new();
     for host in &plan.hosts {
         steps.push(Box::new(slicer_installed::SlicerInstalled::new(
@@ -259,11 +263,8 @@ fn servers(
             &script,
             control_plane,
         )));
-        let agreed = Options {
-            allow_outage: options.allow_outage || order.may_restart(),
-            ..options.clone()
-        };
-        let started = k3s_started::K3sStarted::new(plan, server, &agreed, turns, control_plane);
+        let may_stop = options.allow_outage || order.may_restart();
+        let started = k3s_started::K3sStarted::new(plan, server, may_stop, turns, control_plane);
         let started = Ordered::new(started, &order.start_needs(server));
         steps.push(Box::new(started.behind(&order.start_after())));
         steps.push(Box::new(node_ready::NodeReady::new(server)));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::Instant;
 
@@ -22,6 +23,9 @@ const RETURN: Duration = Duration::from_mins(5);
 /// 5 s at most: only who is without a quorum for longer has lost it.
 const ELECTION: Duration = Duration::from_secs(15);
 
+/// Between two looks at the servers.
+const SECOND: Duration = Duration::from_secs(1);
+
 /// Shared by the steps of one run that restart servers.
 #[derive(Clone, Default)]
 pub(super) struct Turns {
@@ -30,6 +34,8 @@ pub(super) struct Turns {
     patience: Duration,
     /// Join tokens are replaced: those that have restarted are asked before the next one does.
     rotating: bool,
+    /// Servers that did not vote before the run, where the person allowed that the quorum is lost for want of them.
+    without: Arc<[String]>,
 }
 
 /// How a restart of some servers would find the cluster.
@@ -38,6 +44,8 @@ struct Votes {
     voted: Vec<Server>,
     /// Whether there is a quorum that could be lost.
     quorum: bool,
+    /// The servers that do not vote and for want of which the quorum would be lost, and the refusal that says so.
+    risk: Option<(Vec<Server>, Failure)>,
 }
 
 /// The turn of one restart; whoever holds it restarts alone.
@@ -48,6 +56,17 @@ pub(super) struct Turn {
 }
 
 impl Turns {
+    /// Of a run that restarts servers to have them read their configuration. `without`: servers that did not vote before it,
+    /// where the person allowed that etcd loses its quorum for want of them. One that this run has restarted is none of those:
+    /// what kept it from coming back would keep the next one.
+    pub(super) fn of_a_run(without: &[String]) -> Self {
+        Self {
+            patience: RETURN,
+            without: without.into(),
+            ..Self::default()
+        }
+    }
+
     /// Of a rotation of join tokens: servers may be on their way back by what has been changed already, and no restart comes
     /// before each server that has restarted goes by the new tokens alone.
     pub(super) fn of_a_rotation() -> Self {
@@ -59,29 +78,60 @@ impl Turns {
     }
 
     /// Waits for a turn to take these servers down. Refused where the cluster has a quorum and would lose it, unless all
-    /// servers go down together, for then there is no other way. That there is none is asked twice.
+    /// servers go down together, for then there is no other way. That there is none is asked twice. A server that comes back is
+    /// waited for, and the turn is free meanwhile: it may need one itself.
     pub(super) async fn take(&self, world: &World, leaving: &[Server]) -> Result<Turn> {
-        let alone = Arc::clone(&self.one).lock_owned().await;
         let begin = Instant::now();
         let mut lost = false;
         loop {
-            match self.votes(world, leaving).await {
-                Ok(Votes { voted, quorum }) if quorum || lost => {
-                    return Ok(Turn {
-                        voted,
-                        _alone: alone,
-                    });
+            let alone = Arc::clone(&self.one).lock_owned().await;
+            let over = begin.elapsed() >= self.patience;
+            let pause = match self.votes(world, leaving).await {
+                Ok(Votes {
+                    voted,
+                    quorum,
+                    risk,
+                }) => match risk {
+                    None if quorum || lost => {
+                        return Ok(Turn {
+                            voted,
+                            _alone: alone,
+                        });
+                    }
+                    None => {
+                        lost = true;
+                        ELECTION
+                    }
+                    Some((lacking, _)) if self.goes_without(world, &lacking, over) => {
+                        return Ok(Turn {
+                            voted,
+                            _alone: alone,
+                        });
+                    }
+                    Some((_, refused)) if over => return Err(refused),
+                    Some(_) => {
+                        lost = false;
+                        SECOND
+                    }
+                },
+                Err(refused) if over => return Err(refused),
+                Err(_) => {
+                    lost = false;
+                    SECOND
                 }
-                Ok(_) => {
-                    lost = true;
-                    tokio::time::sleep(ELECTION).await;
-                    continue;
-                }
-                Err(refused) if begin.elapsed() >= self.patience => return Err(refused),
-                Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
-            }
-            lost = false;
+            };
+            drop(alone);
+            tokio::time::sleep(pause).await;
         }
+    }
+
+    /// Whether these servers, for want of which the quorum is lost, were given up before the run: at once where their hosts are
+    /// off, else when the wait for them is `over`.
+    fn goes_without(&self, world: &World, lacking: &[Server], over: bool) -> bool {
+        lacking.iter().all(|server| {
+            let off = world.plan.host(&server.host).is_none();
+            self.without.contains(&server.name) && (over || off)
+        })
     }
 
     /// Those of the servers that vote, where the others can do without them.
@@ -96,28 +146,34 @@ impl Turns {
                 (true, Ok(())) => voted.push(server.clone()),
                 (true, Err(_)) => {}
                 (false, Ok(())) => staying += 1,
-                (false, Err(why)) => lacking.push(format!("{}: {why}", server.name)),
+                (false, Err(why)) => lacking.push((server.clone(), why)),
             }
         }
         let all = world.plan.servers.len();
         let quorum = all / 2 + 1;
         let together = leaving.len() >= all;
         let has_one = voted.len() + staying >= quorum;
-        if !together && has_one && staying < quorum {
+        let risk = (!together && has_one && staying < quorum).then(|| {
             let names: Vec<&str> = leaving.iter().map(|server| server.name.as_str()).collect();
-            return Err(Failure::new(
-                Code::PlanConflict,
+            let whys = lacking
+                .iter()
+                .map(|(server, why)| format!("{}: {why}", server.name));
+            let failure = Failure::new(
+                Code::QuorumAtRisk,
                 format!("a restart of {} now would stop etcd", names.join(", ")),
             )
             .because(format!(
                 "{staying} of {all} servers would be left to vote, {quorum} are needed; {}",
-                lacking.join("; ")
+                whys.collect::<Vec<_>>().join("; ")
             ))
-            .hint("slicer-k3s kubectl get nodes: bring the others back, then run again"));
-        }
+            .hint("slicer-k3s kubectl get nodes: bring the others back, then run again");
+            let lacking = lacking.into_iter().map(|(server, _)| server).collect();
+            (lacking, failure)
+        });
         Ok(Votes {
             voted,
             quorum: has_one || together,
+            risk,
         })
     }
 
@@ -194,6 +250,15 @@ async fn goes_by_the_new_tokens(world: &World, server: &Server) -> Result<()> {
     )))
 }
 
+/// The servers that do not vote now, or do not answer within `limit`.
+pub(super) async fn silent(world: &World, limit: Duration) -> Vec<Server> {
+    let asked = world.plan.servers.iter().map(|server| async move {
+        let answer = tokio::time::timeout(limit, votes(world, server)).await;
+        (!matches!(answer, Ok(Ok(())))).then(|| server.clone())
+    });
+    join_all(asked).await.into_iter().flatten().collect()
+}
+
 /// Whether a server's own API is ready, which asks its own etcd member, and that member votes; the reason where not.
 async fn votes(world: &World, server: &Server) -> Result<(), String> {
     let machine = world.server(server).await.map_err(|e| e.to_string())?;
@@ -210,119 +275,4 @@ async fn votes(world: &World, server: &Server) -> Result<(), String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::secret::sha256;
-    use crate::steps::daemon_config::host_yaml;
-    use crate::steps::testing::{Fake, machine, plan, world};
-
-    fn server(voter: bool) -> Fake {
-        let status = if voter { "True" } else { "False" };
-        Fake::new().says("readyz", "ok").says(
-            "node",
-            &format!(
-                r#"{{"status":{{"conditions":[{{"type":"EtcdIsVoter","status":"{status}"}}]}}}}"#
-            ),
-        )
-    }
-
-    #[tokio::test]
-    async fn a_restart_that_would_stop_etcd_is_refused() {
-        let (up, down) = (server(true), server(false));
-        let servers = plan().servers;
-        let one = |third| world(&[("k3s-cp-1", &up), ("k3s-cp-2", &up), ("k3s-cp-3", third)]);
-        let turns = Turns::default();
-        let refused = turns.take(&one(&down), &servers[..1]).await;
-        let failure = refused.err().unwrap();
-        assert_eq!(failure.code, Code::PlanConflict);
-        assert!(failure.to_string().contains("k3s-cp-3"), "{failure}");
-        // The one that is down already may be restarted, all may, and one of three that vote may.
-        assert!(turns.take(&one(&down), &servers[2..]).await.is_ok());
-        assert!(turns.take(&one(&down), &servers).await.is_ok());
-        assert!(turns.take(&one(&up), &servers[..1]).await.is_ok());
-    }
-
-    /// After a rotation that was cut short a server comes back once its new configuration is there.
-    #[tokio::test]
-    async fn a_server_on_its_way_back_is_waited_for() {
-        let (up, down) = (server(true), server(false));
-        let back = server(true).says_first("node", r#"{"status":{"conditions":[]}}"#);
-        let servers = plan().servers;
-        let one = |third| world(&[("k3s-cp-1", &up), ("k3s-cp-2", &up), ("k3s-cp-3", third)]);
-        let turns = Turns {
-            patience: Duration::from_secs(2),
-            ..Turns::default()
-        };
-        assert!(turns.take(&one(&back), &servers[..1]).await.is_ok());
-        assert!(turns.take(&one(&down), &servers[..1]).await.is_err());
-    }
-
-    /// While a leader is elected no server answers: a restart then would have cost the quorum.
-    #[tokio::test(start_paused = true)]
-    async fn a_quorum_is_lost_only_where_it_stays_away() {
-        let up = server(true);
-        let elects = || server(true).says_first("node", r#"{"status":{"conditions":[]}}"#);
-        let down = server(false);
-        let servers = plan().servers;
-        let turns = Turns::default();
-        // The third is down, and the second answers again: it must stay.
-        let (one, two) = (elects(), elects());
-        let flapping = world(&[("k3s-cp-1", &one), ("k3s-cp-2", &two), ("k3s-cp-3", &down)]);
-        assert!(turns.take(&flapping, &servers[..1]).await.is_err());
-        let lost = world(&[("k3s-cp-1", &up), ("k3s-cp-2", &down), ("k3s-cp-3", &down)]);
-        let begin = Instant::now();
-        assert!(turns.take(&lost, &servers[1..2]).await.is_ok());
-        assert!(begin.elapsed() >= ELECTION);
-    }
-
-    /// Also of a run that goes on, where no step waits for the server before.
-    #[tokio::test]
-    async fn who_has_restarted_for_new_tokens_is_asked_before_the_next_restarts() {
-        let servers = plan().servers;
-        let readings =
-            crate::k3s::readings(&plan(), &servers[0], &crate::steps::testing::secrets()).unwrap();
-        let (new, old) = (sha256(readings[0].as_bytes()), sha256(b"0ld"));
-        for (runs_with, answers, allowed) in [
-            (&new, ["200", "401"], true),
-            (&new, ["200", "200"], false),
-            (&new, ["401", "401"], false),
-            (&old, ["401", "200"], true),
-        ] {
-            let up = server(true);
-            let first = server(true)
-                .says("environ", runs_with)
-                .says_first("/v1-k3s/config", answers[0])
-                .says("/v1-k3s/config", answers[1]);
-            let mut world = world(&[("k3s-cp-1", &first), ("k3s-cp-2", &up), ("k3s-cp-3", &up)]);
-            world.secrets.retired.agent = Some(crate::secret::Secret::new("0ld-agent-token"));
-            let turns = Turns {
-                rotating: true,
-                ..Turns::default()
-            };
-            let taken = turns.take(&world, &servers[1..2]).await;
-            assert_eq!(taken.is_ok(), allowed, "{runs_with} {answers:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn the_next_waits_until_the_one_before_votes_again() {
-        let up = server(true);
-        let world = world(&[("k3s-cp-1", &up), ("k3s-cp-2", &up), ("k3s-cp-3", &up)]);
-        let servers = plan().servers;
-        let turns = Turns::default();
-        let first = turns.take(&world, &servers[..1]).await.unwrap();
-        let other = turns.clone();
-        let second = other.take(&world, &servers[1..2]);
-        let early = tokio::time::timeout(Duration::from_millis(50), second).await;
-        assert!(early.is_err(), "two servers were down at once");
-        let daemon = plan().daemons[0].clone();
-        let yaml = host_yaml(&world, &daemon).unwrap().content;
-        let host = machine(
-            "n100",
-            Fake::new().says("environ", &sha256(yaml.as_bytes())),
-        );
-        let process = Process::Daemon(&daemon);
-        first.end(&world, &host, process).await.unwrap();
-        assert!(turns.take(&world, &servers[1..2]).await.is_ok());
-    }
-}
+mod tests;

@@ -39,17 +39,26 @@ pub(super) fn permitted(
     cause: Cause,
     vms: Result<Vec<(Role, usize)>>,
 ) -> Result<()> {
-    let cost = match vms {
+    match cost(vms) {
+        Some(cost) => Err(refusal(daemon, cause, &cost)),
+        None => Ok(()),
+    }
+}
+
+/// What a restart costs the daemon's groups with these VMs; `None` where it costs nothing.
+pub(super) fn cost(vms: Result<Vec<(Role, usize)>>) -> Option<String> {
+    match vms {
         Ok(vms) => {
             let costly = vms.into_iter().filter(|(_, count)| *count > 0);
             let costs: Vec<String> = costs(costly).collect();
-            if costs.is_empty() {
-                return Ok(());
-            }
-            format!("that {}", costs.join(", and "))
+            (!costs.is_empty()).then(|| costs.join(", and "))
         }
-        Err(failure) => format!("it is unknown whether it has VMs: {failure}"),
-    };
+        Err(failure) => Some(format!("it is unknown whether it has VMs: {failure}")),
+    }
+}
+
+/// The refusal of a restart that costs something and was not allowed.
+pub(super) fn refusal(daemon: &Daemon, cause: Cause, cost: &str) -> Failure {
     let (thing, command) = match cause {
         Cause::Configuration => ("changed configuration", "init".to_owned()),
         Cause::Token => (
@@ -61,8 +70,8 @@ pub(super) fn permitted(
         Role::Workers => "its nodes are drained first",
         Role::ControlPlane => "one host at a time, as etcd's quorum allows",
     };
-    Err(Failure::new(
-        Code::PlanConflict,
+    Failure::new(
+        Code::Outage,
         format!(
             "{} on {} must restart to read its {thing}",
             daemon.unit(),
@@ -70,7 +79,7 @@ pub(super) fn permitted(
         ),
     )
     .because(cost)
-    .hint(format!("slicer-k3s {command} --allow-outage ({before})")))
+    .hint(format!("slicer-k3s {command} --allow-outage ({before})"))
 }
 
 fn costs(vms: impl Iterator<Item = (Role, usize)>) -> impl Iterator<Item = String> {
@@ -84,7 +93,7 @@ fn costs(vms: impl Iterator<Item = (Role, usize)>) -> impl Iterator<Item = Strin
 fn by_hand(daemon: &Daemon) -> Failure {
     let unit = daemon.unit();
     Failure::new(
-        Code::PlanConflict,
+        Code::SlicerApi,
         format!(
             "the daemon of {} on {} runs without its unit",
             daemon.group, daemon.host
@@ -95,6 +104,7 @@ fn by_hand(daemon: &Daemon) -> Failure {
         "on {}: stop it with Ctrl-C or kill, then sudo systemctl start {unit}; its VMs boot anew",
         daemon.host
     ))
+    .lasting()
 }
 
 /// Restarts a daemon by this script, where that reboots servers in its turn and until they vote again.
@@ -135,7 +145,7 @@ mod tests {
         assert!(
             servers
                 .to_string()
-                .contains("that reboots 3 servers, and ends 2 agents"),
+                .contains("reboots 3 servers, and ends 2 agents"),
             "{servers}"
         );
     }

@@ -10,6 +10,7 @@ pub(crate) fn options() -> Options {
         install_slicer: false,
         accept_slicer_licence: false,
         allow_outage: true,
+        silent: Vec::new(),
         workstation_route: true,
         state: "state".into(),
         kubeconfig: "kubeconfig".into(),

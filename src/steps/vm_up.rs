@@ -11,7 +11,7 @@ use super::{Options, restart};
 use crate::control_plane::ControlPlane;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::plan::{Plan, Server};
+use crate::plan::{Daemon, Plan, Server};
 use crate::remote::Script;
 use crate::slicer::{Slicer, Vm, console_log};
 use crate::world::World;
@@ -33,6 +33,19 @@ pub(super) struct VmUp {
 
 pub(super) fn id(server: &str) -> StepId {
     StepId::new("vm-up", server)
+}
+
+/// The refusal of a restart that makes a server's disk, and was not allowed.
+pub(super) fn refusal(daemon: &Daemon, server: &Server, cost: &str) -> Failure {
+    let what = format!(
+        "{} on {} must restart to make a new disk for {}",
+        daemon.unit(),
+        server.host,
+        server.name
+    );
+    Failure::new(Code::Outage, what)
+        .because(cost)
+        .hint("slicer-k3s init --allow-outage")
 }
 
 impl VmUp {
@@ -222,20 +235,11 @@ impl VmUp {
             others.extend(running.map(|vm| vm.hostname));
         }
         if !others.is_empty() && !self.allow_outage {
-            return Err(Failure::new(
-                Code::PlanConflict,
-                format!(
-                    "{} on {} must restart to make a new disk for {}",
-                    daemon.unit(),
-                    server.host,
-                    server.name
-                ),
-            )
-            .because(format!(
+            let cost = format!(
                 "Slicer does not relaunch it without its disk ({refused}), and a restart reboots {}",
                 others.join(", ")
-            ))
-            .hint("slicer-k3s init --allow-outage"));
+            );
+            return Err(refusal(daemon, server, &cost));
         }
         let script = Script::new("systemctl restart --no-block -- {}", &[&daemon.unit()]);
         restart::restart(world, hands, daemon, &self.turns, &script).await

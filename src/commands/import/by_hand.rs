@@ -78,7 +78,7 @@ pub(super) async fn look(
     let missing = import::missing_groups(&findings.hosts, findings.autoscaler().as_ref());
     if !missing.is_empty() && !options.partial {
         return Err(one(Failure::new(
-            Code::PlanConflict,
+            Code::Config,
             format!("{} belongs to the cluster, too", missing.join(", ")),
         )
         .because("its autoscaler grows it, and none of these hosts has it")
@@ -155,7 +155,7 @@ async fn servers(
 /// The refusal where servers would not get what the others get: they would go on with the token that is refused elsewhere.
 fn left_out(names: &[String]) -> Failure {
     Failure::new(
-        Code::PlanConflict,
+        Code::Import,
         format!("{} would be left out", names.join(", ")),
     )
     .because("a server that is not seen keeps its old token and would not start again after the next restarts")

@@ -29,13 +29,25 @@ pub(super) fn cluster_file(path: &Path, file: &ClusterFile, force: bool) -> Resu
                 files::replace(path, text.as_bytes())
             }
         }
-        Ok(_) => Err(Failure::new(
-            Code::LocalFile,
-            format!("{} is here already", path.display()),
-        )
-        .because("what the hosts tell differs from it")
-        .hint("slicer-k3s import without hosts goes by it; --force replaces it, and keeps a copy")),
+        Ok(_) => Err(here_already(path)),
     }
+}
+
+/// Refuses, before anything is asked or written, what [`cluster_file`] would refuse.
+pub(super) fn may_write(path: &Path, file: &ClusterFile, force: bool) -> Result<()> {
+    match fs_err::read_to_string(path) {
+        Ok(there) if there != file.text && !force => Err(here_already(path)),
+        _ => Ok(()),
+    }
+}
+
+fn here_already(path: &Path) -> Failure {
+    Failure::new(
+        Code::LocalFile,
+        format!("{} is here already", path.display()),
+    )
+    .because("what the hosts tell differs from it")
+    .hint("slicer-k3s import without hosts goes by it; --force replaces it, and keeps a copy")
 }
 
 /// Writes the state and the plan; `until`: see [`replace`].

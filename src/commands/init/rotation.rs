@@ -1,26 +1,11 @@
 //! What `init` does about a rotation of join tokens that another run has left.
 
-use crate::cli::Init;
 use crate::commands::context::Home;
-use crate::failure::{Code, Failure, Result};
+use crate::failure::Result;
 use crate::report;
 use crate::state::{Secrets, State};
 use crate::steps;
 use crate::world::World;
-
-/// Refuses, before anything is changed, to give the agents of an imported cluster a token of their own where the servers may
-/// not restart: they refuse it until then, and whatever is made meanwhile does not join.
-pub(super) fn may_configure(secrets: &Secrets, options: &Init) -> Result<()> {
-    if options.allow_outage || !secrets.agents_had_the_server_token() {
-        return Ok(());
-    }
-    Err(Failure::new(
-        Code::PlanConflict,
-        "the servers must restart one after the other to give the agents a join token of their own",
-    )
-    .because("the cluster was imported, and its agents still join by the servers' token")
-    .hint("slicer-k3s init --allow-outage; with --dry-run it says what would change"))
-}
 
 /// Begins a rotation of join tokens that is on record and has not begun, where every server is well. Otherwise it is left for
 /// later, and this run goes by the tokens that the servers have: it may bring them up. What is to be run then.
@@ -51,7 +36,7 @@ fn agents_left(secrets: &Secrets) -> Option<String> {
 fn goes_on(secrets: &Secrets) -> Option<&'static str> {
     let retired = &secrets.retired;
     if secrets.agents_had_the_server_token() {
-        Some("The agents get a join token of their own: the servers restart one after the other.")
+        Some("The agents get a join token of their own, for which the servers have to restart.")
     } else if retired.agent.is_some() || retired.server.is_some() {
         Some(
             "The replacement of a join token was cut short. It is finished: the servers restart one after the other.",
@@ -81,7 +66,6 @@ pub(super) fn settle(world: &World, home: &Home, later: Option<String>) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Secret;
     use crate::steps::testing::{Fake, world};
 
     fn node(ready: &str) -> String {
@@ -106,28 +90,5 @@ mod tests {
             let next = left.is_some_and(|next| next.contains("rotate-token --server"));
             assert_eq!(next, !begins);
         }
-    }
-
-    /// Daemons had the new token and servers refused it until somebody allowed their restart.
-    #[test]
-    fn an_imported_cluster_is_configured_only_where_its_servers_may_restart() {
-        use clap::Parser as _;
-        let options = |words: &[&str]| {
-            let cli = crate::cli::Cli::parse_from(["slicer-k3s", "init"].iter().chain(words));
-            match cli.command {
-                crate::cli::Command::Init(init) => init,
-                _ => panic!("another command"),
-            }
-        };
-        let (denied, allowed) = (options(&[]), options(&["--allow-outage"]));
-        let mut secrets = crate::steps::testing::secrets();
-        assert!(may_configure(&secrets, &denied).is_ok());
-        secrets.retired.agent = Some(secrets.server_token.clone());
-        let failure = may_configure(&secrets, &denied).unwrap_err();
-        assert_eq!(failure.code, Code::PlanConflict);
-        assert!(may_configure(&secrets, &allowed).is_ok());
-        // A token of the agents' own was given up: restarts in turn were agreed to.
-        secrets.retired.agent = Some(Secret::new("0ld"));
-        assert!(may_configure(&secrets, &denied).is_ok());
     }
 }

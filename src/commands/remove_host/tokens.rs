@@ -75,10 +75,10 @@ impl Tokens<'_> {
             global: self.global,
             command: COMMAND,
             started: Instant::now(),
-            turn: self.turn,
+            turn: Some(self.turn),
             home: self.home,
-            // Servers that restart in turn are no outage, and no daemon restarts.
-            allow_outage: true,
+            // No daemon restarts.
+            allow_outage: false,
             replace_agents: false,
             token,
         };

@@ -70,7 +70,7 @@ fn what_the_data_are_sealed_with_is_taken_over_without_a_note() {
     assert_eq!(state.secrets.retired.server, Some(old));
     // That server does not say what its process goes by.
     findings.servers[0].1.process = Process::Unknown;
-    assert_eq!(findings.state().unwrap_err().code, Code::PlanConflict);
+    assert_eq!(findings.state().unwrap_err().code, Code::Import);
 }
 
 /// The server that has it was not named, or is down: the note that this import leaves would call the old token the current one.

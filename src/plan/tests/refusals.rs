@@ -129,7 +129,7 @@ fn a_cluster_of_the_same_name_made_elsewhere_is_not_overwritten() {
     let config = parsed("name='home'\n[hosts.box]\nssh='local'");
     let mut host = machine("box", "192.168.1.10/24");
     host.more = "== daemon\n /etc/systemd/system/slicer-k3s-cp.service\n== daemon-directory\n /var/lib/slicer-k3s/home/k3s-cp\n== daemon-yaml\n config: {host_groups: [{name: k3s-cp}]}\n".to_owned();
-    assert_snapshot!(refusals(&config, &Decisions::default(), &[host.facts()]), @"plan-conflict box runs a cluster called home already, which this workstation has no record of: its tokens and decisions lie in the state directory of the workstation that made it (slicer-k3s import gets them from the hosts; for another cluster, change `name` in cluster.toml)");
+    assert_snapshot!(refusals(&config, &Decisions::default(), &[host.facts()]), @"record-conflict box runs a cluster called home already, which this workstation has no record of: its tokens and decisions lie in the state directory of the workstation that made it (slicer-k3s import gets them from the hosts; for another cluster, change `name` in cluster.toml)");
 }
 
 /// `remove-host --agents` was refused: the group that it was to take away counted as somebody else's.
@@ -170,5 +170,5 @@ fn nothing_begins_without_the_servers_host() {
         VERSION,
     )
     .unwrap_err();
-    assert_snapshot!(told(&failures), @"plan-conflict n100 is to run servers but cannot be looked at: connection refused (bring n100 up, or name another host in [control-plane] of cluster.toml)");
+    assert_snapshot!(told(&failures), @"ssh-unreachable n100 is to run servers but cannot be looked at: connection refused (bring n100 up, or name another host in [control-plane] of cluster.toml)");
 }

@@ -347,7 +347,7 @@ fn where_somebody_else_acted_nothing_is_judged_by_the_older_record() {
     seen.steps = vec![step("routes", "n100", wrong)];
     assert_eq!(told(&seen), one("routes", "n100"));
     seen.elsewhere = Some(Failure::new(
-        Code::PlanConflict,
+        Code::RecordConflict,
         "home was changed from elsewhere",
     ));
     assert_eq!(told(&seen), one("elsewhere", "cluster"));

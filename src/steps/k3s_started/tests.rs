@@ -7,7 +7,7 @@ fn step() -> K3sStarted {
         server: plan().servers[1].clone(),
         via: Some("k3s-cp-1".into()),
         needs: Vec::new(),
-        allow_outage: false,
+        may_stop: false,
         newcomer: false,
         turns: Turns::default(),
         troubles: Troubles::default(),
@@ -162,6 +162,39 @@ async fn a_server_that_runs_again_is_not_restarted_beside_another() {
             fake.was_told(&format!("systemctl {verb} --no-block k3s")),
             "{verb}"
         );
+    }
+}
+
+/// What was planned otherwise and comes up in mid-run: of several servers one restarts in its turn, an only one takes the word.
+#[tokio::test]
+async fn the_only_server_restarts_with_the_word_only() {
+    let node = r#"{"status":{"conditions":[{"type":"EtcdIsVoter","status":"True"}]}}"#;
+    for (servers, may_stop, restarts) in [(1, false, false), (1, true, true), (3, false, true)] {
+        let mut plan = plan();
+        plan.servers
+            .retain(|server| servers == 3 || server.name == "k3s-cp-2");
+        let secrets = crate::steps::testing::secrets();
+        let readings = crate::k3s::readings(&plan, &step().server, &secrets).unwrap();
+        let fake = Fake::new()
+            .says("ActiveState", RUNS)
+            .says("readyz", "ok")
+            .says("node", node)
+            .says_first("environ", "0ld\n")
+            .says("for name in NO_PROXY", "")
+            .says("environ", &crate::secret::sha256(readings[0].as_bytes()));
+        let mut world = world(&[
+            ("k3s-cp-1", &fake),
+            ("k3s-cp-2", &fake),
+            ("k3s-cp-3", &fake),
+        ]);
+        world.plan = plan;
+        let step = K3sStarted { may_stop, ..step() };
+        let done = step.apply(&world, &hands()).await;
+        assert_eq!(fake.was_told("systemctl restart"), restarts, "{servers}");
+        if let Err(failure) = done {
+            assert!(!restarts, "{failure}");
+            assert_eq!((failure.code, failure.code.exit_code()), (Code::Outage, 1));
+        }
     }
 }
 

@@ -32,9 +32,10 @@ impl GroupEmptied {
     async fn slicer(&self, world: &World) -> Result<Slicer> {
         let carrier = world.plan.daemon(&self.carrier).ok_or_else(|| {
             Failure::new(
-                Code::PlanConflict,
+                Code::SlicerApi,
                 format!("nobody knows the daemon of {}", self.carrier),
             )
+            .lasting()
         })?;
         world.slicer(carrier).await
     }

@@ -58,16 +58,6 @@ pub(in crate::steps) async fn lacks(
     Ok(takes_old.then_some("it still accepts the old token"))
 }
 
-/// Refuses a new token for this host where the restart of a daemon would cost something.
-pub async fn costs_nothing(world: &World, host: &str) -> Result<()> {
-    let daemons = world.plan.daemons_of(host);
-    for daemon in daemons.filter(|daemon| daemon.shares.is_none()) {
-        let vms = restart::vms(world, daemon, world.slicer(daemon).await).await;
-        restart::permitted(daemon, Cause::Token, vms)?;
-    }
-    Ok(())
-}
-
 #[async_trait]
 impl Step for DaemonToken {
     fn id(&self) -> StepId {
@@ -135,30 +125,10 @@ mod tests {
             turns: Turns::default(),
         };
         let refused = step(false).apply(&world, &hands()).await.unwrap_err();
-        assert_eq!(refused.code, Code::PlanConflict);
+        assert_eq!(refused.code, Code::Outage);
         assert!(!fake.was_told("systemctl restart"));
         step(true).apply(&world, &hands()).await.unwrap();
         assert!(fake.was_told("systemctl restart -- slicer-k3s-agents-1.service"));
-    }
-
-    /// Refused after the file was written, the host was left with a token that its daemon does not take.
-    #[tokio::test]
-    async fn a_restart_that_costs_something_is_refused_before_anything_is_written() {
-        for (vms, refused) in [(r#"[{"hostname":"a-1"}]"#, true), ("[]", false)] {
-            let fake = Fake::new()
-                .says("auth/token", "0ld\n")
-                .says("GET /hostgroup/k3s-agents-1/nodes", vms);
-            let world = world(&[("ryzen", &fake)]);
-            let result = costs_nothing(&world, "ryzen").await;
-            assert_eq!(result.is_err(), refused);
-            if let Err(failure) = result {
-                let hint = failure.hint.unwrap();
-                assert!(
-                    hint.contains("rotate-token --slicer ryzen --allow-outage"),
-                    "{hint}"
-                );
-            }
-        }
     }
 
     /// What a broken connection left is written again, and the daemon restarts for it.

@@ -31,7 +31,6 @@ use crate::pipeline::{Finding, Step, StepId};
 use crate::plan::{Plan, Role};
 use crate::state::Secrets;
 use crate::world::World;
-pub use daemon_token::costs_nothing;
 pub(super) use order::Order;
 
 /// Which of the tokens that are on record as retired a run replaces: what another run was allowed is not allowed to this one.
@@ -54,7 +53,7 @@ pub fn is_complete(plan: &Plan) -> Result<()> {
         return Ok(());
     };
     Err(Failure::new(
-        Code::PlanConflict,
+        Code::SshUnreachable,
         format!("{host} was off when the cluster was planned last, and would keep the old token"),
     )
     .because("a token is replaced on all hosts")
@@ -91,13 +90,16 @@ pub fn rotate(
         Scope::Join => (Order::new(plan, secrets, options), None),
         Scope::Slicer(host) => (Order::default(), Some(host)),
     };
-    let turns = order.turns();
+    let turns = order.turns(options);
     let mut steps = order.steps(plan);
     for server in &plan.servers {
         steps.push(Box::new(k3s_password_file::K3sPasswordFile::new(server)));
         let config = k3s_config::K3sConfig::new(plan, server, &as_they_are);
         steps.push(Box::new(Ordered::new(config, &order.config_needs())));
-        let started = k3s_started::K3sStarted::new(plan, server, options, &turns, &as_they_are);
+        // That the servers restart is what a rotation of join tokens is asked for.
+        let purpose = scope == Scope::Join;
+        let may_stop = options.allow_outage || purpose;
+        let started = k3s_started::K3sStarted::new(plan, server, may_stop, &turns, &as_they_are);
         let started = Ordered::new(started, &order.start_needs(server));
         steps.push(Box::new(started.behind(&order.start_after())));
         steps.push(Box::new(node_ready::NodeReady::new(server)));

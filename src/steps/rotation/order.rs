@@ -109,15 +109,21 @@ impl Order {
         self.agent.is_some() && self.replace_agents
     }
 
+    /// Whether join tokens are being replaced.
+    pub(in crate::steps) fn is_rotation(&self) -> bool {
+        !self.is_empty()
+    }
+
     /// Whether restarts of servers were agreed to: that a token is replaced was, where it is not the first of its kind.
     pub(in crate::steps) fn may_restart(&self) -> bool {
         !self.is_empty() && !self.secrets_first()
     }
 
     /// The turns in which servers restart.
-    pub(in crate::steps) fn turns(&self) -> Turns {
+    pub(in crate::steps) fn turns(&self, options: &Options) -> Turns {
         if self.is_empty() {
-            Turns::default()
+            let allowed = options.allow_outage;
+            Turns::of_a_run(if allowed { &options.silent } else { &[] })
         } else {
             Turns::of_a_rotation()
         }

@@ -116,7 +116,7 @@ pub(super) fn init(work: &Work, phase: &str, samples: &mut Samples) -> Result<()
         let done = trial.me("slicer-k3s status")?.expect(0)?;
         samples.add("status_seconds", done.took.as_secs_f64());
     }
-    let proof = trial.me("slicer-k3s prove")?.expect(0)?;
+    let proof = trial.me("slicer-k3s prove --yes")?.expect(0)?;
     samples.add("proof_seconds", proof.took.as_secs_f64());
     Ok(())
 }

@@ -139,9 +139,9 @@ fn comes(trial: &Trial) -> Result<()> {
 fn older(trial: &Trial) -> Result<()> {
     let theirs = |command: &str| format!("cd older && XDG_STATE_HOME=~/older slicer-k3s {command}");
     let act = theirs("init --yes --skip-proof");
-    refused(&trial.me(&act)?, 2, "home was changed from elsewhere")?;
+    refused(&trial.me(&act)?, 1, "home was changed from elsewhere")?;
     trial.me("cp cluster.toml older/")?.expect(0)?;
-    trial.me(&theirs("import --force"))?.expect(0)?;
+    trial.me(&theirs("import --force --yes"))?.expect(0)?;
     for command in [&*act, ADD] {
         let done = trial.me(command)?.expect(0)?;
         if !done.text().contains("Nothing to change") {
@@ -163,6 +163,12 @@ fn leaves(trial: &Trial) -> Result<()> {
     trial.me("slicer-k3s kubectl delete pdb web")?.expect(0)?;
     trial.me(&format!("timeout -s KILL 4 {REMOVE}"))?;
     trial.me(REMOVE)?.expect(0)?;
+    let again = trial.me(REMOVE)?.expect(0)?;
+    if !again.text().contains("Nothing to change") {
+        bail!("it left twice:\n{}", again.text());
+    }
+    let slip = trial.me("slicer-k3s remove-host rizen --yes")?;
+    refused(&slip, 2, "did you mean ryzen?")?;
     file_is(trial, FILE)?;
     nothing_left(trial)?;
     let left = trial.root("pi5", LEFT)?.expect(0)?;
@@ -178,6 +184,7 @@ fn leaves(trial: &Trial) -> Result<()> {
 fn dies(trial: &Trial) -> Result<()> {
     trial.fault(&["link-down", "pi5"])?;
     refused(&trial.me(REMOVE)?, 1, "remove-host pi5 --gone")?;
+    trial.me(&format!("{REMOVE} --gone"))?.expect(0)?;
     trial.me(&format!("{REMOVE} --gone"))?.expect(0)?;
     file_is(trial, FILE)?;
     nothing_left(trial)?;

@@ -7,7 +7,7 @@ use super::{INIT, UNHURRIED, UNPROVEN, changes_nothing, healthy};
 use crate::place::Place;
 
 const IMPORT: &str = "slicer-k3s import alex@192.168.1.11 alex@192.168.1.12 pi@192.168.1.13 \
-     --sudo-password-file alex@192.168.1.12=~/sudo-ryzen";
+     --sudo-password-file alex@192.168.1.12=~/sudo-ryzen --yes";
 
 /// Runs it.
 pub(super) fn run(_: &Place) -> Result<()> {
@@ -19,7 +19,7 @@ pub(super) fn run(_: &Place) -> Result<()> {
     // A second person, who has the file and no state, gets one clear error.
     let second = trial
         .me(&format!("XDG_STATE_HOME=~/another {INIT}"))?
-        .expect(2)?;
+        .expect(1)?;
     let text = second.text();
     if !text.contains("slicer-k3s import") || text.matches("error[").count() != 1 {
         bail!("not one clear error:\n{text}");
@@ -33,6 +33,20 @@ pub(super) fn run(_: &Place) -> Result<()> {
         .expect(2)?;
     if !part.text().contains("192.168.1.12") || trial.me("ls cluster.toml")?.status == 0 {
         bail!("the third host was not missed:\n{}", part.text());
+    }
+    // A look writes nothing, and without a terminal nothing is taken for agreed.
+    let look = trial.me(&IMPORT.replace("--yes", "--dry-run"))?.expect(3)?;
+    let unasked = trial
+        .me(&format!("{} </dev/null", IMPORT.replace(" --yes", "")))?
+        .expect(1)?;
+    for done in [look, unasked] {
+        if !done.text().contains("cluster.toml is written") {
+            bail!("it does not show what it would write:\n{}", done.text());
+        }
+        let there = "ls cluster.toml .local/state/slicer-k3s/home/state.json";
+        if trial.me(there)?.status == 0 {
+            bail!("it was written all the same");
+        }
     }
     let done = trial.me(IMPORT)?.expect(0)?;
     crate::say::line(format_args!("  import: {:.1} s", done.took.as_secs_f64()));
@@ -59,7 +73,7 @@ pub(super) fn run(_: &Place) -> Result<()> {
         );
     }
     trial
-        .me("slicer-k3s import --force && slicer-k3s status")?
+        .me("slicer-k3s import --force --yes && slicer-k3s status")?
         .expect(0)?;
     if standing(&trial)? != before {
         bail!("a VM or a unit was restarted");

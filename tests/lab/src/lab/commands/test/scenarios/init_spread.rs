@@ -171,9 +171,8 @@ fn one_at_a_time(trial: &Trial, init: &str) -> Result<()> {
          [ \"$(curl -sk -m 2 -o /dev/null -w '%{{http_code}}' https://$at:6443/ping)\" = 200 ] && n=$((n+1)); done; echo $n; done",
         servers.join(" ")
     );
-    let script = format!(
-        "({watch}) >watch.log & watch=$!; {init} --allow-outage; code=$?; kill $watch; exit $code"
-    );
+    let script =
+        format!("({watch}) >watch.log & watch=$!; {init}; code=$?; kill $watch; exit $code");
     let done = trial.me(&script)?.expect(0)?;
     let log = trial.me("cat watch.log")?.expect(0)?.stdout;
     let least = log

@@ -123,7 +123,7 @@ fn reboots(trial: &Trial) -> Result<()> {
         std::thread::sleep(Duration::from_secs(1));
     }
     // Pods still land on the other side.
-    trial.me("slicer-k3s prove")?.expect(0).map(drop)
+    trial.me("slicer-k3s prove --yes")?.expect(0).map(drop)
 }
 
 /// Starts a host over, and waits until it is another boot's first process that answers.

@@ -46,13 +46,22 @@ fn proxied(trial: &Trial, proxy: &str) -> Result<()> {
     CLUSTER_OF_ONE.write_with(trial, &k3s)
 }
 
-/// Servers restart for it, so it takes the word; afterwards nothing is left to change.
+/// Servers restart for it, one after the other: shown before, asked about, and nothing is left to change afterwards.
 fn changed(trial: &Trial) -> Result<()> {
-    trial
-        .me(UNPROVEN)?
-        .expect(2)
-        .context("without --allow-outage")?;
-    trial.me(&format!("{UNPROVEN} --allow-outage"))?.expect(0)?;
+    let restarts = "k3s-cp-2";
+    let look = trial
+        .me("slicer-k3s init --dry-run --skip-proof")?
+        .expect(3)?;
+    let asked = trial
+        .me("slicer-k3s init --skip-proof </dev/null")?
+        .expect(1)?;
+    for done in [look, asked] {
+        let text = done.text();
+        if !(text.contains("What restarts:") && text.contains(restarts)) {
+            bail!("the restarts are not shown:\n{text}");
+        }
+    }
+    trial.me(UNPROVEN)?.expect(0)?;
     changes_nothing(trial, ("workstation", "me"), UNPROVEN, UNHURRIED)?;
     trial.me("slicer-k3s status")?.expect(0).map(drop)
 }

@@ -66,7 +66,16 @@ fn refused(trial: &Trial) -> Result<()> {
     trial
         .me("sed -i 's/priority = 20/priority = 20, ram-gb = 3/' cluster.toml")?
         .expect(0)?;
-    let done = trial.me(UNPROVEN)?.expect(2)?;
+    let written =
+        "find /var/lib/slicer-k3s /etc/slicer-k3s -type f ! -name '*.img' -exec sha256sum {} +";
+    let before = trial.root("pi5", written)?.expect(0)?.stdout;
+    let look = trial
+        .me("slicer-k3s init --dry-run --skip-proof")?
+        .expect(3)?;
+    if !look.text().contains("(needs --allow-outage)") {
+        bail!("a look does not say what it takes:\n{}", look.text());
+    }
+    let done = trial.me(UNPROVEN)?.expect(1)?;
     for says in [
         "must restart to read its changed configuration",
         "--allow-outage",
@@ -74,6 +83,9 @@ fn refused(trial: &Trial) -> Result<()> {
         if !done.text().contains(says) {
             bail!("it did not say `{says}`:\n{}", done.text());
         }
+    }
+    if trial.root("pi5", written)?.expect(0)?.stdout != before {
+        bail!("something was written before it was refused");
     }
     let groups = groups(trial)?;
     if groups.lines().count() != 2 {

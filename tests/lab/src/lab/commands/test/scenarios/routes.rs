@@ -67,10 +67,13 @@ fn told(trial: &Trial) -> Result<()> {
     let back = format!("ip route show {SERVERS} | grep -q 'via 192.168.1.11'");
     trial.root("ryzen", &back)?.expect(0).context(commands)?;
     // What it found wrong it mends, and nothing else.
-    trial.me("slicer-k3s routes apply")?.expect(0)?;
+    trial.me("slicer-k3s routes apply --dry-run")?.expect(3)?;
+    trial.me("slicer-k3s routes apply </dev/null")?.expect(1)?;
+    trial.me("slicer-k3s routes apply --yes")?.expect(0)?;
     trial
         .root("ryzen", "systemctl is-active slicer-routes")?
         .expect(0)?;
+    // Nothing to change is nothing to agree to.
     changes_nothing(
         trial,
         ("workstation", "me"),

@@ -269,7 +269,7 @@ const NEVER_JOINS: Row = Row {
     )
 };
 
-const PROVE: &str = "slicer-k3s prove k3s-agent-1";
+const PROVE: &str = "slicer-k3s prove k3s-agent-1 --yes";
 
 /// Runs it.
 pub(in super::super) fn run(_: &Place) -> Result<()> {

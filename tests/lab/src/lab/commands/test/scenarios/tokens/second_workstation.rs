@@ -20,7 +20,7 @@ pub(super) fn run(_: &Place) -> Result<()> {
     home.trial
         .me("mkdir second && cp cluster.toml second/")?
         .expect(0)?;
-    second(&home, "slicer-k3s import")?.expect(0)?;
+    second(&home, "slicer-k3s import --yes")?.expect(0)?;
     let changes = second(&home, UNPROVEN)?;
     says(&changes, &[0], &["Nothing to change"])?;
 
@@ -48,7 +48,7 @@ fn by_the_first(home: &Home, kind: Kind) -> Result<Rotation> {
     let rotation = Rotation::of(&home.trial, kind)?;
     rotation::run(home, &kind.unproven())?;
     refused(home, kind, |command| second(home, command))?;
-    second(home, "slicer-k3s import --force")?.expect(0)?;
+    second(home, "slicer-k3s import --force --yes")?.expect(0)?;
     let done = second(home, UNPROVEN)?;
     says(&done, &[0], &["Nothing to change"])?;
     rotation.holds(home, None, 1)?;
@@ -60,7 +60,9 @@ fn by_the_second(home: &Home, kind: Kind) -> Result<Rotation> {
     let rotation = Rotation::of(&home.trial, kind)?;
     second(home, &kind.unproven())?.expect(0)?;
     refused(home, kind, |command| home.trial.me(command))?;
-    home.trial.me("slicer-k3s import --force")?.expect(0)?;
+    home.trial
+        .me("slicer-k3s import --force --yes")?
+        .expect(0)?;
     changes_nothing(&home.trial, ("workstation", "me"), UNPROVEN, UNHURRIED)?;
     rotation.holds(home, None, 1)?;
     Ok(rotation)
@@ -70,12 +72,14 @@ fn by_the_second(home: &Home, kind: Kind) -> Result<Rotation> {
 fn in_the_middle(home: &Home, kind: Kind, finishes: &str) -> Result<Rotation> {
     let rotation = cut_short(home, kind, cut_short::Done::Configured)?;
     refused(home, kind, |command| second(home, command))?;
-    second(home, "slicer-k3s import --force")?.expect(0)?;
+    second(home, "slicer-k3s import --force --yes")?.expect(0)?;
     second(home, finishes)?.expect(0)?;
-    home.trial.me("slicer-k3s import --force")?.expect(0)?;
+    home.trial
+        .me("slicer-k3s import --force --yes")?
+        .expect(0)?;
     rotation.holds(home, None, 1)?;
     changes_nothing(&home.trial, ("workstation", "me"), UNPROVEN, UNHURRIED)?;
-    let done = second(home, "slicer-k3s import --force")?.expect(0)?;
+    let done = second(home, "slicer-k3s import --force --yes")?.expect(0)?;
     says(&done, &[0], &[])?;
     Ok(rotation)
 }

@@ -1,0 +1,197 @@
+//! What a person agrees to before a command changes anything: shown, refused where it takes a word that was not given, asked.
+
+use super::ask;
+use crate::cli::Consent;
+use crate::failure::{Code, Failure, Result};
+use crate::report::{headed, say};
+use crate::steps::outages::Outages;
+
+/// What a command is about to do.
+pub(super) struct Prospect<'a> {
+    /// What happens, for people; empty where that was shown before, or is nothing new.
+    pub(super) text: &'a str,
+    /// What goes down on the way.
+    pub(super) outages: &'a Outages,
+    /// Whether that is allowed where consent is not enough for it.
+    pub(super) allow_outage: bool,
+    /// Whether there is anything else to agree to.
+    pub(super) asks: bool,
+    /// What to do where the answer is no.
+    pub(super) instead: &'a str,
+}
+
+/// Of a command that restarts nothing.
+static NOTHING: Outages = Outages {
+    found: Vec::new(),
+    silent: Vec::new(),
+};
+
+impl<'a> Prospect<'a> {
+    /// What this text says has to be agreed to, and nothing goes down for it.
+    pub(super) fn of(text: &'a str, instead: &'a str) -> Self {
+        Self {
+            text,
+            outages: &NOTHING,
+            allow_outage: false,
+            asks: true,
+            instead,
+        }
+    }
+
+    /// Shows it and has it agreed to, once. A look needs no consent, and is refused nothing.
+    pub(super) fn agree(&self, consent: Consent) -> Result<(), Vec<Failure>> {
+        for text in [self.text, &outages(self.outages, self.allow_outage)] {
+            if !text.is_empty() {
+                say(text);
+            }
+        }
+        self.decide(consent, ask::consent)
+    }
+
+    fn decide(
+        &self,
+        consent: Consent,
+        ask: impl FnOnce(bool, &str) -> Result<()>,
+    ) -> Result<(), Vec<Failure>> {
+        if consent.dry_run {
+            return Ok(());
+        }
+        let found = self.outages.found.iter();
+        let refused: Vec<Failure> = found.filter_map(|outage| outage.refusal.clone()).collect();
+        if !refused.is_empty() && !self.allow_outage {
+            return Err(refused);
+        }
+        if self.asks || !self.outages.found.is_empty() {
+            ask(consent.yes, self.instead).map_err(super::one)?;
+        }
+        Ok(())
+    }
+}
+
+/// What goes down, a line each, with the flag that it takes; empty where nothing does.
+fn outages(outages: &Outages, allowed: bool) -> String {
+    if outages.found.is_empty() {
+        return String::new();
+    }
+    let mut text = "What restarts:\n".to_owned();
+    for outage in &outages.found {
+        let flag = match (&outage.refusal, allowed) {
+            (None, _) => "",
+            (Some(_), false) => " (needs --allow-outage)",
+            (Some(_), true) => " (--allow-outage)",
+        };
+        text += &headed("  ", &format!("{}{flag}", outage.what));
+    }
+    text
+}
+
+/// Has a name typed by whoever gives something up for good. `question` ends in a colon, `wrong` says what another answer is.
+pub(super) fn typed(
+    consent: Consent,
+    question: &str,
+    name: &str,
+    (declined, wrong): (&str, &str),
+) -> Result<()> {
+    if consent.yes || consent.dry_run {
+        return Ok(());
+    }
+    let declined = Failure::new(Code::Declined, declined);
+    match ask::line(question) {
+        None => Err(declined
+            .because("there is no terminal to ask on")
+            .hint("read the text above and run again with --yes")),
+        Some(answer) if answer == name => Ok(()),
+        Some(_) => Err(declined.because(wrong)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::outages::Outage;
+
+    fn outage(refused: bool) -> Outages {
+        let refusal = refused.then(|| Failure::new(Code::Outage, "it must restart"));
+        Outages {
+            found: vec![Outage {
+                what: "k3s on k3s-cp-1 restarts".into(),
+                refusal,
+            }],
+            silent: Vec::new(),
+        }
+    }
+
+    /// How it ends, and whether the person was asked; whoever is asked without `--yes` says no.
+    fn decided(
+        outages: &Outages,
+        allow_outage: bool,
+        asks: bool,
+        consent: Consent,
+    ) -> (Option<Code>, bool) {
+        let mut asked = false;
+        let prospect = Prospect {
+            text: "",
+            outages,
+            allow_outage,
+            asks,
+            instead: "",
+        };
+        let result = prospect.decide(consent, |yes, _| {
+            asked = true;
+            let no = || Failure::new(Code::Declined, "no");
+            yes.then_some(()).ok_or_else(no)
+        });
+        let code = result.err().map(|failures| failures[0].code);
+        (code, asked)
+    }
+
+    /// `--yes` is no word for what goes down by the way, and the flag for that is no consent.
+    #[test]
+    fn what_goes_down_takes_the_flag_and_consent_both() {
+        let (yes, no) = (
+            Consent {
+                yes: true,
+                ..Consent::default()
+            },
+            Consent::default(),
+        );
+        let (nothing, rolling, costly) = (Outages::default(), outage(false), outage(true));
+        assert_eq!(decided(&nothing, false, false, no), (None, false));
+        assert_eq!(
+            decided(&nothing, false, true, no),
+            (Some(Code::Declined), true)
+        );
+        assert_eq!(
+            decided(&rolling, false, false, no),
+            (Some(Code::Declined), true)
+        );
+        assert_eq!(decided(&rolling, false, false, yes), (None, true));
+        assert_eq!(
+            decided(&costly, false, true, yes),
+            (Some(Code::Outage), false)
+        );
+        assert_eq!(
+            decided(&costly, true, false, no),
+            (Some(Code::Declined), true)
+        );
+        assert_eq!(decided(&costly, true, false, yes), (None, true));
+    }
+
+    #[test]
+    fn a_look_is_neither_asked_about_nor_refused_and_names_the_flag() {
+        let look = Consent {
+            dry_run: true,
+            ..Consent::default()
+        };
+        assert_eq!(decided(&outage(true), false, true, look), (None, false));
+        for (refused, allowed, says) in [
+            (true, false, "restarts (needs --allow-outage)"),
+            (true, true, "restarts (--allow-outage)"),
+            (false, false, "k3s-cp-1 restarts\n"),
+        ] {
+            let text = outages(&outage(refused), allowed);
+            assert!(text.contains(says), "{text}");
+        }
+        assert_eq!(outages(&Outages::default(), false), "");
+    }
+}
