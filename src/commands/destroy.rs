@@ -10,13 +10,14 @@ use super::turn::Turn;
 use super::{ask, one};
 use crate::cli::{Destroy, Global};
 use crate::config::Config;
+use crate::deletion;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::generate::FORWARDING_PATH;
 use crate::plan::HostFacts;
 use crate::report::{escape, say};
 use crate::state::{Lock, State};
-use crate::steps::removal::{self, Remains};
+use crate::steps::removal::{self, Remains, Snapshots};
 use crate::world::World;
 use crate::{kubeconfig, log};
 
@@ -70,7 +71,8 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
     consent(&options, &config.name).map_err(one)?;
     turn.record(&mut state);
     state.save(home.path()).map_err(one)?;
-    let snapshot = wants_snapshot(&options, &inside).then(|| home.path().join("last-snapshot"));
+    let snapshot =
+        wants_snapshot(&options, &inside).then(|| Snapshots::of(home.path(), turn.run()));
 
     let steps = removal::destroy(&world.plan, &hosts, &remains, snapshot);
     let act = Act {
@@ -147,11 +149,12 @@ impl Inside {
         let look = async {
             let kubernetes = world.kubernetes().await?;
             let nodes = kubernetes.list(&["nodes"]).await?.len();
-            let volumes = kubernetes.list(&["persistentvolume"]).await?;
+            let volumes = kubernetes.list_whole(&["persistentvolume"]).await?;
+            let volumes = deletion::all_local(&volumes);
             Ok::<_, Failure>(Self {
                 answers: true,
                 nodes,
-                volumes: volumes.iter().filter_map(local_claim).collect(),
+                volumes: volumes.iter().map(|claim| escape(claim)).collect(),
             })
         };
         // A cluster that is half gone already must not hold up its own destruction.
@@ -160,21 +163,6 @@ impl Inside {
             _ => Self::default(),
         }
     }
-}
-
-/// The claim of a volume that lies on a VM's disk.
-fn local_claim(volume: &serde_json::Value) -> Option<String> {
-    let spec = &volume["spec"];
-    if spec["local"].is_null() && spec["hostPath"].is_null() {
-        return None;
-    }
-    let claim = &spec["claimRef"];
-    let part = |value: &serde_json::Value| escape(value.as_str().unwrap_or("-"));
-    Some(format!(
-        "{}/{}",
-        part(&claim["namespace"]),
-        part(&claim["name"])
-    ))
 }
 
 /// What would go.
@@ -309,6 +297,7 @@ mod tests {
             adopted: Some(crate::steps::testing::adopted(
                 &crate::steps::testing::plan().daemons[0],
             )),
+            served_elsewhere: false,
         }];
         let off = Failure::new(Code::SshUnreachable, "no answer").hint(once_back("pi5"));
         let volume = serde_json::json!({"spec": {
@@ -318,7 +307,7 @@ mod tests {
         let inside = Inside {
             answers: true,
             nodes: 3,
-            volumes: local_claim(&volume).into_iter().collect(),
+            volumes: deletion::all_local(&[volume]),
         };
         let text = prospect(
             "home",
@@ -338,7 +327,5 @@ mod tests {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(once_back("pi5").contains("take [hosts.pi5] out"));
-        let elsewhere = serde_json::json!({"spec": {"nfs": {"server": "nas"}}});
-        assert_eq!(local_claim(&elsewhere), None);
     }
 }

@@ -16,7 +16,7 @@ use crate::fleet::{self, Fleet};
 use crate::plan::{self, Autoscaler, Plan, Server};
 use crate::remote::{ImageTag, Look};
 use crate::state::{Lock, State};
-use crate::steps;
+use crate::steps::{self, local_data};
 use crate::world::World;
 use crate::{config::Config, kubeconfig, report};
 
@@ -80,17 +80,16 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         None => World::new(plan, state.secrets.clone(), fleet.machines),
     };
     let new_cluster = new_cluster && world.plan.founded.is_none();
+    let wanted = wanted(&options, &home);
     let (control_plane, versions) = servers::survey(&world, &options, seen, new_cluster)
         .await
         .map_err(one)?;
     servers::take_over(&mut world.plan, &config, &versions).map_err(one)?;
     accept(&mut state, &mut world.plan, &control_plane);
     let new = show(last.as_ref(), &world.plan, &control_plane, &versions);
-    let wanted = steps::Options {
-        allow_outage: options.allow_outage,
-        workstation_route: options.workstation_route,
-        ..asked_for(&options.making, &home)
-    };
+    may_lose(&world, &wanted, turn.is_some())
+        .await
+        .map_err(one)?;
     if let Some(turn) = &turn {
         rotation::may_configure(&world.secrets, &options).map_err(one)?;
         may_begin(&world, &world.plan, &wanted).await?;
@@ -125,6 +124,25 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     }
     report::say(&last_words::after_init(&world.plan, &home, &ended));
     Ok(0)
+}
+
+/// What the steps are asked for by flags.
+fn wanted(options: &Init, home: &Home) -> steps::Options {
+    steps::Options {
+        allow_outage: options.allow_outage,
+        delete_local_data: options.delete_local_data,
+        workstation_route: options.workstation_route,
+        ..asked_for(&options.making, home)
+    }
+}
+
+/// Names the claims whose data lies on VMs that would end, and refuses to `act` where that was not allowed.
+async fn may_lose(world: &World, wanted: &steps::Options, act: bool) -> Result<()> {
+    let loss = local_data::of_init(world, wanted).await;
+    if !loss.told().is_empty() {
+        report::say(loss.told().trim_end());
+    }
+    loss.permitted(wanted.delete_local_data || !act)
 }
 
 /// Takes the turn, and asks the servers what they hold as soon as nobody else can change it any more. Connections are made

@@ -32,6 +32,7 @@ mod k3s_started;
 mod k3s_token_secret;
 mod k3s_troubles;
 mod kubeconfig_saved;
+pub mod local_data;
 mod node;
 mod node_ready;
 mod old_node_removed;
@@ -40,6 +41,7 @@ mod orphans;
 mod own_addresses;
 mod proof;
 mod quorum;
+mod reach;
 mod recount;
 mod refusals;
 pub mod removal;
@@ -86,6 +88,8 @@ pub struct Options {
     pub accept_slicer_licence: bool,
     /// Restarts that cost workers or reboot servers are allowed.
     pub allow_outage: bool,
+    /// Data on the disks of VMs that end may go.
+    pub delete_local_data: bool,
     /// This workstation gets a route to the control plane.
     pub workstation_route: bool,
     /// The cluster's state directory on the workstation.
@@ -104,6 +108,7 @@ impl Options {
             install_slicer: false,
             accept_slicer_licence: false,
             allow_outage: false,
+            delete_local_data: false,
             workstation_route: false,
             kubeconfig,
             proof: None,
@@ -187,7 +192,9 @@ fn ordered(
         steps.push(Box::new(group_reachable::GroupReachable::new(
             plan, daemon, &seen,
         )));
-        steps.push(Box::new(agents_settled::AgentsSettled::new(plan, daemon)));
+        steps.push(Box::new(agents_settled::AgentsSettled::new(
+            plan, daemon, options,
+        )));
     }
     if options.workstation_route {
         for daemon in plan
