@@ -81,13 +81,25 @@ pub fn is_node_of(node: &Value, group: &str, vm: &Vm) -> bool {
 /// A Node is called as its VM, with an id behind it where k3s was told so (`--with-node-id`).
 ///
 /// Source: k3s@af977adf pkg/agent/config/config.go, `ensureNodeID` (four random bytes in hexadecimal).
-fn is_name_of(node: &str, vm: &str) -> bool {
-    let rest = node.strip_prefix(vm);
-    rest.is_some_and(|rest| {
-        let id = rest.strip_prefix('-');
-        let hex = |id: &str| id.len() == 8 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        rest.is_empty() || id.is_some_and(hex)
-    })
+pub fn is_name_of(node: &str, vm: &str) -> bool {
+    node.strip_prefix(vm).is_some_and(is_node_id)
+}
+
+/// Whether a Node is called as one of the group's VMs, which are numbered.
+pub fn is_of_group(node: &str, group: &str) -> bool {
+    let rest = node.strip_prefix(group);
+    rest.and_then(|rest| rest.strip_prefix('-'))
+        .is_some_and(|rest| {
+            let id = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+            id.len() < rest.len() && is_node_id(id)
+        })
+}
+
+/// Whether it is what may stand behind a VM's name in its Node's: nothing, or an id.
+fn is_node_id(rest: &str) -> bool {
+    let id = rest.strip_prefix('-');
+    let hex = |id: &str| id.len() == 8 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    rest.is_empty() || id.is_some_and(hex)
 }
 
 #[cfg(test)]
@@ -126,6 +138,20 @@ mod tests {
         ] {
             let left = without_node("a", &agent, std::slice::from_ref(&node));
             assert_eq!(left.is_empty(), joined, "{node}");
+        }
+    }
+
+    #[test]
+    fn a_node_is_of_a_group_by_its_number() {
+        for (node, group, of) in [
+            ("a-1-4-00ff00ff", "a-1", true),
+            ("a-1-4", "a-1", true),
+            ("a-1-4-00ff00ff", "a", false),
+            ("a-1-00ff00ff", "a-1", false),
+            ("a-10-4", "a-1", false),
+            ("a-1-", "a-1", false),
+        ] {
+            assert_eq!(is_of_group(node, group), of, "{node} {group}");
         }
     }
 

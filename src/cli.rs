@@ -120,6 +120,7 @@ pub enum Command {
 /// Looks at every host, prints the plan, asks once, and makes each fact of it true. What is true
 /// already is kept: run it again after a failure, a change of cluster.toml or a kill.
 #[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Init {
     /// What is allowed and what is left out.
     #[command(flatten)]
@@ -140,6 +141,10 @@ pub struct Init {
     /// Allow restarts that end workers, reboot servers, stop the only server or lose etcd's quorum; the plan names them
     #[arg(long)]
     pub allow_outage: bool,
+
+    /// Go on where claims have their data on the disks of agents that end: that data is lost
+    #[arg(long)]
+    pub delete_local_data: bool,
 
     /// Give up what this server holds where servers hold two clusters: its data is moved aside, and it joins the others
     #[arg(long, value_name = "SERVER", value_delimiter = ',', help_heading = LOST)]
@@ -305,6 +310,14 @@ pub struct RotateToken {
     /// Allow the restart of daemons that have VMs: their agents end, their servers reboot
     #[arg(long, requires = "slicer")]
     pub allow_outage: bool,
+
+    /// Go on where claims have their data on the disks of agents that end: that data is lost
+    #[arg(long)]
+    pub delete_local_data: bool,
+
+    /// Go on though Slicer daemons of others on that host use the same token: they must be restarted, too, by whoever runs them
+    #[arg(long, requires = "slicer")]
+    pub also_others: bool,
 
     /// Drain and remove the agents that are there, for a running agent stays whatever its token is; the autoscaler makes
     /// others

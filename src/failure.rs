@@ -94,6 +94,8 @@ codes! {
     Proof = "proof",
     /// A command on a machine failed.
     Command = "command",
+    /// Claims have their data on the disks of VMs that would end.
+    LocalData = "local-data",
     /// A local file cannot be read or written.
     LocalFile = "local-file",
     /// Another run holds the cluster's lock.
@@ -125,6 +127,7 @@ impl Code {
                 | Self::HostUnfit
                 | Self::SlicerMissing
                 | Self::SlicerLicence
+                | Self::LocalData
                 | Self::LocalFile
                 | Self::K3sVersionsDiffer
                 | Self::TwoClusters

@@ -1,13 +1,14 @@
 //! slicer-k3s: from bare machines to a proven, highly available, autoscaling k3s cluster on Slicer.
 //!
 //! The map of the house, in the order data flows: `config` (what the user wrote) and `plan` (every decision)
-//! → `control_plane` (what the servers hold, and how each may start) → `steps` (one fact a file) run by `pipeline` over `world` (connections) → `event` → `report` (the terminal).
+//! → `control_plane` (what the servers hold, and how each may start), `deletion` (what may be deleted) → `steps` (one fact a file) run by `pipeline` over `world` (connections) → `event` → `report` (the terminal).
 
 pub mod agents;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod control_plane;
+pub mod deletion;
 pub mod escape;
 pub mod event;
 pub mod explanations;

@@ -5,7 +5,7 @@ use clap::Args;
 /// How a command that changes machines comes by the person's consent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
 pub struct Consent {
-    /// Do not ask before changing anything (never accepts a licence, a host key or an outage)
+    /// Do not ask before changing anything (never accepts a licence, a host key, an outage or the loss of data)
     #[arg(long, short)]
     pub yes: bool,
 

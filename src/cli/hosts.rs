@@ -124,6 +124,10 @@ pub struct RemoveHost {
     #[arg(long, requires = "gone")]
     pub keep_token: bool,
 
+    /// Go on where claims have their data on the disks of its agents: that data is lost
+    #[arg(long)]
+    pub delete_local_data: bool,
+
     /// How long the drain may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86400))]
     pub drain_limit: u64,

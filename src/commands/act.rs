@@ -1,18 +1,21 @@
 //! What every command that acts does with its steps: run them, and tell it as events.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::one;
 use super::turn::Turn;
 use crate::cli::Global;
 use crate::event::{Event, Events, Outcome};
-use crate::failure::{Failure, Result};
+use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{self, Ended, Mode, Step};
 use crate::world::World;
 use crate::{log, report, stop};
 
 /// Exit code of `--dry-run` where something would change.
 pub(super) const WOULD_CHANGE: u8 = 3;
+
+/// How long a run that was stopped takes to end what it left running on machines.
+const TO_END: Duration = Duration::from_secs(10);
 
 /// A command that acts.
 pub(super) struct Act<'a> {
@@ -56,6 +59,12 @@ impl Act<'_> {
             code = requests.next() => Err(super::stopped(code)),
         };
         let took = self.started.elapsed();
+        let mut left = Vec::new();
+        if let (Err(failure), Some(_)) = (&result, self.turn)
+            && matches!(failure.code, Code::Interrupted | Code::Terminated)
+        {
+            left = pipeline::stop(steps, world, TO_END).await;
+        }
         match &result {
             Ok(ended) => events.send(pipeline::run_ended(ended, took)),
             Err(failure) => {
@@ -71,6 +80,9 @@ impl Act<'_> {
         log::speak_through(None);
         drop(events);
         let _ = report.await;
+        for words in left {
+            report::say(&report::escape(&words));
+        }
         if self.global.timings
             && let Ok(ended) = &result
         {

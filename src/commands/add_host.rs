@@ -64,12 +64,11 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
         may_begin(&world, &part, &wanted).await?;
     }
     let prospect = Prospect {
-        text: "",
         outages: &outages::of_hosts(&world, &names).await,
         // What restarts a daemon that has VMs is `init`'s to do.
         allow_outage: false,
         asks: news,
-        instead: CHANGE_THE_FILE,
+        ..Prospect::of("", CHANGE_THE_FILE)
     };
     prospect.agree(consent)?;
     if let Some(turn) = &turn {

@@ -4,6 +4,7 @@ use super::ask;
 use crate::cli::Consent;
 use crate::failure::{Code, Failure, Result};
 use crate::report::{headed, say};
+use crate::steps::local_data::Stake;
 use crate::steps::outages::Outages;
 
 /// What a command is about to do.
@@ -14,6 +15,10 @@ pub(super) struct Prospect<'a> {
     pub(super) outages: &'a Outages,
     /// Whether that is allowed where consent is not enough for it.
     pub(super) allow_outage: bool,
+    /// The data that goes with VMs that end.
+    pub(super) loss: &'a Stake,
+    /// Whether that is allowed: consent is not enough for it.
+    pub(super) delete_local_data: bool,
     /// Whether there is anything else to agree to.
     pub(super) asks: bool,
     /// What to do where the answer is no.
@@ -26,6 +31,9 @@ static NOTHING: Outages = Outages {
     silent: Vec::new(),
 };
 
+/// Of a command that ends no VM, or none with data on its disk.
+static NO_LOSS: Stake = Stake::NONE;
+
 impl<'a> Prospect<'a> {
     /// What this text says has to be agreed to, and nothing goes down for it.
     pub(super) fn of(text: &'a str, instead: &'a str) -> Self {
@@ -33,14 +41,27 @@ impl<'a> Prospect<'a> {
             text,
             outages: &NOTHING,
             allow_outage: false,
+            loss: &NO_LOSS,
+            delete_local_data: false,
             asks: true,
             instead,
         }
     }
 
+    /// The same where this data goes with it, which `delete_local_data` allows.
+    pub(super) fn losing(self, loss: &'a Stake, delete_local_data: bool) -> Self {
+        Self {
+            loss,
+            delete_local_data,
+            ..self
+        }
+    }
+
     /// Shows it and has it agreed to, once. A look needs no consent, and is refused nothing.
     pub(super) fn agree(&self, consent: Consent) -> Result<(), Vec<Failure>> {
-        for text in [self.text, &outages(self.outages, self.allow_outage)] {
+        let outages = outages(self.outages, self.allow_outage);
+        let loss = self.loss.told();
+        for text in [self.text, &outages, loss.trim_end()] {
             if !text.is_empty() {
                 say(text);
             }
@@ -57,11 +78,13 @@ impl<'a> Prospect<'a> {
             return Ok(());
         }
         let found = self.outages.found.iter();
-        let refused: Vec<Failure> = found.filter_map(|outage| outage.refusal.clone()).collect();
-        if !refused.is_empty() && !self.allow_outage {
+        let found = found.filter(|_| !self.allow_outage);
+        let mut refused: Vec<Failure> = found.filter_map(|outage| outage.refusal.clone()).collect();
+        refused.extend(self.loss.permitted(self.delete_local_data).err());
+        if !refused.is_empty() {
             return Err(refused);
         }
-        if self.asks || !self.outages.found.is_empty() {
+        if self.asks || !self.outages.found.is_empty() || *self.loss != NO_LOSS {
             ask(consent.yes, self.instead).map_err(super::one)?;
         }
         Ok(())
@@ -128,14 +151,17 @@ mod tests {
         asks: bool,
         consent: Consent,
     ) -> (Option<Code>, bool) {
-        let mut asked = false;
         let prospect = Prospect {
-            text: "",
             outages,
             allow_outage,
             asks,
-            instead: "",
+            ..Prospect::of("", "")
         };
+        ended(&prospect, consent)
+    }
+
+    fn ended(prospect: &Prospect<'_>, consent: Consent) -> (Option<Code>, bool) {
+        let mut asked = false;
         let result = prospect.decide(consent, |yes, _| {
             asked = true;
             let no = || Failure::new(Code::Declined, "no");
@@ -175,6 +201,40 @@ mod tests {
             (Some(Code::Declined), true)
         );
         assert_eq!(decided(&costly, true, false, yes), (None, true));
+    }
+
+    /// The same of data on the disks of VMs: the flag alone gave it up without a question, and `--yes` alone would have.
+    #[test]
+    fn data_that_would_be_lost_takes_the_flag_and_consent_both() {
+        let yes = Consent {
+            yes: true,
+            ..Consent::default()
+        };
+        let look = Consent {
+            dry_run: true,
+            ..Consent::default()
+        };
+        let loss = Stake::unknown("no server answers");
+        let nothing = Outages::default();
+        for (loss, flag, consent, end) in [
+            (&loss, false, yes, (Some(Code::LocalData), false)),
+            (
+                &loss,
+                true,
+                Consent::default(),
+                (Some(Code::Declined), true),
+            ),
+            (&loss, true, yes, (None, true)),
+            (&loss, false, look, (None, false)),
+            (&NO_LOSS, false, Consent::default(), (None, false)),
+        ] {
+            let prospect = Prospect {
+                outages: &nothing,
+                asks: false,
+                ..Prospect::of("", "")
+            };
+            assert_eq!(ended(&prospect.losing(loss, flag), consent), end, "{flag}");
+        }
     }
 
     #[test]

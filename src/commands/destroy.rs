@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::act::{self, Act};
 use super::context::{self, Home};
+use super::turn::Turn;
 use super::{ask, consent, one};
 use crate::cli::{Destroy, Global};
 use crate::config::Config;
+use crate::deletion;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::generate::FORWARDING_PATH;
@@ -16,7 +18,7 @@ use crate::kubeconfig;
 use crate::plan::HostFacts;
 use crate::report::{escape, say};
 use crate::state::State;
-use crate::steps::removal::{self, Remains};
+use crate::steps::removal::{self, Remains, Snapshots};
 use crate::world::World;
 
 /// Runs it.
@@ -76,7 +78,9 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
         turn.record(&mut state);
         state.save(home.path()).map_err(one)?;
     }
-    let snapshot = wants_snapshot(&options, &inside).then(|| home.path().join("last-snapshot"));
+    // A look takes no snapshot; what it looks for is one of a run that is still to come.
+    let run = turn.as_ref().map_or("next", Turn::run);
+    let snapshot = wants_snapshot(&options, &inside).then(|| Snapshots::of(home.path(), run));
 
     let steps = removal::destroy(&world.plan, &hosts, &remains, snapshot);
     let act = Act {
@@ -157,11 +161,12 @@ impl Inside {
         let look = async {
             let kubernetes = world.kubernetes().await?;
             let nodes = kubernetes.list(&["nodes"]).await?.len();
-            let volumes = kubernetes.list(&["persistentvolume"]).await?;
+            let volumes = kubernetes.list_whole(&["persistentvolume"]).await?;
+            let volumes = deletion::all_local(&volumes);
             Ok::<_, Failure>(Self {
                 answers: true,
                 nodes,
-                volumes: volumes.iter().filter_map(local_claim).collect(),
+                volumes: volumes.iter().map(|claim| escape(claim)).collect(),
             })
         };
         // A cluster that is half gone already must not hold up its own destruction.
@@ -170,21 +175,6 @@ impl Inside {
             _ => Self::default(),
         }
     }
-}
-
-/// The claim of a volume that lies on a VM's disk.
-fn local_claim(volume: &serde_json::Value) -> Option<String> {
-    let spec = &volume["spec"];
-    if spec["local"].is_null() && spec["hostPath"].is_null() {
-        return None;
-    }
-    let claim = &spec["claimRef"];
-    let part = |value: &serde_json::Value| escape(value.as_str().unwrap_or("-"));
-    Some(format!(
-        "{}/{}",
-        part(&claim["namespace"]),
-        part(&claim["name"])
-    ))
 }
 
 /// What would go.
@@ -305,6 +295,7 @@ mod tests {
             adopted: Some(crate::steps::testing::adopted(
                 &crate::steps::testing::plan().daemons[0],
             )),
+            served_elsewhere: false,
         }];
         let off = Failure::new(Code::SshUnreachable, "no answer").hint(once_back("pi5"));
         let volume = serde_json::json!({"spec": {
@@ -314,7 +305,7 @@ mod tests {
         let inside = Inside {
             answers: true,
             nodes: 3,
-            volumes: local_claim(&volume).into_iter().collect(),
+            volumes: deletion::all_local(&[volume]),
         };
         let text = prospect(
             "home",
@@ -334,7 +325,5 @@ mod tests {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(once_back("pi5").contains("take [hosts.pi5] out"));
-        let elsewhere = serde_json::json!({"spec": {"nfs": {"server": "nas"}}});
-        assert_eq!(local_claim(&elsewhere), None);
     }
 }

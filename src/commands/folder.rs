@@ -7,6 +7,7 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path};
 
+use crate::deletion;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::File;
 use crate::secret::sha256;
@@ -52,7 +53,7 @@ pub(super) fn write(directory: &Path, files: &[File]) -> Result<()> {
     for (path, hash) in &before {
         let path = directory.join(path);
         let gone = !files.iter().any(|file| directory.join(&file.path) == path);
-        if gone && hash_of(&path).as_ref() == Some(hash) {
+        if gone && deletion::is_unchanged(hash, hash_of(&path).as_deref()) {
             fs_err::remove_file(path).map_err(failed)?;
         }
     }

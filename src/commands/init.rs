@@ -17,7 +17,7 @@ use crate::fleet::{self, Fleet};
 use crate::plan::{self, Autoscaler, Plan, Server};
 use crate::remote::{ImageTag, Look};
 use crate::state::{Lock, State};
-use crate::steps::{self, outages};
+use crate::steps::{self, local_data, outages};
 use crate::world::World;
 use crate::{config::Config, kubeconfig, report};
 
@@ -72,18 +72,17 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         None => World::new(plan, state.secrets.clone(), fleet.machines),
     };
     let new_cluster = new_cluster && world.plan.founded.is_none();
+    let mut wanted = wanted(&options, &home);
     let (control_plane, versions) = servers::survey(&world, &options, seen, new_cluster)
         .await
         .map_err(one)?;
     servers::take_over(&mut world.plan, &config, &versions).map_err(one)?;
     accept(&mut state, &mut world.plan, &control_plane);
     let later = rotation::begin_or_leave(&mut world).await;
-    let mut wanted = steps::Options {
-        allow_outage: options.allow_outage,
-        workstation_route: options.workstation_route,
-        ..asked_for(&options.making, &home)
-    };
-    let outages = outages::of_init(&world, &wanted, &control_plane).await;
+    let (outages, loss) = tokio::join!(
+        outages::of_init(&world, &wanted, &control_plane),
+        local_data::of_init(&world, &wanted)
+    );
     let new = show(last.as_ref(), &world.plan, &control_plane, &versions);
     if turn.is_some() {
         may_begin(&world, &world.plan, &wanted).await?;
@@ -92,6 +91,8 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         text: "",
         outages: &outages,
         allow_outage: options.allow_outage,
+        loss: &loss,
+        delete_local_data: options.delete_local_data,
         asks: new,
         instead: CHANGE_THE_FILE,
     };
@@ -128,6 +129,16 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     }
     report::say(&last_words::after_init(&world.plan, &home, &ended));
     Ok(0)
+}
+
+/// What the steps are asked for by flags.
+fn wanted(options: &Init, home: &Home) -> steps::Options {
+    steps::Options {
+        allow_outage: options.allow_outage,
+        delete_local_data: options.delete_local_data,
+        workstation_route: options.workstation_route,
+        ..asked_for(&options.making, home)
+    }
 }
 
 /// Takes the turn, and asks the servers what they hold as soon as nobody else can change it any more. Connections are made

@@ -21,9 +21,10 @@ use crate::cli::{Global, RemoveHost};
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::generate::{FORWARDING_PATH, Route};
-use crate::plan::{self, Decisions, FoundDaemon, Plan};
+use crate::plan::{self, Decisions, FoundDaemon, HostFacts, Plan};
 use crate::report::{escape, say};
 use crate::state::State;
+use crate::steps::local_data::{self, Stake};
 use crate::steps::removal::{self, Drain, Leaving, Remains};
 use crate::world::World;
 use may_leave::Named;
@@ -79,7 +80,9 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
         .into_iter()
         .partition(|facts| facts.name == name && !options.agents);
     let found = there.iter().flat_map(|facts| facts.daemons.clone());
-    let (remains, decisions) = parted(&before.name, &state.decisions, found, options);
+    let (mut remains, decisions) = parted(&before.name, &state.decisions, found, options);
+    let all = facts.iter().chain(&there);
+    heed(&mut remains, &before.name, &state.decisions, all);
     let groups: Vec<&str> = remains.iter().map(|daemon| &*daemon.group).collect();
     if let Some(stays) = facts.iter_mut().find(|facts| facts.name == name) {
         stays.overlook(&groups);
@@ -91,10 +94,12 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
 
     let mut world = World::new(plan, state.secrets.clone(), fleet.machines);
     let enrolled = tokio::time::timeout(LOOK, removal::enrolled(&world));
-    let (prospect, enrolled) = tokio::join!(prospect(&world, &remains, options), enrolled);
+    let ((prospect, loss), enrolled) = tokio::join!(prospect(&world, &remains, options), enrolled);
     let enrolled = enrolled.ok().and_then(Result::ok);
     let prospect = format!("{prospect}\n{}", file.diff());
-    Prospect::of(&prospect, KEEP).agree(options.consent)?;
+    Prospect::of(&prospect, KEEP)
+        .losing(&loss, options.delete_local_data)
+        .agree(options.consent)?;
     let leaving = Leaving {
         host: name,
         remains: &remains,
@@ -183,6 +188,26 @@ fn parted(
     (remains, decided.without(name, options.gone))
 }
 
+/// Notes which of them have a namesake on their host that is not the cluster's.
+fn heed<'f>(
+    remains: &mut [Remains],
+    cluster: &str,
+    decided: &Decisions,
+    facts: impl Iterator<Item = &'f HostFacts>,
+) {
+    for host in facts {
+        let here = remains.iter_mut().filter(|daemon| daemon.host == host.name);
+        for daemon in here {
+            removal::heed(
+                std::slice::from_mut(daemon),
+                cluster,
+                decided,
+                &host.daemons,
+            );
+        }
+    }
+}
+
 /// A host that is off is not removed by half, unless it is gone for good.
 fn answers(fleet: &mut Fleet, options: &RemoveHost) -> Result<()> {
     let name = &options.name;
@@ -244,8 +269,8 @@ fn say_unenrolled(plan: &Plan, enrolled: Option<&BTreeSet<String>>) {
     }
 }
 
-/// What would go.
-async fn prospect(world: &World, remains: &[Remains], options: &RemoveHost) -> String {
+/// What would go, and what would be lost with it.
+async fn prospect(world: &World, remains: &[Remains], options: &RemoveHost) -> (String, Stake) {
     let name = &options.name;
     let groups: Vec<&str> = remains.iter().map(|daemon| &*daemon.group).collect();
     let what = if options.agents {
@@ -254,7 +279,9 @@ async fn prospect(world: &World, remains: &[Remains], options: &RemoveHost) -> S
         name.clone()
     };
     let mut text = format!("This takes {what} out of {}:\n", world.plan.cluster);
-    let nodes = tokio::time::timeout(LOOK, nodes(world, &groups)).await;
+    let ending = tokens::ending(world, &groups);
+    let nodes = tokio::time::timeout(LOOK, nodes(world, &groups));
+    let (nodes, loss) = tokio::join!(nodes, local_data::of_groups(world, &ending));
     match nodes {
         Ok(Ok(nodes)) if nodes.is_empty() => text.push_str("  it has no nodes now\n"),
         Ok(Ok(nodes)) => {
@@ -294,7 +321,7 @@ async fn prospect(world: &World, remains: &[Remains], options: &RemoveHost) -> S
     if world.plan.workers().next().is_none() {
         text.push_str("  no other host runs agents: the autoscaler is removed, too\n");
     }
-    text
+    (text, loss)
 }
 
 async fn nodes(world: &World, groups: &[&str]) -> Result<Vec<String>> {

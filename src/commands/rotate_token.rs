@@ -1,5 +1,6 @@
 //! `slicer-k3s rotate-token`: a new join token, in use everywhere, the old one refused.
 
+mod others;
 mod rotation;
 
 use std::time::Instant;
@@ -11,7 +12,9 @@ use super::one;
 use crate::cli::{Global, RotateToken};
 use crate::failure::{Code, Failure, Result};
 use crate::plan::Plan;
+use crate::report::{escape, say};
 use crate::state::{Retired, Secrets, State};
+use crate::steps::local_data;
 use crate::steps::outages::{self, Outages};
 use crate::steps::rotation::is_complete;
 use crate::steps::{self, Proof};
@@ -39,6 +42,21 @@ pub(super) async fn run(global: &Global, options: RotateToken) -> Result<u8, Vec
     if !matches!(token, Token::Slicer(_)) {
         is_complete(&context.world.plan).map_err(one)?;
     }
+    if let Token::Slicer(host) = &token
+        && !options.also_others
+        && !token.is_retired(&state.secrets.retired)
+    {
+        match others::none_uses_the_token(&context.world, host).await {
+            Ok(()) => {}
+            // A look is refused nothing.
+            Err(failure) if consent.dry_run && failure.code == Code::Outage => {
+                say(&escape(&format!("{failure} (needs --also-others)")));
+            }
+            Err(failure) => return Err(one(failure)),
+        }
+    }
+    let ending = token.ends(&context.world.plan, options.replace_agents);
+    let loss = local_data::of_groups(&context.world, &ending).await;
     let retired = &state.secrets.retired;
     let more = options.replace_agents && !retired.replace_agents;
     let news = more || !token.is_retired(retired);
@@ -56,6 +74,8 @@ pub(super) async fn run(global: &Global, options: RotateToken) -> Result<u8, Vec
         text: &text,
         outages: &outages,
         allow_outage: options.allow_outage,
+        loss: &loss,
+        delete_local_data: options.delete_local_data,
         asks: news,
         instead: "slicer-k3s token shows where the tokens are",
     };
@@ -121,6 +141,17 @@ impl Token {
             Self::Server => retired.server.is_some(),
             Self::Slicer(host) => retired.slicer.contains_key(host),
         }
+    }
+}
+
+impl Token {
+    /// The groups whose agents end for it: those of daemons that restart, or all that are to be replaced.
+    fn ends<'p>(&self, plan: &'p Plan, replace_agents: bool) -> Vec<&'p str> {
+        let daemons = plan.workers().filter(|daemon| match self {
+            Self::Slicer(host) => daemon.host == *host,
+            _ => replace_agents,
+        });
+        daemons.map(|daemon| &*daemon.group).collect()
     }
 }
 
@@ -202,51 +233,4 @@ fn what_happens(plan: &Plan, token: &Token, replace_agents: bool) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::secret::Secret;
-
-    /// Two at once: the second would begin where a server may be down by the first.
-    #[test]
-    fn one_join_token_is_replaced_at_a_time() {
-        let mut state = State::create("home").unwrap();
-        for token in [Token::Agent, Token::Server, Token::Slicer("pi5".into())] {
-            assert!(may_rotate(&state, &token).is_ok());
-        }
-        assert!(none_unfinished(&state).is_ok());
-        state.secrets.renew(false).unwrap();
-        state.secrets.retired.replace_agents = true;
-        // What no server knows of yet holds nothing up.
-        assert!(may_rotate(&state, &Token::Server).is_ok());
-        assert!(none_unfinished(&state).is_ok());
-        state.secrets.retired.phase = crate::state::Phase::Begun;
-        assert!(may_rotate(&state, &Token::Agent).is_ok());
-        let refused = [
-            may_rotate(&state, &Token::Server),
-            may_rotate(&state, &Token::Slicer("pi5".into())),
-            none_unfinished(&state),
-        ];
-        for refused in refused {
-            let hint = refused.unwrap_err().hint.unwrap();
-            assert_eq!(hint, "slicer-k3s rotate-token --replace-agents finishes it");
-        }
-        state.secrets.settle();
-        let host = ("pi5".to_owned(), Secret::new("0ld"));
-        state.secrets.retired.slicer.extend([host]);
-        assert!(may_rotate(&state, &Token::Agent).is_ok());
-        assert!(none_unfinished(&state).is_ok());
-    }
-
-    /// Agents of an imported cluster join by the servers' token until `init` has given them their own.
-    #[test]
-    fn a_cluster_that_is_not_configured_yet_is_configured_first() {
-        let mut state = State::create("home").unwrap();
-        state.secrets.retired.agent = Some(state.secrets.server_token.clone());
-        for refused in [may_rotate(&state, &Token::Agent), none_unfinished(&state)] {
-            let failure = refused.unwrap_err();
-            assert_eq!(failure.code.exit_code(), 1, "no mistake of anyone's");
-            let hint = failure.hint.unwrap();
-            assert!(hint.contains("slicer-k3s init"), "{hint}");
-        }
-    }
-}
+mod tests;

@@ -89,6 +89,11 @@ impl Turn {
         failure.map_or(Ok(()), Err)
     }
 
+    /// The run's random id.
+    pub(super) fn run(&self) -> &str {
+        &self.run
+    }
+
     /// Has `state` remember the run before, and this one once it has changed something, and prepares what is noted for the next
     /// one: to be called before the state is saved.
     pub(super) fn record(&self, state: &mut State) {

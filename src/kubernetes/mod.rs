@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::deletion::DeletableObject;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::Hands;
 use crate::remote::{Look, Machine, Output, Script};
@@ -187,8 +188,8 @@ impl Kubernetes {
         self.must(hands, "patch", &script).await
     }
 
-    /// Deletes by `words` (`["pod", "-n", "x", "y"]`) without waiting; what does not exist is no failure.
-    pub async fn delete(&self, hands: &Hands, words: &[&str]) -> Result<()> {
+    /// Deletes what a rule lets go, without waiting; what does not exist is no failure.
+    pub async fn delete(&self, hands: &Hands, object: &DeletableObject) -> Result<()> {
         let script = Script::words(
             [
                 "k3s",
@@ -198,7 +199,7 @@ impl Kubernetes {
                 "--wait=false",
             ]
             .into_iter()
-            .chain(words.iter().copied()),
+            .chain(object.words()),
         );
         self.must(hands, "delete", &script).await
     }

@@ -48,21 +48,14 @@ impl LogFile {
     }
 }
 
-/// Names begin with their time, so the oldest come first; what is not called like a log is not ours.
+/// The oldest go.
 fn prune(directory: &Path) {
     let Ok(entries) = std::fs::read_dir(directory) else {
         return;
     };
-    let mut names: Vec<String> = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| {
-            name.strip_suffix(".log").is_some()
-                && name.starts_with(|first: char| first.is_ascii_digit())
-        })
-        .collect();
-    names.sort();
-    for name in names.iter().rev().skip(KEPT) {
+    let names = entries.flatten().map(|entry| entry.file_name());
+    let names = names.filter_map(|name| name.into_string().ok()).collect();
+    for name in crate::deletion::surplus(names, KEPT) {
         let _ = std::fs::remove_file(directory.join(name));
     }
 }

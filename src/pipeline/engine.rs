@@ -1,7 +1,7 @@
 //! Running steps side by side, each as soon as what it needs holds.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
@@ -65,6 +65,16 @@ pub async fn run(
         }
     }))
     .await
+}
+
+/// Has the steps of a run that was stopped end what they left running, all at once and within `limit`; what is to be said about it.
+pub async fn stop(steps: &[Box<dyn Step>], world: &World, limit: Duration) -> Vec<String> {
+    let hands = Hands::new();
+    let ending = steps
+        .iter()
+        .map(|step| tokio::time::timeout(limit, step.stopped(world, &hands)));
+    let said = join_all(ending).await;
+    said.into_iter().flatten().flatten().collect()
 }
 
 /// How each step ended and when, once it has.
@@ -184,7 +194,13 @@ async fn hold(
     loop {
         let (why, failure) = match step.check(world).await {
             Ok(Finding::Done(note)) => return Ok((Outcome::Changed, note)),
-            Ok(Finding::Differs(why) | Finding::Unknown(why)) => (why, None),
+            Ok(Finding::Differs(why)) => {
+                if step.again() {
+                    step.apply(world, &Hands::new()).await?;
+                }
+                (why, None)
+            }
+            Ok(Finding::Unknown(why)) => (why, None),
             Err(failure) if failure.is_lasting() => return Err(failure),
             Err(failure) => (failure.to_string(), Some(failure)),
         };
@@ -213,8 +229,6 @@ async fn given_up(step: &dyn Step, world: &World, why: &str, failure: Option<Fai
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use async_trait::async_trait;
 
     use super::*;
@@ -254,6 +268,43 @@ mod tests {
         async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
             Ok(())
         }
+    }
+
+    /// Half at a time, as a step that deletes does.
+    struct Halves(std::sync::Mutex<u32>);
+
+    #[async_trait]
+    impl Step for Halves {
+        fn id(&self) -> StepId {
+            StepId::new("halves", "x")
+        }
+        fn title(&self) -> String {
+            "Halve x".into()
+        }
+        fn hint(&self) -> String {
+            "wait".into()
+        }
+        fn again(&self) -> bool {
+            true
+        }
+        async fn check(&self, _: &World) -> Result<Finding> {
+            Ok(match *self.0.lock().unwrap() {
+                0 => Finding::done(),
+                n => Finding::differs(format!("{n} are left")),
+            })
+        }
+        async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
+            *self.0.lock().unwrap() /= 2;
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_done_by_halves_is_applied_until_it_holds() {
+        let (events, _listening) = Events::channel(|_| ());
+        let steps: Vec<Box<dyn Step>> = vec![Box::new(Halves(5.into()))];
+        let ended = run(&steps, Mode::Apply, &world(&[]), &events).await;
+        assert_eq!(ended[0].outcome, Outcome::Changed);
     }
 
     async fn failure(never: Option<Failure>) -> Failure {

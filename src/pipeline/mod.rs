@@ -9,7 +9,7 @@ mod step;
 mod tell;
 
 pub use ended::{Ended, Span, critical_path};
-pub use engine::{Mode, run};
+pub use engine::{Mode, run, stop};
 pub use hands::Hands;
 #[cfg(test)]
 pub(crate) use hands::testing;

@@ -96,6 +96,15 @@ pub trait Step: Send + Sync {
     async fn last_words(&self, _: &World) -> Option<String> {
         None
     }
+    /// Whether `apply` is called again where a later check finds that the fact differs. Of a step whose applying does only what
+    /// can be done at that moment, and nothing twice.
+    fn again(&self) -> bool {
+        false
+    }
+    /// Ends what an `apply` of this run has left running on machines, when the run is stopped; what is to be said about it.
+    async fn stopped(&self, _: &World, _: &Hands) -> Option<String> {
+        None
+    }
     /// Makes it so; need not wait: the engine checks again until patience is over.
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()>;
 }

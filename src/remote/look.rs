@@ -20,7 +20,7 @@ pub enum Look {
     /// "INODE SIZE TIME" of a file, the time that of its last change of content, name or mode: whoever replaces it changes
     /// that. Status 1 where it does not exist.
     FileStamp(String),
-    /// `systemctl show` of a unit: its states, restarts, last exit status, result, invocation and start time.
+    /// `systemctl show` of a unit: its states, restarts, last exit status, result, invocation, start time and working directory.
     Unit(String),
     /// The logs of the serial consoles of this group's VMs, one path a line; status 1 where there is none. By number: a group
     /// whose name begins with this one's has logs of its own.
@@ -148,7 +148,7 @@ impl Look {
                 Script::new("stat -L -c '%i %s %z' -- {} 2>/dev/null", &[path])
             }
             Self::Unit(unit) => Script::new(
-                "systemctl show -p ActiveState,SubState,UnitFileState,NRestarts,ExecMainStatus,Result,InvocationID,ExecMainStartTimestampMonotonic,NeedDaemonReload -- {}",
+                "systemctl show -p ActiveState,SubState,UnitFileState,NRestarts,ExecMainStatus,Result,InvocationID,ExecMainStartTimestampMonotonic,NeedDaemonReload,WorkingDirectory -- {}",
                 &[unit],
             ),
             Self::ConsoleLogs(group) => Script::new(

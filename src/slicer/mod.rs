@@ -19,6 +19,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use crate::deletion::DeletableVm;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::Hands;
 use crate::remote::Machine;
@@ -55,6 +56,24 @@ impl Slicer {
     pub async fn vms(&self, group: &str) -> Result<Vec<Vm>> {
         let path = format!("/hostgroup/{}/nodes", http::encode(group));
         self.get(&path).await.map(types::List::into_vec)
+    }
+
+    /// The same for those who go by a VM that is not in the list: an answer that is `null` is a failure and not an empty list,
+    /// for Slicer's documents do not say what it means.
+    pub async fn vms_listed(&self, group: &str) -> Result<Vec<Vm>> {
+        self.vms_or_null(group).await?.ok_or_else(|| {
+            let host = self.host.name();
+            let what = format!("Slicer on {host} does not say which VMs {group} has");
+            Failure::new(Code::SlicerApi, what)
+                .because("its answer is null, which may be anything")
+                .hint(format!("on {host}: sudo slicer vm list"))
+        })
+    }
+
+    /// A group's VMs; `None` where the answer is `null`.
+    pub async fn vms_or_null(&self, group: &str) -> Result<Option<Vec<Vm>>> {
+        let path = format!("/hostgroup/{}/nodes", http::encode(group));
+        self.get(&path).await.map(types::List::listed)
     }
 
     /// What a VM's agent says of itself.
@@ -102,12 +121,12 @@ impl Slicer {
         self.accept(&changed).map(drop)
     }
 
-    /// Deletes a VM; one that is gone already is no failure.
-    pub async fn delete_vm(&self, _: &Hands, group: &str, vm: &str) -> Result<()> {
+    /// Deletes a VM that a rule lets go; one that is gone already is no failure.
+    pub async fn delete_vm(&self, _: &Hands, vm: &DeletableVm) -> Result<()> {
         let path = format!(
             "/hostgroup/{}/nodes/{}",
-            http::encode(group),
-            http::encode(vm)
+            http::encode(vm.group()),
+            http::encode(vm.name())
         );
         let reply = http::send(self, &Request::delete(&path)).await?;
         if reply.status == 404 {

@@ -108,6 +108,9 @@ async fn lists_are_read_in_every_spelling() {
     let vms = slicer.vms("k3s-cp").await.unwrap();
     assert_eq!((vms[0].address(), vms[0].runs()), ("10.1.0.2", true));
     assert!(slicer.vms("empty").await.unwrap().is_empty());
+    assert_eq!(slicer.vms_listed("k3s-cp").await.unwrap(), vms);
+    let null = slicer.vms_listed("empty").await.unwrap_err();
+    assert!(null.to_string().contains("null"), "{null}");
     assert!(slicer.health("k3s-cp-1").await.unwrap().agent_answers());
 }
 

@@ -14,6 +14,11 @@ impl<T> List<T> {
     pub(super) fn into_vec(self) -> Vec<T> {
         self.0.unwrap_or_default()
     }
+
+    /// `None` where the answer was `null`.
+    pub(super) fn listed(self) -> Option<Vec<T>> {
+        self.0
+    }
 }
 
 /// A host group of a daemon.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::CLUSTER;
+use crate::deletion::DeletableObject;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::NAMESPACE;
 use crate::k3s::addons::{self, PACKAGED, Packaged, TRAEFIK};
@@ -259,8 +260,8 @@ impl Step for AddonsOnServers {
             Traefik::Stay => Ok(()),
             Traefik::Write => kubernetes.apply(hands, &config()?).await,
             Traefik::Delete => {
-                let words = ["helmchartconfig", "-n", NAMESPACE, TRAEFIK];
-                kubernetes.delete(hands, &words).await
+                let config = DeletableObject::ours("helmchartconfig", NAMESPACE, TRAEFIK);
+                kubernetes.delete(hands, &config).await
             }
         }
     }

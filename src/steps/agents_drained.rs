@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::has_read::Process;
+use super::reach::{self, Api};
 use super::removal::{Drain, NodesDrained};
 use super::restart::Cause;
 use super::rotation::{agents_replaced, daemon_token};
@@ -76,7 +77,7 @@ impl AgentsDrained {
     }
 
     /// Whether there are agents that are about to end, as far as that can be said.
-    async fn is_due(&self, world: &World) -> Result<bool> {
+    pub(super) async fn is_due(&self, world: &World) -> Result<bool> {
         match self.end {
             End::Replacement => {
                 let outdated = agents_replaced::outdated(world, &self.daemon).await?;
@@ -132,7 +133,10 @@ impl Step for AgentsDrained {
                 found.map_err(|failure| failure.hint(self.hint()))
             }
             // Their daemon may have to restart for the servers to come back.
-            Ok(Err(_)) | Err(_) if self.end == End::Restart(Cause::Configuration) => {
+            Ok(Err(_)) | Err(_)
+                if self.end == End::Restart(Cause::Configuration)
+                    && matches!(reach::api(world).await?, Api::Down(_)) =>
+            {
                 Ok(Finding::Done("no server answers".into()))
             }
             Ok(Err(failure)) => Err(failure),
@@ -145,6 +149,10 @@ impl Step for AgentsDrained {
                 "slicer-k3s status shows which servers are up; until they answer the agents stay",
             )),
         }
+    }
+
+    async fn stopped(&self, world: &World, hands: &Hands) -> Option<String> {
+        self.drain.stopped(world, hands).await
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
@@ -217,6 +225,17 @@ mod tests {
         let world = World::new(plan(), secrets(), hosts);
         let replaced = AgentsDrained::for_replacement(&plan().daemons[1]);
         assert!(replaced.check(&world).await.is_err());
+    }
+
+    /// Its pods run on: a server that refuses us is up, and agents ended with all that ran on them.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_refuses_us_is_not_taken_for_one_that_is_off() {
+        let refuses = Fake::new()
+            .says("auth/token", "t0ken\n")
+            .answers("POST /vm/", 401, "{}");
+        let world = world(&[("ryzen", &host("0ld")), ("n100", &refuses)]);
+        let failure = step().check(&world).await.unwrap_err();
+        assert_eq!(failure.code, Code::SlicerToken);
     }
 
     /// It would make agents of the old size for the pods that are evicted, and they would die next.

@@ -1,45 +1,74 @@
-//! Every Node of a group has its VM, every VM that had the time to join its Node, and a Node takes pods unless a person closed it. A Node that outlives its VM is a ghost: the
-//! autoscaler counts it, and a new VM of the same name would be mistaken for it. A Node that a drain of ours closed and
-//! that is still there was not removed after all. A VM without a Node is one that never joined, or that the autoscaler could
-//! not delete while the group's API was silent: it deletes the Node all the same, and never asks again.
+//! Every Node of a group has its VM, every VM that had the time to join its Node, and a Node takes pods unless a person closed it.
+//! A Node that outlives its VM is a ghost: the autoscaler counts it, and a new VM of the same name would be mistaken for it. A Node
+//! that a drain of ours closed and that is still there was not removed after all. A VM without a Node is one that never joined, or
+//! that the autoscaler could not delete while the group's API was silent: it deletes the Node all the same, and never asks again.
+//! What is deleted, and in how many passes, is decided by the rules of [`crate::deletion`].
 
 use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
-use super::group_nodes::{self, DRAINED, Node, selector};
+use super::group_nodes::{self, DRAINED, selector};
 use super::recount::recount;
-use super::{daemon_answers, daemon_current, k3s_started, node_ready, orphans};
+use super::removal::end_drain;
+use super::{Options, daemon_answers, daemon_current, k3s_started, node_ready, orphans};
+use crate::agents::{ABANDONED, JOIN};
+use crate::deletion::{self, DeletableObject, GroupNode, Sightings};
 use crate::failure::Result;
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Daemon, Plan};
-use crate::slicer::Vm;
 use crate::world::World;
 
 pub(super) struct AgentsSettled {
     daemon: Daemon,
     needs: Vec<StepId>,
     after: Vec<StepId>,
+    /// A person named the host or asked for other agents: what is seen once may go.
+    named: bool,
+    /// Data on the disks of VMs may go with them.
+    local_data: bool,
+    seen: Mutex<Seen>,
+}
+
+/// What would go, list after list.
+#[derive(Default)]
+struct Seen {
+    nodes: Sightings,
+    vms: Sightings,
 }
 
 pub(super) fn id(group: &str) -> StepId {
     StepId::new("agents-settled", group)
 }
 
-/// What is to be repaired.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// What is to be repaired, by lists of one moment.
+#[derive(Debug, Default)]
 struct Unsettled {
-    /// Nodes without a VM.
-    ghosts: Vec<String>,
+    nodes: Vec<GroupNode>,
+    /// Nodes without a VM that may go.
+    ghosts: BTreeSet<String>,
+    /// A Node without a VM that is too young for it.
+    young: Option<String>,
     /// Nodes that a drain of ours closed.
     closed: Vec<String>,
-    /// VMs without a Node.
+    /// VMs without a Node that may go.
+    strays: BTreeSet<String>,
+    /// How many VMs the group has.
+    vms: usize,
+}
+
+/// What goes now.
+struct Now {
+    ghosts: BTreeSet<String>,
     strays: BTreeSet<String>,
 }
 
 impl AgentsSettled {
-    pub(super) fn new(plan: &Plan, daemon: &Daemon) -> Self {
+    pub(super) fn new(plan: &Plan, daemon: &Daemon, options: &Options) -> Self {
         let mut needs = vec![daemon_answers::id(&daemon.group)];
         needs.extend(k3s_started::first_api(plan));
         // Agents may have waited for a server that was down: since when each is Ready says how long they have had.
@@ -51,6 +80,17 @@ impl AgentsSettled {
             daemon: daemon.clone(),
             needs,
             after,
+            named: false,
+            local_data: options.delete_local_data,
+            seen: Mutex::default(),
+        }
+    }
+
+    /// The same where a person named the host on the command line, or asked for other agents.
+    pub(super) fn named(self) -> Self {
+        Self {
+            named: true,
+            ..self
         }
     }
 
@@ -58,30 +98,84 @@ impl AgentsSettled {
         let group = &self.daemon.group;
         // The Nodes first: a VM that joins between the two looks must not pass for one that is gone.
         let nodes = group_nodes::list(kubernetes, group).await?;
-        let vms = world.slicer(&self.daemon).await?.vms(group).await?;
-        let mut unsettled = read(&nodes, &vms);
+        let slicer = world.slicer(&self.daemon).await?;
+        let vms = if nodes.is_empty() {
+            slicer.vms(group).await?
+        } else {
+            slicer.vms_listed(group).await?
+        };
+        let mut unsettled = Unsettled {
+            vms: vms.len(),
+            ..Unsettled::default()
+        };
+        let mut ghosts = nodes.iter().filter(|node| node.is_ghost(&nodes, &vms));
+        if self.named {
+            unsettled.ghosts = ghosts.map(|node| node.name.clone()).collect();
+        } else if ghosts.next().is_some() {
+            let now = group_nodes::clock(&kubernetes.server).await?;
+            unsettled.ghosts = deletion::ghosts(&nodes, &vms, now);
+            let mut young = nodes
+                .iter()
+                .filter(|node| node.is_ghost(&nodes, &vms) && !node.is_old(now));
+            unsettled.young = young.next().map(|node| node.name.clone());
+        }
+        let closed = nodes
+            .iter()
+            .filter(|node| node.drained && !node.vm.is_empty() && !node.is_ghost(&nodes, &vms));
+        unsettled.closed = closed.map(|node| node.name.clone()).collect();
         if vms
             .iter()
             .any(|vm| !nodes.iter().any(|node| node.vm == vm.hostname))
         {
-            unsettled.strays = orphans::never_joined(world, kubernetes, &self.daemon).await?;
+            let found = orphans::never_joined(world, kubernetes, &self.daemon, ABANDONED).await?;
+            unsettled.strays = found.names;
         }
+        unsettled.nodes = nodes;
         Ok(unsettled)
     }
-}
 
-fn read(nodes: &[Node], vms: &[Vm]) -> Unsettled {
-    let mut unsettled = Unsettled::default();
-    for node in nodes.iter().filter(|node| !node.vm.is_empty()) {
-        // A new VM may have got the name of one that went: its Node is the one that is Ready.
-        let replaced = !node.ready && nodes.iter().any(|other| other.vm == node.vm && other.ready);
-        if replaced || !vms.iter().any(|vm| vm.hostname == node.vm) {
-            unsettled.ghosts.push(node.name.clone());
-        } else if node.drained {
-            unsettled.closed.push(node.name.clone());
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of the lists of this moment, and says what they confirm.
+    fn confirmed(&self, unsettled: &Unsettled) -> Now {
+        if self.named {
+            return Now {
+                ghosts: unsettled.ghosts.clone(),
+                strays: unsettled.strays.clone(),
+            };
+        }
+        let now = Instant::now();
+        let mut seen = self.seen();
+        seen.nodes.see(now, &unsettled.ghosts);
+        seen.vms.see(now, &unsettled.strays);
+        Now {
+            ghosts: seen.nodes.confirmed(now, unsettled.nodes.len()),
+            strays: seen.vms.confirmed(now, unsettled.vms),
         }
     }
-    unsettled
+
+    /// Why what was seen only now does not go yet.
+    fn waits(&self, unsettled: &Unsettled) -> Option<String> {
+        let now = Instant::now();
+        let seen = self.seen();
+        let (ghost, stray) = (unsettled.ghosts.first(), unsettled.strays.first());
+        let (what, wait) = match (ghost, stray) {
+            (Some(node), _) => (format!("Node {node} has no VM"), seen.nodes.wait(now)),
+            (None, Some(vm)) => (format!("VM {vm} has no Node"), seen.vms.wait(now)),
+            (None, None) => {
+                let node = unsettled.young.as_ref()?;
+                return Some(format!(
+                    "Node {node} has no VM; it goes once it is {JOIN} s old"
+                ));
+            }
+        };
+        let wait = wait.unwrap_or_default().as_secs_f64().ceil();
+        Some(format!(
+            "{what}; it goes if a list in {wait:.0} s says so, too"
+        ))
+    }
 }
 
 #[async_trait]
@@ -113,34 +207,60 @@ impl Step for AgentsSettled {
         )
     }
 
+    fn patience(&self) -> Duration {
+        // A young Node gets as old as it must be, and half a group goes every ten seconds.
+        Duration::from_secs(JOIN.unsigned_abs()) + Duration::from_mins(2)
+    }
+
+    fn pace(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
     async fn check(&self, world: &World) -> Result<Finding> {
         let kubernetes = world.kubernetes().await?;
         let unsettled = self.unsettled(world, &kubernetes).await?;
-        let Unsettled {
-            ghosts,
-            closed,
-            strays,
-        } = &unsettled;
-        Ok(match (ghosts.first(), strays.first(), closed.first()) {
+        let now = self.confirmed(&unsettled);
+        let closed = unsettled.closed.first();
+        Ok(match (now.ghosts.first(), now.strays.first(), closed) {
             (Some(node), ..) => Finding::differs(format!("Node {node} has no VM")),
             (None, Some(vm), _) => Finding::differs(format!("VM {vm} has no Node")),
             (None, None, Some(node)) => {
                 Finding::differs(format!("Node {node} was drained and is still there"))
             }
-            (None, None, None) => Finding::done(),
+            (None, None, None) => match self.waits(&unsettled) {
+                Some(why) => Finding::Unknown(why),
+                None => Finding::done(),
+            },
         })
+    }
+
+    fn again(&self) -> bool {
+        true
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let kubernetes = world.kubernetes().await?;
         let unsettled = self.unsettled(world, &kubernetes).await?;
-        for node in &unsettled.ghosts {
-            kubernetes.delete(hands, &["node", node]).await?;
+        let now = self.confirmed(&unsettled);
+        for node in DeletableObject::confirmed_nodes(&now.ghosts, &unsettled.nodes) {
+            kubernetes.delete(hands, &node).await?;
         }
-        if !unsettled.ghosts.is_empty() && unsettled.strays.is_empty() {
+        if !now.ghosts.is_empty() && now.strays.is_empty() {
             recount(&kubernetes, hands).await?;
         }
-        orphans::delete(world, &kubernetes, hands, &self.daemon, &unsettled.strays).await?;
+        let (daemon, local_data) = (&self.daemon, self.local_data);
+        let strays = &now.strays;
+        orphans::delete(world, &kubernetes, hands, daemon, strays, local_data).await?;
+        if !(now.ghosts.is_empty() && now.strays.is_empty()) {
+            let mut seen = self.seen();
+            let now = Instant::now();
+            seen.nodes.next_pass(now);
+            seen.vms.next_pass(now);
+        }
+        if !unsettled.closed.is_empty() {
+            // What a run that was killed left draining would close them again.
+            end_drain(&kubernetes.server, hands, &self.daemon.group).await?;
+        }
         for node in &unsettled.closed {
             kubernetes.reopen(hands, node, DRAINED).await?;
         }
@@ -149,142 +269,4 @@ impl Step for AgentsSettled {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, plan, world};
-
-    fn node(name: &str, vm: &str, ready: &str, more: &str) -> String {
-        format!(
-            r#"{{"metadata":{{"name":"{name}","labels":{{"slicer/hostname":"{vm}"{more}}}}},"status":{{"conditions":[{{"type":"Ready","status":"{ready}"}}]}}}}"#
-        )
-    }
-
-    /// A person's cordon stays; so does a Node whose VM is only not Ready.
-    #[tokio::test]
-    async fn ghosts_go_and_what_our_drain_closed_is_opened() {
-        let drained = format!(r#","{DRAINED}":"true""#);
-        let nodes = [
-            node("works", "a-1", "True", ""),
-            node("tired", "a-2", "Unknown", ""),
-            node("ghost", "a-9", "Unknown", ""),
-            node("before", "a-1", "Unknown", ""),
-            node("closed", "a-3", "True", &drained),
-        ];
-        let server = Fake::new()
-            .says("/nodes", &format!(r#"{{"items":[{}]}}"#, nodes.join(",")))
-            .says("deployment", "{}");
-        let host = Fake::new().says("auth/token", "t0ken\n").says(
-            "GET /hostgroup/k3s-agents-1/nodes",
-            r#"[{"hostname":"a-1"},{"hostname":"a-2"},{"hostname":"a-3"}]"#,
-        );
-        let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
-        let plan = plan();
-        let step = AgentsSettled::new(&plan, &plan.daemons[1]);
-        let found = step.check(&world).await.unwrap();
-        assert_eq!(found, Finding::differs("Node ghost has no VM"));
-        step.apply(&world, &hands()).await.unwrap();
-        for gone in ["ghost", "before"] {
-            assert!(
-                server.was_told(&format!("--wait=false node {gone}")),
-                "{gone}"
-            );
-        }
-        assert!(server.was_told("uncordon closed"));
-        // It would wait for the ghosts to come for ever.
-        assert!(server.was_told("rollout restart"));
-        for kept in ["works", "tired"] {
-            assert!(!server.was_told(&format!("node {kept}")), "{kept}");
-        }
-    }
-
-    const READY: &str = r#"{"metadata":{"name":"k3s-cp-1"},"status":{"conditions":[{"type":"Ready","status":"True","lastTransitionTime":"1970-01-01T00:00:00Z"}]}}"#;
-
-    /// What a look finds where a group has these VMs, all Nodes are these, and the time is 900 s.
-    async fn strays(daemon: &Daemon, vms: &str, all: &str) -> (Result<Finding>, Fake) {
-        let server = Fake::new()
-            .says("hostgroup%3Dk3s-agents-1", r#"{"items":[]}"#)
-            .says("/nodes", all)
-            .says("deployment", "{}");
-        let host = Fake::new()
-            .says("auth/token", "t0ken\n")
-            .says("date -d", "900\n")
-            .says("GET /hostgroup/k3s-agents-1/nodes", vms)
-            .says("DELETE /", "");
-        let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
-        let step = AgentsSettled::new(&plan(), daemon);
-        let found = step.check(&world).await;
-        // Whatever it found, a change keeps to the same rules.
-        let _ = step.apply(&world, &hands()).await;
-        (found, host)
-    }
-
-    fn of(name: &str, made: &str) -> String {
-        format!(r#"[{{"hostname":"{name}","ip":"192.168.138.2","created_at":"{made}"}}]"#)
-    }
-
-    /// The autoscaler deleted its Node while the group's API was silent, and never came back to the VM.
-    #[tokio::test]
-    async fn a_vm_that_had_the_time_to_join_and_has_no_node_goes() {
-        let old = of("k3s-agents-1-2", "1970-01-01T00:00:00Z");
-        let all = format!(r#"{{"items":[{READY}]}}"#);
-        let (found, host) = strays(&plan().daemons[1], &old, &all).await;
-        assert_eq!(
-            found.unwrap(),
-            Finding::differs("VM k3s-agents-1-2 has no Node")
-        );
-        assert!(host.was_told("DELETE /hostgroup/k3s-agents-1/nodes/k3s-agents-1-2"));
-    }
-
-    #[tokio::test]
-    async fn a_vm_is_kept_where_anything_is_in_doubt() {
-        let daemon = plan().daemons[1].clone();
-        let adopted = Daemon {
-            adopted: Some(crate::steps::testing::adopted(&daemon)),
-            ..daemon.clone()
-        };
-        let old = of("k3s-agents-1-2", "1970-01-01T00:00:00Z");
-        let all = format!(r#"{{"items":[{READY}]}}"#);
-        let unlabelled =
-            format!(r#"{{"items":[{READY},{{"metadata":{{"name":"k3s-agents-1-2-00ff00ff"}}}}]}}"#);
-        let part = format!(r#"{{"metadata":{{"continue":"x"}},"items":[{READY}]}}"#);
-        let back = all.replace("00:00:00Z", "00:14:00Z");
-        let unknown = old.replace(r#","created_at":"1970-01-01T00:00:00Z""#, "");
-        for (why, daemon, vms, all) in [
-            (
-                "it is joining",
-                &daemon,
-                &of("k3s-agents-1-2", "1970-01-01T00:11:00Z"),
-                &all,
-            ),
-            ("no one knows its age", &daemon, &unknown, &all),
-            ("its Node lost its labels", &daemon, &old, &unlabelled),
-            ("the list goes on", &daemon, &old, &part),
-            ("no list came", &daemon, &old, &String::new()),
-            ("a server has just come back", &daemon, &old, &back),
-            (
-                "no server is Ready",
-                &daemon,
-                &old,
-                &all.replace("True", "False"),
-            ),
-            (
-                "no Node is listed",
-                &daemon,
-                &old,
-                &r#"{"items":[]}"#.to_owned(),
-            ),
-            (
-                "someone else named it",
-                &daemon,
-                &of("mine", "1970-01-01T00:00:00Z"),
-                &all,
-            ),
-            ("someone else set the daemon up", &adopted, &old, &all),
-        ] {
-            let (found, host) = strays(daemon, vms, all).await;
-            assert!(!matches!(found, Ok(Finding::Differs(_))), "{why}");
-            assert!(!host.was_told("DELETE"), "{why}");
-        }
-    }
-}
+mod tests;

@@ -8,9 +8,10 @@ use super::difference;
 use super::file::File;
 use super::k3s_password_file::reload;
 use crate::control_plane::{self, ControlPlane, Start};
+use crate::deletion::DeletablePath;
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
-use crate::k3s::{self, AGENT_TOKEN_PATH, ENVIRONMENT_PATH, MARK, REGISTRIES_PATH, TOKEN_PATH};
+use crate::k3s::{self, AGENT_TOKEN_PATH, ENVIRONMENT_PATH, REGISTRIES_PATH, TOKEN_PATH};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Plan, Server};
 use crate::remote::{Machine, Script};
@@ -118,12 +119,12 @@ impl K3sConfig {
     }
 
     /// A file of ours that cluster.toml no longer asks for.
-    async fn leftover(&self, world: &World, machine: &Machine) -> Result<Option<&'static str>> {
+    async fn leftover(&self, world: &World, machine: &Machine) -> Result<Option<DeletablePath>> {
         let files = self.files(world, None)?;
         for path in [REGISTRIES_PATH, ENVIRONMENT_PATH] {
             if files.iter().all(|file| file.path != path)
                 && let Some(text) = machine.read(path).await?
-                && text.starts_with(MARK)
+                && let Some(path) = DeletablePath::written_by_us(path, &text)
             {
                 return Ok(Some(path));
             }
@@ -221,7 +222,10 @@ impl Step for K3sConfig {
             return Ok(Finding::Differs(why));
         }
         if let Some(path) = self.leftover(world, machine).await? {
-            return Ok(Finding::differs(format!("{path} is no longer asked for")));
+            return Ok(Finding::differs(format!(
+                "{} is no longer asked for",
+                path.as_str()
+            )));
         }
         Ok(Finding::done())
     }
@@ -252,7 +256,7 @@ impl Step for K3sConfig {
             file.write(machine, hands).await?;
         }
         while let Some(path) = self.leftover(world, machine).await? {
-            let remove = Script::new("rm -f -- {}", &[path]);
+            let remove = Script::new("rm -f -- {}", &[path.as_str()]);
             machine
                 .must(hands, "removing what is no longer asked for", &remove)
                 .await?;
@@ -341,6 +345,7 @@ mod tests {
             let world = world(&[("k3s-cp-1", &fake)]);
             let machine = world.server(&world.plan.servers[0]).await.unwrap();
             let found = step().leftover(&world, machine).await.unwrap();
+            let found = found.as_ref().map(DeletablePath::as_str);
             assert_eq!(found, ours.then_some(REGISTRIES_PATH), "{text}");
         }
     }

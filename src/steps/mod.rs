@@ -32,6 +32,7 @@ mod k3s_started;
 mod k3s_token_secret;
 mod k3s_troubles;
 mod kubeconfig_saved;
+pub mod local_data;
 mod node;
 mod node_ready;
 mod old_node_removed;
@@ -41,6 +42,7 @@ pub mod outages;
 mod own_addresses;
 mod proof;
 mod quorum;
+mod reach;
 mod recount;
 mod refusals;
 pub mod removal;
@@ -89,6 +91,8 @@ pub struct Options {
     pub allow_outage: bool,
     /// Servers that did not vote when that was allowed: no restart is refused for want of them.
     pub silent: Vec<String>,
+    /// Data on the disks of VMs that end may go.
+    pub delete_local_data: bool,
     /// This workstation gets a route to the control plane.
     pub workstation_route: bool,
     /// The cluster's state directory on the workstation.
@@ -108,6 +112,7 @@ impl Options {
             accept_slicer_licence: false,
             allow_outage: false,
             silent: Vec::new(),
+            delete_local_data: false,
             workstation_route: false,
             kubeconfig,
             proof: None,
@@ -191,7 +196,9 @@ fn ordered(
         steps.push(Box::new(group_reachable::GroupReachable::new(
             plan, daemon, &seen,
         )));
-        steps.push(Box::new(agents_settled::AgentsSettled::new(plan, daemon)));
+        steps.push(Box::new(agents_settled::AgentsSettled::new(
+            plan, daemon, options,
+        )));
     }
     if options.workstation_route {
         for daemon in plan

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use crate::control_plane::{self, ControlPlane, Member, Start};
+use crate::deletion::{DeletableObject, server_node};
 use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
@@ -89,6 +90,11 @@ impl OldNodeRemoved {
         left.next()
     }
 
+    /// Whether its Node may go: it holds no data, and these are the members that a quorum elsewhere has.
+    fn may_go(&self, members: Option<&[Member]>) -> Result<DeletableObject, &'static str> {
+        server_node(&self.server.name, self.server.address, true, members)
+    }
+
     /// A Node for a member that has none: the server lost its disk before its kubelet registered. k3s removes a member when its
     /// Node is deleted, and knows no other way; a learner that has started it never gives up, for the leader asks its own etcd
     /// about the learner's progress (k3s@af977adf `pkg/etcd/member_controller.go` `onRemove`, pkg/etcd/etcd.go
@@ -155,7 +161,14 @@ impl Step for OldNodeRemoved {
         };
         if let Some(node) = self.node(&kubernetes).await? {
             if node["metadata"]["deletionTimestamp"].is_null() {
-                return Ok(Finding::differs("the Node of before is still there"));
+                let members = control_plane::ask(machine).await?.members;
+                return Ok(match self.may_go(members.as_deref()) {
+                    Ok(_) => Finding::differs("the Node of before is still there"),
+                    Err(why) => Finding::Unknown(format!(
+                        "the Node of before is still there: {why} through {}",
+                        via.name
+                    )),
+                });
             }
             let finalizers: Vec<&str> = node["metadata"]["finalizers"]
                 .as_array()
@@ -204,13 +217,21 @@ impl Step for OldNodeRemoved {
         let kubernetes = Kubernetes {
             server: machine.clone(),
         };
-        if self.node(&kubernetes).await?.is_none() {
-            let members = control_plane::ask(machine).await?.members;
-            if let Some(member) = self.member(&members.unwrap_or_default()) {
-                kubernetes.apply(hands, &self.node_of(member)).await?;
-            }
+        let members = control_plane::ask(machine).await?.members;
+        // The next look says what it waits for.
+        let Ok(node) = self.may_go(members.as_deref()) else {
+            return Ok(());
+        };
+        if self.node(&kubernetes).await?.is_none()
+            && let Some(member) = self.member(members.as_deref().unwrap_or_default())
+        {
+            kubernetes.apply(hands, &self.node_of(member)).await?;
         }
-        kubernetes.delete(hands, &["node", &self.server.name]).await
+        kubernetes.delete(hands, &node).await
+    }
+
+    fn again(&self) -> bool {
+        true
     }
 }
 
@@ -307,10 +328,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_node_is_not_deleted_where_no_quorum_answers() {
+        let own = Fake::new().says("member/wal", EMPTY);
+        let second = second(r#"{"metadata":{}}"#, "");
+        let world = world(&[("k3s-cp-1", &own), ("k3s-cp-2", &second)]);
+        let found = step().check(&world).await.unwrap();
+        assert!(
+            matches!(&found, Finding::Unknown(why) if why.contains("no quorum answers through k3s-cp-2")),
+            "{found:?}"
+        );
+        step().apply(&world, &hands()).await.unwrap();
+        assert!(!second.was_told("delete"));
+    }
+
+    #[tokio::test]
     async fn the_node_of_a_server_with_data_is_not_deleted() {
         for (data, deleted) in [(EMPTY, true), ("data=yes\nmembers=\nend\n", false)] {
             let first = Fake::new().says("member/wal", data);
-            let second = second("", "");
+            let members = r#"{"members":[{"ID":2,"name":"k3s-cp-2-00aa11bb"}]}"#;
+            let second = second("", members);
             let world = world(&[("k3s-cp-1", &first), ("k3s-cp-2", &second)]);
             let applied = step().apply(&world, &hands()).await;
             applied.unwrap();

@@ -81,6 +81,14 @@ impl<S: Step> Step for Ordered<S> {
         self.step.last_words(world).await
     }
 
+    fn again(&self) -> bool {
+        self.step.again()
+    }
+
+    async fn stopped(&self, world: &World, hands: &Hands) -> Option<String> {
+        self.step.stopped(world, hands).await
+    }
+
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         self.step.apply(world, hands).await
     }
@@ -89,6 +97,7 @@ impl<S: Step> Step for Ordered<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::testing::hands;
     use crate::steps::testing::world;
 
     /// Nothing that it tells of itself is the default's.
@@ -117,6 +126,12 @@ mod tests {
         async fn last_words(&self, _: &World) -> Option<String> {
             Some("out of memory".into())
         }
+        fn again(&self) -> bool {
+            true
+        }
+        async fn stopped(&self, _: &World, _: &Hands) -> Option<String> {
+            Some("stopped".into())
+        }
         async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
             Ok(())
         }
@@ -134,5 +149,7 @@ mod tests {
         let world = world(&[]);
         assert_eq!(step.diff(&world).await.unwrap(), "+a");
         assert_eq!(step.last_words(&world).await.unwrap(), "out of memory");
+        let said = step.stopped(&world, &hands()).await;
+        assert!(step.again() && said.unwrap() == "stopped");
     }
 }

@@ -6,19 +6,23 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::group_nodes::clock;
+use super::local_data;
 use super::recount::recount;
 use crate::agents;
-use crate::failure::{Code, Failure, Result};
+use crate::deletion::{self, DeletableVm};
+use crate::failure::Result;
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::Hands;
 use crate::plan::Daemon;
-use crate::remote::Look;
 use crate::slicer::Vm;
 use crate::world::World;
 
 /// The VMs of a group without a Node, and all Nodes.
 pub(super) struct Orphans {
     pub(super) vms: Vec<Vm>,
+    /// How many VMs the group has, with a Node or without.
+    pub(super) of: usize,
     nodes: Vec<Value>,
 }
 
@@ -32,22 +36,17 @@ pub(super) async fn find(
     // The Nodes second: a VM that joins between the two looks must not pass for one without.
     let nodes = kubernetes.list_whole(&["nodes"]).await?;
     let left = agents::without_node(&daemon.group, &vms, &nodes);
-    let vms = left.into_iter().cloned().collect();
-    Ok(Orphans { vms, nodes })
+    let (of, vms) = (vms.len(), left.into_iter().cloned().collect());
+    Ok(Orphans { vms, of, nodes })
 }
 
 impl Orphans {
-    /// Their names.
-    pub(super) fn names(&self) -> BTreeSet<String> {
-        self.vms.iter().map(|vm| vm.hostname.clone()).collect()
-    }
-
     /// One that was made so recently that it may still be joining.
     pub(super) async fn joining(&self, world: &World, daemon: &Daemon) -> Result<Option<String>> {
         if self.vms.is_empty() {
             return Ok(None);
         }
-        let now = clock(world, daemon).await?;
+        let now = clock(world.host(&daemon.host)?).await?;
         let young = self.vms.iter().find(|vm| agents::is_young(vm, now));
         Ok(young.map(|vm| vm.hostname.clone()))
     }
@@ -61,7 +60,7 @@ impl Orphans {
         if self.vms.is_empty() {
             return Ok(Vec::new());
         }
-        let now = clock(world, daemon).await?;
+        let now = clock(world.host(&daemon.host)?).await?;
         let servers = world.plan.servers.iter();
         let servers: Vec<String> = servers.map(|server| server.name.clone()).collect();
         let of = |vm: &Vm| {
@@ -72,61 +71,53 @@ impl Orphans {
     }
 }
 
-/// Those of the group's VMs that have no Node, had the time to join, and are certainly ours: the autoscaler numbers what it
-/// makes, and a daemon that someone else set up may have VMs of theirs.
+/// Those of the group's VMs that have no Node and may go for it, and of how many.
+#[derive(Debug, Default)]
+pub(super) struct NeverJoined {
+    pub(super) names: BTreeSet<String>,
+    pub(super) of: usize,
+}
+
+/// Those of the group's VMs that have no Node and may go for it, by the rule of [`deletion`]; `enough`: the seconds that a VM needs
+/// to join.
 pub(super) async fn never_joined(
     world: &World,
     kubernetes: &Kubernetes,
     daemon: &Daemon,
-) -> Result<BTreeSet<String>> {
-    if daemon.adopted.is_some() {
-        return Ok(BTreeSet::new());
-    }
-    let had = find(world, kubernetes, daemon)
-        .await?
-        .had_time(world, daemon)
-        .await?;
-    Ok(had
-        .into_iter()
-        .filter(|(name, time)| *time >= agents::ABANDONED && is_numbered(&daemon.group, name))
-        .map(|(name, _)| name)
-        .collect())
-}
-
-fn is_numbered(group: &str, vm: &str) -> bool {
-    let number = vm
-        .strip_prefix(group)
-        .and_then(|rest| rest.strip_prefix('-'));
-    number.is_some_and(|number| {
-        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    enough: i64,
+) -> Result<NeverJoined> {
+    let orphans = find(world, kubernetes, daemon).await?;
+    let had = orphans.had_time(world, daemon).await?.into_iter();
+    let go = had.filter(|(vm, time)| deletion::may_go_without_node(daemon, vm, *time, enough));
+    Ok(NeverJoined {
+        names: go.map(|(vm, _)| vm).collect(),
+        of: orphans.of,
     })
 }
 
-/// Deletes those of `doomed` that are still without a Node, for one may register between two looks.
+/// Deletes those of `confirmed` that are still without a Node, for one may register between two looks; their names. Refused where
+/// claims have their data on one of them, unless that is allowed to go.
 pub(super) async fn delete(
     world: &World,
     kubernetes: &Kubernetes,
     hands: &Hands,
     daemon: &Daemon,
-    doomed: &BTreeSet<String>,
-) -> Result<()> {
-    if doomed.is_empty() {
-        return Ok(());
+    confirmed: &BTreeSet<String>,
+    local_data: bool,
+) -> Result<Vec<String>> {
+    if confirmed.is_empty() {
+        return Ok(Vec::new());
     }
-    let still = find(world, kubernetes, daemon).await?.names();
+    let still = find(world, kubernetes, daemon).await?;
+    if !local_data {
+        local_data::spare(kubernetes, &daemon.group, confirmed).await?;
+    }
     let slicer = world.slicer(daemon).await?;
-    for vm in doomed.intersection(&still) {
-        slicer.delete_vm(hands, &daemon.group, vm).await?;
+    let mut gone = Vec::new();
+    for vm in DeletableVm::confirmed(&daemon.group, confirmed, &still.vms) {
+        slicer.delete_vm(hands, &vm).await?;
+        gone.push(vm.name().to_owned());
     }
-    recount(kubernetes, hands).await
-}
-
-/// Seconds since 1970 by the clock of the group's host, which says when its VMs were made.
-async fn clock(world: &World, daemon: &Daemon) -> Result<i64> {
-    let look = Look::SecondsSince("@0".to_owned());
-    let output = world.host(&daemon.host)?.look(&look).await?;
-    output.stdout.trim().parse().map_err(|_| {
-        let what = format!("{} does not say what time it is", daemon.host);
-        Failure::new(Code::Command, what).because(output.last_words())
-    })
+    recount(kubernetes, hands).await?;
+    Ok(gone)
 }

@@ -11,6 +11,7 @@ pub(crate) fn options() -> Options {
         accept_slicer_licence: false,
         allow_outage: true,
         silent: Vec::new(),
+        delete_local_data: false,
         workstation_route: true,
         state: "state".into(),
         kubeconfig: "kubeconfig".into(),
@@ -144,7 +145,12 @@ fn every_step_has_its_heading_in_the_troubleshooting_page() {
     let (plan, spread) = (testing::plan(), testing::spread());
     let decisions = plan.decisions(&crate::plan::Decisions::default());
     let remains = removal::remains_on("home", &decisions, "n100", &[]);
-    let gone = removal::destroy(&plan, &["n100".into()], &remains, Some("x".into()));
+    let gone = removal::destroy(
+        &plan,
+        &["n100".into()],
+        &remains,
+        Some(removal::Snapshots::of("x".as_ref(), "f00")),
+    );
     let retired = crate::state::Retired {
         server: Some(crate::secret::Secret::new("x")),
         agent: Some(crate::secret::Secret::new("y")),

@@ -22,6 +22,8 @@ pub(super) struct Unit {
     pub(super) unread: bool,
     /// How often systemd restarted it by itself.
     pub(super) restarts: u32,
+    /// Where its program works, where systemd says so.
+    pub(super) works: Option<String>,
     /// The id of its current start, or of its last one where none is running.
     invocation: String,
     /// How that start ended, in systemd's words: `success`, `exit-code`, `signal`, `oom-kill`, ….
@@ -47,6 +49,8 @@ impl Unit {
                 "NeedDaemonReload" => unit.unread = value == "yes",
                 "NRestarts" => unit.restarts = value.parse().unwrap_or(0),
                 "InvocationID" => value.clone_into(&mut unit.invocation),
+                // `!` says that the directory may be missing.
+                "WorkingDirectory" => unit.works = Some(value.trim_start_matches('!').to_owned()),
                 "Result" => value.clone_into(&mut unit.result),
                 "ExecMainStatus" => value.clone_into(&mut unit.status),
                 _ => {}
@@ -58,6 +62,11 @@ impl Unit {
     /// Runs, as far as systemd knows.
     pub(super) fn runs(&self) -> bool {
         self.active == ACTIVE && self.sub == "running"
+    }
+
+    /// Whether systemd knows a unit of this name: it has a file, or runs.
+    pub(super) fn is_known(&self) -> bool {
+        !self.file.is_empty() || !matches!(self.active.as_str(), "" | "inactive")
     }
 
     /// Starts at boot.

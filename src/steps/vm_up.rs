@@ -230,7 +230,8 @@ impl VmUp {
         };
         let mut others = Vec::new();
         for group in world.plan.carried(daemon) {
-            let vms = world.slicer(daemon).await?.vms(&group.group).await?;
+            let slicer = world.slicer(daemon).await?;
+            let vms = slicer.vms_listed(&group.group).await?;
             let running = vms.into_iter().filter(Vm::runs);
             others.extend(running.map(|vm| vm.hostname));
         }

@@ -86,6 +86,15 @@ impl Tokens<'_> {
     }
 }
 
+/// The groups whose VMs end: those that leave, and every other one where agents that joined by an old token are to be replaced.
+pub(super) fn ending<'a>(world: &'a World, leaving: &[&'a str]) -> Vec<&'a str> {
+    let retired = &world.secrets.retired;
+    let all = Token::unfinished(retired).is_some() && retired.replace_agents;
+    let others = world.plan.workers().filter(|_| all);
+    let others = others.map(|daemon| &*daemon.group);
+    leaving.iter().copied().chain(others).collect()
+}
+
 /// What is finished first, for those who are about to remove a host.
 pub(super) fn told(world: &World) -> &'static str {
     match Token::unfinished(&world.secrets.retired) {

@@ -1,50 +1,62 @@
 //! Nothing is left of this run's proof, however it ended: no pod, and no VM that was made for it and never joined.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use super::{Trial, pods, scale_down, scale_up};
+use crate::agents::JOIN;
+use crate::deletion::Sightings;
 use crate::failure::{Code, Result};
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::steps::orphans;
+use crate::steps::orphans::{self, NeverJoined};
 use crate::world::World;
 
 pub(super) const NAME: &str = "proof-clean";
 
 pub(super) struct Clean {
     trial: Arc<Trial>,
+    seen: Mutex<Sightings>,
 }
 
 impl Clean {
     pub(super) fn new(trial: &Arc<Trial>) -> Self {
         Self {
             trial: Arc::clone(trial),
+            seen: Mutex::default(),
         }
     }
 
-    /// VMs of this run's proof that have no Node though its patience is over. None where the proof succeeded: what is
-    /// without a Node then belongs to somebody else's pods and is still joining.
-    async fn never_joined(
-        &self,
-        world: &World,
-        kubernetes: &Kubernetes,
-    ) -> Result<BTreeSet<String>> {
+    /// VMs of this run's proof that have no Node though they had the time to join. None where the proof succeeded: what is without a
+    /// Node then belongs to somebody else's pods and is still joining, as is what is younger.
+    async fn never_joined(&self, world: &World, kubernetes: &Kubernetes) -> Result<NeverJoined> {
         let before = {
             let progress = self.trial.progress();
             if !progress.started || progress.removed {
-                return Ok(BTreeSet::new());
+                return Ok(NeverJoined::default());
             }
             progress.vms_before.clone()
         };
-        let mut vms = orphans::find(world, kubernetes, &self.trial.daemon)
-            .await?
-            .names();
-        vms.retain(|vm| !before.contains(vm));
-        Ok(vms)
+        let daemon = &self.trial.daemon;
+        let mut found = orphans::never_joined(world, kubernetes, daemon, JOIN).await?;
+        found.names.retain(|vm| !before.contains(vm));
+        Ok(found)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Sightings> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of these, and says which of them go now.
+    fn confirmed(&self, found: &NeverJoined) -> BTreeSet<String> {
+        let now = Instant::now();
+        let mut seen = self.seen();
+        seen.see(now, &found.names);
+        seen.confirmed(now, found.of)
     }
 }
 
@@ -74,6 +86,10 @@ impl Step for Clean {
         Duration::from_mins(1)
     }
 
+    fn pace(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
     fn code(&self) -> Code {
         Code::Proof
     }
@@ -89,15 +105,21 @@ impl Step for Clean {
 
     async fn check(&self, world: &World) -> Result<Finding> {
         let kubernetes = world.kubernetes().await?;
-        let orphans = self.never_joined(world, &kubernetes).await?;
-        if let Some(vm) = orphans.first() {
-            return Ok(Finding::differs(format!("{vm} never joined")));
-        }
+        let found = self.never_joined(world, &kubernetes).await?;
+        let confirmed = self.confirmed(&found);
         let pods = pods::list(&kubernetes, &self.trial.daemon.group).await?;
-        Ok(match pods.len() {
-            0 => Finding::done(),
-            count => Finding::differs(format!("{count} pods of a proof are left")),
+        Ok(match (pods.len(), confirmed.first(), found.names.first()) {
+            (0, None, None) => Finding::done(),
+            (0, None, Some(vm)) => Finding::Unknown(format!(
+                "{vm} never joined; it goes if a later list says so, too"
+            )),
+            (0, Some(vm), _) => Finding::differs(format!("{vm} never joined")),
+            (count, ..) => Finding::differs(format!("{count} pods of a proof are left")),
         })
+    }
+
+    fn again(&self) -> bool {
+        true
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
@@ -105,15 +127,70 @@ impl Step for Clean {
         let daemon = &self.trial.daemon;
         // Pods first, or the autoscaler would make the next VM for them.
         pods::delete(&kubernetes, hands, &daemon.group).await?;
-        let doomed = self.never_joined(world, &kubernetes).await?;
-        orphans::delete(world, &kubernetes, hands, daemon, &doomed).await
+        let found = self.never_joined(world, &kubernetes).await?;
+        let confirmed = self.confirmed(&found);
+        if confirmed.is_empty() {
+            return Ok(());
+        }
+        orphans::delete(world, &kubernetes, hands, daemon, &confirmed, false).await?;
+        self.seen().next_pass(Instant::now());
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deletion::APART;
+    use crate::pipeline::testing::hands;
     use crate::steps::testing::{Fake, world};
+
+    const NODES: &str = r#"{"items":[{"metadata":{"name":"k3s-cp-1"},"status":{"conditions":[{"type":"Ready","status":"True","lastTransitionTime":"1970-01-01T00:00:00Z"}]}}]}"#;
+
+    /// A VM that the autoscaler had made seconds before, for pods of someone else, went with those of the proof that failed.
+    #[tokio::test(start_paused = true)]
+    async fn after_a_failed_proof_only_vms_go_that_had_the_time_to_join() {
+        let server = Fake::new()
+            .says("get pods", r#"{"items":[]}"#)
+            .says("get persistentvolume", r#"{"items":[]}"#)
+            .says("get nodes", NODES);
+        let host = Fake::new()
+            .says("auth/token", "t0ken\n")
+            .says("date -d", "900\n")
+            .says(
+                "GET /hostgroup/k3s-agents-1/nodes",
+                r#"[{"hostname":"k3s-agents-1-1","created_at":"1970-01-01T00:00:00Z"},
+                    {"hostname":"k3s-agents-1-2","created_at":"1970-01-01T00:00:00Z"},
+                    {"hostname":"k3s-agents-1-3","created_at":"1970-01-01T00:14:00Z"},
+                    {"hostname":"mine","created_at":"1970-01-01T00:00:00Z"}]"#,
+            )
+            .says("DELETE /", "");
+        let trial = super::super::trial(true);
+        {
+            let mut progress = trial.progress();
+            progress.started = true;
+            progress.vms_before = BTreeSet::from(["k3s-agents-1-1".to_owned()]);
+        }
+        let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
+        let step = Clean::new(&trial);
+        let found = step.check(&world).await.unwrap();
+        assert!(matches!(found, Finding::Unknown(_)), "{found:?}");
+        step.apply(&world, &hands()).await.unwrap();
+        assert!(!host.was_told("DELETE"), "one list was enough");
+        tokio::time::advance(APART).await;
+        let found = step.check(&world).await.unwrap();
+        assert_eq!(found, Finding::differs("k3s-agents-1-2 never joined"));
+        step.apply(&world, &hands()).await.unwrap();
+        for (vm, gone) in [
+            ("k3s-agents-1-2", true),
+            ("k3s-agents-1-1", false),
+            ("k3s-agents-1-3", false),
+            ("mine", false),
+        ] {
+            let told = host.was_told(&format!("DELETE /hostgroup/k3s-agents-1/nodes/{vm}"));
+            assert_eq!(told, gone, "{vm}");
+        }
+    }
 
     #[tokio::test]
     async fn pods_that_a_killed_run_left_are_noticed() {

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::{Trial, pods, record};
 use crate::agents::JOIN;
+use crate::deletion::{self, Sightings};
 use crate::failure::{Code, Result};
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
@@ -47,22 +48,39 @@ impl Leftovers {
         before.clone()
     }
 
-    /// Waits until every VM of the proof has joined, is gone, or is too old to join; what is too old.
-    async fn never_joined(
+    /// Waits until every VM of the proof has joined or is gone, and deletes those that had the time to join and did not. One that
+    /// is not ours to delete is not waited for.
+    async fn none_waits(
         &self,
         world: &World,
         kubernetes: &Kubernetes,
+        hands: &Hands,
         before: &BTreeSet<String>,
-    ) -> Result<BTreeSet<String>> {
+    ) -> Result<()> {
         let daemon = &self.trial.daemon;
         let begin = Instant::now();
+        let (mut seen, mut gone) = (Sightings::default(), BTreeSet::new());
         loop {
             let orphans = orphans::find(world, kubernetes, daemon).await?;
             let mut had = orphans.had_time(world, daemon).await?;
-            had.retain(|(vm, _)| !before.contains(vm));
-            let seen = i64::try_from(begin.elapsed().as_secs()).unwrap_or(i64::MAX);
-            if had.iter().all(|(_, time)| seen.max(*time) >= JOIN) {
-                return Ok(had.into_iter().map(|(vm, _)| vm).collect());
+            had.retain(|(vm, _)| !before.contains(vm) && !gone.contains(vm));
+            // Without a Node for as long as this run has looked, whatever is known of its age.
+            let watched = i64::try_from(begin.elapsed().as_secs()).unwrap_or(i64::MAX);
+            let ours = |vm: &str| deletion::may_go_without_node(daemon, vm, JOIN, JOIN);
+            had.retain(|(vm, _)| ours(vm));
+            if had.is_empty() {
+                return Ok(());
+            }
+            let old = had.iter().filter(|(_, time)| watched.max(*time) >= JOIN);
+            let old: BTreeSet<String> = old.map(|(vm, _)| vm.clone()).collect();
+            let now = Instant::now();
+            seen.see(now, &old);
+            let confirmed = seen.confirmed(now, orphans.of);
+            if !confirmed.is_empty() {
+                gone.extend(
+                    orphans::delete(world, kubernetes, hands, daemon, &confirmed, false).await?,
+                );
+                seen.next_pass(now);
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
@@ -180,8 +198,7 @@ impl Step for Leftovers {
         let Some(before) = record::begun(&kubernetes, &daemon.group).await? else {
             return Ok(());
         };
-        let doomed = self.never_joined(world, &kubernetes, &before).await?;
-        orphans::delete(world, &kubernetes, hands, daemon, &doomed).await?;
+        self.none_waits(world, &kubernetes, hands, &before).await?;
         record::forget(&kubernetes, hands, &daemon.group).await?;
         *self.before.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
         Ok(())
@@ -253,9 +270,10 @@ mod tests {
     }
 
     /// Deleted is only what the proof made, what has no Node, and what is too old to get one.
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn vms_that_never_joined_are_deleted_and_no_others() {
         let server = Fake::new()
+            .says("get persistentvolume", r#"{"items":[]}"#)
             .says("get configmap", BEGUN)
             .says("get deployment", "{}")
             .says("get nodes", r#"{"items":[{"metadata":{"name":"k3s-agents-1-3"}},{"metadata":{"name":"k3s-cp-1"},"status":{"conditions":[{"type":"Ready","status":"True","lastTransitionTime":"1970-01-01T00:00:00Z"}]}}]}"#);

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::Trial;
 use crate::agents::GROUP_LABEL;
-use crate::failure::Result;
+use crate::deletion::{DeletableObject, GroupNode};
+use crate::failure::{Code, Failure, Result};
 use crate::k3s::PAUSE_IMAGE;
 use crate::k3s::addons::TRAEFIK_CHARTS;
 use crate::kubernetes::{
@@ -14,7 +15,6 @@ use crate::kubernetes::{
     condition,
 };
 use crate::pipeline::Hands;
-use crate::steps::group_nodes;
 
 /// Marks everything that a proof makes; its value is the group.
 pub(super) const LABEL: &str = "slicer-k3s.dev/proof";
@@ -65,7 +65,7 @@ fn installs(pod: &Value) -> bool {
 /// wait for that long.
 pub(super) async fn installing(
     kubernetes: &Kubernetes,
-    agents: &[group_nodes::Node],
+    agents: &[GroupNode],
 ) -> Result<Option<String>> {
     let pods = kubernetes
         .list(&["pods", "-n", SYSTEM_NAMESPACE, "-l", HELM_CHART])
@@ -93,17 +93,21 @@ fn name(pod: &Value) -> String {
 
 /// Deletes the proof's pods of a group, at once.
 pub(super) async fn delete(kubernetes: &Kubernetes, hands: &Hands, group: &str) -> Result<()> {
-    let selector = format!("{LABEL}={group}");
-    let words = [
-        "pods",
-        "-n",
-        NAMESPACE,
-        "-l",
-        &selector,
-        "--grace-period=0",
-        "--force",
-    ];
-    kubernetes.delete(hands, &words).await
+    remove(kubernetes, hands, group, true).await
+}
+
+/// The same; with their grace period unless `now`.
+pub(super) async fn remove(
+    kubernetes: &Kubernetes,
+    hands: &Hands,
+    group: &str,
+    now: bool,
+) -> Result<()> {
+    let pods = DeletableObject::pods_of_proof(NAMESPACE, LABEL, group, now).ok_or_else(|| {
+        let what = format!("{group} is no name of a group of ours");
+        Failure::new(Code::Kubernetes, what).lasting()
+    })?;
+    kubernetes.delete(hands, &pods).await
 }
 
 /// Whether a pod runs.

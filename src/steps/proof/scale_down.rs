@@ -93,12 +93,8 @@ impl Step for ScaleDown {
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
-        let selector = format!("{}={}", pods::LABEL, self.trial.daemon.group);
-        world
-            .kubernetes()
-            .await?
-            .delete(hands, &["pods", "-n", pods::NAMESPACE, "-l", &selector])
-            .await?;
+        let kubernetes = world.kubernetes().await?;
+        pods::remove(&kubernetes, hands, &self.trial.daemon.group, false).await?;
         self.trial.progress().removed = true;
         Ok(())
     }

@@ -1,15 +1,16 @@
-//! The autoscaler is gone, so that it makes no VMs while others are removed. Best effort: servers that do not answer run
-//! no autoscaler for long, because they go next.
+//! The autoscaler is gone, so that it makes no VMs while others are removed. Servers that are all off or silent run none; one that
+//! refuses us may.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::deletion::DeletableObject;
 use crate::failure::Result;
 use crate::generate::{AUTOSCALER, NAMESPACE};
-use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::steps::CLUSTER;
+use crate::steps::reach::{self, Api};
 use crate::world::World;
 
 pub(super) struct AutoscalerGone {
@@ -28,11 +29,8 @@ impl AutoscalerGone {
     }
 }
 
-/// kubectl where a server answers in time.
-async fn kubernetes(world: &World) -> Option<Kubernetes> {
-    let found = tokio::time::timeout(Duration::from_secs(20), world.kubernetes()).await;
-    found.ok()?.ok()
-}
+/// What makes and runs it: deleted in this order.
+const KINDS: [&str; 2] = ["helmchart", "deployment"];
 
 #[async_trait]
 impl Step for AutoscalerGone {
@@ -57,33 +55,57 @@ impl Step for AutoscalerGone {
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
-        let Some(kubernetes) = kubernetes(world).await else {
-            return Ok(Finding::Done("no server answers".into()));
+        let kubernetes = match reach::api(world).await? {
+            Api::Ready(kubernetes) => kubernetes,
+            Api::Down(why) => return Ok(Finding::Done(format!("no server's API answers: {why}"))),
         };
-        for kind in ["helmchart", "deployment"] {
+        for kind in KINDS {
             let object = [kind, "-n", NAMESPACE, AUTOSCALER];
-            match kubernetes.get(&object).await {
-                Ok(Some(found)) if found["metadata"]["deletionTimestamp"].is_null() => {
-                    return Ok(Finding::differs(format!("its {kind} is there")));
-                }
-                Ok(_) => {}
-                Err(failure) => {
-                    return Ok(Finding::Done(format!("the API does not answer: {failure}")));
-                }
+            if let Some(found) = kubernetes.get(&object).await?
+                && found["metadata"]["deletionTimestamp"].is_null()
+            {
+                return Ok(Finding::differs(format!("its {kind} is there")));
             }
         }
         Ok(Finding::done())
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
-        let Some(kubernetes) = kubernetes(world).await else {
+        let Api::Ready(kubernetes) = reach::api(world).await? else {
             return Ok(());
         };
-        for kind in ["helmchart", "deployment"] {
-            kubernetes
-                .delete(hands, &[kind, "-n", NAMESPACE, AUTOSCALER])
-                .await?;
+        for kind in KINDS {
+            let object = DeletableObject::ours(kind, NAMESPACE, AUTOSCALER);
+            kubernetes.delete(hands, &object).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::testing::{Fake, world};
+
+    /// `destroy` went on beside an autoscaler that made new VMs.
+    #[tokio::test(start_paused = true)]
+    async fn only_servers_that_are_all_off_have_no_autoscaler() {
+        let refuses = Fake::new()
+            .says("auth/token", "t0ken\n")
+            .answers("POST /vm/", 401, "{}");
+        let step = AutoscalerGone::new(&[]);
+        assert!(step.check(&world(&[("n100", &refuses)])).await.is_err());
+        let off = step.check(&world(&[])).await.unwrap();
+        assert!(matches!(off, Finding::Done(_)), "{off:?}");
+        // The first server is down, and the third has it.
+        let third = Fake::new()
+            .says("/readyz", "ok")
+            .says("get helmchart", r#"{"metadata":{}}"#);
+        let silent = Fake::new()
+            .says("auth/token", "t0ken\n")
+            .answers("POST /vm/", 503, "{}");
+        let world = world(&[("n100", &silent), ("k3s-cp-3", &third)]);
+        let found = step.check(&world).await.unwrap();
+        assert_eq!(found, Finding::differs("its helmchart is there"));
     }
 }

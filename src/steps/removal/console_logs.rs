@@ -1,5 +1,6 @@
 //! What a group's VMs said on their serial consoles: Slicer keeps `/var/log/slicer/VM.txt` whatever becomes of the VM.
 
+use crate::deletion;
 use crate::failure::Result;
 use crate::pipeline::Hands;
 use crate::remote::{Look, Machine, Script};
@@ -12,10 +13,11 @@ pub(super) async fn left(host: &Machine, group: &str) -> Result<bool> {
 /// Removes them.
 pub(super) async fn remove(host: &Machine, hands: &Hands, group: &str) -> Result<()> {
     let found = host.look(&Look::ConsoleLogs(group.to_owned())).await?;
-    if !found.ok() {
+    let logs = deletion::consoles(group, &found.stdout);
+    if !found.ok() || logs.is_empty() {
         return Ok(());
     }
-    let script = Script::words(["rm", "-f", "--"].into_iter().chain(found.stdout.lines()));
+    let script = Script::words(["rm", "-f", "--"].into_iter().chain(logs));
     let what = "removing the VMs' console logs";
     host.must(hands, what, &script).await.map(drop)
 }

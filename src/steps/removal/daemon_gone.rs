@@ -1,10 +1,12 @@
-//! A daemon is gone from its host: its unit, its VMs with their disks, its bridge, its directory.
+//! A daemon is gone from its host: its unit, its VMs with their disks, its bridge, its directory. What of it is ours is for
+//! [`crate::deletion`] to say.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::console_logs;
+use crate::deletion::{Belongings, DeletablePath, Seen};
 use crate::failure::{Code, Failure, Result};
 use crate::generate::unit_path;
 use crate::pipeline::{Finding, Hands, Step, StepId};
@@ -25,6 +27,8 @@ pub struct Remains {
     pub shares: Option<String>,
     /// What is the person's about it, where one set it up: that stays.
     pub adopted: Option<Adopted>,
+    /// Another daemon on the host, which is not the cluster's, serves a group of this name.
+    pub served_elsewhere: bool,
 }
 
 impl Remains {
@@ -42,6 +46,7 @@ pub(super) struct DaemonGone {
     /// Where its unit works, by which a unit of this name is known to be its.
     works: String,
     bridge: String,
+    cluster: String,
 }
 
 pub(super) fn id(group: &str) -> StepId {
@@ -58,6 +63,7 @@ impl DaemonGone {
             works: own.map_or_else(|| directory.clone(), |own| own.directory.clone()),
             directory,
             bridge: format!("br{group}0"),
+            cluster: cluster.to_owned(),
             daemon: daemon.clone(),
         }
     }
@@ -80,22 +86,46 @@ impl DaemonGone {
         }
     }
 
-    /// A unit of this name that runs elsewhere is somebody else's, and so is the bridge.
-    async fn foreign(&self, host: &Machine) -> Result<bool> {
-        let ours = format!("WorkingDirectory={}", self.works);
-        let unit = host.read(&self.unit_file()).await?;
-        Ok(unit.is_some_and(|unit| !unit.lines().any(|line| line == ours)))
+    /// Where the unit of its name works, by its file, else by what systemd knows; `None` where there is no such unit.
+    async fn unit_works(&self, host: &Machine, unit: &Unit) -> Result<Option<String>> {
+        if let Some(text) = host.read(&self.unit_file()).await? {
+            let mut lines = text.lines().map(str::trim);
+            let works = lines.find_map(|line| line.strip_prefix("WorkingDirectory="));
+            return Ok(Some(works.unwrap_or_default().to_owned()));
+        }
+        Ok(unit
+            .is_known()
+            .then(|| unit.works.clone().unwrap_or_default()))
+    }
+
+    /// Whether our directory for it is there. What another group's daemon served has none of its own; the cluster's stays until
+    /// the host carries nothing else of it.
+    async fn has_directory(&self, host: &Machine) -> Result<bool> {
+        let path = match &self.daemon.shares {
+            None => self.directory.clone(),
+            Some(_) => format!("{}/{}", FoundDaemon::ROOT, self.cluster),
+        };
+        Ok(host.look(&Look::Directory(path)).await?.ok())
+    }
+
+    async fn seen(&self, host: &Machine, unit: &Unit) -> Result<Seen> {
+        let (directory, unit) =
+            tokio::try_join!(self.has_directory(host), self.unit_works(host, unit))?;
+        Ok(Seen {
+            directory,
+            unit,
+            adopted: self.daemon.adopted.is_some(),
+            served_elsewhere: self.daemon.served_elsewhere,
+        })
     }
 }
 
-/// Disabled first: a reboot in the middle must not bring it back. The directory last: by it a later run knows that
-/// something is left.
-const REMOVE: &str = "set -e; u={}; f={}; b={}; d={}
+/// Disabled first: a reboot in the middle must not bring it back.
+const STOP_UNIT: &str = "set -e; u={}; f={}; b={}
 systemctl -q disable -- \"$u\" 2>/dev/null || true
 systemctl stop -- \"$u\" 2>/dev/null || [ \"$(systemctl is-active -- \"$u\")\" != active ]
 if [ -n \"$f\" ]; then rm -f -- \"$f\"; rm -rf -- \"$f.d\"; fi; systemctl daemon-reload; systemctl reset-failed -- \"$u\" 2>/dev/null || true
-if [ -d \"/sys/class/net/$b\" ]; then ip link delete \"$b\"; fi
-rm -rf --one-file-system -- \"$d\"";
+if [ -d \"/sys/class/net/$b\" ]; then ip link delete \"$b\"; fi";
 
 /// As Ctrl-C would: its VMs are shut down.
 const STOP: &str = "kill -TERM {} 2>/dev/null; n=0
@@ -123,22 +153,27 @@ impl Step for DaemonGone {
 
     async fn check(&self, world: &World) -> Result<Finding> {
         let host = world.host(&self.daemon.host)?;
-        let directory = Look::Directory(self.directory.clone());
         let bridge = Look::Directory(format!("/sys/class/net/{}", self.bridge));
-        let (processes, foreign, unit, directory, bridge, logs) = tokio::try_join!(
+        let directory = Look::Directory(self.directory.clone());
+        let (processes, unit, directory, bridge, logs) = tokio::try_join!(
             self.hand_started(host),
-            self.foreign(host),
             Unit::look(host, &self.unit),
             host.look(&directory),
             host.look(&bridge),
             console_logs::left(host, &self.daemon.group)
         )?;
+        let seen = self.seen(host, &unit).await?;
         let why = if directory.ok() {
             format!("{} is there", self.directory)
         } else if !processes.is_empty() {
             "it runs".to_owned()
-        } else if foreign {
-            return Ok(Finding::Done("what has its name is not ours".into()));
+        } else if Belongings::of(&seen, &self.works) != Belongings::All {
+            let has_its_name = unit.is_known() || bridge.ok() || logs;
+            return Ok(if has_its_name {
+                Finding::Done("what has its name is not ours".into())
+            } else {
+                Finding::done()
+            });
         } else if !(unit.file.is_empty() || self.keeps_unit() && !unit.enabled())
             || !matches!(unit.active.as_str(), "" | "inactive")
         {
@@ -155,29 +190,45 @@ impl Step for DaemonGone {
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let host = world.host(&self.daemon.host)?;
-        if self.foreign(host).await? {
-            let script = Script::new("rm -rf --one-file-system -- {}", &[&self.directory]);
-            let what = "removing what is ours";
-            return host.must(hands, what, &script).await.map(drop);
+        let unit = Unit::look(host, &self.unit).await?;
+        let belongings = Belongings::of(&self.seen(host, &unit).await?, &self.works);
+        if belongings == Belongings::All {
+            self.stop(host, hands, &unit, belongings).await?;
+            console_logs::remove(host, hands, &self.daemon.group).await?;
         }
-        let file = if self.keeps_unit() {
-            String::new()
-        } else {
-            self.unit_file()
-        };
-        if !Unit::look(host, &self.unit).await?.runs() {
+        // Last: by it a later run knows that something is left, and that it is ours.
+        let directory = DeletablePath::of_cluster(&self.cluster, &self.directory)?;
+        let script = Script::new("rm -rf --one-file-system -- {}", &[directory.as_str()]);
+        let script = script.limit(Duration::from_secs(200));
+        let what = "removing the daemon's directory";
+        host.must(hands, what, &script).await.map(drop)
+    }
+}
+
+impl DaemonGone {
+    /// Stops the daemon with its VMs; then its unit and its bridge are gone.
+    async fn stop(
+        &self,
+        host: &Machine,
+        hands: &Hands,
+        unit: &Unit,
+        belongings: Belongings,
+    ) -> Result<()> {
+        if !unit.runs() {
             for process in self.hand_started(host).await? {
                 let process = process.to_string();
                 let stop = Script::new(STOP, &[&process, &process]).limit(Duration::from_secs(200));
                 host.must(hands, "stopping the daemon", &stop).await?;
             }
         }
-        let words = [&*self.unit, &file, &self.bridge, &self.directory];
+        let file = belongings.unit_file(&self.unit_file(), self.keeps_unit());
+        let file = file.as_ref().map_or("", DeletablePath::as_str);
+        let words = [&*self.unit, file, &*self.bridge];
         // The unit gives its VMs three minutes.
-        let script = Script::new(REMOVE, &words).limit(Duration::from_secs(200));
+        let script = Script::new(STOP_UNIT, &words).limit(Duration::from_secs(200));
         let done = host.run(hands, &script).await?;
         if done.ok() {
-            return console_logs::remove(host, hands, &self.daemon.group).await;
+            return Ok(());
         }
         Err(Failure::new(
             Code::Command,
@@ -192,100 +243,4 @@ impl Step for DaemonGone {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, world};
-
-    fn step() -> DaemonGone {
-        DaemonGone::new(
-            "home",
-            &Remains {
-                group: "k3s-agents-1".into(),
-                host: "ryzen".into(),
-                shares: None,
-                adopted: None,
-            },
-        )
-    }
-
-    /// What a person set up is stopped; its files and its unit are that person's.
-    #[tokio::test]
-    async fn an_adopted_daemon_is_stopped_and_its_files_stay() {
-        let daemon = crate::steps::testing::plan().daemons[1].clone();
-        let mut own = crate::steps::testing::adopted(&daemon);
-        let fake = Fake::new()
-            .says("comm", "4711\n")
-            .says("cat --", "[Service]\nWorkingDirectory=/home/alex\n");
-        let world = world(&[("ryzen", &fake)]);
-        for unit in [None, Some("mine.service".to_owned())] {
-            own.unit = unit;
-            let remains = Remains {
-                group: daemon.group.clone(),
-                host: "ryzen".into(),
-                shares: None,
-                adopted: Some(own.clone()),
-            };
-            let step = DaemonGone::new("home", &remains);
-            step.apply(&world, &hands()).await.unwrap();
-        }
-        assert!(fake.was_told("kill -TERM 4711"));
-        let told = fake.told();
-        assert!(told.iter().all(|(command, _)| !command.contains("/home/alex/k3s")
-            || command.contains("comm")));
-        assert!(
-            fake.was_told("u=mine.service") && !fake.was_told("f=/etc/systemd/system/mine.service")
-        );
-    }
-
-    /// Somebody's own daemon may have our unit's name: only where it works tells whose it is.
-    #[tokio::test]
-    async fn a_unit_of_somebody_else_is_left_alone() {
-        let fake = Fake::new()
-            .says("cat --", "[Service]\nWorkingDirectory=/root/mine\n")
-            .says(
-                "systemctl show",
-                "ActiveState=active\nUnitFileState=enabled\n",
-            )
-            .answers("test -d", 1, "");
-        let world = world(&[("ryzen", &fake)]);
-        assert!(matches!(
-            step().check(&world).await.unwrap(),
-            Finding::Done(_)
-        ));
-        step().apply(&world, &hands()).await.unwrap();
-        assert!(!fake.was_told("systemctl stop") && !fake.was_told("ip link"));
-    }
-
-    #[tokio::test]
-    async fn it_is_there_as_long_as_any_part_of_it_is() {
-        let gone = || {
-            Fake::new()
-                .answers("cat --", 1, "")
-                .says("systemctl show", "ActiveState=inactive\nUnitFileState=\n")
-        };
-        for (fake, done) in [
-            (
-                gone()
-                    .answers("test -d", 1, "")
-                    .answers("/var/log/slicer", 1, ""),
-                true,
-            ),
-            // Another group's daemon served it: nothing else of it outlives that.
-            (gone().answers("test -d", 1, ""), false),
-            (
-                gone()
-                    .says("/sys/class/net", "755 0")
-                    .answers("test -d", 1, ""),
-                false,
-            ),
-            (
-                gone().says("/var/lib/slicer-k3s/home/k3s-agents-1", "700 0"),
-                false,
-            ),
-        ] {
-            let found = step().check(&world(&[("ryzen", &fake)])).await.unwrap();
-            assert_eq!(matches!(found, Finding::Done(_)), done, "{found:?}");
-        }
-    }
-}
+mod tests;

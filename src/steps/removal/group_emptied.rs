@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 
 use super::{Remains, console_logs};
+use crate::deletion::DeletableVm;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::slicer::{Slicer, Vm};
@@ -44,7 +45,7 @@ impl GroupEmptied {
     async fn vms(&self, slicer: &Slicer) -> Result<Vec<Vm>> {
         let groups = slicer.groups().await?;
         if groups.iter().any(|group| group.name == self.group) {
-            return slicer.vms(&self.group).await;
+            return slicer.vms_listed(&self.group).await;
         }
         Ok(Vec::new())
     }
@@ -76,8 +77,10 @@ impl Step for GroupEmptied {
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let slicer = self.slicer(world).await?;
-        for vm in self.vms(&slicer).await? {
-            slicer.delete_vm(hands, &self.group, &vm.hostname).await?;
+        let vms = self.vms(&slicer).await?;
+        let names: Vec<String> = vms.into_iter().map(|vm| vm.hostname).collect();
+        for vm in DeletableVm::named(&self.group, &names) {
+            slicer.delete_vm(hands, &vm).await?;
         }
         console_logs::remove(world.host(&self.host)?, hands, &self.group).await
     }
@@ -112,6 +115,7 @@ mod tests {
             host: "n100".into(),
             shares: Some("k3s-cp".into()),
             adopted: None,
+            served_elsewhere: false,
         })
         .unwrap();
         assert!(matches!(

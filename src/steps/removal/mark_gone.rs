@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use crate::deletion::DeletablePath;
 use crate::failure::Result;
 use crate::fleet::Note;
 use crate::pipeline::{Finding, Hands, Step, StepId};
@@ -75,8 +76,15 @@ impl Step for MarkGone {
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
-        let [mark, note, directory] = places(&world.plan.cluster);
-        let script = Script::new(REMOVE, &[&directory, &mark, &note, &format!("{note}.new")]);
+        let cluster = &world.plan.cluster;
+        let [mark, note, directory] = places(cluster);
+        let all = [directory, mark, note.clone(), format!("{note}.new")];
+        let all = all
+            .iter()
+            .map(|path| DeletablePath::of_cluster(cluster, path))
+            .collect::<Result<Vec<_>>>()?;
+        let words: Vec<&str> = all.iter().map(DeletablePath::as_str).collect();
+        let script = Script::new(REMOVE, &words);
         let host = world.host(&self.host)?;
         host.must(hands, "removing the cluster's mark", &script)
             .await

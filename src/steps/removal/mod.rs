@@ -15,28 +15,29 @@ mod routes_withdrawn;
 mod snapshot_kept;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use super::ordered::Ordered;
+use crate::deletion::{is_name, serves_elsewhere};
 use crate::pipeline::{Step, StepId};
 use crate::plan::{Adopted, Decisions, FoundDaemon, Plan};
 
 pub use daemon_gone::Remains;
 pub use leave::{Leaving, enrolled, leave};
 pub use nodes_drained::Drain;
-pub(super) use nodes_drained::NodesDrained;
+pub(super) use nodes_drained::{NodesDrained, end_drain};
+pub use snapshot_kept::Snapshots;
 
-/// Everything of a cluster gone from the hosts that are connected; `snapshot` is where etcd's last one is to be kept.
+/// Everything of a cluster gone from the hosts that are connected; `snapshot` says where etcd's last one is to be kept, if it is.
 pub fn destroy(
     plan: &Plan,
     hosts: &[String],
     remains: &[Remains],
-    snapshot: Option<PathBuf>,
+    snapshot: Option<Snapshots>,
 ) -> Vec<Box<dyn Step>> {
     let mut steps: Vec<Box<dyn Step>> = Vec::new();
     let mut first: Vec<StepId> = Vec::new();
-    if let Some(file) = snapshot {
-        steps.push(Box::new(snapshot_kept::SnapshotKept::new(file)));
+    if let Some(snapshots) = snapshot {
+        steps.push(Box::new(snapshot_kept::SnapshotKept::new(snapshots)));
         first.push(snapshot_kept::id());
     }
     steps.push(Box::new(autoscaler_gone::AutoscalerGone::new(&first)));
@@ -74,6 +75,7 @@ pub fn remains_on(
         host: host.to_owned(),
         shares: shares.map(str::to_owned),
         adopted: adopted.cloned(),
+        served_elsewhere: false,
     };
     let mut groups = BTreeMap::new();
     for daemon in found
@@ -96,17 +98,25 @@ pub fn remains_on(
         let decided = remains(name, group.shares.as_deref(), group.adopted.as_ref());
         groups.insert(name.clone(), decided);
     }
-    groups.into_values().collect()
+    let mut remains: Vec<Remains> = groups.into_values().collect();
+    heed(&mut remains, cluster, decisions, found);
+    remains
 }
 
-/// The name of a directory comes from a machine, and what is called so gets deleted.
-fn is_name(group: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    !group.is_empty() && group.bytes().all(plain)
+/// Notes which of the daemons that are to go have a namesake on their host that is not the cluster's.
+pub fn heed(remains: &mut [Remains], cluster: &str, decisions: &Decisions, found: &[FoundDaemon]) {
+    let adopted = decisions.groups.values();
+    let adopted = adopted.filter_map(|group| Some(&*group.adopted.as_ref()?.directory));
+    let adopted: Vec<&str> = adopted.collect();
+    for daemon in remains {
+        daemon.served_elsewhere |= serves_elsewhere(cluster, &daemon.group, &adopted, found);
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::steps::testing::plan;
 
@@ -132,6 +142,18 @@ mod tests {
         let remains = remains_on("home", &decided(), "ryzen", &found);
         let groups: Vec<_> = remains.iter().map(|daemon| &*daemon.group).collect();
         assert_eq!(groups, ["k3s-agents-1", "k3s-old"]);
+    }
+
+    /// By the name alone its bridge would be taken for ours.
+    #[test]
+    fn a_namesake_on_the_host_is_noted() {
+        let mut theirs = found("/root/k3s-agents");
+        theirs.groups = vec!["k3s-agents-1".into()];
+        let remains = remains_on("home", &decided(), "ryzen", &[theirs]);
+        assert!(remains[0].served_elsewhere);
+        let mut ours = found("/var/lib/slicer-k3s/home/k3s-agents-1");
+        ours.groups = vec!["k3s-agents-1".into()];
+        assert!(!remains_on("home", &decided(), "ryzen", &[ours])[0].served_elsewhere);
     }
 
     /// What one process serves goes with it, and what it leaves of the other group goes afterwards.
@@ -164,7 +186,12 @@ mod tests {
     fn only_a_missing_snapshot_holds_up_the_rest() {
         let plan = plan();
         let remains = remains_on("home", &decided(), "n100", &[]);
-        let steps = destroy(&plan, &["n100".into()], &remains, Some("x".into()));
+        let steps = destroy(
+            &plan,
+            &["n100".into()],
+            &remains,
+            Some(Snapshots::of(Path::new("x"), "f00")),
+        );
         for step in steps.iter().filter(|step| step.id().name == "daemon-gone") {
             assert_eq!(step.needs(), [snapshot_kept::id()]);
             assert_eq!(step.after(), [autoscaler_gone::id()]);

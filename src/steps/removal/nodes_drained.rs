@@ -2,6 +2,7 @@
 //! respect disruption budgets; it runs as a unit of a server, which tries on while we tell what it waits for.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,7 +12,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::k3s::PROGRAM;
 use crate::kubernetes::{DAEMON_SET, Kubernetes, MIRROR, OVER};
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::remote::{Look, Script};
+use crate::remote::{Look, Machine, Script};
 use crate::steps::group_nodes::{DRAINED, selector};
 use crate::steps::unit::{Unit, own_words};
 use crate::world::World;
@@ -30,6 +31,8 @@ pub(in crate::steps) struct NodesDrained {
     drain: Drain,
     needs: Vec<StepId>,
     started: AtomicBool,
+    /// The server on which it was started.
+    on: OnceLock<Arc<Machine>>,
 }
 
 pub(super) fn id(group: &str) -> StepId {
@@ -44,11 +47,12 @@ impl NodesDrained {
             drain,
             needs: told.to_vec(),
             started: AtomicBool::new(false),
+            on: OnceLock::new(),
         }
     }
 
     fn unit(&self) -> String {
-        format!("slicer-k3s-drain-{}.service", self.group)
+        unit_of(&self.group)
     }
 
     /// Why the drain does not get on, in kubectl's words.
@@ -61,6 +65,26 @@ impl NodesDrained {
         let journal = kubernetes.server.look(&look).await?;
         Ok(cause(&journal.stdout, &unit).to_owned())
     }
+}
+
+/// The unit of a server that drains a group.
+fn unit_of(group: &str) -> String {
+    format!("slicer-k3s-drain-{group}.service")
+}
+
+/// Ends a drain that a run has left on this server.
+pub(in crate::steps) async fn end_drain(
+    server: &Machine,
+    hands: &Hands,
+    group: &str,
+) -> Result<()> {
+    let script = Script::new(
+        "u={}; systemctl stop {} 2>/dev/null; ! systemctl -q is-active \"$u\"",
+        &[&unit_of(group), &unit_of(group)],
+    )
+    .limit(Duration::from_secs(10));
+    server.must(hands, "stopping the drain", &script).await?;
+    Ok(())
 }
 
 /// What kubectl says last of a Node that is empty.
@@ -115,7 +139,7 @@ fn movable(pods: &[Value], nodes: &[&str]) -> Vec<String> {
 /// A unit of an earlier, killed run would drain in its way: ours takes its place.
 const DRAIN: &str = "set -e; u={}; f={}; systemctl stop \"$u\" 2>/dev/null || true; systemctl reset-failed \"$u\" 2>/dev/null || true
 k3s kubectl label nodes --overwrite -l {} --field-selector spec.unschedulable=false {} || true
-systemd-run --quiet --collect --unit \"$u\" {} kubectl drain -l {} --ignore-daemonsets --delete-emptydir-data --timeout {} $f";
+systemd-run --quiet --collect --unit \"$u\" -p RuntimeMaxSec={} {} kubectl drain -l {} --ignore-daemonsets --delete-emptydir-data --timeout {} $f";
 
 #[async_trait]
 impl Step for NodesDrained {
@@ -186,10 +210,27 @@ impl Step for NodesDrained {
         .lasting())
     }
 
+    async fn stopped(&self, _: &World, hands: &Hands) -> Option<String> {
+        let server = self.on.get()?;
+        let group = &self.group;
+        Some(match end_drain(server, hands, group).await {
+            Ok(()) => format!(
+                "The drain of {group} was stopped. Its nodes take no new pods until slicer-k3s init opens them."
+            ),
+            Err(failure) => format!(
+                "The drain of {group} goes on on {}, for at most {} s more: {failure}. To end it: slicer-k3s exec {0} -- systemctl stop {}",
+                server.name(),
+                self.drain.limit.as_secs(),
+                self.unit()
+            ),
+        })
+    }
+
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let kubernetes = world.kubernetes().await?;
         let (unit, selector) = (self.unit(), selector(&self.group));
         let limit = format!("{}s", self.drain.limit.as_secs());
+        let most = self.patience().as_secs().to_string();
         let force = if self.drain.force {
             "--force --disable-eviction"
         } else {
@@ -198,9 +239,12 @@ impl Step for NodesDrained {
         let label = format!("{DRAINED}=true");
         let script = Script::new(
             DRAIN,
-            &[&unit, force, &selector, &label, PROGRAM, &selector, &limit],
+            &[
+                &unit, force, &selector, &label, &most, PROGRAM, &selector, &limit,
+            ],
         );
         self.started.store(true, Ordering::Relaxed);
+        let _ = self.on.set(Arc::clone(&kubernetes.server));
         kubernetes
             .server
             .must(hands, "starting the drain", &script)
@@ -263,6 +307,26 @@ mod tests {
         step.apply(&world, &hands()).await.unwrap();
         assert!(!over.was_told("--disable-eviction"));
         assert!(step.check(&world).await.unwrap_err().is_lasting());
+    }
+
+    /// Evictions went on for as long as the drain may take, unseen by anyone, while the next run opened the nodes again.
+    #[tokio::test]
+    async fn a_run_that_is_stopped_takes_its_drain_with_it() {
+        for (status, says) in [(0, "was stopped"), (1, "goes on on k3s-cp-1")] {
+            let fake = Fake::new().answers("is-active", status, "");
+            let world = world(&[("k3s-cp-1", &fake)]);
+            let step = step(false);
+            assert_eq!(
+                step.stopped(&world, &hands()).await,
+                None,
+                "it was not begun"
+            );
+            step.apply(&world, &hands()).await.unwrap();
+            assert!(fake.was_told("RuntimeMaxSec=335"));
+            let said = step.stopped(&world, &hands()).await.unwrap();
+            assert!(said.contains(says), "{said}");
+            assert!(fake.was_told("systemctl stop slicer-k3s-drain-k3s-agents-1.service"));
+        }
     }
 
     /// systemd has the last word in the journal, and it is no cause.

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 
-use crate::failure::Result;
+use crate::deletion::DeletableObject;
+use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::steps::group_nodes::selector;
 use crate::world::World;
@@ -47,7 +48,7 @@ impl Step for NodesGone {
     async fn check(&self, world: &World) -> Result<Finding> {
         let kubernetes = world.kubernetes().await?;
         let selector = selector(&self.group);
-        let nodes = kubernetes.list(&["nodes", "-l", &selector]).await?;
+        let nodes = kubernetes.list_whole(&["nodes", "-l", &selector]).await?;
         Ok(match nodes.first() {
             Some(node) => {
                 let name = node["metadata"]["name"].as_str().unwrap_or_default();
@@ -58,8 +59,10 @@ impl Step for NodesGone {
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
-        let selector = selector(&self.group);
-        let kubernetes = world.kubernetes().await?;
-        kubernetes.delete(hands, &["nodes", "-l", &selector]).await
+        let nodes = DeletableObject::nodes_of_named(&self.group).ok_or_else(|| {
+            let what = format!("{} is no name of a group of ours", self.group);
+            Failure::new(Code::Kubernetes, what).lasting()
+        })?;
+        world.kubernetes().await?.delete(hands, &nodes).await
     }
 }

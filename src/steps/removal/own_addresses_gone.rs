@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use crate::deletion::DeletablePath;
 use crate::failure::Result;
 use crate::generate::{ROUTES_UNIT, own_addresses_path, own_addresses_table};
 use crate::pipeline::{Finding, Hands, Step, StepId};
@@ -60,8 +61,9 @@ impl Step for OwnAddressesGone {
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let cluster = &world.plan.cluster;
-        let (path, table) = (own_addresses_path(cluster), own_addresses_table(cluster));
-        let script = Script::new(REMOVE, &[&path, ROUTES_UNIT, &table]);
+        let path = DeletablePath::of_cluster(cluster, &own_addresses_path(cluster))?;
+        let table = own_addresses_table(cluster);
+        let script = Script::new(REMOVE, &[path.as_str(), ROUTES_UNIT, &table]);
         let host = world.host(&self.host)?;
         host.must(hands, "removing the table of addresses", &script)
             .await

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use crate::deletion::DeletablePath;
 use crate::failure::Result;
 use crate::generate::{ROUTES_SCRIPT, ROUTES_UNIT, TABLES, routes_path, unit_path};
 use crate::pipeline::{Finding, Hands, Step, StepId};
@@ -72,11 +73,14 @@ impl Step for RoutesGone {
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
-        let [table, withdrawn] = tables(&world.plan.cluster);
+        let cluster = &world.plan.cluster;
+        let [table, withdrawn] = tables(cluster);
+        let table = DeletablePath::of_cluster(cluster, &table)?;
+        let withdrawn = DeletablePath::of_cluster(cluster, &withdrawn)?;
         let unit = unit_path(ROUTES_UNIT);
         let words = [
-            &*table,
-            &*withdrawn,
+            table.as_str(),
+            withdrawn.as_str(),
             ROUTES_UNIT,
             &*unit,
             ROUTES_SCRIPT,

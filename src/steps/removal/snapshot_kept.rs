@@ -1,20 +1,60 @@
 //! A last snapshot of etcd lies on the workstation, 0600. The server token that opens it lies in the same directory.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
+use crate::deletion::{Known, Snapshot, last_snapshot};
 use crate::failure::{Code, Failure, Result};
 use crate::k3s::SNAPSHOTS_DIRECTORY;
 use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::plan::Role;
 use crate::remote::Script;
 use crate::secret::Secret;
 use crate::steps::CLUSTER;
+use crate::steps::unit::Unit;
 use crate::world::World;
 
+/// How the files are called: before runs had a name of their own, only this.
+const NAME: &str = "last-snapshot";
+
+/// Where this run's snapshot is to lie, and the newest of earlier runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshots {
+    /// This run's.
+    pub own: PathBuf,
+    /// An earlier run's, where there is one.
+    pub earlier: Option<PathBuf>,
+}
+
+impl Snapshots {
+    /// Those in the state's directory; `run` is this run's id.
+    pub fn of(directory: &Path, run: &str) -> Self {
+        let own = directory.join(format!("{NAME}-{run}"));
+        let mut before: Vec<(SystemTime, PathBuf)> = Vec::new();
+        for entry in fs_err::read_dir(directory).into_iter().flatten().flatten() {
+            let is_one = entry.file_name().to_string_lossy().starts_with(NAME);
+            let written = entry.metadata().and_then(|facts| facts.modified());
+            if let Ok(written) = written
+                && is_one
+                && entry.path() != own
+            {
+                before.push((written, entry.path()));
+            }
+        }
+        let newest = before.into_iter().max();
+        Self {
+            own,
+            earlier: newest.map(|(_, path)| path),
+        }
+    }
+}
+
 pub(super) struct SnapshotKept {
-    file: PathBuf,
+    snapshots: Snapshots,
+    failed: AtomicBool,
 }
 
 pub(super) fn id() -> StepId {
@@ -22,9 +62,65 @@ pub(super) fn id() -> StepId {
 }
 
 impl SnapshotKept {
-    pub(super) fn new(file: PathBuf) -> Self {
-        Self { file }
+    pub(super) fn new(snapshots: Snapshots) -> Self {
+        Self {
+            snapshots,
+            failed: AtomicBool::new(false),
+        }
     }
+
+    /// Which snapshot there is, and its file.
+    async fn last(&self, world: &World) -> Result<(Snapshot, &Path)> {
+        let Snapshots { own, earlier } = &self.snapshots;
+        let failed = self.failed.load(Ordering::Relaxed);
+        let known = Known {
+            own: own.exists(),
+            earlier: earlier.is_some(),
+            failed,
+            begun: failed && removal_has_begun(world).await?,
+        };
+        let last = last_snapshot(known);
+        let file = match last {
+            Snapshot::Earlier => earlier.as_ref().unwrap_or(own),
+            _ => own,
+        };
+        Ok((last, file))
+    }
+
+    async fn take(&self, world: &World, hands: &Hands) -> Result<()> {
+        let server = world.first_server().await?;
+        let mark = Secret::random_hex(4)
+            .map_err(|error| Failure::new(Code::LocalFile, "no random numbers").because(error))?;
+        let name = format!("slicer-k3s-last-{}", mark.expose());
+        let script = Script::new(SAVE, &[&name, SNAPSHOTS_DIRECTORY]).limit(Duration::from_mins(5));
+        let saved = server.must(hands, "taking a snapshot", &script).await?;
+        let Some((hash, path)) = saved.stdout.lines().next().and_then(|l| l.split_once("  "))
+        else {
+            return Err(Failure::new(
+                Code::Kubernetes,
+                format!("{} took no snapshot", server.name()),
+            )
+            .because(saved.last_words())
+            .hint(self.hint()));
+        };
+        server.fetch(path, &self.snapshots.own, hash).await
+    }
+}
+
+/// Whether a daemon of servers is gone from its host or will not start again by itself. Removing it begins with that, and `init`
+/// takes it back.
+async fn removal_has_begun(world: &World) -> Result<bool> {
+    let daemons = world.plan.daemons.iter();
+    for daemon in daemons.filter(|daemon| daemon.role == Role::ControlPlane) {
+        // A host that is off says nothing.
+        if let Ok(host) = world.host(&daemon.host) {
+            let unit = Unit::look(host, &daemon.unit()).await?;
+            if !unit.runs() && !unit.enabled() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Prints "SHA256  PATH" of the snapshot it took: the file's name ends in what k3s adds to ours.
@@ -46,29 +142,72 @@ impl Step for SnapshotKept {
         "on a server: sudo k3s etcd-snapshot save; or run again without --snapshot".into()
     }
 
-    async fn check(&self, _: &World) -> Result<Finding> {
-        Ok(match fs_err::metadata(&self.file) {
-            Ok(facts) => Finding::Done(format!("{}, {} bytes", self.file.display(), facts.len())),
-            Err(_) => Finding::differs(format!("{} does not exist", self.file.display())),
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let (last, file) = self.last(world).await?;
+        let size = fs_err::metadata(file).map_or(0, |facts| facts.len());
+        let file = file.display();
+        Ok(match last {
+            Snapshot::Taken => Finding::Done(format!("{file}, {size} bytes")),
+            Snapshot::Earlier => Finding::Done(format!(
+                "{file}, {size} bytes, of an earlier run: no server takes one any more"
+            )),
+            Snapshot::Missing => Finding::differs(format!("{file} does not exist")),
         })
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
-        let server = world.first_server().await?;
-        let mark = Secret::random_hex(4)
-            .map_err(|error| Failure::new(Code::LocalFile, "no random numbers").because(error))?;
-        let name = format!("slicer-k3s-last-{}", mark.expose());
-        let script = Script::new(SAVE, &[&name, SNAPSHOTS_DIRECTORY]).limit(Duration::from_mins(5));
-        let saved = server.must(hands, "taking a snapshot", &script).await?;
-        let Some((hash, path)) = saved.stdout.lines().next().and_then(|l| l.split_once("  "))
-        else {
-            return Err(Failure::new(
-                Code::Kubernetes,
-                format!("{} took no snapshot", server.name()),
-            )
-            .because(saved.last_words())
-            .hint(self.hint()));
-        };
-        server.fetch(path, &self.file, hash).await
+        let taken = self.take(world, hands).await;
+        if let Err(failure) = taken {
+            self.failed.store(true, Ordering::Relaxed);
+            if self.last(world).await?.0 == Snapshot::Missing {
+                return Err(failure);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::testing::hands;
+    use crate::steps::testing::{Fake, world};
+
+    /// It took what lay there for its own, however old that was.
+    #[tokio::test]
+    async fn a_file_of_an_earlier_run_is_not_this_runs_snapshot() {
+        let home = tempfile::tempdir().unwrap();
+        fs_err::write(home.path().join("last-snapshot"), "a month old").unwrap();
+        let snapshots = Snapshots::of(home.path(), "f00");
+        assert_eq!(
+            snapshots.earlier,
+            Some(home.path().join("last-snapshot")),
+            "what the last release wrote"
+        );
+        let runs = "ActiveState=active\nSubState=running\nUnitFileState=enabled\n";
+        for (unit, counts) in [
+            (runs, false),
+            ("ActiveState=inactive\nUnitFileState=\n", true),
+        ] {
+            let step = SnapshotKept::new(snapshots.clone());
+            let server = Fake::new().answers("etcd-snapshot save", 1, "");
+            let host = Fake::new().says("systemctl show", unit);
+            let world = world(&[("k3s-cp-1", &server), ("n100", &host)]);
+            let found = step.check(&world).await.unwrap();
+            assert!(matches!(found, Finding::Differs(_)), "{found:?}");
+            // A server that cannot take one is no reason to go without.
+            assert_eq!(step.apply(&world, &hands()).await.is_ok(), counts);
+            let found = step.check(&world).await.unwrap();
+            assert_eq!(
+                matches!(&found, Finding::Done(note) if note.contains("earlier run")),
+                counts
+            );
+        }
+        fs_err::write(&snapshots.own, "new").unwrap();
+        let found = SnapshotKept::new(snapshots)
+            .check(&world(&[]))
+            .await
+            .unwrap();
+        assert!(matches!(found, Finding::Done(_)), "{found:?}");
     }
 }

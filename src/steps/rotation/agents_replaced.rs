@@ -4,12 +4,13 @@
 use async_trait::async_trait;
 
 use super::old_refused;
+use crate::deletion::DeletableVm;
 use crate::failure::Result;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Daemon, Plan};
 use crate::slicer::Vm;
 use crate::steps::ordered::Ordered;
-use crate::steps::{agents_drained, agents_settled, k3s_token_secret};
+use crate::steps::{Options, agents_drained, agents_settled, group_nodes, k3s_token_secret};
 use crate::time;
 use crate::world::World;
 
@@ -22,7 +23,7 @@ pub(super) fn id(group: &str) -> StepId {
 }
 
 /// The steps that drain and remove the agents of every group, one group after the other, once the old token is refused.
-pub(super) fn steps(plan: &Plan) -> Vec<Box<dyn Step>> {
+pub(super) fn steps(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
     let refused = plan.servers.iter();
     let mut before: Vec<StepId> = refused
         .map(|server| old_refused::id(&server.name))
@@ -33,7 +34,8 @@ pub(super) fn steps(plan: &Plan) -> Vec<Box<dyn Step>> {
         needs.push(k3s_token_secret::id(&daemon.group));
         let drained = agents_drained::AgentsDrained::for_replacement(daemon);
         steps.push(Box::new(Ordered::new(drained, &needs)));
-        let settled = agents_settled::AgentsSettled::new(plan, daemon);
+        // Whoever asked for other agents asked for the end of these.
+        let settled = agents_settled::AgentsSettled::new(plan, daemon, options).named();
         steps.push(Box::new(Ordered::new(settled, &[id(&daemon.group)])));
         before.push(agents_settled::id(&daemon.group));
         let daemon = daemon.clone();
@@ -47,9 +49,19 @@ pub(super) fn steps(plan: &Plan) -> Vec<Box<dyn Step>> {
 pub(in crate::steps) async fn outdated(world: &World, daemon: &Daemon) -> Result<Vec<String>> {
     let slicer = world.slicer(daemon).await?;
     let armed = k3s_token_secret::written(&slicer).await?;
-    let vms = slicer.vms(&daemon.group).await?.into_iter();
-    let before = vms.filter(|vm| is_of_before(vm, armed));
-    Ok(before.map(|vm| vm.hostname).collect())
+    let vms = match slicer.vms_or_null(&daemon.group).await? {
+        Some(vms) => vms,
+        // No agent has joined where there is no Node either, and none joins by the old token any more.
+        None if group_nodes::list(&world.kubernetes().await?, &daemon.group)
+            .await?
+            .is_empty() =>
+        {
+            Vec::new()
+        }
+        None => slicer.vms_listed(&daemon.group).await?,
+    };
+    let before = vms.iter().filter(|vm| is_of_before(vm, armed));
+    Ok(before.map(|vm| vm.hostname.clone()).collect())
 }
 
 /// Whether a VM may have been made before this second; so may one that does not tell.
@@ -90,8 +102,9 @@ impl Step for AgentsReplaced {
     /// Their Nodes go with the next step, as those of other VMs that are gone.
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let slicer = world.slicer(&self.daemon).await?;
-        for vm in outdated(world, &self.daemon).await? {
-            slicer.delete_vm(hands, &self.daemon.group, &vm).await?;
+        let outdated = outdated(world, &self.daemon).await?;
+        for vm in DeletableVm::named(&self.daemon.group, &outdated) {
+            slicer.delete_vm(hands, &vm).await?;
         }
         Ok(())
     }

@@ -117,13 +117,13 @@ pub fn rotate(
     }
     for daemon in host.into_iter().flat_map(|host| plan.daemons_of(host)) {
         if daemon.role == Role::Workers {
-            let settled = agents_settled::AgentsSettled::new(plan, daemon);
+            let settled = agents_settled::AgentsSettled::new(plan, daemon, options).named();
             steps.push(Box::new(Ordered::new(settled, &answer)));
         }
     }
     let mut settled = Vec::new();
     if order.replaces_agents() {
-        let instead = agents_replaced::steps(plan);
+        let instead = agents_replaced::steps(plan, options);
         settled.extend(instead.iter().map(|step| step.id()));
         steps.extend(instead);
     }

@@ -34,7 +34,7 @@ pub(super) fn destroyed(trial: &Trial, host: &str) -> Result<()> {
         bail!("a second destroy found something:\n{}", again.text());
     }
     let kept = trial
-        .me("cd ~/.local/state/slicer-k3s/.destroyed/home-* && stat -c %a state.json last-snapshot; grep -c lab ~/.kube/config")?;
+        .me("cd ~/.local/state/slicer-k3s/.destroyed/home-* && stat -c %a state.json last-snapshot-*; grep -c lab ~/.kube/config")?;
     if kept.stdout != "600\n600\n0\n" {
         bail!(
             "tokens and snapshot were not put aside, or the context is still there: {}",

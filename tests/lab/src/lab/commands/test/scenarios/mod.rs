@@ -3,6 +3,7 @@
 mod addons;
 mod adopted;
 mod destroy;
+mod destroy_beside;
 mod enrol_kills;
 mod errors;
 mod farewell;
@@ -21,6 +22,7 @@ mod init_spread;
 mod init_three;
 mod k3s_servers;
 mod kills;
+mod local_data;
 mod manual;
 mod mixed;
 mod proxies;
@@ -76,6 +78,8 @@ pub(super) fn checks() -> Vec<Check> {
         Check::long("mixed", mixed::run),
         Check::long("init-beside", init_beside::run),
         Check::long("destroy", destroy::run),
+        Check::long("destroy-beside-foreign", destroy_beside::run),
+        Check::long("local-data", local_data::run),
         Check::long("status", status::run),
         Check::long("status-scaling", status_scaling::run),
         Check::long("addons", addons::run),

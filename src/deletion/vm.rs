@@ -1,0 +1,94 @@
+//! A VM of a group. One without a Node goes where the group is wholly ours, the autoscaler made it, and it had the time to join;
+//! all of a group where a person named it.
+
+use std::collections::BTreeSet;
+
+use crate::plan::Daemon;
+use crate::slicer::Vm;
+
+/// A VM that a rule lets go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletableVm {
+    group: String,
+    name: String,
+}
+
+impl DeletableVm {
+    /// Of `confirmed` names (see [`super::Sightings`]) those that the daemon lists in the group.
+    pub fn confirmed(group: &str, confirmed: &BTreeSet<String>, listed: &[Vm]) -> Vec<Self> {
+        let listed = listed.iter().filter(|vm| confirmed.contains(&vm.hostname));
+        listed.map(|vm| Self::of(group, &vm.hostname)).collect()
+    }
+
+    /// VMs of a group that a person named on the command line, or whose host or cluster that person named.
+    pub fn named(group: &str, vms: &[String]) -> Vec<Self> {
+        vms.iter().map(|vm| Self::of(group, vm)).collect()
+    }
+
+    fn of(group: &str, name: &str) -> Self {
+        Self {
+            group: group.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    /// Its group.
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    /// Its host name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// Whether a VM without a Node may go that had `time` seconds to join, of which `enough` are enough. The autoscaler numbers what it
+/// makes; a daemon that someone else set up may have VMs of theirs.
+pub fn may_go_without_node(daemon: &Daemon, vm: &str, time: i64, enough: i64) -> bool {
+    daemon.adopted.is_none() && time >= enough && is_numbered(&daemon.group, vm)
+}
+
+fn is_numbered(group: &str, vm: &str) -> bool {
+    let number = vm
+        .strip_prefix(group)
+        .and_then(|rest| rest.strip_prefix('-'));
+    number.is_some_and(|number| {
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agents::JOIN;
+    use crate::steps::testing::{adopted, plan};
+
+    #[test]
+    fn only_an_old_numbered_vm_of_a_group_of_ours_goes() {
+        let daemon = plan().daemons[1].clone();
+        let theirs = Daemon {
+            adopted: Some(adopted(&daemon)),
+            ..daemon.clone()
+        };
+        for (daemon, vm, time, goes) in [
+            (&daemon, "k3s-agents-1-7", JOIN, true),
+            (&daemon, "k3s-agents-1-7", JOIN - 1, false),
+            (&daemon, "k3s-agents-1-", JOIN, false),
+            (&daemon, "k3s-agents-1-x7", JOIN, false),
+            (&daemon, "k3s-agents-17", JOIN, false),
+            (&daemon, "mine", JOIN, false),
+            (&theirs, "k3s-agents-1-7", JOIN, false),
+        ] {
+            assert_eq!(may_go_without_node(daemon, vm, time, JOIN), goes, "{vm}");
+        }
+    }
+
+    #[test]
+    fn a_confirmed_vm_that_is_not_listed_any_more_is_left_alone() {
+        let vm: Vm = serde_json::from_str(r#"{"hostname":"a-1"}"#).unwrap();
+        let confirmed = BTreeSet::from(["a-1".to_owned(), "a-2".to_owned()]);
+        let vms = DeletableVm::confirmed("a", &confirmed, &[vm]);
+        assert_eq!(vms, [DeletableVm::of("a", "a-1")]);
+    }
+}
