@@ -3,6 +3,7 @@
 mod agree;
 mod build;
 mod edit;
+mod comments;
 mod format;
 mod fresh;
 pub mod keys;
