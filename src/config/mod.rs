@@ -1,6 +1,7 @@
 //! cluster.toml: strict, small; every error at once with line and column.
 
 mod agree;
+mod astray;
 mod build;
 mod edit;
 mod comments;
@@ -260,10 +261,7 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Vec<Problem>> {
     let mut problems = Problems::new(file);
     let values = walk::read(text, &mut problems);
     let config = build::config(&values, &mut problems);
-    // What the parser's recovery makes of a text that is not TOML contradicts only itself.
-    if let Some(config) = &config
-        && values.is_toml
-    {
+    if let Some(config) = &config {
         agree::check(config, &values, &mut problems);
     }
     match config {
@@ -273,6 +271,9 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Vec<Problem>> {
 }
 
 /// The cluster's name in a text of which something else may be wrong; `None` where that line itself is not to be relied on.
+    if !values.is_toml {
+        return Err(problems.into_sorted());
+    }
 pub fn name_in(text: &str) -> Option<String> {
     let mut problems = Problems::new("");
     let values = walk::read(text, &mut problems);
