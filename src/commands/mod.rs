@@ -20,6 +20,7 @@ mod init;
 mod kubectl;
 mod last_words;
 mod logs;
+mod missing;
 mod passed_on;
 mod plan_file;
 mod prove;
