@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::act::{self, Act};
 use super::context::Home;
-use super::first_contact;
+use super::first_contact::{self, CHANGE_THE_FLAGS, First};
 use super::turn::Turn;
 use super::{ask, last_words, one, servers};
 use crate::cli::{Global, Init, Making};
@@ -26,7 +26,8 @@ pub(super) const CHANGE_THE_FILE: &str = "change cluster.toml and run again";
 /// Runs it.
 pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failure>> {
     let started = Instant::now();
-    let (config, known) = first_contact::config(global, &options).await?;
+    let mut first = first_contact::config(global, &options).await?;
+    let config = first.config.clone();
     let home = Home::of(&config.name).map_err(one)?;
     let here = if options.making.dry_run {
         None
@@ -39,7 +40,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         Some(state) => state,
         None => State::create(&config.name).map_err(one)?,
     };
-    let fleet = fleet::connect_others(&config, global, known).await?;
+    let fleet = first.connect(global).await?;
     let last = home.last_plan().map_err(one)?;
     // As the last run went by it: who was off then is looked at like a new host.
     let last = last.map(|plan| plan.with_those_back(|_| false));
@@ -95,9 +96,9 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         rotation::may_configure(&world.secrets, &options).map_err(one)?;
         may_begin(&world, &world.plan, &wanted).await?;
         if new {
-            ask::consent(options.making.yes, CHANGE_THE_FILE).map_err(one)?;
-            servers::consent(&options, &control_plane).map_err(one)?;
+            agree(&options, &first, &control_plane).map_err(one)?;
         }
+        first.write().map_err(one)?;
         state.decisions = world.plan.decisions(&state.decisions);
         turn.record(&mut state);
         state.save(home.path()).map_err(one)?;
@@ -125,6 +126,17 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     }
     report::say(&last_words::after_init(&world.plan, &home, &ended));
     Ok(0)
+}
+
+/// Asks for what has to be agreed to.
+fn agree(options: &Init, first: &First, control_plane: &ControlPlane) -> Result<()> {
+    let instead = if first.is_kept() {
+        CHANGE_THE_FILE
+    } else {
+        CHANGE_THE_FLAGS
+    };
+    ask::consent(options.making.yes, instead)?;
+    servers::consent(options, control_plane)
 }
 
 /// Takes the turn, and asks the servers what they hold as soon as nobody else can change it any more. Connections are made

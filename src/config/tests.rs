@@ -202,6 +202,23 @@ fn of_broken_toml_only_the_syntax_is_told_once_a_line() {
 }
 
 #[test]
+fn a_port_is_split_off_a_target_and_an_address_of_ipv6_is_whole() {
+    for (text, target, port) in [
+        ("alex@10.0.0.1:2222", "alex@10.0.0.1", Some(2222)),
+        ("n100:22", "n100", Some(22)),
+        ("me@[fe80::1]:22", "me@[fe80::1]", Some(22)),
+        ("me@[fe80::1]", "me@[fe80::1]", None),
+        ("fe80::1", "fe80::1", None),
+        ("n100", "n100", None),
+        ("n100:0", "n100:0", None),
+        ("n100:ssh", "n100:ssh", None),
+        ("-x:22", "-x:22", None),
+    ] {
+        assert_eq!(format::split_port(text), (target, port), "{text}");
+    }
+}
+
+#[test]
 fn a_daemon_can_be_shared_only_with_servers() {
     assert_snapshot!(told("name='x'\n[control-plane]\nhost='a'\n[hosts.a]\nssh='a'\nshare-daemon=true\nworkers={api-port=9000}\n[hosts.b]\nssh='b'\nshare-daemon=true\n"), @r"
     cluster.toml:7:19: `hosts.a.workers.api-port` says nothing: the daemon is that of the servers (set `api-port` in [control-plane])
