@@ -156,16 +156,8 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// The cluster of a cluster.toml, as the last `init` planned it; hosts that are off are left out.
-    pub(crate) async fn existing(global: &Global, config: Config) -> Result<Self, Vec<Failure>> {
-        Self::of_hosts(global, config, |plan| {
-            Ok(plan.hosts.iter().map(|host| host.name.clone()).collect())
-        })
-        .await
-        .map(|(context, _)| context)
-    }
-
-    /// The same with the hosts that `wanted` names only, and those of them that are off, with the reason.
+    /// The cluster of a cluster.toml, as the last `init` planned it, with the hosts that `wanted` names only; and those of them that
+    /// are off, with the reason.
     pub(super) async fn of_hosts(
         global: &Global,
         mut config: Config,

@@ -21,6 +21,7 @@ mod kubectl;
 mod last_words;
 mod logs;
 mod missing;
+mod one_host;
 mod passed_on;
 mod plan_file;
 mod prove;
@@ -57,7 +58,7 @@ pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
             Command::Kubectl(options) => return kubectl::run(&global, options).await,
             Command::Exec(options) => exec::run(&global, &options).await,
             Command::Shell(options) => shell::run(&global, &options).await,
-            Command::Logs(options) => logs::run(&global, &options).await,
+            Command::Logs(options) => Box::pin(logs::run(&global, &options)).await,
             Command::Generate(options) => generate::run(&global, &options),
             Command::Destroy(options) => destroy::run(&global, options).await,
             Command::Import(options) => import::run(&global, &options).await,
