@@ -71,7 +71,6 @@ async fn shown(global: &Global, config: Config, options: &Logs) -> Result<i32, V
     if whose != Whose::Autoscaler && !absent.is_empty() {
         return Err(absent);
     }
-    let part = Part::of(options);
     let status = match whose {
         Whose::Vm(vm) if options.console => {
             // Where Slicer keeps it, so that the last words of a VM that is gone can still be had.
@@ -252,6 +251,10 @@ mod tests {
         assert!(matches!(found("autoscaler"), Ok(Whose::Autoscaler)));
         let hint = found("autoscalar").unwrap_err().hint.unwrap();
         assert!(hint.contains("did you mean autoscaler?"), "{hint}");
+        let hint = found("nosuch").unwrap_err().hint.unwrap();
+        for name in ["k3s-cp", "k3s-agents-1", "autoscaler"] {
+            assert!(hint.contains(name), "{hint}");
+        }
     }
 
     #[test]
