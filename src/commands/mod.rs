@@ -68,8 +68,9 @@ pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
             Command::Token(options) => token::run(&global, &options),
             Command::Explain(options) => explain::run(&options),
             Command::Completions { shell } => {
-                let mut command = Cli::command();
-                clap_complete::generate(shell, &mut command, "slicer-k3s", &mut std::io::stdout());
+                let (mut command, mut script) = (Cli::command(), Vec::new());
+                clap_complete::generate(shell, &mut command, "slicer-k3s", &mut script);
+                report::data(&String::from_utf8_lossy(&script));
                 Ok(0)
             }
         }

@@ -130,7 +130,7 @@ async fn look(known: &Known, fleet: &Fleet) -> Status {
 /// Text, or the document: one line each where more will follow.
 fn tell(output: Output, seen: &Status, more: bool) -> Result<()> {
     if output == Output::Human {
-        report::data(&status::render(seen));
+        report::data(&report::plain(&status::render(seen)));
         return Ok(());
     }
     let document = if more {
