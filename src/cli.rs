@@ -1,12 +1,16 @@
 //! The command line; doc comments are the help text.
 
 mod consent;
+mod examples;
 mod hosts;
 mod routes;
+#[cfg(test)]
+mod tests;
 mod vm;
 
 use std::path::PathBuf;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use consent::Consent;
@@ -45,19 +49,26 @@ pub struct Global {
     pub config: PathBuf,
 
     /// How to report: for people, one JSON document (commands that tell), or one JSON event a line (commands that act)
-    #[arg(long, global = true, help_heading = EVERY, value_enum, default_value_t = Output::Human)]
+    #[arg(long, global = true, help_heading = EVERY, hide_short_help = true, value_enum, default_value_t = Output::Human)]
     pub output: Output,
 
     /// Trust host keys that no known_hosts file has, and remember them
-    #[arg(long, global = true, help_heading = EVERY)]
+    #[arg(
+        long,
+        global = true,
+        help_heading = EVERY,
+        hide_short_help = true,
+        env = "SLICER_K3S_ACCEPT_NEW_HOST_KEYS",
+        value_parser = FalseyValueParser::new()
+    )]
     pub accept_new_host_keys: bool,
 
     /// Tell where the time went, by step, when a command that acts is done
-    #[arg(long, global = true, help_heading = EVERY)]
+    #[arg(long, global = true, help_heading = EVERY, hide_short_help = true)]
     pub timings: bool,
 
     /// Tell which commands change machines; twice: every look and request as well
-    #[arg(long, short, global = true, help_heading = EVERY, action = clap::ArgAction::Count)]
+    #[arg(long, short, global = true, help_heading = EVERY, hide_short_help = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
 
@@ -74,40 +85,31 @@ pub enum Output {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "a variant's comment would take the place of its arguments' comment in the help, all paragraphs of it"
+)]
 pub enum Command {
-    /// Bring the cluster of cluster.toml up, from bare hosts to a proven autoscaler
     Init(Init),
-    /// Enrol more hosts as workers: looks, proposes, edits cluster.toml in place
     AddHost(Box<AddHost>),
-    /// Take a host's workers away: drains, removes, edits cluster.toml in place
     RemoveHost(RemoveHost),
-    /// Prove again that groups scale up and down
     Prove(Prove),
-    /// Write every file of the cluster into a directory, without touching a machine
     Generate(Generate),
-    /// Run kubectl on the cluster; no route and no kubectl needed
     Kubectl(Kubectl),
-    /// Run a command as root in a VM; no route and no key needed
     Exec(Exec),
-    /// Open a shell as root in a VM
     Shell(Shell),
-    /// Show logs: of a VM's services or its console, of a group's daemon, of the autoscaler
     Logs(Logs),
-    /// Show hosts, groups, nodes and what drifted; exit 4 where anything did
     Status(Status),
-    /// Show who needs which route and why; keep them on the hosts; print them for other machines
     Routes(Routes),
-    /// Tell where the join tokens are
     Token(Token),
-    /// Explain an error code or a step: what it means, what causes it, what to do
     Explain(Explain),
-    /// Replace a join token everywhere, and see that the old one is refused
     RotateToken(RotateToken),
-    /// Rebuild a lost cluster.toml and the cluster's state from its hosts
     Import(Import),
-    /// Remove the cluster from its hosts, and nothing of anybody else's
     Destroy(Destroy),
     /// Print a shell's completion script
+    ///
+    /// The script goes to stdout; the shell reads it from the file that the examples name, when it starts next.
+    #[command(after_help = examples::COMPLETIONS)]
     Completions {
         /// The shell
         #[arg(value_enum)]
@@ -120,6 +122,7 @@ pub enum Command {
 /// Looks at every host, prints the plan, asks once, and makes each fact of it true. What is true
 /// already is kept: run it again after a failure, a change of cluster.toml or a kill.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = examples::INIT)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Init {
     /// What is allowed and what is left out.
@@ -155,7 +158,7 @@ pub struct Init {
     pub force_new_cluster: Option<String>,
 
     /// A host (or `NAME=local` for this machine); once for each
-    #[arg(long = "host", value_name = "NAME=USER@ADDRESS", help_heading = NEW)]
+    #[arg(long = "host", value_name = "NAME=USER@ADDRESS[:PORT]", help_heading = NEW)]
     pub hosts: Vec<String>,
 
     /// The host that runs the servers, or three for one on each
@@ -169,6 +172,8 @@ pub struct Init {
 
 /// How a command goes about making hosts part of a cluster.
 #[derive(Clone, Debug, Args)]
+// Of no command that removes something.
+#[command(mut_arg("yes", |yes| yes.env("SLICER_K3S_YES").value_parser(FalseyValueParser::new())))]
 pub struct Making {
     /// Whether it is agreed to.
     #[command(flatten)]
@@ -179,7 +184,11 @@ pub struct Making {
     pub install_slicer: bool,
 
     /// You have read and accept Slicer's licence (EULA); needed by --install-slicer
-    #[arg(long)]
+    #[arg(
+        long,
+        env = "SLICER_K3S_ACCEPT_SLICER_LICENCE",
+        value_parser = FalseyValueParser::new()
+    )]
     pub accept_slicer_licence: bool,
 
     /// Do not prove scaling at the end
@@ -199,6 +208,7 @@ const NEW: &str = "Where there is no cluster.toml yet";
 /// puts on hosts and servers, each below `hosts/NAME` or `servers/NAME` at its own path. Goes by the last plan of `init`;
 /// before there is one, by cluster.toml alone and what it says it assumes. Prints the files' names.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = examples::GENERATE)]
 pub struct Generate {
     /// The directory; files that slicer-k3s did not write there are never overwritten
     #[arg(long, value_name = "DIR", default_value = "generated")]
@@ -207,8 +217,10 @@ pub struct Generate {
 
 /// Prove again that groups scale up and down.
 ///
-/// Starts pods that only new VMs can run, and sees the VMs come and go. Asks first: agents come and go, and take CPU and RAM.
+/// For each group a pod is started that only a new agent can run, then deleted, and the agent must disappear again, which takes
+/// about six minutes. Asks first: agents come and go, and take CPU and RAM. Nothing else in the cluster is touched.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = examples::PROVE)]
 pub struct Prove {
     /// Whether it is agreed to.
     #[command(flatten)]
@@ -223,7 +235,11 @@ pub struct Prove {
 }
 
 /// Run kubectl on the cluster; no route and no kubectl needed.
+///
+/// Connects to the first host of the control plane that answers. Your own kubectl is used through a tunnel; if there is none, the
+/// server's is used over SSH, and files given by -f travel there. kubectl's exit code is passed on; 125 if it could not be run.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = examples::KUBECTL)]
 pub struct Kubectl {
     /// kubectl's own arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -231,7 +247,10 @@ pub struct Kubectl {
 }
 
 /// Explain an error code or a step: what it means, what causes it, what to do.
+///
+/// Prints the section of docs/troubleshooting.md; without a name, the list of all codes and steps.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = examples::EXPLAIN)]
 pub struct Explain {
     /// The code or step, as a report prints it; all are listed where none is named
     pub name: Option<String>,
@@ -243,6 +262,7 @@ pub struct Explain {
 /// and with the command that mends it. Exit code 0 without drift, 4 with, 1 where a host does not answer, 2 where
 /// cluster.toml is wrong and all is compared with what the last run read.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = examples::STATUS)]
 pub struct Status {
     /// Look again and again until interrupted
     #[arg(long, short)]
@@ -254,7 +274,10 @@ pub struct Status {
 }
 
 /// Tell where the join tokens are.
+///
+/// Prints the places on this workstation and on the servers; the tokens themselves only with --reveal.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = examples::TOKEN)]
 pub struct Token {
     /// Print this token to stdout: `agent` or `server`
     #[arg(long, value_enum, value_name = "WHICH")]
@@ -278,6 +301,7 @@ pub enum WhichToken {
 /// found on the hosts. Slicer itself stays. The tokens are archived. Run it again after a kill or when a host that
 /// was off is back; `init` makes the cluster anew.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = examples::DESTROY)]
 pub struct Destroy {
     /// Whether it is agreed to; without `--yes` the cluster's name has to be typed.
     #[command(flatten)]
@@ -293,6 +317,7 @@ pub struct Destroy {
 /// The new token is recorded first. Servers are restarted in turn, each when the one before votes again; daemons, the
 /// autoscaler and the workers get the new token, and a new worker joins with it. Run it again after a kill: it goes on.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = examples::ROTATE_TOKEN)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct RotateToken {
     /// Whether it is agreed to.
@@ -329,18 +354,20 @@ pub struct RotateToken {
     pub skip_proof: bool,
 }
 
-/// Rebuild a lost cluster.toml and the cluster's state from its hosts.
+/// Rebuild a lost cluster.toml and the cluster's state from its hosts, or adopt a cluster made by hand.
 ///
-/// For a cluster that slicer-k3s made, here or elsewhere. Reads marks, tokens and settings on its machines and changes one
-/// thing there: a new SSH key is let into its servers, for the old one is lost. Without hosts it goes by cluster.toml.
+/// Of a cluster that slicer-k3s made, here or elsewhere, or of one that was made by hand after Slicer's manual, which it adopts.
+/// Reads marks, tokens and settings on its machines and changes one thing there: a new SSH key is let into its servers, for the old
+/// one is lost. Without hosts it goes by cluster.toml.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = examples::IMPORT)]
 pub struct Import {
     /// Whether it is agreed to.
     #[command(flatten)]
     pub consent: Consent,
 
     /// All hosts of the cluster; where no name is given, it is the one that the host was enrolled by
-    #[arg(value_name = "[NAME=]USER@ADDRESS")]
+    #[arg(value_name = "[NAME=]USER@ADDRESS[:PORT]")]
     pub targets: Vec<String>,
     /// The cluster's name, where the hosts belong to several
     #[arg(long, value_name = "NAME")]

@@ -16,6 +16,10 @@ fn main() -> ExitCode {
     };
     let output = cli.global.output;
     let code = match runtime.block_on(commands::run(cli)) {
+        Ok(0) => match report::all_written() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => report::failures(&[failure], output),
+        },
         Ok(code) => ExitCode::from(code),
         Err(failures) => report::failures(&failures, output),
     };

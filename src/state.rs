@@ -227,6 +227,23 @@ pub fn archived(name: &str) -> Result<Vec<State>> {
         .collect())
 }
 
+/// The names of the clusters that have a state on this workstation, in order; what cannot be read counts as none.
+pub fn clusters() -> Vec<String> {
+    let Ok(any) = State::directory("any") else {
+        return Vec::new();
+    };
+    let entries = any.parent().and_then(|base| fs_err::read_dir(base).ok());
+    let mut names: Vec<String> = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.path().join(FILE).is_file())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
+}
+
 /// Where the states of destroyed clusters are kept, beside the state of this one. No cluster's name begins with a dot.
 pub fn archive(directory: &Path) -> PathBuf {
     directory.with_file_name(".destroyed")

@@ -9,7 +9,7 @@ pub struct Consent {
     #[arg(long, short)]
     pub yes: bool,
 
-    /// Report what would change and change nothing; exit 3 where anything would, 0 where nothing
+    /// Report what would change; change and write nothing but accepted host keys; exit 3 where anything would, 0 where nothing
     #[arg(long)]
     pub dry_run: bool,
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Consent, Making};
+use super::{Consent, Making, examples};
 
 /// The heading of flags that end up in cluster.toml.
 const SAID: &str = "Written to cluster.toml, for every host named";
@@ -13,13 +13,14 @@ const SAID: &str = "Written to cluster.toml, for every host named";
 /// once, and takes the steps of `init` that touch the new hosts or must learn of them. Killed or failed, the same
 /// command goes on from there. Editing cluster.toml and running `init` does the same.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = examples::ADD_HOST)]
 pub struct AddHost {
     /// Its name; with how to reach it where `--ssh` does not say, or several are added
-    #[arg(required = true, value_name = "NAME[=USER@ADDRESS]")]
+    #[arg(required = true, value_name = "NAME[=USER@ADDRESS[:PORT]]")]
     pub hosts: Vec<String>,
 
-    /// How to reach it: `[user@]address`, an alias of your SSH configuration, or `local`
-    #[arg(long, value_name = "USER@ADDRESS")]
+    /// How to reach it: `[user@]address[:port]`, an alias of your SSH configuration, or `local`
+    #[arg(long, value_name = "USER@ADDRESS[:PORT]")]
     pub ssh: Option<String>,
 
     /// What is allowed and what is left out.
@@ -96,6 +97,7 @@ pub struct AddHost {
 /// Tells the autoscaler first, drains the host's nodes, then removes them with their VMs, daemon and routes, here and on
 /// all other hosts, and takes the host out of cluster.toml. Killed or failed, the same command goes on from there.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = examples::REMOVE_HOST)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a word of the person's own"

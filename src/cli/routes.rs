@@ -2,10 +2,14 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::Consent;
+use super::{Consent, examples};
 
 /// Show who needs which route and why; keep them on the hosts; print them for other machines.
+///
+/// VMs' networks lie behind their hosts, so each host needs a route to the VMs of every other one; a workstation or a router
+/// needs them only if it is to reach VMs itself.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = examples::ROUTES)]
 pub struct Routes {
     /// What to do; `show` where nothing is said
     #[command(subcommand)]

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::examples;
+
 /// Run a command as root in a VM, by its own or its Node's name; no route and no key needed.
 ///
 /// Servers are reached over SSH through their host, agents through Slicer's API. What is piped in becomes the command's
 /// stdin, and its exit code is ours; 125 where it could not be run. A server gives it a terminal where this is one.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = examples::EXEC)]
 pub struct Exec {
     /// The VM or its Node
     pub vm: String,
@@ -19,7 +22,11 @@ pub struct Exec {
 }
 
 /// Open a shell as root in a VM, by its own or its Node's name; no route and no key needed.
+///
+/// Servers are reached over SSH through their host, agents through Slicer's API. The shell's exit code is passed on; 125 if there
+/// was none. `exec` runs a single command.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = examples::SHELL)]
 pub struct Shell {
     /// The VM or its Node
     pub vm: String,
@@ -30,6 +37,7 @@ pub struct Shell {
 /// `--since` and `--grep` work together and with `-f`. With either, everything is searched, however much it is: of the
 /// autoscaler also what the kubelet has moved aside. Exit code 1 where no line contains the text.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = examples::LOGS)]
 pub struct Logs {
     /// A VM or its Node, a group (its Slicer daemon), or `autoscaler`
     pub name: String,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::turn::Turn;
-use super::{config_file, plan_file};
+use super::{config_file, missing, plan_file};
 use crate::cli::{Consent, Global, Output};
 use crate::config::{self, Config, Problem};
 use crate::failure::{Code, Failure, Result};
@@ -98,6 +98,11 @@ impl Home {
         self.0.join("config.json")
     }
 
+    /// Where the cluster.toml was that the last run read, if that is on record.
+    pub(super) fn config_place(&self) -> Option<PathBuf> {
+        config_file::place(&self.config_file())
+    }
+
     /// That cluster.toml, where it and the plan that was made from it are on record.
     fn last_config(&self, cluster: &str) -> Option<Config> {
         known(self, cluster).ok()?;
@@ -135,7 +140,7 @@ impl Settings {
             }),
             Err(mistakes) => match last_config(&global.config) {
                 Some(config) => Ok(Self { config, mistakes }),
-                None => Err(mistakes.into_iter().map(Failure::from).collect()),
+                None => Err(missing::or_wrong(&global.config, mistakes)),
             },
         }
     }
@@ -167,16 +172,8 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// The cluster of a cluster.toml, as the last `init` planned it; hosts that are off are left out.
-    pub(crate) async fn existing(global: &Global, config: Config) -> Result<Self, Vec<Failure>> {
-        Self::of_hosts(global, config, |plan| {
-            Ok(plan.hosts.iter().map(|host| host.name.clone()).collect())
-        })
-        .await
-        .map(|(context, _)| context)
-    }
-
-    /// The same with the hosts that `wanted` names only, and those of them that are off, with the reason.
+    /// The cluster of a cluster.toml, as the last `init` planned it, with the hosts that `wanted` names only; and those of them that
+    /// are off, with the reason.
     pub(super) async fn of_hosts(
         global: &Global,
         mut config: Config,
@@ -242,8 +239,7 @@ pub(super) async fn turn(
 
 /// cluster.toml, or everything that is wrong with it.
 pub(crate) fn load(global: &Global) -> Result<Config, Vec<Failure>> {
-    config::load(&global.config)
-        .map_err(|problems| problems.into_iter().map(Failure::from).collect())
+    config::load(&global.config).map_err(|problems| missing::or_wrong(&global.config, problems))
 }
 
 /// State and plan of a cluster that was made from here, hosts included that were off during the last run.

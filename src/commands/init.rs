@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::act::{self, Act};
 use super::consent::Prospect;
 use super::context::{self, Home};
-use super::first_contact;
+use super::first_contact::{self, CHANGE_THE_FLAGS};
 use super::turn::Turn;
 use super::{last_words, one, servers};
 use crate::cli::{Global, Init, Making};
@@ -27,7 +27,8 @@ pub(super) const CHANGE_THE_FILE: &str = "change cluster.toml and run again";
 /// Runs it.
 pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failure>> {
     let started = Instant::now();
-    let (config, known) = first_contact::config(global, &options).await?;
+    let mut first = first_contact::config(global, &options).await?;
+    let config = first.config.clone();
     let home = Home::of(&config.name).map_err(one)?;
     let consent = options.making.consent;
     let here = home.begin("init", consent).map_err(one)?;
@@ -35,7 +36,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         Some(state) => state,
         None => State::create(&config.name).map_err(one)?,
     };
-    let fleet = fleet::connect_others(&config, global, known).await?;
+    let fleet = first.connect(global).await?;
     let last = home.last_plan().map_err(one)?;
     // As the last run went by it: who was off then is looked at like a new host.
     let last = last.map(|plan| plan.with_those_back(|_| false));
@@ -94,7 +95,11 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         loss: &loss,
         delete_local_data: options.delete_local_data,
         asks: new,
-        instead: CHANGE_THE_FILE,
+        instead: if first.is_kept() {
+            CHANGE_THE_FILE
+        } else {
+            CHANGE_THE_FLAGS
+        },
     };
     prospect.agree(consent)?;
     // What was allowed is what was shown.
@@ -103,6 +108,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         if new {
             servers::consent(&options, &control_plane).map_err(one)?;
         }
+        first.write().map_err(one)?;
         state.decisions = world.plan.decisions(&state.decisions);
         turn.record(&mut state);
         state.save(home.path()).map_err(one)?;

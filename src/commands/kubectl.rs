@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{Context, one, passed_on};
+use super::{Context, one, one_host, passed_on};
 use crate::cli::{Global, Kubectl};
 use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
@@ -29,7 +29,7 @@ pub(super) async fn run(global: &Global, options: Kubectl) -> Result<u8, Vec<Fai
 }
 
 async fn passed(global: &Global, config: Config, options: Kubectl) -> Result<u8, Vec<Failure>> {
-    let context = Context::existing(global, config).await?;
+    let context = one_host::of_control_plane(global, config).await?;
     let code = if let Some(kubectl) = local_kubectl() {
         here(&context, kubectl, &options.args).await
     } else {

@@ -4,8 +4,9 @@ mod part;
 
 use serde_json::Value;
 
+use super::context::{self, Context, Home};
 use super::vm::{self, Vm};
-use super::{Context, one, passed_on};
+use super::{one, one_host, passed_on};
 use crate::cli::{Global, Logs};
 use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
@@ -51,21 +52,25 @@ pub(super) async fn run(global: &Global, options: &Logs) -> Result<u8, Vec<Failu
 }
 
 async fn shown(global: &Global, config: Config, options: &Logs) -> Result<i32, Vec<Failure>> {
-    let mut whose = Whose::Autoscaler;
-    let (context, absent) = Context::of_hosts(global, config, |plan| {
-        whose = find(plan, options)?;
-        Ok(match &whose {
-            Whose::Vm(vm) => vec![vm.host().to_owned()],
-            Whose::Daemon(daemon) => vec![daemon.host.clone()],
-            Whose::Autoscaler => plan.servers.iter().map(|it| it.host.clone()).collect(),
-        })
-    })
-    .await?;
-    let alone = whose != Whose::Autoscaler;
-    if alone && !absent.is_empty() {
+    let home = Home::of(&config.name).map_err(one)?;
+    let (_, plan) = context::known(&home, &config.name)?;
+    let whose = find(&plan, options).map_err(one)?;
+    let part = Part::of(options);
+    // What the kubelet has moved aside lies on one server, wherever that is; for the rest any server will do.
+    if whose == Whose::Autoscaler && part.lines.is_some() {
+        let context = one_host::of_control_plane(global, config).await?;
+        let status = autoscaler(&context, part).await;
+        return status.map(|status| told(status, part)).map_err(one);
+    }
+    let hosts = match &whose {
+        Whose::Vm(vm) => vec![vm.host().to_owned()],
+        Whose::Daemon(daemon) => vec![daemon.host.clone()],
+        Whose::Autoscaler => plan.servers.iter().map(|it| it.host.clone()).collect(),
+    };
+    let (context, absent) = Context::of_hosts(global, config, |_| Ok(hosts)).await?;
+    if whose != Whose::Autoscaler && !absent.is_empty() {
         return Err(absent);
     }
-    let part = Part::of(options);
     let status = match whose {
         Whose::Vm(vm) if options.console => {
             // Where Slicer keeps it, so that the last words of a VM that is gone can still be had.
@@ -246,6 +251,10 @@ mod tests {
         assert!(matches!(found("autoscaler"), Ok(Whose::Autoscaler)));
         let hint = found("autoscalar").unwrap_err().hint.unwrap();
         assert!(hint.contains("did you mean autoscaler?"), "{hint}");
+        let hint = found("nosuch").unwrap_err().hint.unwrap();
+        for name in ["k3s-cp", "k3s-agents-1", "autoscaler"] {
+            assert!(hint.contains(name), "{hint}");
+        }
     }
 
     #[test]

@@ -21,6 +21,8 @@ mod init;
 mod kubectl;
 mod last_words;
 mod logs;
+mod missing;
+mod one_host;
 mod passed_on;
 mod plan_file;
 mod prove;
@@ -57,18 +59,19 @@ pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
             Command::Kubectl(options) => return kubectl::run(&global, options).await,
             Command::Exec(options) => exec::run(&global, &options).await,
             Command::Shell(options) => shell::run(&global, &options).await,
-            Command::Logs(options) => logs::run(&global, &options).await,
+            Command::Logs(options) => Box::pin(logs::run(&global, &options)).await,
             Command::Generate(options) => generate::run(&global, &options),
             Command::Destroy(options) => destroy::run(&global, options).await,
             Command::Import(options) => import::run(&global, &options).await,
-            Command::Status(options) => status::run(&global, &options).await,
+            Command::Status(options) => Box::pin(status::run(&global, &options)).await,
             Command::RotateToken(options) => rotate_token::run(&global, options).await,
             Command::Routes(options) => routes::run(&global, &options).await,
             Command::Token(options) => token::run(&global, &options),
             Command::Explain(options) => explain::run(&options),
             Command::Completions { shell } => {
-                let mut command = Cli::command();
-                clap_complete::generate(shell, &mut command, "slicer-k3s", &mut std::io::stdout());
+                let (mut command, mut script) = (Cli::command(), Vec::new());
+                clap_complete::generate(shell, &mut command, "slicer-k3s", &mut script);
+                report::data(&String::from_utf8_lossy(&script));
                 Ok(0)
             }
         }

@@ -12,7 +12,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::plan::Plan;
 use crate::state::State;
-use crate::status::{self, Asked, Status};
+use crate::status::{self, Asked, Status, Waiting};
 use crate::world::World;
 use crate::{report, steps};
 
@@ -21,6 +21,9 @@ const DRIFT: u8 = 4;
 
 /// Exit code where not all could be looked at.
 const UNSEEN: u8 = 1;
+
+/// What is seen sooner needs no word of who is waited for.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 
 /// What stays the same from look to look.
 struct Known {
@@ -45,7 +48,7 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<u8, Vec<Fa
     };
     let mut fleet = fleet::connect_what_answers(&known.config, global).await;
     loop {
-        let seen = look(&known, &fleet).await;
+        let seen = Box::pin(look(&known, &fleet)).await;
         // On a screen each look takes the place of the one before.
         if options.watch && global.output == Output::Human && std::io::stdout().is_terminal() {
             report::data("\u{1b}[H\u{1b}[2J\u{1b}[3J");
@@ -86,19 +89,30 @@ async fn look(known: &Known, fleet: &Fleet) -> Status {
         .filter(|(_, failure)| failure.code != Code::SshUnreachable)
         .filter_map(|(name, failure)| Some((name.clone(), failure.hint.clone()?)))
         .collect();
+    let waiting = Waiting::default();
     let asked = Asked {
         config: &known.config,
         decisions: &known.state.decisions,
         options: &known.options,
         absent: &absent,
         hints: &hints,
+        waiting: &waiting,
     };
     let control_plane = known.config.control_plane.hosts.iter();
     let control_plane = control_plane.filter_map(|name| fleet.machines.get(name));
-    let (mut seen, noted) = tokio::join!(
-        status::gather(&asked, &world),
-        fleet::newest_note(control_plane, &known.config.name)
-    );
+    let looks = async {
+        tokio::join!(
+            status::gather(&asked, &world),
+            fleet::newest_note(control_plane, &known.config.name)
+        )
+    };
+    let say = |text: &str| {
+        if std::io::stderr().is_terminal() {
+            report::say(&report::escape(text));
+        }
+    };
+    let looks = Box::pin(looks);
+    let (mut seen, noted) = waiting.told(SIGN_OF_LIFE, say, looks).await;
     seen.elsewhere = match noted {
         Ok(note) => turn::news(&known.state, note.as_ref()),
         // What is on the way there is reported of the host.
@@ -112,7 +126,7 @@ async fn look(known: &Known, fleet: &Fleet) -> Status {
 /// Text, or the document: one line each where more will follow.
 fn tell(output: Output, seen: &Status, more: bool) -> Result<()> {
     if output == Output::Human {
-        report::data(&status::render(seen));
+        report::data(&report::plain(&status::render(seen)));
         return Ok(());
     }
     let document = if more {

@@ -1,6 +1,7 @@
 //! A VM by its own or its Node's name, reached as steps reach it: through its host.
 
 use std::io::IsTerminal as _;
+use std::time::Duration;
 
 use super::{Context, one};
 use crate::cli::Global;
@@ -10,6 +11,7 @@ use crate::k3s::AGENT_UNIT;
 use crate::plan::{Daemon, Plan, Server};
 use crate::remote::Script;
 use crate::suggest;
+use crate::world::World;
 
 /// A VM of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,17 +68,8 @@ impl Vm {
 
     /// Runs a command as root in it on our terminal or pipes; its exit status.
     pub(super) async fn exec(&self, context: &Context, words: &[String]) -> Result<i32> {
-        match self {
-            Self::Server(server) => {
-                let script = Script::words(words.iter().map(String::as_str));
-                let machine = context.world.server(server).await?;
-                machine.attach(script.text(), terminal()).await
-            }
-            Self::Agent(daemon, name) => {
-                let slicer = context.world.slicer(daemon).await?;
-                slicer.attach(name, words).await
-            }
-        }
+        let status = self.exec_in(&context.world, words).await;
+        self.explained(&context.world, status).await
     }
 
     /// Runs a script as root in it that reads nothing, on our stdout and stderr; its exit status. `follows` where it would
@@ -87,25 +80,49 @@ impl Vm {
         script: &Script,
         follows: bool,
     ) -> Result<i32> {
+        let status = self.tell_in(&context.world, script, follows).await;
+        self.explained(&context.world, status).await
+    }
+
+    /// A shell in it, on our terminal where there is one; its exit status.
+    pub(super) async fn shell(&self, context: &Context) -> Result<i32> {
+        let status = self.shell_in(&context.world).await;
+        self.explained(&context.world, status).await
+    }
+
+    async fn exec_in(&self, world: &World, words: &[String]) -> Result<i32> {
         match self {
             Self::Server(server) => {
-                let machine = context.world.server(server).await?;
+                let script = Script::words(words.iter().map(String::as_str));
+                let machine = world.server(server).await?;
+                machine.attach(script.text(), terminal()).await
+            }
+            Self::Agent(daemon, name) => {
+                let slicer = world.slicer(daemon).await?;
+                slicer.attach(name, words).await
+            }
+        }
+    }
+
+    async fn tell_in(&self, world: &World, script: &Script, follows: bool) -> Result<i32> {
+        match self {
+            Self::Server(server) => {
+                let machine = world.server(server).await?;
                 machine.tell(script, follows).await
             }
             Self::Agent(daemon, name) => {
-                let slicer = context.world.slicer(daemon).await?;
+                let slicer = world.slicer(daemon).await?;
                 let words = ["/bin/sh", "-c", script.text()].map(str::to_owned);
                 slicer.tell(name, &words).await
             }
         }
     }
 
-    /// A shell in it, on our terminal where there is one; its exit status.
-    pub(super) async fn shell(&self, context: &Context) -> Result<i32> {
+    async fn shell_in(&self, world: &World) -> Result<i32> {
         let login = ["/bin/bash".to_owned(), "--login".to_owned()];
         match self {
             Self::Server(server) => {
-                let machine = context.world.server(server).await?;
+                let machine = world.server(server).await?;
                 let script = "cd; exec /bin/bash --login";
                 machine.attach(script, terminal()).await
             }
@@ -114,13 +131,59 @@ impl Vm {
                 let (address, port) = daemon.local_api();
                 let url = format!("http://{address}:{port}");
                 let words = ["slicer", "vm", "shell", "--url", &url, "--uid", "0", name];
-                let host = context.world.host(&daemon.host)?;
+                let host = world.host(&daemon.host)?;
                 host.attach(Script::words(words).text(), true).await
             }
-            Self::Agent(..) => self.exec(context, &login).await,
+            Self::Agent(..) => self.exec_in(world, &login).await,
         }
     }
+
+    /// The same status; a failure that its daemon can explain, by a VM that does not run or is not there, is explained.
+    async fn explained(&self, world: &World, status: Result<i32>) -> Result<i32> {
+        let Err(failure) = &status else { return status };
+        let may_be_the_vm = matches!(
+            failure.code,
+            Code::Vm | Code::SlicerApi | Code::SshUnreachable | Code::SshLost | Code::Route
+        );
+        if !may_be_the_vm {
+            return status;
+        }
+        let asked = tokio::time::timeout(ANSWER, self.fate(world)).await;
+        match asked {
+            Ok(Ok(Some(fate))) => Err(self.dead(fate).because(failure.to_string())),
+            _ => status,
+        }
+    }
+
+    /// What keeps it from answering, as its daemon sees it; `None` where it runs.
+    async fn fate(&self, world: &World) -> Result<Option<&'static str>> {
+        let group = match self {
+            Self::Server(server) => &server.group,
+            Self::Agent(daemon, _) => &daemon.group,
+        };
+        let Some(daemon) = world.plan.daemon(group) else {
+            return Ok(None);
+        };
+        let vms = world.slicer(daemon).await?.vms(group).await?;
+        let vm = vms.iter().find(|vm| vm.hostname == self.name());
+        Ok(match vm {
+            None => Some("does not exist"),
+            Some(vm) if !vm.runs() => Some("is not running"),
+            Some(_) => None,
+        })
+    }
+
+    fn dead(&self, fate: &str) -> Failure {
+        let what = format!("VM {} on {} {fate}", self.name(), self.host());
+        Failure::new(Code::Vm, what).hint(match self {
+            Self::Server(_) => "slicer-k3s init starts it".to_owned(),
+            Self::Agent(..) => "slicer-k3s status lists the agents that there are; the autoscaler replaces one that is gone".to_owned(),
+        })
+    }
 }
+
+/// How long a daemon may take to say whether a VM runs.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// Connects to the one host that a VM runs on.
 pub(super) async fn reach(
@@ -151,10 +214,14 @@ pub(super) fn unknown(plan: &Plan, name: &str, more: &[&str]) -> Failure {
         .collect();
     let names: Vec<&str> = known.iter().map(String::as_str).collect();
     let failure = Failure::new(Code::Config, format!("no VM or Node is called {name}"));
-    failure.hint(match suggest::nearest(name, &names) {
+    let mut hint = match suggest::nearest(name, &names) {
         Some(near) => format!("did you mean {near}? slicer-k3s status lists VMs and Nodes"),
         None => "slicer-k3s status lists VMs and Nodes".to_owned(),
-    })
+    };
+    if !more.is_empty() {
+        hint = format!("{hint}; other names: {}", more.join(", "));
+    }
+    failure.hint(hint)
 }
 
 /// `1` of `1` (a VM) and of `1-149257af` (its Node, as k3s names it).
@@ -175,7 +242,57 @@ fn terminal() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::plan;
+    use crate::steps::testing::{Fake, plan, world};
+
+    /// A VM that was off was reported as an API that "did not do it", with the journal of its daemon to read.
+    #[tokio::test]
+    async fn a_vm_that_does_not_run_is_reported_as_that() {
+        let refused = || {
+            let why = "400: the agent of k3s-cp-2 does not answer";
+            Err(Failure::new(Code::SlicerApi, "Slicer's API did not do it").because(why))
+        };
+        let plan = plan();
+        for (name, vms, what) in [
+            (
+                "k3s-cp-2",
+                r#"[{"hostname":"k3s-cp-2","status":"Stopped"}]"#,
+                Some(("VM k3s-cp-2 on n100 is not running", "slicer-k3s init")),
+            ),
+            (
+                "k3s-agents-1-7",
+                "[]",
+                Some((
+                    "VM k3s-agents-1-7 on ryzen does not exist",
+                    "slicer-k3s status",
+                )),
+            ),
+            (
+                "k3s-cp-2",
+                r#"[{"hostname":"k3s-cp-2","status":"Running"}]"#,
+                None,
+            ),
+        ] {
+            let fake = Fake::new()
+                .says("auth/token", "t\n")
+                .says("GET /hostgroup", vms);
+            let world = world(&[("n100", &fake), ("ryzen", &fake)]);
+            let vm = Vm::find(&plan, name).unwrap();
+            let failure = vm.explained(&world, refused()).await.unwrap_err();
+            match what {
+                Some((what, hint)) => {
+                    assert_eq!((failure.code, &*failure.what), (Code::Vm, what));
+                    assert!(failure.cause.unwrap().contains("does not answer"));
+                    assert!(failure.hint.unwrap().starts_with(hint));
+                }
+                None => assert_eq!(failure.code, Code::SlicerApi),
+            }
+        }
+        let world = world(&[]);
+        let vm = Vm::find(&plan, "k3s-cp-2").unwrap();
+        let failure = vm.explained(&world, refused()).await.unwrap_err();
+        assert_eq!(failure.code, Code::SlicerApi, "where no daemon answers");
+        assert_eq!(vm.explained(&world, Ok(7)).await, Ok(7));
+    }
 
     #[test]
     fn a_vm_is_found_by_its_own_and_by_its_nodes_name() {

@@ -2,6 +2,7 @@
 
 use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
+use super::comments::Staying;
 use super::{Config, parse};
 use crate::failure::{Code, Failure, Result};
 
@@ -41,22 +42,27 @@ pub fn enrol(
     before: &Config,
     new: &[NewHost],
 ) -> Result<(String, Config), Vec<Failure>> {
-    edit(text, file, before, None, |hosts| {
+    edit(text, file, before, None, |document| {
+        let hosts = hosts(document)?;
         for host in new {
             add(hosts, host);
         }
+        Some(())
     })
 }
 
-/// The file without one host, and what it says then.
+/// The file without one host, and what it says then. Comments of other hosts and of the file stay.
 pub fn withdraw(
     text: &str,
     file: &str,
     before: &Config,
     name: &str,
 ) -> Result<(String, Config), Vec<Failure>> {
-    edit(text, file, before, None, |hosts| {
-        hosts.remove(name);
+    edit(text, file, before, None, |document| {
+        let staying = Staying::without(document, name);
+        hosts(document)?.remove(name);
+        staying.put_back(document);
+        Some(())
     })
 }
 
@@ -67,12 +73,17 @@ pub fn dismiss_agents(
     before: &Config,
     name: &str,
 ) -> Result<(String, Config), Vec<Failure>> {
-    edit(text, file, before, Some(name), |hosts| {
-        let host = hosts.get_mut(name).and_then(Item::as_table_like_mut);
-        if let Some(host) = host {
+    edit(text, file, before, Some(name), |document| {
+        let host = hosts(document)?.get_mut(name);
+        if let Some(host) = host.and_then(Item::as_table_like_mut) {
             host.insert("workers", Item::Value(false.into()));
         }
+        Some(())
     })
+}
+
+fn hosts(document: &mut DocumentMut) -> Option<&mut dyn TableLike> {
+    document.get_mut("hosts")?.as_table_like_mut()
 }
 
 /// `other` is the host that is to mean something else afterwards.
@@ -81,7 +92,7 @@ fn edit(
     file: &str,
     before: &Config,
     other: Option<&str>,
-    change: impl FnOnce(&mut dyn TableLike),
+    change: impl FnOnce(&mut DocumentMut) -> Option<()>,
 ) -> Result<(String, Config), Vec<Failure>> {
     let refused = || {
         vec![
@@ -91,8 +102,7 @@ fn edit(
         ]
     };
     let mut document: DocumentMut = text.parse().map_err(|_| refused())?;
-    let hosts = document.get_mut("hosts").and_then(Item::as_table_like_mut);
-    change(hosts.ok_or_else(refused)?);
+    change(&mut document).ok_or_else(refused)?;
     say_control_plane(&mut document, before);
     let mut config = read(&document, file)?;
     if say_workers(&mut document, before, &config, other) {
@@ -203,6 +213,7 @@ fn same_otherwise(before: &Config, after: &Config, other: Option<&str>) -> bool 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Fresh, FreshHost};
 
     fn pi() -> NewHost {
         NewHost {
@@ -246,6 +257,63 @@ channel = "stable"
         let before = parse(&text, "cluster.toml").unwrap();
         let (back, _) = withdraw(&text, "cluster.toml", &before, "pi5").unwrap();
         assert_eq!(back, FILE);
+    }
+
+    /// The comment after a host's last key is what `init` wrote there to be uncommented; it went with the next host.
+    #[test]
+    fn a_host_that_goes_takes_no_comment_of_another_host_along() {
+        let machines = ["n100", "ryzen", "pi5", "nuc"];
+        let host = |name: &&str| FreshHost {
+            name: (*name).into(),
+            ssh: format!("alex@{name}.lan"),
+            seen: format!("Model of {name}"),
+            max: Some(4),
+            ..FreshHost::default()
+        };
+        let fresh = Fresh {
+            name: "home".into(),
+            control_plane: vec!["n100".into()],
+            hosts: machines.iter().map(host).collect(),
+            ..Fresh::default()
+        };
+        for end in [
+            "",
+            "\n# the end\n",
+            "\n[k3s] # last\nchannel = \"stable\"\n",
+        ] {
+            let text = format!("{}{end}", fresh.text());
+            let before = parse(&text, "cluster.toml").unwrap();
+            for name in &machines[1..] {
+                let own = format!("[hosts.{name}]");
+                let others = text.split("\n\n").filter(|block| !block.contains(&own));
+                let others = others.collect::<Vec<_>>().join("\n\n");
+                let (now, _) = withdraw(&text, "cluster.toml", &before, name).unwrap();
+                assert_eq!(now.trim_end(), others.trim_end(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn tables_of_a_host_go_with_it_wherever_they_stand() {
+        let text = "name = \"home\"\n[control-plane]\nhost = \"n100\"\n\n# the Pi\n[hosts.pi5]\nssh = \"pi@10.0.0.7\"\n\
+                    # of the Pi\n\n# its agents\n[hosts.pi5.workers]\nmax = 3\n# max = 4\n# small\n[hosts.n100]\n\
+                    ssh = \"alex@10.0.0.1\"\n# of n100\n\n# alone\n\n[hosts.b]\nssh = \"b@10.0.0.2\"\n";
+        let before = parse(text, "cluster.toml").unwrap();
+        let (now, _) = withdraw(text, "cluster.toml", &before, "pi5").unwrap();
+        insta::assert_snapshot!(now, @r#"
+        name = "home"
+        [control-plane]
+        host = "n100"
+        # small
+        [hosts.n100]
+        ssh = "alex@10.0.0.1"
+        # of n100
+
+        # alone
+
+        [hosts.b]
+        ssh = "b@10.0.0.2"
+        "#);
     }
 
     /// With a second host the first would stop to run agents, and nobody would know where the servers are.

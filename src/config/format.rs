@@ -103,6 +103,19 @@ pub(super) fn ssh(text: &str) -> Result<(), Complaint> {
     no("is not `[user@]host`, an alias of your SSH configuration, or `local`")
 }
 
+/// `[user@]host` and the port of `[user@]host[:port]`.
+pub(super) fn split_port(text: &str) -> (&str, Option<u16>) {
+    // An IPv6 address without brackets is one, and not a name with a port.
+    if ssh(text).is_ok() {
+        return (text, None);
+    }
+    let split = text.rsplit_once(':').and_then(|(target, port)| {
+        let port = port.parse::<u16>().ok().filter(|port| *port > 0)?;
+        ssh(target).is_ok().then_some((target, port))
+    });
+    split.map_or((text, None), |(target, port)| (target, Some(port)))
+}
+
 /// Comma-separated `[user@]host[:port]`.
 pub(super) fn jump(text: &str) -> Result<(), Complaint> {
     for hop in text.split(',') {

@@ -24,6 +24,8 @@ pub struct FreshHost {
     pub name: String,
     /// How to reach it.
     pub ssh: String,
+    /// Its SSH port, where not what the SSH configuration says.
+    pub port: Option<u16>,
     /// What was seen of it, one line; empty where nobody looked.
     pub seen: String,
     /// Most agents by default, where that is known.
@@ -36,7 +38,8 @@ impl Fresh {
     /// The file's text.
     pub fn text(&self) -> String {
         let mut text = format!(
-            "# Written by slicer-k3s init; it is yours to edit. All keys: docs/configuration.md\nname = {}\n\n[control-plane]\nhosts = [{}]\n",
+            "# Written by slicer-k3s init; it is yours to edit. All keys:\n# {}\nname = {}\n\n[control-plane]\nhosts = [{}]\n",
+            super::KEYS_PAGE,
             quoted(&self.name),
             self.control_plane
                 .iter()
@@ -60,6 +63,9 @@ impl Fresh {
                 let _ = writeln!(text, "# {}", host.seen.replace(char::is_control, " "));
             }
             let _ = writeln!(text, "[hosts.{}]\nssh = {}", host.name, quoted(&host.ssh));
+            if let Some(port) = host.port {
+                let _ = writeln!(text, "port = {port}");
+            }
             let works = self.hosts.len() == 1 || !self.control_plane.contains(&host.name);
             let max = host
                 .max
@@ -91,7 +97,7 @@ mod tests {
             ssh: ssh.into(),
             seen: seen.into(),
             max,
-            agent_ram_gb: None,
+            ..FreshHost::default()
         };
         Fresh {
             name: "home".into(),
@@ -107,7 +113,8 @@ mod tests {
     #[test]
     fn the_file_is_small_and_tells_what_else_can_be_said() {
         insta::assert_snapshot!(fresh().text(), @r#"
-        # Written by slicer-k3s init; it is yours to edit. All keys: docs/configuration.md
+        # Written by slicer-k3s init; it is yours to edit. All keys:
+        # https://github.com/slicer-k3s/slicer-k3s/blob/main/docs/configuration.md
         name = "home"
 
         [control-plane]
@@ -140,6 +147,14 @@ mod tests {
             .replace("# workers", "workers");
         let config = config::parse(&all, "cluster.toml").unwrap();
         assert!(config.hosts.iter().all(|host| host.workers.is_some()));
+    }
+
+    #[test]
+    fn a_port_has_a_line_of_its_own() {
+        let mut fresh = fresh();
+        fresh.hosts[1].port = Some(2222);
+        let config = config::parse(&fresh.text(), "cluster.toml").unwrap();
+        assert_eq!(config.hosts[1].port, Some(2222));
     }
 
     #[test]

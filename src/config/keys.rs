@@ -78,6 +78,9 @@ pub const EXPANDERS: [&str; 4] = ["random", "most-pods", "least-waste", PRIORITY
 /// The expander that grows the group of highest priority.
 pub const PRIORITY: &str = "priority";
 
+/// Longest name of a cluster.
+pub const CLUSTER_NAME: usize = 30;
+
 /// Longest group name: the bridge `br<group>0` must fit the kernel's 15 characters.
 pub const GROUP_LENGTH: usize = 12;
 
@@ -92,7 +95,7 @@ use Kind::{
 /// The whole of cluster.toml.
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
-    key("name", Label(30), None, "The cluster's name; its state directory and its directories on the hosts carry it."),
+    key("name", Label(CLUSTER_NAME), None, "The cluster's name; its state directory and its directories on the hosts carry it."),
     key("ssh-keys", PublicKeys, Some("[]"), "Public SSH keys that may log in to the server VMs, besides the cluster's own."),
 
     key("control-plane.host", Label(40), None, "The host that runs every server (the only host, where there is one)."),

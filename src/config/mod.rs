@@ -1,7 +1,9 @@
 //! cluster.toml: strict, small; every error at once with line and column.
 
 mod agree;
+mod astray;
 mod build;
+mod comments;
 mod edit;
 mod format;
 mod fresh;
@@ -238,6 +240,11 @@ pub fn check_name(text: &str) -> Result<(), Complaint> {
     format::label(text, HOST_NAME)
 }
 
+/// Whether a text can be a cluster's name.
+pub fn check_cluster(text: &str) -> Result<(), Complaint> {
+    format::label(text, keys::CLUSTER_NAME)
+}
+
 /// Whether a text can be a URL in cluster.toml.
 pub fn is_url(text: &str) -> bool {
     format::line(text).is_ok() && format::url(text).is_ok()
@@ -247,6 +254,15 @@ pub fn is_url(text: &str) -> bool {
 pub fn check_ssh(text: &str) -> Result<(), Complaint> {
     format::ssh(text)
 }
+
+/// What is typed as `[user@]host[:port]`, as the keys `ssh` and `port` say it; a text of another form is all `ssh`.
+pub fn split_port(text: &str) -> (&str, Option<u16>) {
+    format::split_port(text)
+}
+
+/// Where the keys of cluster.toml are described.
+pub const KEYS_PAGE: &str =
+    "https://github.com/slicer-k3s/slicer-k3s/blob/main/docs/configuration.md";
 
 /// Longest name of a host.
 const HOST_NAME: usize = 40;
@@ -258,11 +274,11 @@ const LONGEST: u64 = 1024 * 1024;
 pub fn parse(text: &str, file: &str) -> Result<Config, Vec<Problem>> {
     let mut problems = Problems::new(file);
     let values = walk::read(text, &mut problems);
+    if !values.is_toml {
+        return Err(problems.into_sorted());
+    }
     let config = build::config(&values, &mut problems);
-    // What the parser's recovery makes of a text that is not TOML contradicts only itself.
-    if let Some(config) = &config
-        && values.is_toml
-    {
+    if let Some(config) = &config {
         agree::check(config, &values, &mut problems);
     }
     match config {

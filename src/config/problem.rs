@@ -75,6 +75,14 @@ impl<'a> Problems<'a> {
         self.push(place, message.into(), None);
     }
 
+    /// Adds it unless something was added for that line: one slip may be several errors to a parser.
+    pub(super) fn add_once_a_line(&mut self, place: Place, message: impl Into<String>) {
+        let mut found = self.found.iter();
+        if !found.any(|problem| problem.place.line == place.line) {
+            self.push(place, message.into(), None);
+        }
+    }
+
     pub(super) fn add_with_hint(
         &mut self,
         place: Place,

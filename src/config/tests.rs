@@ -189,14 +189,33 @@ cluster-cidr = "10.42.0.0/8"
     "#);
 }
 
+/// After an unclosed bracket the first thing said was "no host is named": of a file that names some.
 #[test]
-fn broken_toml_is_told_once_a_line_and_the_rest_is_still_checked() {
+fn of_broken_toml_only_the_syntax_is_told_once_a_line() {
     assert_snapshot!(told("name = \n[hosts.a]\nssh = \"a\nport = 99999\nprot = 1\n"), @r#"
     cluster.toml:1:8: not TOML: string values must be quoted, expected literal string
     cluster.toml:3:9: not TOML: invalid basic string, expected `"`
-    cluster.toml:4:8: `hosts.a.port` must be between 1 and 65535
-    cluster.toml:5:1: unknown key `prot` (known here: ssh, port, key-file, jump, host-key, sudo-password-file, lan-address, licence-file, share-daemon, workers)
     "#);
+    let unclosed = told("name = \"home\"\n[hosts.a\nssh = \"a\"\n");
+    assert!(unclosed.starts_with("cluster.toml:2:"), "{unclosed}");
+    assert_eq!(unclosed.lines().count(), 1, "{unclosed}");
+}
+
+#[test]
+fn a_port_is_split_off_a_target_and_an_address_of_ipv6_is_whole() {
+    for (text, target, port) in [
+        ("alex@10.0.0.1:2222", "alex@10.0.0.1", Some(2222)),
+        ("n100:22", "n100", Some(22)),
+        ("me@[fe80::1]:22", "me@[fe80::1]", Some(22)),
+        ("me@[fe80::1]", "me@[fe80::1]", None),
+        ("fe80::1", "fe80::1", None),
+        ("n100", "n100", None),
+        ("n100:0", "n100:0", None),
+        ("n100:ssh", "n100:ssh", None),
+        ("-x:22", "-x:22", None),
+    ] {
+        assert_eq!(format::split_port(text), (target, port), "{text}");
+    }
 }
 
 #[test]

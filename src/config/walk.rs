@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::astray;
 use super::format;
 use super::keys::{self, Kind};
 use super::problem::{Place, Problems};
@@ -37,19 +38,22 @@ pub(super) struct Values {
     pub(super) hosts: Vec<String>,
 }
 
-/// Reads the text; what is wrong goes to `problems`.
+/// Reads the text; what is wrong goes to `problems`: of a text that is not TOML its syntax errors alone, for what the parser's
+/// recovery makes of the rest (a key in another table, say) is not the user's mistake.
 pub(super) fn read(text: &str, problems: &mut Problems<'_>) -> Values {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let mut broken = Vec::new();
     for error in &errors {
         let place = Place::of(text, error.span().map_or(0, |span| span.start));
-        broken.push(place.line);
-        problems.add(place, format!("not TOML: {}", first_line(error.message())));
+        problems.add_once_a_line(place, format!("not TOML: {}", first_line(error.message())));
     }
+    let mut of_recovery = Problems::new("");
     let mut walk = Walk {
         text,
-        problems,
-        broken,
+        problems: if errors.is_empty() {
+            problems
+        } else {
+            &mut of_recovery
+        },
         values: Values {
             is_toml: errors.is_empty(),
             ..Values::default()
@@ -66,8 +70,6 @@ fn first_line(text: &str) -> &str {
 struct Walk<'a, 'p> {
     text: &'a str,
     problems: &'a mut Problems<'p>,
-    /// Lines with a syntax error: what the parser's recovery makes of their rest is not the user's mistake.
-    broken: Vec<usize>,
     values: Values,
 }
 
@@ -101,7 +103,7 @@ impl Walk<'_, '_> {
                     _ if !keys::below(&pattern).is_empty() => {
                         self.complain(place, format!("`{path}` must be a table: [{path}]"), None);
                     }
-                    _ => self.unknown(name, &pattern, place),
+                    _ => self.unknown(value.get_ref(), &pattern, &path, place),
                 },
             }
         }
@@ -122,15 +124,15 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn unknown(&mut self, name: &str, pattern: &str, place: Place) {
-        let parent = pattern.rsplit_once('.').map_or("", |(parent, _)| parent);
+    fn unknown(&mut self, value: &DeValue<'_>, pattern: &str, path: &str, place: Place) {
+        let (parent, name) = pattern.rsplit_once('.').unwrap_or(("", pattern));
         let siblings = keys::below(parent);
-        let message = format!("unknown key `{name}`");
         let hint = match suggest::nearest(name, &siblings) {
             Some(meant) => format!("did you mean `{meant}`?"),
-            None => format!("known here: {}", siblings.join(", ")),
+            None => astray::hint(name, parent, path, value)
+                .unwrap_or_else(|| format!("known here: {}", siblings.join(", "))),
         };
-        self.complain(place, message, Some(hint));
+        self.complain(place, format!("unknown key `{name}`"), Some(hint));
     }
 
     fn value(&mut self, kind: Kind, value: &Spanned<DeValue<'_>>, path: &str) {
@@ -144,9 +146,6 @@ impl Walk<'_, '_> {
     }
 
     fn complain(&mut self, place: Place, message: String, hint: Option<String>) {
-        if self.broken.contains(&place.line) {
-            return;
-        }
         match hint {
             Some(hint) => self.problems.add_with_hint(place, message, hint),
             None => self.problems.add(place, message),

@@ -34,9 +34,8 @@ pub fn text(
         section: None,
         written: ClusterFile::default(),
     };
-    file.line(
-        "# Written by slicer-k3s import; it is yours to edit. All keys: docs/configuration.md",
-    );
+    file.line("# Written by slicer-k3s import; it is yours to edit. All keys:");
+    file.line(&format!("# {}", config::KEYS_PAGE));
     file.key("name", &json!(findings.cluster));
     let comment = format!(" slicer-k3s-{}", findings.cluster);
     let keys: BTreeSet<&String> = findings.hosts.iter().flat_map(|host| &host.keys).collect();
@@ -202,7 +201,11 @@ fn some_config(findings: &Findings) -> Value {
 
 fn one_host(file: &mut File, host: &Found, findings: &Findings) {
     file.section(&format!("hosts.{}", host.facts.name));
-    file.key("ssh", &json!(host.ssh));
+    let (ssh, port) = config::split_port(&host.ssh);
+    file.key("ssh", &json!(ssh));
+    if let Some(port) = port {
+        file.key("port", &json!(port));
+    }
     if let Some(path) = &host.sudo_password_file {
         file.key("sudo-password-file", &json!(path));
     }

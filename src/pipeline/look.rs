@@ -71,6 +71,8 @@ pub async fn all_hold(
     });
     let held = try_join_all(done).await.ok()?;
     let ended = steps.iter().zip(held).map(|(step, (note, span))| {
+        // Only now: where one does not hold, the run that follows looks at each again, and says so then.
+        events.send(tell::started(step.as_ref(), span.began));
         events.send(tell::ended(step.as_ref(), Outcome::Kept, &note, &span));
         Ended {
             id: step.id(),
@@ -120,13 +122,33 @@ mod tests {
     }
 
     async fn held(facts: &[(&'static str, Option<bool>)]) -> Option<usize> {
+        told(facts).await.0
+    }
+
+    /// How many held, and what was said of it.
+    async fn told(facts: &[(&'static str, Option<bool>)]) -> (Option<usize>, Vec<String>) {
         let steps: Vec<Box<dyn Step>> = facts
             .iter()
             .map(|(name, holds)| Box::new(Fact(name, *holds)) as Box<dyn Step>)
             .collect();
-        let (events, _listening) = Events::channel(|_| {});
-        let ended = all_hold(&steps, &world(&[]), &events).await?;
-        Some(ended.len())
+        let (events, mut listening) = Events::channel(|_| {});
+        let ended = all_hold(&steps, &world(&[]), &events).await;
+        drop(events);
+        let mut said = Vec::new();
+        while let Some(event) = listening.recv().await {
+            said.push(serde_json::to_value(&event).unwrap()["type"].to_string());
+        }
+        (ended.map(|ended| ended.len()), said)
+    }
+
+    /// docs/events.md promises a `step-started` for each `step-ended`.
+    #[tokio::test]
+    async fn each_step_that_holds_is_started_and_ended() {
+        let (_, said) = told(&[("a", Some(true)), ("b", Some(true))]).await;
+        let pair = ["\"step-started\"", "\"step-ended\""];
+        assert_eq!(said, [pair, pair].concat());
+        let (_, said) = told(&[("a", Some(true)), ("b", Some(false))]).await;
+        assert!(said.is_empty(), "the run says it: {said:?}");
     }
 
     /// An API that hangs kept a run for six minutes after it had told so: every server was asked for through it.

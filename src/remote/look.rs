@@ -65,6 +65,8 @@ pub enum Look {
         /// The texts, as they stand in JSON.
         texts: Vec<&'static str>,
     },
+    /// The line of `df -Pk` for the file system of this path; nothing where it does not exist.
+    DiskFree(String),
     /// Everything the plan must know of a host, as labelled sections (see `plan::facts`).
     Survey,
     /// `ip -j -4 route show`, all of the main table.
@@ -143,6 +145,7 @@ impl Look {
                 "stat -c '%a %u %g' -- {} 2>/dev/null && sha256sum < {}",
                 &[path, path],
             ),
+            Self::DiskFree(path) => Script::new("df -Pk -- {} 2>/dev/null | sed -n 2p", &[path]),
             // As server_data.sh prints it.
             Self::FileStamp(path) => {
                 Script::new("stat -L -c '%i %s %z' -- {} 2>/dev/null", &[path])

@@ -6,8 +6,8 @@ use std::time::Duration;
 use console::style;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::lines::line;
-use super::{Report, escape};
+use super::locale::is_utf8;
+use super::{Report, escape, lines, plain};
 use crate::event::{Event, Outcome};
 
 /// Bars for what runs, lines for what ended.
@@ -33,7 +33,12 @@ impl Report for Live {
                 let bar = self.screen.add(ProgressBar::new_spinner());
                 if let Ok(look) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed:>4}")
                 {
-                    bar.set_style(look);
+                    let ticks = if is_utf8() {
+                        look
+                    } else {
+                        look.tick_chars("|/-\\ ")
+                    };
+                    bar.set_style(ticks);
                 }
                 bar.set_message(escape(title));
                 bar.enable_steady_tick(Duration::from_millis(120));
@@ -81,6 +86,11 @@ impl Report for Live {
             }
         }
     }
+}
+
+/// The line that an event leaves behind, as this terminal shows it.
+fn line(event: &Event) -> Option<String> {
+    lines::line(event).map(|line| plain(&line).into_owned())
 }
 
 /// Colour by outcome; `NO_COLOR` is honoured by `console`.

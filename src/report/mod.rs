@@ -3,6 +3,7 @@
 mod layout;
 mod lines;
 mod live;
+mod locale;
 mod ndjson;
 mod reader;
 mod timings;
@@ -10,6 +11,7 @@ mod timings;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use console::style;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -17,6 +19,7 @@ use tokio::task::JoinHandle;
 
 pub use crate::escape::{escape, harmless_json};
 pub use layout::{WIDTH, headed, table, wrapped};
+pub use locale::plain;
 pub use reader::reader_gone;
 pub use timings::timings;
 
@@ -51,12 +54,31 @@ pub fn tell(event: &Event) {
 
 /// A sentence or a table for people, on stderr; text from machines must be escaped before.
 pub fn say(text: &str) {
+    let text = plain(text);
     let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{text}\n"));
 }
 
-/// Data, on stdout; a reader that went away is nobody's failure.
+/// The first of what could not be written to stdout.
+static LOST: OnceLock<String> = OnceLock::new();
+
+/// Data, on stdout; a reader that went away is nobody's failure, a disk that is full is ([`all_written`]).
 pub fn data(text: &str) {
-    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+    use std::io::Write as _;
+    let mut stdout = std::io::stdout();
+    let written = stdout.write_all(text.as_bytes());
+    match written.and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            let _ = LOST.set(error.to_string());
+        }
+        _ => {}
+    }
+}
+
+/// Fails where some of the data could not be written.
+pub fn all_written() -> Result<(), Failure> {
+    LOST.get().map_or(Ok(()), |why| {
+        Err(Failure::new(Code::LocalFile, "not all could be written to stdout").because(why))
+    })
 }
 
 /// Tells one failure that ends nothing.
@@ -71,6 +93,14 @@ pub fn failures(failures: &[Failure], output: Output) -> ExitCode {
         if output == Output::Ndjson {
             ndjson::Ndjson.event(&failed(failure));
         }
+    }
+    if let [only] = failures
+        && let Some(line) = cancelled(only)
+    {
+        say(&line);
+        return ExitCode::from(only.code.exit_code());
+    }
+    for failure in failures {
         self::failure(failure);
     }
     if let Some(more) = more(failures) {
@@ -94,6 +124,16 @@ fn failed(failure: &Failure) -> Event {
         cause: failure.cause.clone(),
         hint: failure.next().map(str::to_owned),
     }
+}
+
+/// What a person is told who said no: that needs neither a cause nor a page to read on. Without an answer there is a cause.
+fn cancelled(failure: &Failure) -> Option<String> {
+    if failure.code != Code::Declined || failure.cause.is_some() {
+        return None;
+    }
+    let hint = failure.hint.as_ref();
+    let hint = hint.map_or_else(String::new, |hint| format!(" ({})", escape(hint)));
+    Some(format!("Cancelled: {}{hint}", escape(&failure.what)))
 }
 
 /// Where to read on, unless everything is said: mistakes in a file come with their lines, a stop is nobody's riddle.
@@ -178,6 +218,21 @@ mod tests {
                 escape(text),
             ]
         });
+    }
+
+    /// A plain `n` was answered with an error, its cause, its hint, a page to read and a log.
+    #[test]
+    fn a_person_who_says_no_reads_one_line() {
+        let declined = || Failure::new(Code::Declined, "nothing was changed");
+        let line = cancelled(&declined().hint("change cluster.toml and run again"));
+        let line = line.unwrap();
+        assert_eq!(
+            line,
+            "Cancelled: nothing was changed (change cluster.toml and run again)"
+        );
+        let no_terminal = declined().because("there is no terminal to ask on");
+        assert_eq!(cancelled(&no_terminal), None);
+        assert_eq!(cancelled(&Failure::new(Code::Vm, "nothing")), None);
     }
 
     #[test]

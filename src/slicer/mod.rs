@@ -198,9 +198,10 @@ impl Slicer {
                 .failure(Code::SlicerToken)
                 .because(format!("401: {}", types::error_text(&reply.body)))
                 .hint(format!(
-                    "compare the token files on {} and restart slicer-{}.service",
-                    self.host.name(),
-                    self.group
+                    "put the token that its daemon was started with back into {} on {host}; or give {host} a new one, which \
+                     restarts its daemons: slicer-k3s rotate-token --slicer {host} --allow-outage",
+                    TOKEN_PATHS[0],
+                    host = self.host.name()
                 ))),
             status => Err(self
                 .failure(Code::SlicerApi)

@@ -126,6 +126,10 @@ async fn a_refusal_carries_the_apis_own_words() {
     slicer.token = Secret::new("stale");
     let failure = slicer.groups().await.unwrap_err();
     assert_eq!(failure.code, Code::SlicerToken);
+    // Which file, and the command: `init` cannot repair it.
+    let hint = failure.hint.as_deref().unwrap();
+    assert!(hint.contains(TOKEN_PATHS[0]), "{hint}");
+    assert!(hint.contains("rotate-token --slicer"), "{hint}");
     assert!(!failure.to_string().contains("stale"));
     assert_eq!(slicer.status_without_token().await.unwrap(), 401);
 }

@@ -1,8 +1,10 @@
 //! VMs ↔ Nodes ↔ cloud-config ↔ secret ↔ routes ↔ cluster.toml: pure.
 
 mod certificates;
+mod disks;
 mod nodes;
 mod pods;
+pub(super) mod scaling;
 mod surplus;
 mod versions;
 
@@ -21,6 +23,7 @@ const INIT: &str = "slicer-k3s init";
 pub fn compare(plan: &Plan, seen: &Seen) -> Status {
     let mut drift = Vec::new();
     hosts_drift(plan, seen, &mut drift);
+    disks::of_hosts(seen, &mut drift);
     if let Err(failure) = &seen.control_plane {
         let mend = failure.next().unwrap_or(INIT);
         let kind = failure.code.name();
@@ -29,11 +32,14 @@ pub fn compare(plan: &Plan, seen: &Seen) -> Status {
     planned(plan, seen, &mut drift);
     versions::upgraded(plan, seen, &mut drift);
     let nodes = nodes::nodes(plan, seen, &mut drift);
+    disks::of_nodes(plan, seen, &nodes, &mut drift);
     let mut remarks = surplus::surplus(plan, seen, &mut drift);
     certificates::expiring(seen, &nodes, &mut remarks, &mut drift);
     let skew = versions::skew(plan, seen, &nodes, &mut drift);
     pods::waiting(plan, seen, &mut drift);
     steps(plan, seen, &mut drift);
+    // After its cause.
+    scaling::silent(plan, seen, &mut drift);
     if let Some(next) = &seen.rotation {
         let what = "the replacement of a token has not ended";
         add(&mut drift, "token-rotation", "cluster", what, next);

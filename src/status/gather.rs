@@ -1,5 +1,8 @@
 //! Everything that is asked, side by side, into plain data. Looks only.
 
+mod disks;
+mod waiting;
+
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -18,6 +21,9 @@ use crate::remote::Look;
 use crate::slicer::Vm;
 use crate::steps;
 use crate::world::World;
+
+pub(super) use disks::Disk;
+pub use waiting::Waiting;
 
 /// One answer may take so long; what takes longer counts as no answer.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -53,6 +59,8 @@ pub struct Asked<'a> {
     pub absent: &'a [(String, String)],
     /// What to do about those of them that are there and refuse us.
     pub hints: &'a [(String, String)],
+    /// Whose answers are missing meanwhile.
+    pub waiting: &'a Waiting,
 }
 
 /// The answers; each that is missing says why.
@@ -69,6 +77,8 @@ pub struct Seen {
     pub versions: Result<Versions, Failure>,
     /// The plan's servers: whether each one's own API is ready.
     pub servers: Vec<(String, Result<(), String>)>,
+    /// The disks of servers that could be asked.
+    pub disks: Vec<(String, Disk)>,
     /// What Kubernetes lists.
     pub cluster: Result<Cluster, String>,
     /// What steps found.
@@ -91,6 +101,8 @@ pub struct Cluster {
     pub pending: Vec<Value>,
     /// Whether the autoscaler is available, where it is deployed.
     pub autoscaler: Option<bool>,
+    /// The groups that the autoscaler's configuration names.
+    pub scaled: Vec<String>,
     /// Events of k3s about Nodes' certificates, of the last hour.
     pub certificates: Vec<Value>,
 }
@@ -109,11 +121,12 @@ pub struct StepSeen {
 
 /// Asks everything at once.
 pub async fn gather(asked: &Asked<'_>, world: &World) -> Seen {
-    let (hosts, groups, (control_plane, versions), (servers, cluster), steps) = tokio::join!(
+    let (hosts, groups, (control_plane, versions), disks, (servers, cluster), steps) = tokio::join!(
         hosts(asked, world),
-        groups(world),
+        groups(asked, world),
         control_plane(world),
-        cluster(world),
+        disks::disks(world, asked.waiting),
+        cluster(asked, world),
         look_at_steps(asked, world)
     );
     let facts: Vec<HostFacts> = hosts
@@ -128,6 +141,7 @@ pub async fn gather(asked: &Asked<'_>, world: &World) -> Seen {
         control_plane,
         versions,
         servers,
+        disks,
         cluster,
         steps,
         elsewhere: None,
@@ -165,9 +179,13 @@ fn planned(
     Ok(plan)
 }
 
-/// The answer, or why there is none.
-async fn answer<T>(asking: impl Future<Output = Result<T>>) -> Result<T, String> {
-    match tokio::time::timeout(LIMIT, asking).await {
+/// The answer of `whom`, or why there is none.
+async fn answer<T>(
+    waiting: &Waiting,
+    whom: &str,
+    asking: impl Future<Output = Result<T>>,
+) -> Result<T, String> {
+    match waiting.on(whom, tokio::time::timeout(LIMIT, asking)).await {
         Ok(answer) => answer.map_err(|failure| failure.to_string()),
         Err(_) => Err(format!("no answer after {} s", LIMIT.as_secs())),
     }
@@ -180,7 +198,7 @@ async fn hosts(asked: &Asked<'_>, world: &World) -> Vec<(String, Result<HostFact
         let facts = match absent {
             Some((_, why)) => Err(why.clone()),
             None => {
-                answer(async {
+                answer(asked.waiting, &name, async {
                     let output = world.host(&host.name)?.look(&Look::Survey).await?;
                     HostFacts::parse(&host.name, &output.stdout)
                 })
@@ -192,9 +210,11 @@ async fn hosts(asked: &Asked<'_>, world: &World) -> Vec<(String, Result<HostFact
     .await
 }
 
-async fn groups(world: &World) -> Vec<(String, Result<Vec<Vm>, String>)> {
+async fn groups(asked: &Asked<'_>, world: &World) -> Vec<(String, Result<Vec<Vm>, String>)> {
     join_all(world.plan.daemons.iter().map(|daemon| async move {
-        let vms = answer(async { world.slicer(daemon).await?.vms(&daemon.group).await }).await;
+        let whom = format!("{} (Slicer's API on {})", daemon.group, daemon.host);
+        let vms = async { world.slicer(daemon).await?.vms(&daemon.group).await };
+        let vms = answer(asked.waiting, &whom, vms).await;
         (daemon.group.clone(), vms)
     }))
     .await
@@ -223,12 +243,16 @@ async fn control_plane(
 }
 
 /// Every server's own API, and from whichever is ready first what Kubernetes lists.
-async fn cluster(world: &World) -> (Vec<(String, Result<(), String>)>, Result<Cluster, String>) {
+async fn cluster(
+    asked: &Asked<'_>,
+    world: &World,
+) -> (Vec<(String, Result<(), String>)>, Result<Cluster, String>) {
     let (found, mut ready) = mpsc::unbounded_channel();
+    let waiting = asked.waiting;
     let asked = world.plan.servers.iter().map(|server| {
         let found = found.clone();
         async move {
-            let ready = answer(async {
+            let ready = answer(waiting, &server.name, async {
                 let machine = world.server(server).await?.clone();
                 let ready = Kubernetes { server: machine }.ready().await?;
                 ready.map_err(|why| Failure::new(Code::K3sStart, why))
@@ -246,7 +270,7 @@ async fn cluster(world: &World) -> (Vec<(String, Result<(), String>)>, Result<Cl
     let listed = async {
         let mut last = "no server's API is ready".to_owned();
         while let Some(server) = ready.recv().await {
-            match answer(list(world, server)).await {
+            match answer(waiting, &server.name, list(world, server)).await {
                 Ok(cluster) => return Ok(cluster),
                 Err(why) => last = why,
             }
@@ -269,16 +293,18 @@ async fn list(world: &World, server: &plan::Server) -> Result<Cluster> {
         "--field-selector",
         &monitor,
     ];
-    let (nodes, pending, deployment, certificates) = tokio::try_join!(
+    let (nodes, pending, deployment, certificates, scaled) = tokio::try_join!(
         kubernetes.list(&["nodes"]),
         kubernetes.list(&pending),
         kubernetes.get(&deployment),
-        kubernetes.list(&certificates)
+        kubernetes.list(&certificates),
+        steps::scaled_groups(&kubernetes)
     )?;
     Ok(Cluster {
         nodes,
         pending,
         autoscaler: deployment.as_ref().map(runs),
+        scaled,
         certificates,
     })
 }

@@ -10,5 +10,5 @@ pub use compare::compare;
 pub use document::{
     Capacity, ConfigProblem, Drift, Group, Host, Node, Remark, Skew, Status, VERSION,
 };
-pub use gather::{Asked, Seen, gather};
+pub use gather::{Asked, Seen, Waiting, gather};
 pub use render::render;

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::compare::scaling;
 use super::document::{ALLOWED_SKEW, Node, Status};
 use crate::plan::Role;
-use crate::report::{escape, table, wrapped};
+use crate::report::{escape, headed, table, wrapped};
 
 /// The whole picture.
 pub fn render(status: &Status) -> String {
@@ -36,7 +37,10 @@ fn summary(status: &Status) -> String {
         Some(1) => "1 pod pending".to_owned(),
         Some(count) => format!("{count} pods pending"),
     };
+    let mut drift = status.drift.iter();
+    let silent = drift.any(|drift| drift.kind == scaling::KIND);
     let autoscaler = match status.autoscaler_available {
+        Some(true) if silent => "autoscaler runs, scaling may stop",
         Some(true) => "autoscaler runs",
         Some(false) => "autoscaler does not run",
         None => "no autoscaler seen",
@@ -193,7 +197,7 @@ fn drift(text: &mut String, status: &Status) {
         text.push_str(&wrapped(&format!("! {}: {}", drift.machine, drift.what), 2));
         let mut lines = drift.mend.lines();
         let first = lines.next().unwrap_or_default();
-        let _ = write!(text, "  → {}", wrapped(first, 4));
+        text.push_str(&headed("  → ", first));
         // Commands, to be copied as they are.
         for command in lines {
             let _ = writeln!(text, "    {}", escape(command));

@@ -142,6 +142,22 @@ pub(super) async fn current(kubernetes: &Kubernetes) -> Result<Option<Vec<u8>>> 
         .and_then(|data| STANDARD.decode(data).ok()))
 }
 
+/// The groups that the autoscaler's cloud-config names; none where the cluster has none.
+pub async fn groups(kubernetes: &Kubernetes) -> Result<Vec<String>> {
+    let file = current(kubernetes).await?.unwrap_or_default();
+    Ok(named(&String::from_utf8_lossy(&file)))
+}
+
+/// The names in the headings `[nodegroup "NAME"]`.
+fn named(file: &str) -> Vec<String> {
+    let headings = sections(file).into_keys();
+    headings
+        .filter_map(|heading| heading.strip_prefix("nodegroup"))
+        .map(|name| name.trim().trim_matches('"').to_owned())
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
 /// The hash that the autoscaler's pod must carry to have read the file as it is.
 pub(super) async fn current_hash(kubernetes: &Kubernetes) -> Result<Option<String>> {
     Ok(current(kubernetes).await?.map(|file| sha256(&file)))
@@ -222,6 +238,13 @@ mod tests {
         );
         assert!(why(&format!("{wanted}; note\n"), wanted).contains("somebody else"));
         assert!(why("", wanted).contains("global is missing"));
+    }
+
+    #[test]
+    fn the_groups_of_a_file_are_read() {
+        let file = "[global]\nk3s-token=\"K10x\"\n\n[nodegroup \"a-1\"]\nmax-size=\"4\"\n [nodegroup \"b\"]\n";
+        assert_eq!(named(file), ["a-1", "b"]);
+        assert!(named("").is_empty());
     }
 
     #[tokio::test]

@@ -71,6 +71,7 @@ use crate::plan::{Plan, Role};
 use crate::state::Secrets;
 use ordered::Ordered;
 
+pub use cloud_config::groups as scaled_groups;
 pub use refusals::{licence_refusals, slicer_overwrites, slicer_refusals};
 
 /// The subject of steps about the cluster as a whole.

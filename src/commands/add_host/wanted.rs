@@ -2,7 +2,7 @@
 
 use crate::cli::AddHost;
 use crate::commands::one;
-use crate::config::{Config, NewHost, Setting, Ssh};
+use crate::config::{self, Config, NewHost, Setting, Ssh};
 use crate::failure::{Code, Failure, Result};
 
 /// The hosts that the command line asks for.
@@ -53,15 +53,15 @@ fn one_wanted(
     name: &str,
     target: Option<&str>,
     options: &AddHost,
-    config: &Config,
+    file: &Config,
 ) -> Result<NewHost> {
-    let known = config.host(name).map(|host| match &host.ssh {
+    let known = file.host(name).map(|host| match &host.ssh {
         Ssh::Local => "local",
         Ssh::Target(target) => target,
     });
     let target = match (known, target) {
         (Some(known), None) => known,
-        (Some(known), Some(target)) if known != target => {
+        (Some(known), Some(target)) if known != config::split_port(target).0 => {
             return Err(Failure::new(
                 Code::PlanConflict,
                 format!("there is a host called {name} already"),
@@ -77,6 +77,13 @@ fn one_wanted(
             );
         }
     };
+    let (ssh, typed) = config::split_port(target);
+    if typed.is_some() && options.port.is_some() && typed != options.port {
+        return Err(
+            Failure::new(Code::Config, format!("{name} is given two ports"))
+                .hint(format!("leave out --port, or the port of {target}")),
+        );
+    }
     let text = |value: &Option<String>| value.clone().map(Setting::Text);
     let number = |value: Option<u32>| value.map(Setting::Number);
     let port = |value: Option<u16>| value.map(|port| Setting::Number(port.into()));
@@ -88,8 +95,8 @@ fn one_wanted(
     Ok(NewHost {
         name: name.to_owned(),
         keys: said(vec![
-            ("ssh", Some(Setting::Text(target.to_owned()))),
-            ("port", port(options.port)),
+            ("ssh", Some(Setting::Text(ssh.to_owned()))),
+            ("port", port(typed.or(options.port))),
             ("key-file", text(&options.key_file)),
             ("jump", text(&options.jump)),
             ("host-key", text(&options.host_key)),
@@ -109,4 +116,41 @@ fn one_wanted(
             ("tap-prefix", text(&options.tap_prefix)),
         ]),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn wanted(words: &str) -> Result<Vec<NewHost>, Vec<Failure>> {
+        let words = ["slicer-k3s", "add-host"]
+            .into_iter()
+            .chain(words.split(' '));
+        let Command::AddHost(options) = Cli::parse_from(words).command else {
+            unreachable!()
+        };
+        let file = "name = \"home\"\n[hosts.n100]\nssh = \"alex@10.0.0.1\"\nport = 2222\n";
+        hosts(&options, &config::parse(file, "c").unwrap())
+    }
+
+    #[test]
+    fn a_port_may_stand_behind_the_address() {
+        for words in [
+            "pi5=pi@10.0.0.7:2222",
+            "pi5 --ssh pi@10.0.0.7:2222",
+            "pi5 --ssh pi@10.0.0.7 --port 2222",
+            "pi5=pi@10.0.0.7:2222 --port 2222",
+        ] {
+            let host = wanted(words).unwrap().remove(0);
+            assert_eq!(host.keys[0], ("ssh", Setting::Text("pi@10.0.0.7".into())));
+            assert_eq!(host.keys[1], ("port", Setting::Number(2222)), "{words}");
+        }
+        assert!(wanted("pi5=pi@10.0.0.7:2222 --port 22").is_err());
+        // The same command again.
+        assert!(wanted("n100=alex@10.0.0.1:2222").is_ok());
+        assert!(wanted("n100=alex@10.0.0.2").is_err());
+    }
 }

@@ -1,14 +1,17 @@
 //! `init` without a cluster.toml: by flags, or by a few questions about machines that are looked at meanwhile.
 
+mod pending;
 mod propose;
 #[cfg(test)]
 mod tests;
+mod without_file;
 
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::missing;
 use crate::cli::{Global, Init};
 use crate::config::{self, Config, Fresh, FreshHost, Host, Ssh};
 use crate::failure::{Code, Failure, Result};
@@ -16,47 +19,60 @@ use crate::fleet;
 use crate::plan::HostFacts;
 use crate::remote::{Ask, Machine, Terminal};
 use crate::report::{self, escape};
+use pending::Pending;
+pub(super) use pending::{CHANGE_THE_FLAGS, First};
 
 /// Machines that were connected on the way, by name: nobody wants to type a password twice.
 pub(super) type Known = HashMap<String, Arc<Machine>>;
 
-/// cluster.toml: the one that is there, or a new one.
-pub(super) async fn config(
-    global: &Global,
-    options: &Init,
-) -> Result<(Config, Known), Vec<Failure>> {
+/// cluster.toml: the one that is there, or a new one. After questions it is written here, since every machine has answered by then;
+/// what flags ask for is written by `init`, when the machines have answered and the plan is agreed to. A dry run writes neither.
+pub(super) async fn config(global: &Global, options: &Init) -> Result<First, Vec<Failure>> {
     let path = &global.config;
     if path.exists() {
         let config = super::context::load(global)?;
         let failures = contradictions(&config, options, path);
         return if failures.is_empty() {
-            Ok((config, Known::new()))
+            Ok(First {
+                config,
+                known: Known::new(),
+                pending: None,
+            })
         } else {
             Err(failures)
         };
     }
-    let (fresh, known) = if options.hosts.is_empty() {
+    let asks = options.hosts.is_empty();
+    let (fresh, known) = if asks {
         asked(global, options, &Terminal).await?
     } else {
         (from_flags(options)?, Known::new())
     };
     let text = fresh.text();
-    // Read before it is written: a flag may name what no file can.
-    config::parse(&text, &path.display().to_string()).map_err(all)?;
-    write(path, &text, false).map_err(super::one)?;
-    report::say(&format!(
-        "{} is written:\n",
-        escape(&path.display().to_string())
-    ));
-    for line in text.lines() {
-        report::say(&format!("    {}", escape(line)));
+    let config = config::parse(&text, &path.display().to_string()).map_err(of_no_file)?;
+    let pending = Pending::new(path.clone(), text);
+    if options.making.consent.dry_run {
+        pending.show("would be written");
+    } else if asks {
+        pending.write().map_err(super::one)?;
     }
-    report::say("");
-    Ok((super::context::load(global)?, known))
+    Ok(First {
+        config,
+        known,
+        pending: (!asks).then_some(pending),
+    })
 }
 
-fn all(problems: Vec<config::Problem>) -> Vec<Failure> {
-    problems.into_iter().map(Failure::from).collect()
+/// What is wrong with a file that is on no disk: without its lines.
+fn of_no_file(problems: Vec<config::Problem>) -> Vec<Failure> {
+    let failures = problems.into_iter().map(|problem| {
+        let failure = Failure::new(Code::Config, problem.message);
+        match problem.hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    });
+    failures.collect()
 }
 
 /// Flags that say otherwise than the file that is there; flags that say the same are fine: the same command may be run
@@ -85,7 +101,13 @@ fn contradictions(config: &Config, options: &Init, path: &Path) -> Vec<Failure> 
     }
     for flag in &options.hosts {
         let (name, target) = flag.split_once('=').unwrap_or((flag, ""));
-        match config.host(name).map(|host| &host.ssh) {
+        let (target, port) = config::split_port(target);
+        let host = config.host(name);
+        let is = host.and_then(|host| host.port).unwrap_or(22);
+        if let Some(port) = port.filter(|port| *port != is) {
+            differs("--host", flag, format!("{name} has port {is}, not {port}"));
+        }
+        match host.map(|host| &host.ssh) {
             Some(ssh) if *ssh == Ssh::of(target) => {}
             Some(Ssh::Target(is)) => differs("--host", flag, format!("{name} is reached by {is}")),
             Some(Ssh::Local) => differs("--host", flag, format!("{name} is this machine")),
@@ -113,13 +135,17 @@ fn from_flags(options: &Init) -> Result<Fresh, Vec<Failure>> {
     let mut hosts: Vec<FreshHost> = Vec::new();
     for flag in &options.hosts {
         match flag.split_once('=') {
-            Some((name, ssh)) if !name.is_empty() && !ssh.is_empty() => hosts.push(FreshHost {
-                name: name.to_owned(),
-                ssh: ssh.to_owned(),
-                ..FreshHost::default()
-            }),
+            Some((name, target)) if !name.is_empty() && !target.is_empty() => {
+                let (ssh, port) = config::split_port(target);
+                hosts.push(FreshHost {
+                    name: name.to_owned(),
+                    ssh: ssh.to_owned(),
+                    port,
+                    ..FreshHost::default()
+                });
+            }
             _ => wrong(
-                format!("--host {flag} is not NAME=[USER@]ADDRESS"),
+                format!("--host {flag} is not NAME=[USER@]ADDRESS[:PORT]"),
                 "--host n100=alex@192.168.1.11, or --host n100=local",
             ),
         }
@@ -173,21 +199,32 @@ async fn asked(
     options: &Init,
     ask: &dyn Ask,
 ) -> Result<(Fresh, Known), Vec<Failure>> {
+    let clusters = missing::clusters();
     let nobody = || {
         let path = global.config.display();
+        let mut cause = "there is no terminal to ask on, and --host is missing".to_owned();
+        if !clusters.is_empty() {
+            cause = format!("{cause}; {}", missing::told(&clusters));
+        }
         super::one(
             Failure::new(Code::Config, format!("{path} does not exist"))
-                .because("there is no terminal to ask on, and --host is missing")
+                .because(cause)
                 .hint(
                     "slicer-k3s init --name home --host n100=alex@192.168.1.11 --host pi5=pi@192.168.1.13 --control-plane n100",
                 ),
         )
     };
+    if !clusters.is_empty() {
+        report::say(&escape(&format!(
+            "This makes another cluster: {}.",
+            missing::told(&clusters)
+        )));
+    }
     let mut machines: Vec<(String, HostFacts)> = Vec::new();
     let mut known = Known::new();
     loop {
         let question = if machines.is_empty() {
-            "A machine that runs Slicer, or is to: user@address (or local)"
+            "A machine that runs Slicer, or is to: user@address[:port] (or local)"
         } else {
             "Another one (nothing: no more)"
         };
@@ -211,7 +248,7 @@ async fn asked(
                     machines.push((target.to_owned(), facts));
                 }
                 // A slip of the finger is corrected on the spot.
-                Err(failure) => report::failure(&failure),
+                Err(failure) => report::failure(&without_file::failure(failure)),
             },
         }
     }
@@ -221,12 +258,33 @@ async fn asked(
     };
     let name = match &options.name {
         Some(name) => name.clone(),
-        None => ask
-            .line("The cluster's name", "home")
-            .await
-            .ok_or_else(nobody)?,
+        None => cluster_name(ask).await?.ok_or_else(nobody)?,
     };
     Ok((propose::file(name.trim(), &machines, control_plane), known))
+}
+
+/// Asks for the cluster's name; one that cannot be is asked for again, or everything said before it would be lost.
+async fn cluster_name(ask: &dyn Ask) -> Result<Option<String>, Vec<Failure>> {
+    for _ in 0..3 {
+        let Some(answer) = ask.line("The cluster's name", "home").await else {
+            return Ok(None);
+        };
+        let name = answer.trim();
+        match config::check_cluster(name) {
+            Ok(()) => return Ok(Some(name.to_owned())),
+            Err((why, instead)) => {
+                let instead = instead.map_or(String::new(), |instead| format!(" ({instead})"));
+                report::say(&escape(&format!("The name {name} {why}{instead}.")));
+            }
+        }
+    }
+    Err(super::one(
+        Failure::new(
+            Code::Declined,
+            "no cluster name was given; nothing was written",
+        )
+        .hint("run slicer-k3s init again"),
+    ))
 }
 
 /// Connects to a machine and looks at it.
@@ -235,14 +293,16 @@ async fn look(
     global: &Global,
     others: &[(String, HostFacts)],
 ) -> Result<(Machine, HostFacts)> {
-    config::check_ssh(target).map_err(|(why, hint)| {
-        let failure = Failure::new(Code::Config, format!("{target} {why}"));
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+    let (ssh, port) = config::split_port(target);
+    config::check_ssh(ssh).map_err(|(why, hint)| {
+        let failure = Failure::new(Code::Config, format!("{ssh} {why}"));
+        failure.hint(hint.unwrap_or_else(|| {
+            "alex@192.168.1.11, alex@192.168.1.11:2222, a Host of ~/.ssh/config, or local"
+                .to_owned()
+        }))
     })?;
-    let host = Host::new(target, Ssh::of(target));
+    let mut host = Host::new(target, Ssh::of(ssh));
+    host.port = port;
     let machine = fleet::one(&host, &fleet::policy(global)).await?;
     let mut facts = fleet::facts(&machine).await?;
     if let Some((_, twin)) = others
@@ -259,7 +319,7 @@ async fn look(
         .iter()
         .map(|(_, facts)| facts.name.as_str())
         .collect();
-    facts.name = propose::name(&facts.hostname, target, &taken);
+    facts.name = propose::name(&facts.hostname, ssh, &taken);
     Ok((machine.called(&facts.name), facts))
 }
 

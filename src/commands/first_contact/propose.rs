@@ -1,6 +1,6 @@
 //! What to propose for machines that were just seen.
 
-use crate::config::{Fresh, FreshHost};
+use crate::config::{self, Fresh, FreshHost};
 use crate::plan::{HostFacts, default_max};
 
 /// RAM of a server and of an agent by default, GiB.
@@ -70,7 +70,8 @@ pub(super) fn file(
         }
     }
     let server_ram = fresh.server_ram_gb.unwrap_or(RAM_GB);
-    for (ssh, facts) in machines {
+    for (target, facts) in machines {
+        let (ssh, port) = config::split_port(target);
         let runs_some = fresh.control_plane.contains(&facts.name);
         let here = if runs_some { servers } else { 0 };
         let left = facts.ram_gb().saturating_sub(here * server_ram);
@@ -79,7 +80,8 @@ pub(super) fn file(
         let (max, _) = default_max(facts, (here, 2, server_ram), agent);
         fresh.hosts.push(FreshHost {
             name: facts.name.clone(),
-            ssh: ssh.clone(),
+            ssh: ssh.to_owned(),
+            port,
             seen: seen(facts),
             max: Some(max),
             agent_ram_gb: agent_ram_gb.filter(|_| alone || !runs_some),

@@ -1,9 +1,44 @@
 //! What flags make of a file, and what they say against one.
 
+use std::sync::Mutex;
+
+use async_trait::async_trait;
 use clap::Parser as _;
 
 use super::*;
 use crate::cli::{Cli, Command};
+use crate::secret::Secret;
+
+/// A person who types these lines, and then goes.
+struct Types(Mutex<Vec<&'static str>>);
+
+#[async_trait]
+impl Ask for Types {
+    async fn confirm(&self, _: &str) -> Option<bool> {
+        None
+    }
+
+    async fn line(&self, _: &str, _: &str) -> Option<String> {
+        let mut lines = self.0.lock().unwrap();
+        (!lines.is_empty()).then(|| lines.remove(0).to_owned())
+    }
+
+    async fn secret(&self, _: &str) -> Option<Secret> {
+        None
+    }
+}
+
+/// "Home Lab" as the last of all answers ended the program, and with it everything that was said before.
+#[tokio::test]
+async fn a_name_that_cannot_be_is_asked_for_again() {
+    let name =
+        async |lines: &[&'static str]| cluster_name(&Types(Mutex::new(lines.to_vec()))).await;
+    let given = name(&["Home Lab", " home "]).await;
+    assert_eq!(given, Ok(Some("home".to_owned())));
+    assert_eq!(name(&[]).await, Ok(None));
+    let failures = name(&["A B", "", "x_y"]).await.unwrap_err();
+    assert_eq!(failures[0].code, Code::Declined);
+}
 
 fn options(words: &str) -> Init {
     let words = ["slicer-k3s", "init"].into_iter().chain(words.split(' '));
@@ -31,6 +66,19 @@ fn flags_alone_make_a_file() {
     assert_eq!(config.control_plane.hosts, ["a"]);
     // The same command again is no contradiction.
     assert!(contradictions(&config, &options, Path::new("cluster.toml")).is_empty());
+}
+
+#[test]
+fn a_flag_may_have_a_port() {
+    let first = options("--name home --host a=alex@192.168.1.11:2222");
+    let text = from_flags(&first).unwrap().text();
+    let config = config::parse(&text, "cluster.toml").unwrap();
+    assert_eq!(config.hosts[0].port, Some(2222));
+    let path = Path::new("cluster.toml");
+    assert!(contradictions(&config, &first, path).is_empty());
+    assert!(contradictions(&config, &options("--host a=alex@192.168.1.11"), path).is_empty());
+    let other = options("--host a=alex@192.168.1.11:22");
+    assert_eq!(contradictions(&config, &other, path).len(), 1);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::remote::Machine;
 pub(super) struct Host {
     /// The name that was asked for, if any.
     pub(super) name: Option<String>,
-    /// How it is reached.
+    /// How it is reached, with a port where one is given.
     pub(super) ssh: String,
     /// The local file with sudo's password.
     pub(super) sudo_password_file: Option<String>,
@@ -75,10 +75,7 @@ pub(super) async fn reach(global: &Global, options: &Import) -> Result<Reached, 
         match result {
             Ok((machine, facts)) => hosts.push(Host {
                 name: name.clone(),
-                ssh: match &host.ssh {
-                    Ssh::Local => "local".to_owned(),
-                    Ssh::Target(target) => target.clone(),
-                },
+                ssh: typed(host),
                 sudo_password_file: host.sudo_password_file.clone(),
                 machine: Arc::new(machine),
                 facts,
@@ -99,7 +96,24 @@ pub(super) async fn reach(global: &Global, options: &Import) -> Result<Reached, 
     })
 }
 
-/// `[NAME=]USER@ADDRESS`; without a name, messages call the machine by its address.
+/// A host's `ssh` and `port` as one text, as [`config::split_port`] takes it apart.
+fn typed(host: &config::Host) -> String {
+    match (&host.ssh, host.port) {
+        (Ssh::Local, _) => "local".to_owned(),
+        (Ssh::Target(target), None) => target.clone(),
+        (Ssh::Target(target), Some(port)) => {
+            let (user, address) = target.rsplit_once('@').unwrap_or(("", target));
+            let at = if user.is_empty() { "" } else { "@" };
+            if address.contains(':') && !address.starts_with('[') {
+                format!("{user}{at}[{address}]:{port}")
+            } else {
+                format!("{target}:{port}")
+            }
+        }
+    }
+}
+
+/// `[NAME=]USER@ADDRESS[:PORT]`; without a name, messages call the machine by its address.
 fn target(word: &str) -> Result<(Option<String>, config::Host)> {
     let (name, ssh) = match word.split_once('=') {
         Some((name, ssh)) => (Some(name.to_owned()), ssh),
@@ -112,9 +126,12 @@ fn target(word: &str) -> Result<(Option<String>, config::Host)> {
     if let Some(name) = &name {
         config::check_name(name).map_err(wrong)?;
     }
+    let (ssh, port) = config::split_port(ssh);
     config::check_ssh(ssh).map_err(wrong)?;
     let called = name.clone().unwrap_or_else(|| ssh.to_owned());
-    Ok((name, config::Host::new(&called, Ssh::of(ssh))))
+    let mut host = config::Host::new(&called, Ssh::of(ssh));
+    host.port = port;
+    Ok((name, host))
 }
 
 fn passwords(wanted: &mut [(Option<String>, config::Host)], options: &Import) -> Result<()> {
@@ -149,5 +166,22 @@ mod tests {
         let (name, host) = target("pi@192.168.1.13").unwrap();
         assert_eq!((name, host.name.as_str()), (None, "pi@192.168.1.13"));
         assert!(target("a b=pi@x").is_err());
+    }
+
+    #[test]
+    fn a_target_may_have_a_port_and_keeps_it() {
+        let (_, host) = target("pi5=pi@192.168.1.13:2222").unwrap();
+        assert_eq!(host.port, Some(2222));
+        for text in [
+            "pi@192.168.1.13:2222",
+            "pi@192.168.1.13",
+            "pi@[fe80::1]:22",
+            "local",
+        ] {
+            assert_eq!(typed(&target(text).unwrap().1), text);
+        }
+        let (_, mut host) = target("fe80::1").unwrap();
+        host.port = Some(22);
+        assert_eq!(typed(&host), "[fe80::1]:22");
     }
 }

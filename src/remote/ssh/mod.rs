@@ -1,7 +1,7 @@
 //! SSH in process (russh): hosts with the user's keys and known_hosts, VMs through their host with pinned keys.
 //!
 //! `target` is what we are told, `user_config` says where to and as whom, `known_hosts` and `trust` who is at the other end, `dial` connects,
-//! `auth` logs in, `session` keeps the connection and is the [`Remote`], `exec` and `attach` run commands on it.
+//! `auth` logs in, `unasked` without questions, `session` keeps the connection and is the [`Remote`], `exec` and `attach` run commands on it.
 
 mod attach;
 mod auth;
@@ -16,10 +16,14 @@ mod stand_in;
 mod target;
 mod trust;
 mod tunnel;
+mod unasked;
 mod user_config;
 mod vm;
 
 pub use target::{HostTarget, KeyPolicy, Surroundings};
+#[cfg(test)]
+pub(crate) use unasked::is_unasked;
+pub(crate) use unasked::unasked;
 pub(in crate::remote) use user_config::expand;
 pub use vm::{HostKeys, VmTarget, connect_vm};
 

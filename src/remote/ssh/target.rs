@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::unasked::{NoAnswer, is_unasked};
 use crate::remote::{Ask, Terminal};
 
 /// How to reach one host, as cluster.toml says it.
@@ -45,7 +46,7 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// Those of this process.
+    /// Those of this process; within [`super::unasked`] without its terminal.
     pub fn of_process() -> Self {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         Self {
@@ -58,7 +59,11 @@ impl Surroundings {
                     || "root".to_owned(),
                     |user| user.to_string_lossy().into_owned(),
                 ),
-            ask: Arc::new(Terminal),
+            ask: if is_unasked() {
+                Arc::new(NoAnswer)
+            } else {
+                Arc::new(Terminal)
+            },
         }
     }
 }

@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 use super::*;
 use crate::failure::{Code, Failure};
 use crate::slicer::Vm;
-use crate::status::gather::{Cluster, StepSeen};
+use crate::status::gather::{Cluster, Disk, StepSeen};
 use crate::status::render;
 use crate::steps::testing::plan;
 
 mod certificates;
+mod disks_and_scaling;
 mod remarks;
 mod versions;
 
@@ -50,6 +51,14 @@ fn step(name: &'static str, subject: &str, found: crate::failure::Result<Finding
     }
 }
 
+/// A server's disk with this much free, in GB.
+fn disk(free: u64) -> Disk {
+    Disk {
+        size: 25_000_000_000,
+        free: free * 1_000_000_000,
+    }
+}
+
 /// Everything as it should be, with one agent.
 fn healthy() -> Seen {
     let servers = ["k3s-cp-1", "k3s-cp-2", "k3s-cp-3"];
@@ -69,10 +78,12 @@ fn healthy() -> Seen {
             ("k3s-agents-2".into(), Ok(Vec::new())),
         ],
         servers: servers.map(|name| (name.to_owned(), Ok(()))).to_vec(),
+        disks: servers.map(|name| (name.to_owned(), disk(9))).to_vec(),
         cluster: Ok(Cluster {
             nodes,
             pending: Vec::new(),
             autoscaler: Some(true),
+            scaled: vec!["k3s-agents-1".into(), "k3s-agents-2".into()],
             certificates: Vec::new(),
         }),
         steps: Vec::new(),
@@ -134,9 +145,9 @@ fn the_document_keeps_its_fields() {
     insta::assert_snapshot!(document);
 }
 
-/// A host that is off explains its groups, servers, Nodes and steps; only it is told.
+/// A host that is off explains its groups, servers, Nodes and steps; only it is told, and what it does to others.
 #[test]
-fn a_host_that_is_off_is_told_once() {
+fn a_host_that_is_off_is_told_once_and_that_it_may_stop_scaling() {
     let mut seen = healthy();
     seen.hosts[1].1 = Err("connection refused".into());
     seen.groups[1].1 = Err("ryzen is not connected".into());
@@ -149,7 +160,20 @@ fn a_host_that_is_off_is_told_once() {
     let mut reach = step("group-reachable", "k3s-agents-1", Err(refused));
     reach.builds_on = vec![StepId::new("routes", "ryzen")];
     seen.steps.push(reach);
-    assert_eq!(told(&seen), one("host-unreachable", "ryzen"));
+    let both = [
+        one("host-unreachable", "ryzen"),
+        one("silent-group", "ryzen"),
+    ];
+    assert_eq!(told(&seen), both.concat());
+    let status = compare(&plan(), &seen);
+    let silent = &status.drift[1];
+    assert!(silent.what.contains("k3s-agents-1") && silent.what.contains("may stop"));
+    assert!(
+        silent
+            .mend
+            .starts_with("slicer-k3s init, which takes k3s-agents-1 out")
+    );
+    assert!(render(&status).contains("scaling may stop"));
 }
 
 /// One whose key is not known yet is on already.

@@ -12,6 +12,7 @@ mod proven;
 mod record;
 mod scale_down;
 mod scale_up;
+mod silent;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,6 +45,8 @@ struct Progress {
     vms_before: BTreeSet<String>,
     /// (Node, VM) that the proof's pods ran on.
     nodes: Vec<(String, String)>,
+    /// Which other group keeps the autoscaler.
+    silent: silent::Silent,
 }
 
 impl Trial {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::super::console;
-use super::{Trial, leftovers, pods, record};
+use super::{Trial, leftovers, pods, record, silent};
 use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::waiting;
 use crate::pipeline::{Finding, Hands, Step, StepId};
@@ -80,7 +80,14 @@ impl Step for ScaleUp {
             let new: Vec<&String> = vms.difference(&before).collect();
             let pod_waits = waiting(pod).unwrap_or("it is starting");
             let why = match new.as_slice() {
-                [] => format!("no VM yet: {pod_waits}"),
+                [] => match silent::found(world, &kubernetes, &self.trial).await {
+                    Some(silent) => format!("no VM yet: {silent}"),
+                    // The scheduler goes on about each Node; a line has 80 columns.
+                    None => format!(
+                        "no VM yet: {}",
+                        pod_waits.split(": ").next().unwrap_or_default()
+                    ),
+                },
                 [vm, ..] => match nodes.iter().find(|node| node.vm == **vm) {
                     None => format!("{vm} has not joined yet"),
                     Some(node) if !node.ready => format!("{} is not Ready yet", node.name),
@@ -111,7 +118,9 @@ impl Step for ScaleUp {
     async fn last_words(&self, world: &World) -> Option<String> {
         let before = self.trial.progress().vms_before.clone();
         let vms = super::vms(world, &self.trial.daemon).await.ok()?;
-        let vm = vms.difference(&before).next()?;
+        let Some(vm) = vms.difference(&before).next() else {
+            return silent::found(world, &world.kubernetes().await.ok()?, &self.trial).await;
+        };
         let line = console::last_line(world, &self.trial.daemon, vm).await?;
         Some(format!("{vm}: {line}"))
     }

@@ -223,6 +223,7 @@ fn one(trial: &Trial, drift: &Drift) -> Result<()> {
         let (code, found) = look(trial)?;
         // In the first moments it shows by what follows from it: a VM that just died is listed still, and silent.
         let exactly = code == drift.code && found.len() == 1 && is(&found[0], drift);
+        let exactly = exactly || code == drift.code && stops_scaling(&found, drift);
         if exactly || begin.elapsed() > Duration::from_secs(30) {
             break (exactly, code, found);
         }
@@ -247,6 +248,14 @@ fn one(trial: &Trial, drift: &Drift) -> Result<()> {
             bail!("still after its mend:\n{}", told.join("\n"));
         }
     }
+}
+
+/// A group that does not answer any more also holds up the others: that is told after its cause.
+fn stops_scaling(found: &[Value], drift: &Drift) -> bool {
+    let [cause, consequence] = found else {
+        return false;
+    };
+    is(cause, drift) && consequence["kind"] == "silent-group"
 }
 
 fn is(found: &Value, drift: &Drift) -> bool {
