@@ -70,7 +70,9 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     if let Some(turn) = &turn {
         may_begin(&world, &part, &wanted).await?;
         if news {
-            ask::consent(options.making.yes, CHANGE_THE_FILE).map_err(one)?;
+            ask::consent(options.making.yes, CHANGE_THE_FILE)
+                .await
+                .map_err(one)?;
         }
         // The file first: killed after it, `init` and this command both know what is wanted.
         file.write().map_err(one)?;

@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::act::Act;
+use super::ask::Name;
 use super::context::{self, Home};
+use super::one;
 use super::turn::Turn;
-use super::{ask, one};
 use crate::cli::{Destroy, Global};
 use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::generate::FORWARDING_PATH;
 use crate::plan::HostFacts;
+use crate::question::{Ask as _, Terminal, limited};
 use crate::report::{escape, say};
 use crate::state::{Lock, State};
 use crate::steps::removal::{self, Remains};
@@ -67,10 +69,11 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
         &unnamed,
         &inside,
     ));
-    consent(&options, &config.name).map_err(one)?;
+    consent(&options, &config.name).await.map_err(one)?;
+    let snapshot = wants_snapshot(&options, &inside).await.map_err(one)?;
     turn.record(&mut state);
     state.save(home.path()).map_err(one)?;
-    let snapshot = wants_snapshot(&options, &inside).then(|| home.path().join("last-snapshot"));
+    let snapshot = snapshot.then(|| home.path().join("last-snapshot"));
 
     let steps = removal::destroy(&world.plan, &hosts, &remains, snapshot);
     let act = Act {
@@ -155,7 +158,7 @@ impl Inside {
             })
         };
         // A cluster that is half gone already must not hold up its own destruction.
-        match tokio::time::timeout(Duration::from_secs(20), look).await {
+        match limited(Duration::from_secs(20), look).await {
             Ok(Ok(inside)) => inside,
             _ => Self::default(),
         }
@@ -240,28 +243,30 @@ fn prospect(
 }
 
 /// The cluster's name, typed on a terminal; without one, only `--yes` will do.
-fn consent(options: &Destroy, name: &str) -> Result<()> {
+async fn consent(options: &Destroy, name: &str) -> Result<()> {
     if options.yes {
         return Ok(());
     }
-    let declined = Failure::new(Code::Declined, "nothing was removed");
-    match ask::line("Type the cluster's name to go on:") {
-        None => Err(declined
-            .because("there is no terminal to ask on")
-            .hint("read the list above and run again with --yes")),
-        Some(answer) if answer == name => Ok(()),
-        Some(_) => Err(declined.because("that is not its name")),
+    Name {
+        question: &format!("Type the cluster's name ({name}) to go on"),
+        name,
+        declined: Failure::new(Code::Declined, "nothing was removed"),
+        wrong: "that is not its name".to_owned(),
+        otherwise: "read the list above and run again with --yes",
     }
+    .typed(&Terminal)
+    .await
 }
 
-fn wants_snapshot(options: &Destroy, inside: &Inside) -> bool {
+async fn wants_snapshot(options: &Destroy, inside: &Inside) -> Result<bool> {
     if options.snapshot {
-        return true;
+        return Ok(true);
     }
-    inside.answers
-        && !options.yes
-        && ask::line("Keep a last snapshot of etcd on this workstation? [Y/n]")
-            .is_some_and(|answer| !answer.to_lowercase().starts_with('n'))
+    if !inside.answers || options.yes {
+        return Ok(false);
+    }
+    let question = "Keep a last snapshot of etcd on this workstation?";
+    Ok(Terminal.confirm(question).await?.unwrap_or(false))
 }
 
 /// Takes the cluster's entries out of the user's own kubeconfig, where they were merged; that file.

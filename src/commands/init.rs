@@ -95,8 +95,12 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         rotation::may_configure(&world.secrets, &options).map_err(one)?;
         may_begin(&world, &world.plan, &wanted).await?;
         if new {
-            ask::consent(options.making.yes, CHANGE_THE_FILE).map_err(one)?;
-            servers::consent(&options, &control_plane).map_err(one)?;
+            ask::consent(options.making.yes, CHANGE_THE_FILE)
+                .await
+                .map_err(one)?;
+            servers::consent(&options, &control_plane)
+                .await
+                .map_err(one)?;
         }
         state.decisions = world.plan.decisions(&state.decisions);
         turn.record(&mut state);

@@ -22,6 +22,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::generate::{FORWARDING_PATH, Route};
 use crate::plan::{self, Decisions, FoundDaemon, Plan};
+use crate::question::limited;
 use crate::report::{escape, say};
 use crate::state::{Lock, State};
 use crate::steps::removal::{self, Drain, Leaving, Remains};
@@ -84,12 +85,12 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     let plan = plan::decide(&file.after, &decisions, &facts, &absent, &version)?;
 
     let mut world = World::new(plan, state.secrets.clone(), fleet.machines);
-    let enrolled = tokio::time::timeout(LOOK, removal::enrolled(&world));
+    let enrolled = limited(LOOK, removal::enrolled(&world));
     let (prospect, enrolled) = tokio::join!(prospect(&world, &remains, options), enrolled);
     let enrolled = enrolled.ok().and_then(Result::ok);
     say(&prospect);
     say(&file.diff());
-    ask::consent(options.yes, KEEP).map_err(one)?;
+    ask::consent(options.yes, KEEP).await.map_err(one)?;
     announce_without(&turn, &mut state, world.plan.decisions(&decisions));
     state.save(home.path()).map_err(one)?;
     let tokens = Tokens {
@@ -287,7 +288,7 @@ async fn prospect(world: &World, remains: &[Remains], options: &RemoveHost) -> S
         name.clone()
     };
     let mut text = format!("This takes {what} out of {}:\n", world.plan.cluster);
-    let nodes = tokio::time::timeout(LOOK, nodes(world, &groups)).await;
+    let nodes = limited(LOOK, nodes(world, &groups)).await;
     match nodes {
         Ok(Ok(nodes)) if nodes.is_empty() => text.push_str("  it has no nodes now\n"),
         Ok(Ok(nodes)) => {

@@ -51,7 +51,9 @@ pub(super) async fn run(global: &Global, options: RotateToken) -> Result<u8, Vec
     let more = options.replace_agents && !retired.replace_agents;
     if more || !token.is_retired(retired) {
         say(&what_happens(&token, options.replace_agents));
-        ask::consent(options.yes, "slicer-k3s token shows where the tokens are").map_err(one)?;
+        ask::consent(options.yes, "slicer-k3s token shows where the tokens are")
+            .await
+            .map_err(one)?;
     }
     let rotation = Rotation {
         global,

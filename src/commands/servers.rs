@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::ask;
+use super::ask::Name;
 use super::context::Home;
 use crate::cli::Init;
 use crate::config::Config;
@@ -15,6 +15,7 @@ use crate::control_plane::{self, ControlPlane, Judgement, Observed, Versions};
 use crate::failure::{Code, Failure, Result};
 use crate::kubeconfig;
 use crate::plan::{self, Decisions, Founded, HostFacts, Mark, Plan, Server};
+use crate::question::Terminal;
 use crate::secret::sha256;
 use crate::state;
 use crate::world::World;
@@ -137,7 +138,7 @@ fn named(options: &Init, plan: &Plan) -> Result<()> {
 }
 
 /// Whoever gives data up types its name once more on a terminal; in a script the flag names it.
-pub(super) fn consent(options: &Init, control_plane: &ControlPlane) -> Result<()> {
+pub(super) async fn consent(options: &Init, control_plane: &ControlPlane) -> Result<()> {
     if options.making.yes || control_plane.set_aside.is_empty() {
         return Ok(());
     }
@@ -145,14 +146,15 @@ pub(super) fn consent(options: &Init, control_plane: &ControlPlane) -> Result<()
         (Some(cluster), _) => ("cluster's name", cluster.clone()),
         (None, servers) => ("names of the servers that are given up", servers.join(" ")),
     };
-    let declined = Failure::new(Code::Declined, "nothing was changed");
-    match ask::line(&format!("Type the {what} to go on ({name}):")) {
-        None => Err(declined
-            .because("there is no terminal to ask on")
-            .hint("read the plan above and run again with --yes")),
-        Some(answer) if answer == name => Ok(()),
-        Some(_) => Err(declined.because(format!("the {what} would be: {name}"))),
+    Name {
+        question: &format!("Type the {what} to go on ({name})"),
+        name: &name,
+        declined: Failure::new(Code::Declined, "nothing was changed"),
+        wrong: format!("the {what} would be: {name}"),
+        otherwise: "read the plan above and run again with --yes",
     }
+    .typed(&Terminal)
+    .await
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ use crate::config::{self, Config, Fresh, FreshHost, Host, Ssh};
 use crate::failure::{Code, Failure, Result};
 use crate::fleet;
 use crate::plan::HostFacts;
-use crate::remote::{Ask, Machine, Terminal};
+use crate::question::{Ask, Terminal};
+use crate::remote::Machine;
 use crate::report::{self, escape};
 
 /// Machines that were connected on the way, by name: nobody wants to type a password twice.
@@ -191,7 +192,8 @@ async fn asked(
         } else {
             "Another one (nothing: no more)"
         };
-        let target = ask.line(question, "").await.ok_or_else(nobody)?;
+        let target = ask.line(question, "").await.map_err(super::one)?;
+        let target = target.ok_or_else(nobody)?;
         match target.trim() {
             "" if machines.is_empty() => {
                 return Err(super::one(
@@ -224,6 +226,7 @@ async fn asked(
         None => ask
             .line("The cluster's name", "home")
             .await
+            .map_err(super::one)?
             .ok_or_else(nobody)?,
     };
     Ok((propose::file(name.trim(), &machines, control_plane), known))
@@ -282,7 +285,8 @@ async fn which_hosts(
     ));
     for _ in 0..3 {
         let question = format!("Which runs the servers? ({})", names.join(", "));
-        let Some(answer) = ask.line(&question, &proposed.host).await else {
+        let answer = ask.line(&question, &proposed.host).await;
+        let Some(answer) = answer.map_err(super::one)? else {
             return Ok(None);
         };
         let chosen: Vec<String> = answer

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::remote::{Ask, Terminal};
+use crate::question::{Ask, Terminal};
 
 /// How to reach one host, as cluster.toml says it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

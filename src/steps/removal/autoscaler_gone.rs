@@ -9,6 +9,7 @@ use crate::failure::Result;
 use crate::generate::{AUTOSCALER, NAMESPACE};
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::question::limited;
 use crate::steps::CLUSTER;
 use crate::world::World;
 
@@ -30,7 +31,7 @@ impl AutoscalerGone {
 
 /// kubectl where a server answers in time.
 async fn kubernetes(world: &World) -> Option<Kubernetes> {
-    let found = tokio::time::timeout(Duration::from_secs(20), world.kubernetes()).await;
+    let found = limited(Duration::from_secs(20), world.kubernetes()).await;
     found.ok()?.ok()
 }
 
