@@ -6,14 +6,19 @@ use std::time::Duration;
 use console::style;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::lines::line;
+use super::lines::{line, stopped};
 use super::{Report, escape};
 use crate::event::{Event, Outcome};
+use crate::terminal::Modes;
 
 /// Bars for what runs, lines for what ended.
 pub(super) struct Live {
     screen: MultiProgress,
     bars: HashMap<String, (ProgressBar, String)>,
+    /// The run was stopped: what is told of steps after that is of no more interest.
+    stopped: bool,
+    /// Until the end of the display.
+    _quiet: Option<Modes>,
 }
 
 impl Live {
@@ -22,6 +27,8 @@ impl Live {
         Self {
             screen: MultiProgress::new(),
             bars: HashMap::new(),
+            stopped: false,
+            _quiet: Modes::without_control_echo(),
         }
     }
 }
@@ -29,6 +36,7 @@ impl Live {
 impl Report for Live {
     fn event(&mut self, event: &Event) {
         match event {
+            Event::StepStarted { .. } if self.stopped => {}
             Event::StepStarted { step, title, .. } => {
                 let bar = self.screen.add(ProgressBar::new_spinner());
                 if let Ok(look) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed:>4}")
@@ -68,11 +76,13 @@ impl Report for Live {
                 }
             }
             Event::RunStopped { .. } => {
+                self.stopped = true;
+                let text = stopped(event, |step| self.bars.get(step).map(|(_, title)| title));
                 for (_, (bar, _)) in self.bars.drain() {
                     bar.finish_and_clear();
                     self.screen.remove(&bar);
                 }
-                let _ = self.screen.println(line(event).unwrap_or_default());
+                let _ = self.screen.println(text.unwrap_or_default());
             }
             other => {
                 if let Some(line) = line(other) {
