@@ -23,7 +23,7 @@ pub(super) struct Name<'a> {
     /// The question.
     pub(super) question: &'a str,
     /// The only answer that agrees.
-    pub(super) name: &'a str,
+    pub(super) answer: &'a str,
     /// The failure where anything else is typed.
     pub(super) declined: Failure,
     /// Why, then.
@@ -40,7 +40,7 @@ impl Name<'_> {
                 .declined
                 .because("there is no terminal to ask on")
                 .hint(self.otherwise)),
-            Some(answer) if answer == self.name => Ok(()),
+            Some(typed) if typed == self.answer => Ok(()),
             Some(_) => Err(self.declined.because(self.wrong)),
         }
     }
@@ -49,13 +49,13 @@ impl Name<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::question::{Nobody, Scripted};
+    use crate::question::testing::{Nobody, Scripted};
 
     #[tokio::test]
     async fn only_the_name_itself_agrees() {
         let name = || Name {
             question: "Type it",
-            name: "home",
+            answer: "home",
             declined: Failure::new(Code::Declined, "nothing was removed"),
             wrong: "that is not its name".into(),
             otherwise: "run again with --yes",

@@ -249,7 +249,7 @@ async fn consent(options: &Destroy, name: &str) -> Result<()> {
     }
     Name {
         question: &format!("Type the cluster's name ({name}) to go on"),
-        name,
+        answer: name,
         declined: Failure::new(Code::Declined, "nothing was removed"),
         wrong: "that is not its name".to_owned(),
         otherwise: "read the list above and run again with --yes",

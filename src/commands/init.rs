@@ -95,12 +95,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         rotation::may_configure(&world.secrets, &options).map_err(one)?;
         may_begin(&world, &world.plan, &wanted).await?;
         if new {
-            ask::consent(options.making.yes, CHANGE_THE_FILE)
-                .await
-                .map_err(one)?;
-            servers::consent(&options, &control_plane)
-                .await
-                .map_err(one)?;
+            agree(&options, &control_plane).await.map_err(one)?;
         }
         state.decisions = world.plan.decisions(&state.decisions);
         turn.record(&mut state);
@@ -129,6 +124,12 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     }
     report::say(&last_words::after_init(&world.plan, &home, &ended));
     Ok(0)
+}
+
+/// Asks for what has to be agreed to.
+async fn agree(options: &Init, control_plane: &ControlPlane) -> Result<()> {
+    ask::consent(options.making.yes, CHANGE_THE_FILE).await?;
+    servers::consent(options, control_plane).await
 }
 
 /// Takes the turn, and asks the servers what they hold as soon as nobody else can change it any more. Connections are made

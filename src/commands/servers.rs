@@ -148,7 +148,7 @@ pub(super) async fn consent(options: &Init, control_plane: &ControlPlane) -> Res
     };
     Name {
         question: &format!("Type the {what} to go on ({name})"),
-        name: &name,
+        answer: &name,
         declined: Failure::new(Code::Declined, "nothing was changed"),
         wrong: format!("the {what} would be: {name}"),
         otherwise: "read the plan above and run again with --yes",

@@ -3,6 +3,8 @@
 
 mod clock;
 mod terminal;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use async_trait::async_trait;
 
@@ -46,66 +48,5 @@ impl Typed {
             secret,
             _turn: None,
         }
-    }
-}
-
-/// No one is there: scripts and tests.
-#[cfg(test)]
-pub(crate) struct Nobody;
-
-#[cfg(test)]
-#[async_trait]
-impl Ask for Nobody {
-    async fn confirm(&self, _: &str) -> Result<Option<bool>> {
-        Ok(None)
-    }
-    async fn secret(&self, _: &str) -> Result<Option<Typed>> {
-        Ok(None)
-    }
-}
-
-/// A person who gives these answers, one after the other, and remembers what was asked and said.
-#[cfg(test)]
-pub(crate) struct Scripted {
-    answers: std::sync::Mutex<std::collections::VecDeque<&'static str>>,
-    seen: std::sync::Mutex<Vec<String>>,
-}
-
-#[cfg(test)]
-impl Scripted {
-    pub(crate) fn new<const N: usize>(answers: [&'static str; N]) -> Self {
-        Self {
-            answers: std::sync::Mutex::new(answers.into()),
-            seen: std::sync::Mutex::default(),
-        }
-    }
-
-    /// What was asked and said, in order.
-    pub(crate) fn seen(&self) -> Vec<String> {
-        self.seen.lock().unwrap().clone()
-    }
-
-    fn next(&self, question: &str) -> Option<&'static str> {
-        self.say(question);
-        self.answers.lock().unwrap().pop_front()
-    }
-}
-
-#[cfg(test)]
-#[async_trait]
-impl Ask for Scripted {
-    async fn confirm(&self, question: &str) -> Result<Option<bool>> {
-        Ok(self.next(question).map(|answer| answer == "y"))
-    }
-    async fn line(&self, question: &str, _: &str) -> Result<Option<String>> {
-        Ok(self.next(question).map(str::to_owned))
-    }
-    async fn secret(&self, question: &str) -> Result<Option<Typed>> {
-        Ok(self
-            .next(question)
-            .map(|answer| Typed::new(Secret::new(answer))))
-    }
-    fn say(&self, text: &str) {
-        self.seen.lock().unwrap().push(text.to_owned());
     }
 }

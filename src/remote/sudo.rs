@@ -222,7 +222,7 @@ fn from_file(path: &str, around: &Surroundings) -> Result<Secret> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::question::{Nobody, Scripted};
+    use crate::question::testing::{Nobody, Scripted};
     use crate::remote::{Input, Local, Output, Stream};
     use async_trait::async_trait;
     use std::os::unix::fs::PermissionsExt as _;
