@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::exit,
     clippy::missing_docs_in_private_items,
     reason = "tests"
 )]

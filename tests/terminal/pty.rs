@@ -17,7 +17,7 @@ use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 const SIZE: (u16, u16) = (24, 80);
 
 /// The machine that runs the tests may be busy with others.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What the terminal has shown.
 struct Shown {
