@@ -110,8 +110,8 @@ pub async fn answer_myself() -> Option<SemaphorePermit<'static>> {
 }
 
 /// The next request, once nobody else answers it.
-pub async fn asked() -> Request {
-    let request = Requests::listen().next().await;
+pub async fn asked(mut requests: Requests) -> Request {
+    let request = requests.next().await;
     drop(LAST_WORDS.acquire().await);
     request
 }
@@ -121,8 +121,7 @@ pub async fn asked() -> Request {
     clippy::exit,
     reason = "a run that does not end at the first request may not end at all"
 )]
-pub async fn at_once() {
-    let mut requests = Requests::listen();
+pub async fn at_once(mut requests: Requests) {
     requests.next().await;
     let request = requests.next().await;
     terminal::restore();

@@ -37,7 +37,7 @@ use clap::CommandFactory as _;
 
 use crate::cli::{Cli, Command};
 use crate::failure::Failure;
-use crate::stop::{self, Request};
+use crate::stop::{self, Request, Requests};
 use crate::{log, report};
 
 pub(crate) use context::Context;
@@ -72,13 +72,16 @@ pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
             }
         }
     };
-    tokio::spawn(stop::at_once());
+    // Both now: the first question may be on the screen before another thread has come to listen, and an unheard Ctrl-C would
+    // end the program on the spot.
+    let requests = Requests::listen();
+    tokio::spawn(stop::at_once(Requests::listen()));
     tokio::select! {
         // First: a run that was told to stop ends by itself, with its own words. What a question did to the terminal ends with
         // the work.
         biased;
         result = work => result,
-        request = stop::asked() => Err(vec![stopped(request)]),
+        request = stop::asked(requests) => Err(vec![stopped(request)]),
     }
 }
 

@@ -29,8 +29,8 @@ pub(crate) struct Habits {
     pub(crate) lets_in: PublicKey,
     /// The password that sudo requires; none: it requires none.
     pub(crate) sudo: Option<&'static str>,
-    /// How long sudo takes to refuse a wrong one.
-    pub(crate) refuses_after: Duration,
+    /// How long sudo takes to check one.
+    pub(crate) checks_for: Duration,
     /// How long a login may take.
     pub(crate) grace: Duration,
     /// What commands that contain a text print; the first entry counts, and what has none ends with status 1.
@@ -45,7 +45,7 @@ impl Habits {
         Self {
             lets_in: lets_in.clone(),
             sudo: None,
-            refuses_after: Duration::ZERO,
+            checks_for: Duration::ZERO,
             grace: Duration::from_mins(2),
             says: Vec::new(),
             vanishes_at: None,
@@ -169,7 +169,7 @@ impl Server {
             && stdin.split(|byte| *byte == b'\n').next() != Some(password.as_bytes())
         {
             return End {
-                after: self.habits.refuses_after,
+                after: self.habits.checks_for,
                 ..end(
                     1,
                     "",
@@ -178,7 +178,10 @@ impl Server {
             };
         }
         if command.contains("&& echo root") {
-            return end(0, "root\n", "");
+            return End {
+                after: self.habits.checks_for,
+                ..end(0, "root\n", "")
+            };
         }
         if command.contains("then echo yes; else case $w") {
             // No path exists.

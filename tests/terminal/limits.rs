@@ -33,7 +33,7 @@ fn what_sudo_takes_to_refuse_is_not_the_networks_time() {
     let mut place = Place::new();
     place.host("ryzen", |host| {
         host.sudo = Some("open sesame");
-        host.refuses_after = Duration::from_secs(3);
+        host.checks_for = Duration::from_secs(3);
     });
     place.record();
     let mut pty = place.run("status");

@@ -8,7 +8,7 @@ fn desktop() -> Place {
     let mut place = Place::new();
     place.host("ryzen", |host| {
         host.sudo = Some("open sesame");
-        host.refuses_after = Duration::from_secs(2);
+        host.checks_for = Duration::from_secs(2);
     });
     place.record();
     place
@@ -46,12 +46,21 @@ fn what_is_typed_while_a_password_is_checked_is_not_shown_and_not_left_for_the_s
     pty.expect("Sorry, try again");
     pty.expect("sudo password on ryzen: ");
     pty.press("open sesame\r");
+    place.at("ryzen").is_told("sudo -S", 2);
+    assert!(!pty.echoes());
+    pty.press("too late\r");
     pty.expect("not as they should be");
     // Until the shell's own program waits.
     std::thread::sleep(Duration::from_secs(2));
     pty.press(crate::END);
     pty.ends();
-    assert!(!pty.text().contains("another try"), "{}", pty.text());
+    let text = pty.text();
+    assert!(
+        !text.contains("another try") && !text.contains("too late"),
+        "{text}"
+    );
+    // Nor was it taken for the answer to the next question.
+    assert_eq!(text.matches("Sorry, try again").count(), 1, "{text}");
     assert_eq!(
         std::fs::read_to_string(place.path("work/after")).unwrap(),
         ""
