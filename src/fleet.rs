@@ -6,6 +6,7 @@ mod note;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -17,6 +18,7 @@ use crate::cli::Global;
 use crate::config::{self, Config};
 use crate::failure::{Code, Failure, Result};
 use crate::plan::{HostFacts, Mark};
+use crate::question::{Elapsed, limited};
 use crate::remote::ssh::{self, HostTarget, KeyPolicy};
 use crate::remote::{Local, Look, Machine, Remote, sudo};
 
@@ -116,7 +118,7 @@ pub fn policy(global: &Global) -> KeyPolicy {
     }
 }
 
-/// Connects to one host, for no longer than `limit` where there is one.
+/// Connects to one host, for no longer than `limit` where there is one. A person may take any time to answer.
 async fn within(
     limit: Option<Duration>,
     host: &config::Host,
@@ -125,9 +127,23 @@ async fn within(
     let Some(limit) = limit else {
         return one(host, policy).await;
     };
-    match tokio::time::timeout(limit, one(host, policy)).await {
+    let let_in = AtomicBool::new(false);
+    let machine = async {
+        let remote = reach(host, policy).await?;
+        let_in.store(true, Ordering::Relaxed);
+        enter(host, remote).await
+    };
+    match limited(limit, machine).await {
         Ok(machine) => machine,
-        Err(_) => Err(Failure::new(
+        Err(Elapsed) if let_in.into_inner() => Err(Failure::new(
+            Code::SshLost,
+            format!(
+                "{} lets us in, and is not ready within {} s",
+                host.name,
+                limit.as_secs()
+            ),
+        )),
+        Err(Elapsed) => Err(Failure::new(
             Code::SshUnreachable,
             format!("{} does not answer within {} s", host.name, limit.as_secs()),
         )),
@@ -136,23 +152,28 @@ async fn within(
 
 /// Connects to one host, as root.
 pub async fn one(host: &config::Host, policy: &KeyPolicy) -> Result<Machine> {
-    let remote: Box<dyn Remote> = match &host.ssh {
-        config::Ssh::Local => Box::new(Local),
-        config::Ssh::Target(target) => {
-            ssh::connect_host(
-                &HostTarget {
-                    name: host.name.clone(),
-                    target: target.clone(),
-                    port: host.port,
-                    key_file: host.key_file.clone(),
-                    jump: host.jump.clone(),
-                    host_key: host.host_key.clone(),
-                },
-                policy,
-            )
-            .await?
-        }
+    enter(host, reach(host, policy).await?).await
+}
+
+/// Connects to one host, as whoever it lets in.
+async fn reach(host: &config::Host, policy: &KeyPolicy) -> Result<Box<dyn Remote>> {
+    let target = match &host.ssh {
+        config::Ssh::Local => return Ok(Box::new(Local)),
+        config::Ssh::Target(target) => target.clone(),
     };
+    let target = HostTarget {
+        name: host.name.clone(),
+        target,
+        port: host.port,
+        key_file: host.key_file.clone(),
+        jump: host.jump.clone(),
+        host_key: host.host_key.clone(),
+    };
+    ssh::connect_host(&target, policy).await
+}
+
+/// Becomes root on a connected host.
+async fn enter(host: &config::Host, remote: Box<dyn Remote>) -> Result<Machine> {
     let (sudo, tunnels) = tokio::join!(
         sudo::find(
             &host.name,

@@ -2,6 +2,7 @@
 //!
 //! The map of the house, in the order data flows: `config` (what the user wrote) and `plan` (every decision)
 //! → `control_plane` (what the servers hold, and how each may start), `deletion` (what may be deleted) → `steps` (one fact a file) run by `pipeline` over `world` (connections) → `event` → `report` (the terminal).
+//! Below all of them: `question` (what only a person can answer) and `terminal` (its modes).
 
 pub mod agents;
 pub mod cli;
@@ -25,6 +26,7 @@ pub mod kubernetes;
 pub mod log;
 pub mod pipeline;
 pub mod plan;
+pub mod question;
 pub mod remote;
 pub mod report;
 pub mod secret;
@@ -34,6 +36,7 @@ pub mod status;
 pub mod steps;
 pub mod stop;
 pub mod suggest;
+pub mod terminal;
 pub mod time;
 pub mod world;
 pub mod yaml;

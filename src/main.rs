@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use slicer_k3s::{cli::Cli, commands, report};
+use slicer_k3s::{cli::Cli, commands, report, terminal};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let terminal = terminal::Guard::new();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -25,5 +26,6 @@ fn main() -> ExitCode {
     };
     // Threads that sit in a blocking read of stdin must not hold the process up.
     runtime.shutdown_background();
+    drop(terminal);
     code
 }

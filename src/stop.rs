@@ -1,19 +1,57 @@
-//! Ctrl-C and SIGTERM: the first ends the run in an orderly way, the second ends the program at once; either way the
+//! Ctrl-C, SIGTERM and SIGHUP: the first ends the run in an orderly way, the second ends the program at once; either way the
 //! terminal is as it was.
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use std::io::IsTerminal as _;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::failure::Code;
+use crate::terminal;
 
 /// Whoever has it tells the end of its run before the program goes.
 static LAST_WORDS: Semaphore = Semaphore::const_new(1);
+
+/// A signal that asks to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// SIGINT, as Ctrl-C sends it.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+    /// SIGHUP: the terminal was closed.
+    HangUp,
+}
+
+impl Request {
+    /// The kind of failure that a run then ends with.
+    pub fn code(self) -> Code {
+        match self {
+            Self::Interrupt => Code::Interrupted,
+            Self::Terminate | Self::HangUp => Code::Terminated,
+        }
+    }
+
+    /// The process's exit code.
+    pub fn exit_code(self) -> u8 {
+        self.code().exit_code()
+    }
+
+    /// What stopped the run, in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Interrupt => "Ctrl-C",
+            Self::Terminate => "SIGTERM",
+            Self::HangUp => "SIGHUP: its terminal was closed",
+        }
+    }
+}
 
 /// Signals that ask to stop.
 pub struct Requests {
     interrupts: Option<Signal>,
     terminations: Option<Signal>,
+    hang_ups: Option<Signal>,
 }
 
 impl Requests {
@@ -22,16 +60,38 @@ impl Requests {
         Self {
             interrupts: signal(SignalKind::interrupt()).ok(),
             terminations: signal(SignalKind::terminate()).ok(),
+            // `nohup` means that it is to be ignored; to listen would undo that.
+            hang_ups: if hang_up_is_ignored() {
+                None
+            } else {
+                signal(SignalKind::hangup()).ok()
+            },
         }
     }
 
     /// The next one.
-    pub async fn next(&mut self) -> Code {
+    pub async fn next(&mut self) -> Request {
         tokio::select! {
-            () = received(&mut self.interrupts) => Code::Interrupted,
-            () = received(&mut self.terminations) => Code::Terminated,
+            () = received(&mut self.interrupts) => Request::Interrupt,
+            () = received(&mut self.terminations) => Request::Terminate,
+            () = received(&mut self.hang_ups) => Request::HangUp,
         }
     }
+}
+
+/// Whether this process was started with SIGHUP ignored; where the system does not tell, whether it has no terminal to lose.
+fn hang_up_is_ignored() -> bool {
+    match std::fs::read_to_string("/proc/self/status") {
+        Ok(status) => ignores_hang_up(&status),
+        Err(_) => !std::io::stdin().is_terminal(),
+    }
+}
+
+/// Source: `proc_pid_status(5)`, `SigIgn`: a mask in hexadecimal; SIGHUP, signal 1, is its lowest bit.
+fn ignores_hang_up(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 == 1)
 }
 
 async fn received(signals: &mut Option<Signal>) {
@@ -50,35 +110,34 @@ pub async fn answer_myself() -> Option<SemaphorePermit<'static>> {
 }
 
 /// The next request, once nobody else answers it.
-pub async fn asked() -> Code {
-    let code = Requests::listen().next().await;
+pub async fn asked(mut requests: Requests) -> Request {
+    let request = requests.next().await;
     drop(LAST_WORDS.acquire().await);
-    code
+    request
 }
 
-/// The terminal as it is now.
-pub struct Terminal(Option<Termios>);
+/// Ends the program at the second request.
+#[expect(
+    clippy::exit,
+    reason = "a run that does not end at the first request may not end at all"
+)]
+pub async fn at_once(mut requests: Requests) {
+    requests.next().await;
+    let request = requests.next().await;
+    terminal::restore();
+    std::process::exit(request.exit_code().into());
+}
 
-impl Terminal {
-    /// Remembers it.
-    pub fn now() -> Self {
-        Self(tcgetattr(std::io::stdin()).ok())
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// Puts it back: a password prompt that was left hides what is typed, and a cursor may be hidden.
-    pub fn restore(&self) {
-        if let Some(before) = &self.0 {
-            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
-            let _ = console::Term::stderr().show_cursor();
-        }
-    }
-
-    /// Ends the program at the second request.
-    pub async fn at_once(self) {
-        let mut requests = Requests::listen();
-        requests.next().await;
-        let code = requests.next().await;
-        self.restore();
-        std::process::exit(code.exit_code().into());
+    /// `nohup slicer-k3s init` must outlive its terminal.
+    #[test]
+    fn an_ignored_hang_up_stays_ignored() {
+        let status = |mask: &str| format!("Name:\tx\nSigIgn:\t{mask}\nSigCgt:\t0000000000000001\n");
+        assert!(ignores_hang_up(&status("0000000000001001")));
+        assert!(!ignores_hang_up(&status("0000000000001000")));
+        assert!(!ignores_hang_up(""));
     }
 }

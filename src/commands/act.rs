@@ -56,7 +56,7 @@ impl Act<'_> {
         let mut requests = stop::Requests::listen();
         let result = tokio::select! {
             result = self.work(steps, world, &events) => result,
-            code = requests.next() => Err(super::stopped(code)),
+            request = requests.next() => Err(super::stopped(request)),
         };
         let took = self.started.elapsed();
         let mut left = Vec::new();

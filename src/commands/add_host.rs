@@ -70,7 +70,7 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
         asks: news,
         ..Prospect::of("", CHANGE_THE_FILE)
     };
-    prospect.agree(consent)?;
+    prospect.agree(consent).await?;
     if let Some(turn) = &turn {
         // The file first: killed after it, `init` and this command both know what is wanted.
         file.write().map_err(one)?;

@@ -1,8 +1,9 @@
 //! What a person agrees to before a command changes anything: shown, refused where it takes a word that was not given, asked.
 
-use super::ask;
+use super::ask::{self, Name};
 use crate::cli::Consent;
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Failure, Result};
+use crate::question::Terminal;
 use crate::report::{headed, say};
 use crate::steps::local_data::Stake;
 use crate::steps::outages::Outages;
@@ -58,7 +59,7 @@ impl<'a> Prospect<'a> {
     }
 
     /// Shows it and has it agreed to, once. A look needs no consent, and is refused nothing.
-    pub(super) fn agree(&self, consent: Consent) -> Result<(), Vec<Failure>> {
+    pub(super) async fn agree(&self, consent: Consent) -> Result<(), Vec<Failure>> {
         let outages = outages(self.outages, self.allow_outage);
         let loss = self.loss.told();
         for text in [self.text, &outages, loss.trim_end()] {
@@ -66,16 +67,18 @@ impl<'a> Prospect<'a> {
                 say(text);
             }
         }
-        self.decide(consent, ask::consent)
+        if self.must_ask(consent)? {
+            ask::consent(consent.yes, self.instead)
+                .await
+                .map_err(super::one)?;
+        }
+        Ok(())
     }
 
-    fn decide(
-        &self,
-        consent: Consent,
-        ask: impl FnOnce(bool, &str) -> Result<()>,
-    ) -> Result<(), Vec<Failure>> {
+    /// Whether it takes consent; refused where it takes a word that was not given.
+    fn must_ask(&self, consent: Consent) -> Result<bool, Vec<Failure>> {
         if consent.dry_run {
-            return Ok(());
+            return Ok(false);
         }
         let found = self.outages.found.iter();
         let found = found.filter(|_| !self.allow_outage);
@@ -84,10 +87,7 @@ impl<'a> Prospect<'a> {
         if !refused.is_empty() {
             return Err(refused);
         }
-        if self.asks || !self.outages.found.is_empty() || *self.loss != NO_LOSS {
-            ask(consent.yes, self.instead).map_err(super::one)?;
-        }
-        Ok(())
+        Ok(self.asks || !self.outages.found.is_empty() || *self.loss != NO_LOSS)
     }
 }
 
@@ -108,29 +108,18 @@ fn outages(outages: &Outages, allowed: bool) -> String {
     text
 }
 
-/// Has a name typed by whoever gives something up for good. `question` ends in a colon, `wrong` says what another answer is.
-pub(super) fn typed(
-    consent: Consent,
-    question: &str,
-    name: &str,
-    (declined, wrong): (&str, &str),
-) -> Result<()> {
+/// Has a name typed by a person who gives something up for good, unless `--yes` was given or nothing is done.
+pub(super) async fn typed(consent: Consent, name: Name<'_>) -> Result<()> {
     if consent.yes || consent.dry_run {
         return Ok(());
     }
-    let declined = Failure::new(Code::Declined, declined);
-    match ask::line(question) {
-        None => Err(declined
-            .because("there is no terminal to ask on")
-            .hint("read the text above and run again with --yes")),
-        Some(answer) if answer == name => Ok(()),
-        Some(_) => Err(declined.because(wrong)),
-    }
+    name.typed(&Terminal).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Code;
     use crate::steps::outages::Outage;
 
     fn outage(refused: bool) -> Outages {
@@ -161,14 +150,11 @@ mod tests {
     }
 
     fn ended(prospect: &Prospect<'_>, consent: Consent) -> (Option<Code>, bool) {
-        let mut asked = false;
-        let result = prospect.decide(consent, |yes, _| {
-            asked = true;
-            let no = || Failure::new(Code::Declined, "no");
-            yes.then_some(()).ok_or_else(no)
-        });
-        let code = result.err().map(|failures| failures[0].code);
-        (code, asked)
+        match prospect.must_ask(consent) {
+            Err(refused) => (Some(refused[0].code), false),
+            Ok(true) if !consent.yes => (Some(Code::Declined), true),
+            Ok(asked) => (None, asked),
+        }
     }
 
     /// `--yes` is no word for what goes down by the way, and the flag for that is no consent.

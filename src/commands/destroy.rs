@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::act::{self, Act};
+use super::ask::Name;
+use super::consent;
 use super::context::{self, Home};
+use super::one;
 use super::turn::Turn;
-use super::{ask, consent, one};
 use crate::cli::{Destroy, Global};
 use crate::config::Config;
 use crate::deletion;
@@ -16,6 +18,7 @@ use crate::fleet::{self, Fleet};
 use crate::generate::FORWARDING_PATH;
 use crate::kubeconfig;
 use crate::plan::HostFacts;
+use crate::question::{Ask as _, Terminal, limited};
 use crate::report::{escape, say};
 use crate::state::State;
 use crate::steps::removal::{self, Remains, Snapshots};
@@ -67,20 +70,22 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
         &unnamed,
         &inside,
     ));
-    consent::typed(
-        options.consent,
-        "Type the cluster's name to go on:",
-        &config.name,
-        ("nothing was removed", "that is not its name"),
-    )
-    .map_err(one)?;
+    let typed = Name {
+        question: &format!("Type the cluster's name ({}) to go on", config.name),
+        answer: &config.name,
+        declined: Failure::new(Code::Declined, "nothing was removed"),
+        wrong: "that is not its name".to_owned(),
+        otherwise: "read the list above and run again with --yes",
+    };
+    consent::typed(options.consent, typed).await.map_err(one)?;
+    let snapshot = wants_snapshot(&options, &inside).await.map_err(one)?;
     if let Some(turn) = &turn {
         turn.record(&mut state);
         state.save(home.path()).map_err(one)?;
     }
     // A look takes no snapshot; what it looks for is one of a run that is still to come.
     let run = turn.as_ref().map_or("next", Turn::run);
-    let snapshot = wants_snapshot(&options, &inside).then(|| Snapshots::of(home.path(), run));
+    let snapshot = snapshot.then(|| Snapshots::of(home.path(), run));
 
     let steps = removal::destroy(&world.plan, &hosts, &remains, snapshot);
     let act = Act {
@@ -170,7 +175,7 @@ impl Inside {
             })
         };
         // A cluster that is half gone already must not hold up its own destruction.
-        match tokio::time::timeout(Duration::from_secs(20), look).await {
+        match limited(Duration::from_secs(20), look).await {
             Ok(Ok(inside)) => inside,
             _ => Self::default(),
         }
@@ -239,15 +244,15 @@ fn prospect(
     text
 }
 
-fn wants_snapshot(options: &Destroy, inside: &Inside) -> bool {
+async fn wants_snapshot(options: &Destroy, inside: &Inside) -> Result<bool> {
     if options.snapshot {
-        return true;
+        return Ok(true);
     }
-    inside.answers
-        && !options.consent.yes
-        && !options.consent.dry_run
-        && ask::line("Keep a last snapshot of etcd on this workstation? [Y/n]")
-            .is_some_and(|answer| !answer.to_lowercase().starts_with('n'))
+    if !inside.answers || options.consent.yes || options.consent.dry_run {
+        return Ok(false);
+    }
+    let question = "Keep a last snapshot of etcd on this workstation?";
+    Ok(Terminal.confirm(question).await?.unwrap_or(false))
 }
 
 /// Takes the cluster's entries out of the user's own kubeconfig, where they were merged; that file.

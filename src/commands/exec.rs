@@ -1,6 +1,6 @@
 //! `slicer-k3s exec VM COMMAND…`.
 
-use super::{one, passed_on, vm};
+use super::{passed_on, vm};
 use crate::cli::{Exec, Global};
 use crate::failure::Failure;
 
@@ -9,12 +9,11 @@ pub(super) async fn run(global: &Global, options: &Exec) -> Result<u8, Vec<Failu
     let Some(settings) = passed_on::settings(global) else {
         return Ok(passed_on::OURS);
     };
-    let work = async {
-        let config = settings.config.clone();
-        let (context, vm) = vm::reach(global, config, &options.vm).await?;
-        vm.exec(&context, &options.command).await.map_err(one)
+    let config = settings.config.clone();
+    let code = match vm::reach(global, config, &options.vm).await {
+        Ok((context, vm)) => passed_on::until_stopped(vm.exec(&context, &options.command)).await,
+        Err(failures) => passed_on::or_ours(Err(failures)),
     };
-    let code = passed_on::until_stopped(work).await;
     settings.name_mistakes();
     Ok(code)
 }

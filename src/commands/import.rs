@@ -99,7 +99,8 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
     }
     let text_shown = words::show(path, text.as_ref(), &home, &plan);
     let instead = "slicer-k3s import -h tells what else it takes";
-    Prospect::of(&text_shown, instead).agree(options.consent)?;
+    let prospect = Prospect::of(&text_shown, instead);
+    prospect.agree(options.consent).await?;
     let Some(turn) = turn else {
         // A state is made each time, with a key of its own.
         return Ok(act::WOULD_CHANGE);

@@ -101,12 +101,13 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
             CHANGE_THE_FLAGS
         },
     };
-    prospect.agree(consent)?;
+    prospect.agree(consent).await?;
     // What was allowed is what was shown.
     wanted.silent = outages.silent;
     if let Some(turn) = &turn {
         if new {
-            servers::consent(&options, &control_plane).map_err(one)?;
+            let given_up = servers::consent(&options, &control_plane);
+            given_up.await.map_err(one)?;
         }
         first.write().map_err(one)?;
         state.decisions = world.plan.decisions(&state.decisions);

@@ -13,12 +13,10 @@ use crate::failure::{Code, Failure, Result};
 use crate::k3s::API_PORT;
 use crate::kubeconfig;
 use crate::remote::{Script, tunnel};
-use crate::stop::{self, Requests};
+use crate::stop::{self, Request, Requests};
 
 /// Runs it; kubectl's exit code is ours.
 pub(super) async fn run(global: &Global, options: Kubectl) -> Result<u8, Vec<Failure>> {
-    // kubectl's end is ours: whoever follows a log stops with Ctrl-C, and nothing has gone wrong then.
-    let _mine = stop::answer_myself().await;
     let Some(settings) = passed_on::settings(global) else {
         return Ok(passed_on::OURS);
     };
@@ -30,6 +28,8 @@ pub(super) async fn run(global: &Global, options: Kubectl) -> Result<u8, Vec<Fai
 
 async fn passed(global: &Global, config: Config, options: Kubectl) -> Result<u8, Vec<Failure>> {
     let context = one_host::of_control_plane(global, config).await?;
+    // kubectl's end is ours: whoever follows a log stops with Ctrl-C, and nothing has gone wrong then.
+    let _mine = stop::answer_myself().await;
     let code = if let Some(kubectl) = local_kubectl() {
         here(&context, kubectl, &options.args).await
     } else {
@@ -78,7 +78,7 @@ async fn here(context: &Context, kubectl: PathBuf, args: &[String]) -> Result<u8
         tokio::select! {
             status = child.wait() => break status.map_err(failed)?,
             // Ctrl-C reaches it from the terminal as it reaches us; it may have a better answer than to end.
-            request = requests.next() => if request == Code::Terminated {
+            request = requests.next() => if request != Request::Interrupt {
                 child.start_kill().map_err(failed)?;
             },
         }

@@ -37,12 +37,16 @@ pub(super) async fn run(global: &Global, options: &Logs) -> Result<u8, Vec<Failu
     let Some(settings) = passed_on::settings(global) else {
         return Ok(passed_on::OURS);
     };
-    let shown = shown(global, settings.config.clone(), options);
-    let shown = passed_on::until_stopped(shown);
-    // `| grep -m1 …` has seen what it waited for: the log's next line may be hours away.
-    let code = tokio::select! {
-        code = shown => code,
-        () = report::reader_gone(), if options.follow => SIGPIPE,
+    let code = match reach(global, settings.config.clone(), options).await {
+        Ok((context, whose)) => {
+            let shown = passed_on::until_stopped(shown(&context, whose, options));
+            // `| grep -m1 …` has seen what it waited for: the log's next line may be hours away.
+            tokio::select! {
+                code = shown => code,
+                () = report::reader_gone(), if options.follow => SIGPIPE,
+            }
+        }
+        Err(failures) => passed_on::or_ours(Err(failures)),
     };
     Ok(if settings.name_mistakes() {
         Code::Config.exit_code()
@@ -51,16 +55,19 @@ pub(super) async fn run(global: &Global, options: &Logs) -> Result<u8, Vec<Failu
     })
 }
 
-async fn shown(global: &Global, config: Config, options: &Logs) -> Result<i32, Vec<Failure>> {
+/// Connects to whoever has the log.
+async fn reach(
+    global: &Global,
+    config: Config,
+    options: &Logs,
+) -> Result<(Context, Whose), Vec<Failure>> {
     let home = Home::of(&config.name).map_err(one)?;
     let (_, plan) = context::known(&home, &config.name)?;
     let whose = find(&plan, options).map_err(one)?;
-    let part = Part::of(options);
     // What the kubelet has moved aside lies on one server, wherever that is; for the rest any server will do.
-    if whose == Whose::Autoscaler && part.lines.is_some() {
+    if whose == Whose::Autoscaler && Part::of(options).lines.is_some() {
         let context = one_host::of_control_plane(global, config).await?;
-        let status = autoscaler(&context, part).await;
-        return status.map(|status| told(status, part)).map_err(one);
+        return Ok((context, whose));
     }
     let hosts = match &whose {
         Whose::Vm(vm) => vec![vm.host().to_owned()],
@@ -71,23 +78,28 @@ async fn shown(global: &Global, config: Config, options: &Logs) -> Result<i32, V
     if whose != Whose::Autoscaler && !absent.is_empty() {
         return Err(absent);
     }
+    Ok((context, whose))
+}
+
+async fn shown(context: &Context, whose: Whose, options: &Logs) -> Result<i32> {
+    let part = Part::of(options);
     let status = match whose {
         Whose::Vm(vm) if options.console => {
             // Where Slicer keeps it, so that the last words of a VM that is gone can still be had.
             let file = console_log(vm.name());
-            on_host(&context, vm.host(), part, &part.console(&file)).await
+            on_host(context, vm.host(), part, &part.console(&file)).await
         }
         Whose::Vm(vm) => {
             let unit = options.unit.as_deref().unwrap_or(vm.unit());
-            vm.tell(&context, &part.journal(unit), part.follow).await
+            vm.tell(context, &part.journal(unit), part.follow).await
         }
         Whose::Daemon(daemon) => {
             let script = part.journal(&daemon.unit());
-            on_host(&context, &daemon.host, part, &script).await
+            on_host(context, &daemon.host, part, &script).await
         }
-        Whose::Autoscaler => autoscaler(&context, part).await,
+        Whose::Autoscaler => autoscaler(context, part).await,
     };
-    status.map(|status| told(status, part)).map_err(one)
+    status.map(|status| told(status, part))
 }
 
 async fn on_host(context: &Context, host: &str, part: Part<'_>, script: &Script) -> Result<i32> {

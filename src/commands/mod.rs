@@ -39,8 +39,8 @@ mod vm;
 use clap::CommandFactory as _;
 
 use crate::cli::{Cli, Command};
-use crate::failure::{Code, Failure};
-use crate::stop::{self, Terminal};
+use crate::failure::Failure;
+use crate::stop::{self, Request, Requests};
 use crate::{log, report};
 
 pub(crate) use context::Context;
@@ -76,26 +76,22 @@ pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
             }
         }
     };
-    tokio::spawn(Terminal::now().at_once());
-    let terminal = Terminal::now();
+    // Both now: the first question may be on the screen before another thread has come to listen, and an unheard Ctrl-C would
+    // end the program on the spot.
+    let requests = Requests::listen();
+    tokio::spawn(stop::at_once(Requests::listen()));
     tokio::select! {
-        // First: a run that was told to stop ends by itself, with its own words.
+        // First: a run that was told to stop ends by itself, with its own words. What a question did to the terminal ends with
+        // the work.
         biased;
         result = work => result,
-        code = stop::asked() => {
-            terminal.restore();
-            Err(vec![stopped(code)])
-        }
+        request = stop::asked(requests) => Err(vec![stopped(request)]),
     }
 }
 
 /// What a run that was asked to stop ends with.
-fn stopped(code: Code) -> Failure {
-    let by = match code {
-        Code::Terminated => "SIGTERM",
-        _ => "Ctrl-C",
-    };
-    Failure::new(code, format!("stopped by {by}"))
+fn stopped(request: Request) -> Failure {
+    Failure::new(request.code(), format!("stopped by {}", request.words()))
         .because("what is done stays done")
         .hint("run the same command again: it goes on from here")
 }

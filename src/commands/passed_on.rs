@@ -2,7 +2,7 @@
 
 use super::context::Settings;
 use crate::cli::{Global, Output};
-use crate::failure::Failure;
+use crate::failure::{Failure, Result};
 use crate::report;
 use crate::stop::{self, Requests};
 
@@ -34,12 +34,13 @@ pub(super) fn or_ours(result: Result<u8, Vec<Failure>>) -> u8 {
     })
 }
 
-/// Waits for the end of what is run. Whoever follows a log stops with Ctrl-C, and nothing has gone wrong then.
-pub(super) async fn until_stopped(work: impl Future<Output = Result<i32, Vec<Failure>>>) -> u8 {
+/// Waits for the end of what is run. Whoever follows a log stops with Ctrl-C, and nothing has gone wrong then. What is asked on
+/// the way there is not part of `work`: a run that ends at a question says so.
+pub(super) async fn until_stopped(work: impl Future<Output = Result<i32>>) -> u8 {
     let _mine = stop::answer_myself().await;
     let mut requests = Requests::listen();
     tokio::select! {
-        result = work => or_ours(result.map(code)),
+        result = work => or_ours(result.map(code).map_err(super::one)),
         request = requests.next() => request.exit_code(),
     }
 }

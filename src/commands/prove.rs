@@ -45,7 +45,8 @@ pub(super) async fn run(global: &Global, options: Prove) -> Result<u8, Vec<Failu
     }
     let text = what_happens(&options, &known);
     let instead = "slicer-k3s status shows what runs where";
-    Prospect::of(&text, instead).agree(options.consent)?;
+    let prospect = Prospect::of(&text, instead);
+    prospect.agree(options.consent).await?;
     let steps = steps::prove(
         plan,
         &options.groups,

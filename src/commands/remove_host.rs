@@ -22,6 +22,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::generate::{FORWARDING_PATH, Route};
 use crate::plan::{self, Decisions, FoundDaemon, HostFacts, Plan};
+use crate::question::limited;
 use crate::report::{escape, say};
 use crate::state::State;
 use crate::steps::local_data::{self, Stake};
@@ -93,13 +94,12 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     let plan = plan::decide(&file.after, &decisions, &facts, &absent, &version)?;
 
     let mut world = World::new(plan, state.secrets.clone(), fleet.machines);
-    let enrolled = tokio::time::timeout(LOOK, removal::enrolled(&world));
+    let enrolled = limited(LOOK, removal::enrolled(&world));
     let ((prospect, loss), enrolled) = tokio::join!(prospect(&world, &remains, options), enrolled);
     let enrolled = enrolled.ok().and_then(Result::ok);
     let prospect = format!("{prospect}\n{}", file.diff());
-    Prospect::of(&prospect, KEEP)
-        .losing(&loss, options.delete_local_data)
-        .agree(options.consent)?;
+    let prospect = Prospect::of(&prospect, KEEP).losing(&loss, options.delete_local_data);
+    prospect.agree(options.consent).await?;
     let leaving = Leaving {
         host: name,
         remains: &remains,
@@ -280,7 +280,7 @@ async fn prospect(world: &World, remains: &[Remains], options: &RemoveHost) -> (
     };
     let mut text = format!("This takes {what} out of {}:\n", world.plan.cluster);
     let ending = tokens::ending(world, &groups);
-    let nodes = tokio::time::timeout(LOOK, nodes(world, &groups));
+    let nodes = limited(LOOK, nodes(world, &groups));
     let (nodes, loss) = tokio::join!(nodes, local_data::of_groups(world, &ending));
     match nodes {
         Ok(Ok(nodes)) if nodes.is_empty() => text.push_str("  it has no nodes now\n"),

@@ -79,7 +79,7 @@ pub(super) async fn run(global: &Global, options: RotateToken) -> Result<u8, Vec
         asks: news,
         instead: "slicer-k3s token shows where the tokens are",
     };
-    prospect.agree(consent)?;
+    prospect.agree(consent).await?;
     let rotation = Rotation {
         global,
         command: COMMAND,

@@ -58,7 +58,7 @@ async fn apply(global: &Global, consent: Consent) -> Result<u8, Vec<Failure>> {
         asks: !differ.is_empty(),
         ..Prospect::of(&text, instead)
     };
-    prospect.agree(consent)?;
+    prospect.agree(consent).await?;
     let act = Act {
         global,
         command: "routes",

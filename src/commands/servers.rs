@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::ask::Name;
 use super::consent;
 use super::context::Home;
 use crate::cli::Init;
@@ -137,7 +138,7 @@ fn named(options: &Init, plan: &Plan) -> Result<()> {
 }
 
 /// Whoever gives data up types its name once more on a terminal; in a script the flag names it.
-pub(super) fn consent(options: &Init, control_plane: &ControlPlane) -> Result<()> {
+pub(super) async fn consent(options: &Init, control_plane: &ControlPlane) -> Result<()> {
     if control_plane.set_aside.is_empty() {
         return Ok(());
     }
@@ -145,15 +146,14 @@ pub(super) fn consent(options: &Init, control_plane: &ControlPlane) -> Result<()
         (Some(cluster), _) => ("cluster's name", cluster.clone()),
         (None, servers) => ("names of the servers that are given up", servers.join(" ")),
     };
-    consent::typed(
-        options.making.consent,
-        &format!("Type the {what} to go on ({name}):"),
-        &name,
-        (
-            "nothing was changed",
-            &format!("the {what} would be: {name}"),
-        ),
-    )
+    let typed = Name {
+        question: &format!("Type the {what} to go on ({name})"),
+        answer: &name,
+        declined: Failure::new(Code::Declined, "nothing was changed"),
+        wrong: format!("the {what} would be: {name}"),
+        otherwise: "read the plan above and run again with --yes",
+    };
+    consent::typed(options.making.consent, typed).await
 }
 
 #[cfg(test)]

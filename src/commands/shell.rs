@@ -1,6 +1,6 @@
 //! `slicer-k3s shell VM`.
 
-use super::{one, passed_on, vm};
+use super::{passed_on, vm};
 use crate::cli::{Global, Shell};
 use crate::failure::Failure;
 
@@ -9,12 +9,11 @@ pub(super) async fn run(global: &Global, options: &Shell) -> Result<u8, Vec<Fail
     let Some(settings) = passed_on::settings(global) else {
         return Ok(passed_on::OURS);
     };
-    let work = async {
-        let config = settings.config.clone();
-        let (context, vm) = vm::reach(global, config, &options.vm).await?;
-        vm.shell(&context).await.map_err(one)
+    let config = settings.config.clone();
+    let code = match vm::reach(global, config, &options.vm).await {
+        Ok((context, vm)) => passed_on::until_stopped(vm.shell(&context)).await,
+        Err(failures) => passed_on::or_ours(Err(failures)),
     };
-    let code = passed_on::until_stopped(work).await;
     settings.name_mistakes();
     Ok(code)
 }

@@ -12,7 +12,8 @@ use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::plan::Plan;
 use crate::state::State;
-use crate::status::{self, Asked, Status, Waiting};
+use crate::status::{self, Asked, NotSeen, Status, Waiting};
+use crate::stop::{self, Requests};
 use crate::world::World;
 use crate::{report, steps};
 
@@ -46,36 +47,51 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<u8, Vec<Fa
         state,
         options: home.modest(),
     };
-    let mut fleet = fleet::connect_what_answers(&known.config, global).await;
-    loop {
-        let seen = Box::pin(look(&known, &fleet)).await;
-        // On a screen each look takes the place of the one before.
-        if options.watch && global.output == Output::Human && std::io::stdout().is_terminal() {
-            report::data("\u{1b}[H\u{1b}[2J\u{1b}[3J");
-        }
-        tell(global.output, &seen, options.watch).map_err(one)?;
-        if !options.watch {
-            let nothing = fleet.machines.is_empty();
-            let absent = fleet.absent.into_iter().map(|(_, failure)| failure);
-            let absent: Vec<Failure> = absent.collect();
-            if nothing && settings.mistakes.is_empty() {
-                return Err(absent);
+    let fleet = fleet::connect_what_answers(&known.config, global).await;
+    if options.watch {
+        return watch(global, options, &known, fleet).await.map_err(one);
+    }
+    let seen = Box::pin(look(&known, &fleet)).await;
+    tell(global.output, &seen, false).map_err(one)?;
+    let nothing = fleet.machines.is_empty();
+    let absent = fleet.absent.into_iter().map(|(_, failure)| failure);
+    let absent: Vec<Failure> = absent.collect();
+    if nothing && settings.mistakes.is_empty() {
+        return Err(absent);
+    }
+    if nothing {
+        report::failures(&absent, global.output);
+    }
+    Ok(if settings.name_mistakes() {
+        Code::Config.exit_code()
+    } else if seen.hosts.iter().any(|host| !host.answers) {
+        UNSEEN
+    } else if seen.drift.is_empty() {
+        0
+    } else {
+        DRIFT
+    })
+}
+
+/// Looks again and again until it is told to stop, which is how it ends: nothing is to be said of that.
+async fn watch(global: &Global, options: &Options, known: &Known, mut fleet: Fleet) -> Result<u8> {
+    let _mine = stop::answer_myself().await;
+    let mut requests = Requests::listen();
+    let looks = async {
+        loop {
+            let seen = Box::pin(look(known, &fleet)).await;
+            // On a screen each look takes the place of the one before.
+            if global.output == Output::Human && std::io::stdout().is_terminal() {
+                report::data("\u{1b}[H\u{1b}[2J\u{1b}[3J");
             }
-            if nothing {
-                report::failures(&absent, global.output);
-            }
-            return Ok(if settings.name_mistakes() {
-                Code::Config.exit_code()
-            } else if seen.hosts.iter().any(|host| !host.answers) {
-                UNSEEN
-            } else if seen.drift.is_empty() {
-                0
-            } else {
-                DRIFT
-            });
+            tell(global.output, &seen, true)?;
+            tokio::time::sleep(Duration::from_secs(options.every)).await;
+            fleet.glance(&known.config, global).await;
         }
-        tokio::time::sleep(Duration::from_secs(options.every)).await;
-        fleet.glance(&known.config, global).await;
+    };
+    tokio::select! {
+        failure = looks => failure,
+        request = requests.next() => Ok(request.exit_code()),
     }
 }
 
@@ -84,10 +100,10 @@ async fn look(known: &Known, fleet: &Fleet) -> Status {
     let machines: HashMap<_, _> = fleet.machines.clone();
     let world = World::new(known.plan.clone(), known.state.secrets.in_use(), machines);
     let absent = fleet.reasons();
-    let refusals = fleet.absent.iter();
-    let hints: Vec<(String, String)> = refusals
-        .filter(|(_, failure)| failure.code != Code::SshUnreachable)
-        .filter_map(|(name, failure)| Some((name.clone(), failure.hint.clone()?)))
+    let not_seen: Vec<(String, NotSeen)> = fleet
+        .absent
+        .iter()
+        .map(|(name, failure)| (name.clone(), NotSeen::from(failure)))
         .collect();
     let waiting = Waiting::default();
     let asked = Asked {
@@ -95,7 +111,7 @@ async fn look(known: &Known, fleet: &Fleet) -> Status {
         decisions: &known.state.decisions,
         options: &known.options,
         absent: &absent,
-        hints: &hints,
+        not_seen: &not_seen,
         waiting: &waiting,
     };
     let control_plane = known.config.control_plane.hosts.iter();

@@ -12,6 +12,7 @@ use crate::fleet::{self, ClusterLock, Fleet, Note, Replaced, Weights};
 use crate::kubernetes::Kubernetes;
 use crate::log::{unix_time, utc};
 use crate::plan::Plan;
+use crate::question::limited;
 use crate::report::escape;
 use crate::state::{Lock, Secrets, State};
 use crate::world::World;
@@ -191,7 +192,7 @@ async fn runs(world: &World) -> bool {
             let server = world.server(server).await?.clone();
             Kubernetes { server }.ready().await
         };
-        let answer = tokio::time::timeout(ANSWER, ready).await;
+        let answer = limited(ANSWER, ready).await;
         matches!(answer, Ok(Ok(Ok(()))))
     });
     join_all(asked).await.into_iter().any(|ready| ready)

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
 use crate::k3s::AGENT_UNIT;
 use crate::plan::{Daemon, Plan, Server};
+use crate::question::limited;
 use crate::remote::Script;
 use crate::suggest;
 use crate::world::World;
@@ -148,7 +149,7 @@ impl Vm {
         if !may_be_the_vm {
             return status;
         }
-        let asked = tokio::time::timeout(ANSWER, self.fate(world)).await;
+        let asked = limited(ANSWER, self.fate(world)).await;
         match asked {
             Ok(Ok(Some(fate))) => Err(self.dead(fate).because(failure.to_string())),
             _ => status,

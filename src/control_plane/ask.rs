@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use super::held::Held;
 use crate::failure::{Code, Failure, Result};
 use crate::plan::{Daemon, Plan, Server};
+use crate::question::limited;
 use crate::remote::{Look, Machine};
 use crate::world::World;
 
@@ -53,7 +54,7 @@ impl Observed {
 /// Connects to all servers of the plan that can be reached soon, and asks them nothing: a head start, which is not worth a wait.
 pub async fn connect_all(world: &World) {
     let servers = world.plan.servers.iter();
-    let connected = servers.map(|server| tokio::time::timeout(SOON, world.server(server)));
+    let connected = servers.map(|server| limited(SOON, world.server(server)));
     // Whoever cannot be reached says why when it is asked.
     let _ = join_all(connected).await;
 }
@@ -96,7 +97,7 @@ async fn ask_of(world: &World, server: &Server, versions: bool) -> Observed {
             Failure::new(Code::SshUnreachable, why.clone())
         }));
     }
-    let asked = tokio::time::timeout(LIMIT, async {
+    let asked = limited(LIMIT, async {
         held(world.server(server).await?, versions).await
     });
     let why = match asked.await {
@@ -142,7 +143,7 @@ async fn without_answer(world: &World, server: &Server, why: String) -> Observed
 async fn runs(world: &World, server: &Server) -> Result<bool> {
     let daemon = daemon(world, server)?;
     let slicer = world.slicer(daemon).await?;
-    let vms = tokio::time::timeout(SOON, slicer.vms(&daemon.group)).await;
+    let vms = limited(SOON, slicer.vms(&daemon.group)).await;
     let vms = vms.unwrap_or_else(|_| Err(slicer.late(SOON)))?;
     let mut vms = vms.iter();
     Ok(vms.any(|vm| vm.hostname == server.name && vm.runs()))

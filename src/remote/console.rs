@@ -1,36 +1,12 @@
-//! This process's terminal as a raw device, for commands that run on it.
+//! This process's terminal for commands that run on it: its size, and its keys as they are.
 
 use std::io::Read as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::tcgetwinsize;
 use tokio::sync::mpsc;
-
-/// The terminal in raw mode; as it was before once this is dropped.
-pub(super) struct RawMode(Option<Termios>);
-
-impl RawMode {
-    /// Switches to raw mode; does nothing where stdin is no terminal.
-    pub(super) fn enter() -> Self {
-        let Ok(before) = tcgetattr(std::io::stdin()) else {
-            return Self(None);
-        };
-        let mut raw = before.clone();
-        raw.make_raw();
-        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &raw);
-        Self(Some(before))
-    }
-}
-
-impl Drop for RawMode {
-    fn drop(&mut self) {
-        if let Some(before) = &self.0 {
-            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
-        }
-    }
-}
 
 /// Columns and rows; 80 × 24 where there is no terminal.
 pub(super) fn size() -> (u32, u32) {

@@ -1,7 +1,6 @@
 //! Machines: run a script, put a file, open a tunnel. One trait, two ways (SSH, local), one wrapper that
 //! separates looking from changing by type.
 
-mod ask;
 mod batch;
 mod console;
 mod fetch;
@@ -23,7 +22,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use ask::{Ask, Terminal};
 pub(crate) use console::Keyboard;
 pub use image_tag::ImageTag;
 #[cfg(test)]

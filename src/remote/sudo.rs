@@ -8,12 +8,19 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use super::ssh::Surroundings;
-use super::{Ask, Remote, Sudo, quote};
+use super::{Remote, Sudo, quote};
 use crate::failure::{Code, Failure, Result};
+use crate::question::Ask;
 use crate::secret::Secret;
 
 /// The environment variable that holds the password where no file does.
 pub const VARIABLE: &str = "SLICER_K3S_SUDO_PASSWORD";
+
+/// Where it is told how to give the password without being asked.
+const GUIDE: &str = "https://github.com/slicer-k3s/slicer-k3s/blob/main/docs/guide.md#sudo";
+
+/// How often a person may type it.
+const TRIES: usize = 3;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -95,9 +102,7 @@ async fn find_in(
         _ => return Err(failure("cannot tell who we are").because(output.last_words())),
     }
     if let Some(refusal) = refused(&output.stderr) {
-        return Err(failure("sudo does not let us become root").because(refusal).hint(
-            "add the user to the group that may (usermod -aG sudo USER), or allow it, without requiretty, in /etc/sudoers.d",
-        ));
+        return Err(not_allowed(name, refusal));
     }
     let hint = format!(
         "sudo-password-file under [hosts.{name}] (a 0600 file), or {VARIABLE}, or run at a terminal, or allow NOPASSWD"
@@ -131,6 +136,15 @@ async fn find_in(
     }
 }
 
+/// No password would help.
+fn not_allowed(name: &str, refusal: &str) -> Failure {
+    Failure::new(Code::Sudo, format!("sudo does not let us become root on {name}"))
+        .because(refusal)
+        .hint(
+            "add the user to the group that may (usermod -aG sudo USER), or allow it, without requiretty, in /etc/sudoers.d",
+        )
+}
+
 /// sudo's own words where no password would help.
 fn refused(stderr: &str) -> Option<&str> {
     let lasting = [
@@ -147,13 +161,24 @@ fn refused(stderr: &str) -> Option<&str> {
 }
 
 async fn asked(name: &str, remote: &dyn Remote, ask: &dyn Ask) -> Result<Option<Sudo>> {
-    for _ in 0..3 {
-        let Some(password) = ask.secret(&format!("sudo password on {name}")).await else {
+    for left in (0..TRIES).rev() {
+        let Some(typed) = ask.secret(&format!("sudo password on {name}")).await? else {
             return Ok(None);
         };
-        let sudo = Sudo::Password(password);
-        if right(remote, &sudo).await?.is_none() {
+        let sudo = Sudo::Password(typed.secret.clone());
+        let Some(words) = right(remote, &sudo).await? else {
+            ask.say_once(&format!(
+                "To skip this prompt: sudo-password-file or {VARIABLE}, see {GUIDE}"
+            ));
             return Ok(Some(sudo));
+        };
+        if let Some(refusal) = refused(&words) {
+            return Err(not_allowed(name, refusal));
+        }
+        if left > 0 {
+            ask.say(&format!(
+                "Sorry, try again: sudo on {name} does not accept that password."
+            ));
         }
     }
     Err(
@@ -197,7 +222,7 @@ fn from_file(path: &str, around: &Surroundings) -> Result<Secret> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::remote::ask::Nobody;
+    use crate::question::testing::{Nobody, Scripted};
     use crate::remote::{Input, Local, Output, Stream};
     use async_trait::async_trait;
     use std::os::unix::fs::PermissionsExt as _;
@@ -305,6 +330,39 @@ FAKE_UID=0 exec "$@"
         );
         let sudo = found(&fake, None, Some("open sesame")).await.unwrap();
         assert_eq!(sudo, Sudo::Password(Secret::new("open sesame")));
+    }
+
+    /// It was asked for again without a word, and nothing said how not to be asked.
+    #[tokio::test]
+    async fn a_wrong_password_is_called_so_and_a_right_one_can_be_left_out_next_time() {
+        let fake = Fake::new("asks");
+        let person = Scripted::new(["wrong", "open sesame"]);
+        let sudo = asked("pi", &fake, &person).await.unwrap();
+        assert_eq!(sudo, Some(Sudo::Password(Secret::new("open sesame"))));
+        let seen = person.seen();
+        let begin = |n: usize, text: &str| assert!(seen[n].starts_with(text), "{seen:?}");
+        begin(0, "sudo password on pi");
+        begin(1, "Sorry, try again: sudo on pi ");
+        begin(2, "sudo password on pi");
+        begin(3, "To skip this prompt: sudo-password-file");
+        let anchor = GUIDE.rsplit_once('#').unwrap().1;
+        let guide = include_str!("../../docs/guide.md");
+        assert!(guide.contains(&format!("\n## {anchor}\n")), "{anchor}");
+
+        let person = Scripted::new(["a", "b", "c", "d"]);
+        let failure = asked("pi", &fake, &person).await.unwrap_err();
+        assert_eq!(failure.cause.unwrap(), "wrong three times");
+        assert_eq!(person.seen().len(), 5);
+    }
+
+    /// sudo tells who may not use it only after a right password: to ask again would be in vain.
+    #[tokio::test]
+    async fn a_user_who_may_not_use_sudo_is_asked_once() {
+        let fake = Fake::new("nobody");
+        let person = Scripted::new(["open sesame", "again"]);
+        let failure = asked("pi", &fake, &person).await.unwrap_err();
+        assert!(failure.cause.unwrap().contains("sudoers"));
+        assert_eq!(person.seen().len(), 1);
     }
 
     #[tokio::test]

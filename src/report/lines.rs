@@ -48,6 +48,7 @@ impl Lines {
                 let title = escape(self.titles.get(step).unwrap_or(step));
                 Some(format!("  .. {title} ({time}): {}", escape(reason)))
             }
+            Event::RunStopped { .. } => stopped(event, |step| self.titles.get(step)),
             other => {
                 if let Event::StepStarted { step, title, .. } = other {
                     self.titles.insert(step.clone(), title.clone());
@@ -118,20 +119,7 @@ pub(super) fn line(event: &Event) -> Option<String> {
                 .collect();
             Some(format!("{} in {seconds:.1} s", parts.join(", ")))
         }
-        Event::RunStopped {
-            in_progress,
-            ended,
-            seconds,
-            ..
-        } => {
-            let steps = match in_progress.len() {
-                0 => "no step in progress".to_owned(),
-                _ => format!("in progress: {}", escape(&in_progress.join(", "))),
-            };
-            Some(format!(
-                "stopped after {seconds:.1} s, {ended} steps ended; {steps}"
-            ))
-        }
+        Event::RunStopped { .. } => stopped(event, |_| None),
         Event::StepDiff { diff, .. } => {
             let lines: Vec<String> = diff
                 .lines()
@@ -142,6 +130,33 @@ pub(super) fn line(event: &Event) -> Option<String> {
         Event::MachineAsked { .. } => asked(event),
         Event::Note { text } => Some(escape(text)),
     }
+}
+
+/// Where a run was stopped: people know steps by their titles.
+pub(super) fn stopped<'t>(
+    event: &Event,
+    title: impl Fn(&str) -> Option<&'t String>,
+) -> Option<String> {
+    let Event::RunStopped {
+        in_progress,
+        ended,
+        seconds,
+        ..
+    } = event
+    else {
+        return None;
+    };
+    let titles = in_progress.iter();
+    let titles: Vec<String> = titles
+        .map(|step| escape(title(step).unwrap_or(step)))
+        .collect();
+    let steps = match titles.len() {
+        0 => "no step in progress".to_owned(),
+        _ => format!("in progress: {}", titles.join("; ")),
+    };
+    Some(format!(
+        "stopped after {seconds:.1} s, {ended} steps ended; {steps}"
+    ))
 }
 
 /// What a machine was asked.
@@ -189,6 +204,29 @@ pub(super) fn mark(outcome: Outcome) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// It listed ids that no one had seen before.
+    #[test]
+    fn a_stopped_run_names_what_was_in_progress_as_its_lines_do() {
+        let mut lines = Lines::default();
+        for (step, title) in [("k3s-started/a", "Start k3s on a"), ("vm-up/b", "Boot b")] {
+            lines.text(&Event::StepStarted {
+                step: step.into(),
+                title: title.into(),
+                at_seconds: 0.0,
+            });
+        }
+        let told = lines.text(&Event::RunStopped {
+            reason: "stopped by Ctrl-C".into(),
+            in_progress: vec!["vm-up/b".into(), "k3s-started/a".into()],
+            ended: 3,
+            seconds: 1.25,
+        });
+        assert_eq!(
+            told.as_deref(),
+            Some("stopped after 1.2 s, 3 steps ended; in progress: Boot b; Start k3s on a")
+        );
+    }
 
     /// Without a terminal, too, a wait begins with how long it may take, and is not told at every look.
     #[test]

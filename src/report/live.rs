@@ -6,14 +6,20 @@ use std::time::Duration;
 use console::style;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::lines::stopped;
 use super::locale::is_utf8;
 use super::{Report, escape, lines, plain};
 use crate::event::{Event, Outcome};
+use crate::terminal::Modes;
 
 /// Bars for what runs, lines for what ended.
 pub(super) struct Live {
     screen: MultiProgress,
     bars: HashMap<String, (ProgressBar, String)>,
+    /// The run was stopped: what is told of steps after that is of no more interest.
+    stopped: bool,
+    /// Until the end of the display.
+    _quiet: Option<Modes>,
 }
 
 impl Live {
@@ -22,6 +28,8 @@ impl Live {
         Self {
             screen: MultiProgress::new(),
             bars: HashMap::new(),
+            stopped: false,
+            _quiet: Modes::without_control_echo(),
         }
     }
 }
@@ -29,6 +37,7 @@ impl Live {
 impl Report for Live {
     fn event(&mut self, event: &Event) {
         match event {
+            Event::StepStarted { .. } if self.stopped => {}
             Event::StepStarted { step, title, .. } => {
                 let bar = self.screen.add(ProgressBar::new_spinner());
                 if let Ok(look) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed:>4}")
@@ -73,11 +82,15 @@ impl Report for Live {
                 }
             }
             Event::RunStopped { .. } => {
+                self.stopped = true;
+                let text = stopped(event, |step| self.bars.get(step).map(|(_, title)| title));
                 for (_, (bar, _)) in self.bars.drain() {
                     bar.finish_and_clear();
                     self.screen.remove(&bar);
                 }
-                let _ = self.screen.println(line(event).unwrap_or_default());
+                let _ = self
+                    .screen
+                    .println(plain(&text.unwrap_or_default()).into_owned());
             }
             other => {
                 if let Some(line) = line(other) {

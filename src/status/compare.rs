@@ -11,7 +11,7 @@ mod versions;
 use std::collections::BTreeSet;
 
 use super::changes::changes;
-use super::document::{Capacity, ConfigProblem, Drift, Group, Host, Status, VERSION};
+use super::document::{Capacity, ConfigProblem, Drift, Group, Host, HostState, Status, VERSION};
 use super::gather::Seen;
 use crate::pipeline::{Finding, StepId};
 use crate::plan::{self, HostFacts, Plan, Role};
@@ -108,10 +108,14 @@ fn hosts(plan: &Plan, seen: &Seen) -> Vec<Host> {
     seen.hosts
         .iter()
         .map(|(name, facts)| {
+            let state = facts
+                .as_ref()
+                .map_or_else(|why| why.state, |_| HostState::Answers);
             let facts = facts.as_ref().ok();
             Host {
                 name: name.clone(),
                 answers: facts.is_some(),
+                state,
                 address: plan.host(name).map(|host| host.lan_address),
                 slicer: facts.and_then(|facts| facts.slicer.clone()),
                 cores: facts.map(|facts| facts.cores),
@@ -157,19 +161,15 @@ fn capacity(groups: &[Group]) -> Capacity {
 /// Hosts that do not answer, that only cluster.toml or only the cluster has, or that moved.
 fn hosts_drift(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
     for (name, facts) in &seen.hosts {
-        if let Err(why) = facts {
-            let hint = seen.hints.iter().find(|(host, _)| host == name);
-            let mend = hint.map_or_else(
-                || format!("switch {name} on, or correct `ssh` of [hosts.{name}] in cluster.toml"),
-                |(_, hint)| hint.clone(),
-            );
-            add(
-                drift,
-                "host-unreachable",
-                name,
-                format!("it does not answer: {why}"),
-                mend,
-            );
+        if let Err(not_seen) = facts {
+            let mend = not_seen.hint.clone().unwrap_or_else(|| {
+                format!("switch {name} on, or correct `ssh` of [hosts.{name}] in cluster.toml")
+            });
+            let what = match not_seen.state {
+                HostState::Off => format!("it does not answer: {}", not_seen.why),
+                _ => format!("it cannot be looked at: {}", not_seen.why),
+            };
+            add(drift, "host-unreachable", name, what, mend);
         }
     }
     for host in &plan.hosts {

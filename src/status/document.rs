@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use serde::Serialize;
 
 use crate::config::Problem;
+use crate::failure::{Code, Failure};
 use crate::plan::Role;
 
 /// The contract's version; grows only when a field changes its meaning or goes.
@@ -79,6 +80,37 @@ pub struct Remark {
     pub what: String,
 }
 
+/// How far we came with a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostState {
+    /// It was looked at.
+    Answers,
+    /// It lets us in; sudo requires a password, or refuses.
+    NeedsSudo,
+    /// It is there and refuses us, or we refuse its host key.
+    Refuses,
+    /// It let us in and does not answer any more, or not in time.
+    Silent,
+    /// It was not tried, for the way to it is not right on this workstation.
+    Untried,
+    /// Nothing answers at its address.
+    Off,
+}
+
+impl HostState {
+    /// The state of a host that could not be looked at.
+    pub(super) fn of(failure: &Failure) -> Self {
+        match failure.code {
+            Code::SshUnreachable => Self::Off,
+            Code::Sudo => Self::NeedsSudo,
+            Code::SshLost | Code::Command => Self::Silent,
+            Code::Config | Code::LocalFile => Self::Untried,
+            _ => Self::Refuses,
+        }
+    }
+}
+
 /// A host.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Host {
@@ -86,6 +118,8 @@ pub struct Host {
     pub name: String,
     /// Whether it could be looked at.
     pub answers: bool,
+    /// Whether it could, and else how far we came.
+    pub state: HostState,
     /// The address by which the other hosts reach it, as planned.
     pub address: Option<Ipv4Addr>,
     /// Slicer's version.

@@ -17,11 +17,13 @@ use crate::k3s::CERTIFICATE_MONITOR;
 use crate::kubernetes::{DEFAULT_NAMESPACE, Kubernetes, TRUE, condition};
 use crate::pipeline::{self, Finding, Step, StepId};
 use crate::plan::{self, Decisions, HostFacts, Plan};
+use crate::question::limited;
 use crate::remote::Look;
 use crate::slicer::Vm;
 use crate::steps;
 use crate::world::World;
 
+use super::document::HostState;
 pub(super) use disks::Disk;
 pub use waiting::Waiting;
 
@@ -57,18 +59,40 @@ pub struct Asked<'a> {
     pub options: &'a steps::Options,
     /// Hosts that do not answer, and why.
     pub absent: &'a [(String, String)],
-    /// What to do about those of them that are there and refuse us.
-    pub hints: &'a [(String, String)],
+    /// The same hosts: how far we came with each.
+    pub not_seen: &'a [(String, NotSeen)],
     /// Whose answers are missing meanwhile.
     pub waiting: &'a Waiting,
+}
+
+/// Why a host could not be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotSeen {
+    /// How far we came.
+    pub state: HostState,
+    /// Why no further.
+    pub why: String,
+    /// What to do about it, where something other than to switch it on.
+    pub hint: Option<String>,
+}
+
+impl From<&Failure> for NotSeen {
+    fn from(failure: &Failure) -> Self {
+        let state = HostState::of(failure);
+        Self {
+            state,
+            why: failure.to_string(),
+            hint: (state != HostState::Off)
+                .then(|| failure.next().map(str::to_owned))
+                .flatten(),
+        }
+    }
 }
 
 /// The answers; each that is missing says why.
 pub struct Seen {
     /// Hosts of cluster.toml.
-    pub hosts: Vec<(String, Result<HostFacts, String>)>,
-    /// What to do about hosts that are there and refuse us.
-    pub hints: Vec<(String, String)>,
+    pub hosts: Vec<(String, Result<HostFacts, NotSeen>)>,
     /// VMs of the plan's groups.
     pub groups: Vec<(String, Result<Vec<Vm>, String>)>,
     /// How the plan's servers would have to start, or why none may.
@@ -136,7 +160,6 @@ pub async fn gather(asked: &Asked<'_>, world: &World) -> Seen {
     let planned = planned(asked, world, &facts, &versions);
     Seen {
         hosts,
-        hints: asked.hints.to_vec(),
         groups,
         control_plane,
         versions,
@@ -185,29 +208,37 @@ async fn answer<T>(
     whom: &str,
     asking: impl Future<Output = Result<T>>,
 ) -> Result<T, String> {
-    match waiting.on(whom, tokio::time::timeout(LIMIT, asking)).await {
+    match waiting.on(whom, limited(LIMIT, asking)).await {
         Ok(answer) => answer.map_err(|failure| failure.to_string()),
         Err(_) => Err(format!("no answer after {} s", LIMIT.as_secs())),
     }
 }
 
-async fn hosts(asked: &Asked<'_>, world: &World) -> Vec<(String, Result<HostFacts, String>)> {
+async fn hosts(asked: &Asked<'_>, world: &World) -> Vec<(String, Result<HostFacts, NotSeen>)> {
     join_all(asked.config.hosts.iter().map(|host| async move {
         let name = host.name.clone();
-        let absent = asked.absent.iter().find(|(absent, _)| *absent == name);
-        let facts = match absent {
+        let facts = match asked.not_seen.iter().find(|(absent, _)| *absent == name) {
             Some((_, why)) => Err(why.clone()),
-            None => {
-                answer(asked.waiting, &name, async {
-                    let output = world.host(&host.name)?.look(&Look::Survey).await?;
-                    HostFacts::parse(&host.name, &output.stdout)
-                })
-                .await
-            }
+            None => survey(asked.waiting, &name, world).await,
         };
         (name, facts)
     }))
     .await
+}
+
+/// Looks at a host that was connected.
+async fn survey(waiting: &Waiting, name: &str, world: &World) -> Result<HostFacts, NotSeen> {
+    let asking = async {
+        let output = world.host(name)?.look(&Look::Survey).await?;
+        HostFacts::parse(name, &output.stdout)
+    };
+    match waiting.on(name, limited(LIMIT, asking)).await {
+        Ok(facts) => facts.map_err(|failure| NotSeen::from(&failure)),
+        Err(_) => Err(NotSeen::from(&Failure::new(
+            Code::SshLost,
+            format!("no answer after {} s", LIMIT.as_secs()),
+        ))),
+    }
 }
 
 async fn groups(asked: &Asked<'_>, world: &World) -> Vec<(String, Result<Vec<Vm>, String>)> {

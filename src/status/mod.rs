@@ -8,7 +8,7 @@ mod render;
 
 pub use compare::compare;
 pub use document::{
-    Capacity, ConfigProblem, Drift, Group, Host, Node, Remark, Skew, Status, VERSION,
+    Capacity, ConfigProblem, Drift, Group, Host, HostState, Node, Remark, Skew, Status, VERSION,
 };
-pub use gather::{Asked, Seen, Waiting, gather};
+pub use gather::{Asked, NotSeen, Seen, Waiting, gather};
 pub use render::render;

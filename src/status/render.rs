@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::compare::scaling;
-use super::document::{ALLOWED_SKEW, Node, Status};
+use super::document::{ALLOWED_SKEW, HostState, Node, Status};
 use crate::plan::Role;
 use crate::report::{escape, headed, table, wrapped};
 
@@ -67,6 +67,17 @@ fn with_unit(number: Option<impl std::fmt::Display>, unit: &str) -> String {
     number.map_or_else(|| "?".to_owned(), |number| format!("{number}{unit}"))
 }
 
+fn host_state(state: HostState) -> &'static str {
+    match state {
+        HostState::Answers => "answers",
+        HostState::NeedsSudo => "needs sudo",
+        HostState::Refuses => "refuses",
+        HostState::Silent => "SILENT",
+        HostState::Untried => "UNTRIED",
+        HostState::Off => "OFF",
+    }
+}
+
 fn hosts(text: &mut String, status: &Status) {
     let rows: Vec<[String; 7]> = status
         .hosts
@@ -74,7 +85,7 @@ fn hosts(text: &mut String, status: &Status) {
         .map(|host| {
             [
                 host.name.clone(),
-                if host.answers { "answers" } else { "OFF" }.to_owned(),
+                host_state(host.state).to_owned(),
                 with_unit(host.address, ""),
                 with_unit(host.slicer.as_deref(), ""),
                 with_unit(host.cores, ""),

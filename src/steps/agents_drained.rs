@@ -18,6 +18,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::generate::{AUTOSCALER, NAMESPACE};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Daemon, Plan, Role};
+use crate::question::limited;
 use crate::world::World;
 
 /// How long evictions may take.
@@ -127,7 +128,7 @@ impl Step for AgentsDrained {
         if !self.is_due(world).await? {
             return Ok(Finding::Done("no agents are about to end".into()));
         }
-        match tokio::time::timeout(ANSWER, world.kubernetes()).await {
+        match limited(ANSWER, world.kubernetes()).await {
             Ok(Ok(_)) => {
                 let found = self.drain.check(world).await;
                 found.map_err(|failure| failure.hint(self.hint()))

@@ -15,6 +15,7 @@ use crate::deletion::{self, Claim};
 use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::Kubernetes;
 use crate::plan::Daemon;
+use crate::question::limited;
 use crate::report::escape;
 use crate::world::World;
 
@@ -130,7 +131,7 @@ pub async fn of_groups(world: &World, groups: &[&str]) -> Stake {
         let kubernetes = world.kubernetes().await?;
         claims_of(&kubernetes, groups).await
     };
-    let why = match tokio::time::timeout(LOOK, asked).await {
+    let why = match limited(LOOK, asked).await {
         Ok(Ok(claims)) => {
             return Stake {
                 claims,
@@ -164,7 +165,7 @@ pub async fn of_init(world: &World, options: &Options) -> Stake {
     }
     let mut stake = of_groups(world, &ending).await;
     // Without an answer none of them is deleted either.
-    if let Ok(Ok(claims)) = tokio::time::timeout(LOOK, of_strays(world)).await {
+    if let Ok(Ok(claims)) = limited(LOOK, of_strays(world)).await {
         stake.claims.extend(claims);
     }
     stake
@@ -246,7 +247,7 @@ async fn may_have_vms(world: &World, groups: &[&str]) -> bool {
             return true;
         };
         let vms = async { world.slicer(daemon).await?.vms_listed(group).await };
-        match tokio::time::timeout(LOOK, vms).await {
+        match limited(LOOK, vms).await {
             Ok(Ok(vms)) if vms.is_empty() => {}
             _ => return true,
         }

@@ -16,6 +16,7 @@ use super::{Options, k3s_started, quorum, vm_up};
 use crate::control_plane::{ControlPlane, Start};
 use crate::failure::{Failure, Result};
 use crate::plan::{Daemon, Plan, Server};
+use crate::question::limited;
 use crate::slicer::Vm;
 use crate::world::World;
 
@@ -118,7 +119,7 @@ async fn servers_that_restart<'w>(
         .servers_here()
         .filter(|server| *control_plane.start(&server.name) == Start::Member);
     let asked = members.map(|server| async move {
-        let restarts = tokio::time::timeout(ANSWER, k3s_started::restarts(world, server)).await;
+        let restarts = limited(ANSWER, k3s_started::restarts(world, server)).await;
         matches!(restarts, Ok(Ok(true))).then_some(server)
     });
     join_all(asked).await.into_iter().flatten().collect()
@@ -131,7 +132,7 @@ async fn daemons_that_restart<'w>(
 ) -> Vec<(&'w Daemon, String)> {
     let own = daemons.iter().filter(|daemon| daemon.shares.is_none());
     let asked = own.map(|daemon| async move {
-        let restarts = tokio::time::timeout(ANSWER, restarts(world, daemon)).await;
+        let restarts = limited(ANSWER, restarts(world, daemon)).await;
         if matches!(restarts, Ok(Ok(true))) {
             Some((*daemon, cost(world, daemon).await?))
         } else {

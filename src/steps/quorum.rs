@@ -13,6 +13,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::k3s::VOTES;
 use crate::kubernetes::{Kubernetes, TRUE, condition};
 use crate::plan::{Daemon, Server};
+use crate::question::limited;
 use crate::remote::Machine;
 use crate::world::World;
 
@@ -253,7 +254,7 @@ async fn goes_by_the_new_tokens(world: &World, server: &Server) -> Result<()> {
 /// The servers that do not vote now, or do not answer within `limit`.
 pub(super) async fn silent(world: &World, limit: Duration) -> Vec<Server> {
     let asked = world.plan.servers.iter().map(|server| async move {
-        let answer = tokio::time::timeout(limit, votes(world, server)).await;
+        let answer = limited(limit, votes(world, server)).await;
         (!matches!(answer, Ok(Ok(())))).then(|| server.clone())
     });
     join_all(asked).await.into_iter().flatten().collect()

@@ -8,6 +8,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use crate::deletion::is_down;
 use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::Kubernetes;
+use crate::question::limited;
 use crate::world::World;
 
 /// A server that has not answered by then is silent.
@@ -31,7 +32,7 @@ pub(super) async fn api(world: &World) -> Result<Api> {
             let ready = kubernetes.ready().await?;
             Ok(ready.map(|()| kubernetes))
         };
-        let Ok(answer) = tokio::time::timeout(LIMIT, ask).await else {
+        let Ok(answer) = limited(LIMIT, ask).await else {
             let what = format!("{} does not answer", server.name);
             return Err(Failure::new(Code::SshUnreachable, what));
         };

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use slicer_k3s::failure::{Failure, Result};
+use slicer_k3s::question::{Ask, Typed};
+use slicer_k3s::remote::Remote;
 use slicer_k3s::remote::ssh::{HostTarget, KeyPolicy, Surroundings, connect_host_in};
-use slicer_k3s::remote::{Ask, Remote};
 use slicer_k3s::secret::Secret;
 
 const SSHD: &str = "/usr/sbin/sshd";
@@ -33,18 +34,18 @@ pub(crate) enum Answer {
 
 #[async_trait]
 impl Ask for Answer {
-    async fn confirm(&self, _: &str) -> Option<bool> {
-        match self {
+    async fn confirm(&self, _: &str) -> Result<Option<bool>> {
+        Ok(match self {
             Self::Yes => Some(true),
             Self::No => Some(false),
             _ => None,
-        }
+        })
     }
-    async fn secret(&self, _: &str) -> Option<Secret> {
-        match self {
-            Self::Secret(text) => Some(Secret::new(*text)),
+    async fn secret(&self, _: &str) -> Result<Option<Typed>> {
+        Ok(match self {
+            Self::Secret(text) => Some(Typed::new(Secret::new(*text))),
             _ => None,
-        }
+        })
     }
 }
 

@@ -17,7 +17,8 @@ use crate::config::{self, Config, Fresh, FreshHost, Host, Ssh};
 use crate::failure::{Code, Failure, Result};
 use crate::fleet;
 use crate::plan::HostFacts;
-use crate::remote::{Ask, Machine, Terminal};
+use crate::question::{Ask, Terminal};
+use crate::remote::Machine;
 use crate::report::{self, escape};
 use pending::Pending;
 pub(super) use pending::{CHANGE_THE_FLAGS, First};
@@ -228,7 +229,8 @@ async fn asked(
         } else {
             "Another one (nothing: no more)"
         };
-        let target = ask.line(question, "").await.ok_or_else(nobody)?;
+        let target = ask.line(question, "").await.map_err(super::one)?;
+        let target = target.ok_or_else(nobody)?;
         match target.trim() {
             "" if machines.is_empty() => {
                 return Err(super::one(
@@ -266,7 +268,8 @@ async fn asked(
 /// Asks for the cluster's name; one that cannot be is asked for again, or everything said before it would be lost.
 async fn cluster_name(ask: &dyn Ask) -> Result<Option<String>, Vec<Failure>> {
     for _ in 0..3 {
-        let Some(answer) = ask.line("The cluster's name", "home").await else {
+        let answer = ask.line("The cluster's name", "home").await;
+        let Some(answer) = answer.map_err(super::one)? else {
             return Ok(None);
         };
         let name = answer.trim();
@@ -342,7 +345,8 @@ async fn which_hosts(
     ));
     for _ in 0..3 {
         let question = format!("Which runs the servers? ({})", names.join(", "));
-        let Some(answer) = ask.line(&question, &proposed.host).await else {
+        let answer = ask.line(&question, &proposed.host).await;
+        let Some(answer) = answer.map_err(super::one)? else {
             return Ok(None);
         };
         let chosen: Vec<String> = answer

@@ -1,43 +1,19 @@
 //! What flags make of a file, and what they say against one.
 
-use std::sync::Mutex;
-
-use async_trait::async_trait;
 use clap::Parser as _;
 
 use super::*;
 use crate::cli::{Cli, Command};
-use crate::secret::Secret;
-
-/// A person who types these lines, and then goes.
-struct Types(Mutex<Vec<&'static str>>);
-
-#[async_trait]
-impl Ask for Types {
-    async fn confirm(&self, _: &str) -> Option<bool> {
-        None
-    }
-
-    async fn line(&self, _: &str, _: &str) -> Option<String> {
-        let mut lines = self.0.lock().unwrap();
-        (!lines.is_empty()).then(|| lines.remove(0).to_owned())
-    }
-
-    async fn secret(&self, _: &str) -> Option<Secret> {
-        None
-    }
-}
+use crate::question::testing::{Nobody, Scripted};
 
 /// "Home Lab" as the last of all answers ended the program, and with it everything that was said before.
 #[tokio::test]
 async fn a_name_that_cannot_be_is_asked_for_again() {
-    let name =
-        async |lines: &[&'static str]| cluster_name(&Types(Mutex::new(lines.to_vec()))).await;
-    let given = name(&["Home Lab", " home "]).await;
+    let given = cluster_name(&Scripted::new(["Home Lab", " home "])).await;
     assert_eq!(given, Ok(Some("home".to_owned())));
-    assert_eq!(name(&[]).await, Ok(None));
-    let failures = name(&["A B", "", "x_y"]).await.unwrap_err();
-    assert_eq!(failures[0].code, Code::Declined);
+    assert_eq!(cluster_name(&Nobody).await, Ok(None));
+    let never = cluster_name(&Scripted::new(["A B", "", "x_y"])).await;
+    assert_eq!(never.unwrap_err()[0].code, Code::Declined);
 }
 
 fn options(words: &str) -> Init {

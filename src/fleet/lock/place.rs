@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::super::awake::{Awake, clock};
 use super::super::note::Note;
 use crate::failure::{Code, Failure, Result};
+use crate::question::limited;
 use crate::remote::{Claim, Hold, Holder, Machine, NoteToWrite, Previous};
 
 /// How it stands with a lock.
@@ -120,7 +121,7 @@ impl Place {
             hold.keep(notes, clock, alive).await;
             told.send_replace(Standing::Unknown);
             let asked = clock();
-            hold = match tokio::time::timeout(REGAIN, self.regain()).await {
+            hold = match limited(REGAIN, self.regain()).await {
                 Ok(Ok(hold)) => {
                     awake.beat(asked);
                     hold

@@ -9,7 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::exec::{Broken, Closing, ended};
 use crate::remote::Input;
-use crate::remote::console::{Keyboard, RawMode, size};
+use crate::remote::console::{Keyboard, size};
+use crate::terminal::Modes;
 
 /// Runs `command`, with a terminal at the other end if `tty`; its exit status.
 pub(super) async fn run(
@@ -31,7 +32,7 @@ pub(super) async fn run(
     }
     writer.exec(true, command).await.map_err(|_| Broken::Lost)?;
     // Raw only where the far terminal does what ours then no longer does: echo, line editing, Ctrl-C.
-    let _raw = (tty && std::io::stdin().is_terminal()).then(RawMode::enter);
+    let _raw = (tty && std::io::stdin().is_terminal()).then(Modes::raw);
     let feed = feed(writer, input);
     let resize = resize(writer, tty);
     tokio::pin!(feed, resize);

@@ -14,12 +14,14 @@ use russh::keys::{
     PublicKey,
 };
 use tokio::net::UnixStream;
+use tokio::sync::Mutex;
 
 use super::client::{Client, key_type, words};
 use super::known_hosts::fingerprint;
 use super::user_config::Hop;
 use crate::failure::{Code, Failure, Result};
-use crate::remote::Ask;
+use crate::question::Ask;
+use crate::secret::Secret;
 
 /// One login in progress: what was tried, for the message where nothing helped.
 struct Login<'a> {
@@ -245,11 +247,7 @@ impl Login<'_> {
 }
 
 fn lost(name: &str, error: &russh::Error) -> Failure {
-    Failure::new(
-        Code::SshUnreachable,
-        format!("{name} hung up while we logged in"),
-    )
-    .because(words(error))
+    Failure::new(Code::SshLost, format!("{name} hung up while we logged in")).because(words(error))
 }
 
 /// A signer that only notices that a signature is wanted.
@@ -284,7 +282,18 @@ async fn held(agent: &mut AgentClient<UnixStream>) -> Vec<AgentIdentity> {
     held.await.ok().and_then(Result::ok).unwrap_or_default()
 }
 
+/// Passphrases that were typed in this run, by key file: a connection that is made again asks for none, and keys of several
+/// hosts are unlocked one after the other.
+static PASSPHRASES: Mutex<Vec<(PathBuf, Secret)>> = Mutex::const_new(Vec::new());
+
 async fn unlock(text: &str, file: &Path, ask: &dyn Ask, name: &str) -> Result<PrivateKey> {
+    let mut known = PASSPHRASES.lock().await;
+    let open =
+        |passphrase: &Secret| russh::keys::decode_secret_key(text, Some(passphrase.expose())).ok();
+    let mut typed = known.iter().filter(|(of, _)| of == file);
+    if let Some(key) = typed.find_map(|(_, passphrase)| open(passphrase)) {
+        return Ok(key);
+    }
     let shown = file.display();
     let question = format!("Passphrase of {shown} (for {name})");
     let failure = Failure::new(
@@ -293,12 +302,14 @@ async fn unlock(text: &str, file: &Path, ask: &dyn Ask, name: &str) -> Result<Pr
     )
     .hint(format!("ssh-add {shown}, then run this again"));
     for _ in 0..3 {
-        let Some(passphrase) = ask.secret(&question).await else {
+        let Some(passphrase) = ask.secret(&question).await? else {
             return Err(failure.because("nobody is at a terminal to type it"));
         };
-        if let Ok(key) = russh::keys::decode_secret_key(text, Some(passphrase.expose())) {
+        if let Some(key) = open(&passphrase.secret) {
+            known.push((file.to_owned(), passphrase.secret.clone()));
             return Ok(key);
         }
+        ask.say(&format!("Sorry, try again: that does not open {shown}."));
     }
     Err(failure.because("the passphrase was wrong three times"))
 }

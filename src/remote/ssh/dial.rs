@@ -15,7 +15,11 @@ use super::trust::{Identity, Trust};
 use super::tunnel::tunnel;
 use super::user_config::Hop;
 use crate::failure::{Code, Failure, Result};
+use crate::question::{Elapsed, limited};
 use crate::remote::Stream;
+
+/// A login takes no longer, not counting what a person is asked. The agent may ask a person, too, and does not say so.
+const LOGIN: Duration = Duration::from_mins(2);
 
 /// Dials a host of cluster.toml.
 pub(super) struct HostDialer {
@@ -119,6 +123,27 @@ impl HostDialer {
             .because("it was just accepted, and is not the same any more"),
         })
     }
+
+    /// A connection to one hop that is logged in.
+    async fn login(
+        &self,
+        name: &str,
+        hop: &Hop,
+        trust: &Arc<Trust>,
+        via: Option<&Client>,
+    ) -> Result<(Client, Ending)> {
+        let (mut client, end) = self.hop(name, hop, trust, via).await?;
+        let ask = self.surroundings.ask.as_ref();
+        let login = auth::with_user_keys(&mut client, name, hop, ask);
+        match limited(LOGIN, login).await {
+            Ok(done) => done.map(|()| (client, end)),
+            Err(Elapsed) => Err(Failure::new(
+                Code::SshUnreachable,
+                format!("{name} does not let us in"),
+            )
+            .because(format!("logging in took longer than {} s", LOGIN.as_secs()))),
+        }
+    }
 }
 
 #[async_trait]
@@ -127,17 +152,14 @@ impl Dial for HostDialer {
         let mut jumps: Vec<Client> = Vec::new();
         let mut ending = Ending::default();
         for (name, hop, trust) in &self.hops {
-            let (mut client, end) = self.hop(name, hop, trust, jumps.last()).await?;
-            // A passphrase may have to be typed, so the limit is generous.
-            tokio::time::timeout(
-                Duration::from_mins(2),
-                auth::with_user_keys(&mut client, name, hop, self.surroundings.ask.as_ref()),
-            )
-            .await
-            .map_err(|_| {
-                Failure::new(Code::SshUnreachable, format!("{name} does not let us in"))
-                    .because("logging in took longer than two minutes")
-            })??;
+            let (client, end) = match self.login(name, hop, trust, jumps.last()).await {
+                // Servers give a login two minutes (LoginGraceTime), and people may take longer to type a passphrase, which
+                // is known now.
+                Err(failure) if failure.code == Code::SshLost => {
+                    self.login(name, hop, trust, jumps.last()).await?
+                }
+                done => done?,
+            };
             jumps.push(client);
             ending = end;
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::unasked::{NoAnswer, is_unasked};
-use crate::remote::{Ask, Terminal};
+use crate::question::{Ask, Terminal};
 
 /// How to reach one host, as cluster.toml says it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

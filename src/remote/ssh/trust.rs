@@ -182,7 +182,7 @@ impl Trust {
                 "{} ({}) shows a host key that is not known yet:\n  {kind} {print}\nIs it this machine's?",
                 self.name, self.names[0]
             );
-            match surroundings.ask.confirm(&question).await {
+            match surroundings.ask.confirm(&question).await? {
                 Some(true) => {}
                 Some(false) => {
                     return Err(Failure::new(

@@ -3,8 +3,8 @@
 
 use async_trait::async_trait;
 
-use crate::remote::Ask;
-use crate::secret::Secret;
+use crate::failure::Result;
+use crate::question::{Ask, Typed};
 
 tokio::task_local! {
     static UNASKED: ();
@@ -25,12 +25,12 @@ pub(super) struct NoAnswer;
 
 #[async_trait]
 impl Ask for NoAnswer {
-    async fn confirm(&self, _: &str) -> Option<bool> {
-        None
+    async fn confirm(&self, _: &str) -> Result<Option<bool>> {
+        Ok(None)
     }
 
-    async fn secret(&self, _: &str) -> Option<Secret> {
-        None
+    async fn secret(&self, _: &str) -> Result<Option<Typed>> {
+        Ok(None)
     }
 }
 
@@ -42,7 +42,7 @@ mod tests {
     #[tokio::test]
     async fn no_question_is_asked_within_and_all_are_afterwards() {
         let answer = unasked(async { Surroundings::of_process().ask.confirm("?").await }).await;
-        assert_eq!(answer, None);
+        assert_eq!(answer, Ok(None));
         assert!(unasked(async { is_unasked() }).await && !is_unasked());
     }
 }

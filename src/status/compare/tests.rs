@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::failure::{Code, Failure};
 use crate::slicer::Vm;
-use crate::status::gather::{Cluster, Disk, StepSeen};
+use crate::status::gather::{Cluster, Disk, NotSeen, StepSeen};
 use crate::status::render;
 use crate::steps::testing::plan;
 
@@ -66,7 +66,6 @@ fn healthy() -> Seen {
     let labels = json!({"slicer/hostgroup": "k3s-agents-1", "slicer/hostname": "k3s-agents-1-1"});
     nodes.push(node("k3s-agents-1-1-00ff00ff", &labels));
     Seen {
-        hints: Vec::new(),
         control_plane: Ok(crate::control_plane::ControlPlane::default()),
         versions: Ok(crate::control_plane::Versions::default()),
         hosts: ["n100", "ryzen"]
@@ -149,7 +148,8 @@ fn the_document_keeps_its_fields() {
 #[test]
 fn a_host_that_is_off_is_told_once_and_that_it_may_stop_scaling() {
     let mut seen = healthy();
-    seen.hosts[1].1 = Err("connection refused".into());
+    let off = Failure::new(Code::SshUnreachable, "connection refused");
+    seen.hosts[1].1 = Err(NotSeen::from(&off));
     seen.groups[1].1 = Err("ryzen is not connected".into());
     if let Ok(cluster) = &mut seen.cluster {
         cluster.nodes[3]["status"]["conditions"][0]["status"] = json!("Unknown");
@@ -176,19 +176,39 @@ fn a_host_that_is_off_is_told_once_and_that_it_may_stop_scaling() {
     assert!(render(&status).contains("scaling may stop"));
 }
 
-/// One whose key is not known yet is on already.
+/// One that lets us in, or whose key is not known yet, is on already.
 #[test]
 fn a_host_that_refuses_us_is_not_to_be_switched_on() {
-    let mut seen = healthy();
-    seen.hosts[1].1 = Err("its host key is not known".into());
-    let mend = |seen: &Seen| {
-        let drift = compare(&plan(), seen).drift;
-        let host = drift.iter().find(|drift| drift.kind == "host-unreachable");
-        host.unwrap().mend.clone()
-    };
-    assert!(mend(&seen).starts_with("switch ryzen on"));
-    seen.hints = vec![("ryzen".into(), "ssh ryzen true".into())];
-    assert_eq!(mend(&seen), "ssh ryzen true");
+    for (code, state, what) in [
+        (Code::SshUnreachable, "OFF", "it does not answer: why"),
+        (Code::Sudo, "needs sudo", "it cannot be looked at: why"),
+        (
+            Code::HostKeyUnknown,
+            "refuses",
+            "it cannot be looked at: why",
+        ),
+        (Code::Declined, "refuses", "it cannot be looked at: why"),
+        (Code::SshLost, "SILENT", "it cannot be looked at: why"),
+        (Code::LocalFile, "UNTRIED", "it cannot be looked at: why"),
+    ] {
+        let failure = Failure::new(code, "why").hint("ssh ryzen true");
+        let mut seen = healthy();
+        seen.hosts[1].1 = Err(NotSeen::from(&failure));
+        let status = compare(&plan(), &seen);
+        let drift = status.drift.iter();
+        let mut told = drift.filter(|drift| drift.kind == "host-unreachable");
+        let told = told.next().unwrap();
+        assert_eq!(told.what, what, "{code:?}");
+        let on = if code == Code::SshUnreachable {
+            "switch ryzen on"
+        } else {
+            "ssh ryzen true"
+        };
+        assert!(told.mend.starts_with(on), "{code:?}: {}", told.mend);
+        let text = render(&status);
+        let row = text.lines().find(|line| line.starts_with("ryzen "));
+        assert!(row.unwrap().contains(state), "{code:?}: {text}");
+    }
 }
 
 #[test]

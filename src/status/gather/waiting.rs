@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::question::limited;
+
 /// What is asked at the moment, by name.
 #[derive(Default)]
 pub struct Waiting(Mutex<Vec<String>>);
@@ -29,7 +31,7 @@ impl Waiting {
         work: impl Future<Output = T>,
     ) -> T {
         tokio::pin!(work);
-        if let Ok(done) = tokio::time::timeout(patience, &mut work).await {
+        if let Ok(done) = limited(patience, &mut work).await {
             return done;
         }
         let names = self.names();

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::Trial;
 use crate::kubernetes::Kubernetes;
 use crate::plan::Daemon;
+use crate::question::limited;
 use crate::steps::cloud_config;
 use crate::world::World;
 
@@ -62,7 +63,7 @@ async fn look(world: &World, kubernetes: &Kubernetes, trial: &Trial) -> Option<S
 
 async fn answers(world: &World, daemon: &Daemon) -> bool {
     let asked = async { world.slicer(daemon).await?.vms(&daemon.group).await };
-    matches!(tokio::time::timeout(ANSWER, asked).await, Ok(Ok(_)))
+    matches!(limited(ANSWER, asked).await, Ok(Ok(_)))
 }
 
 #[cfg(test)]

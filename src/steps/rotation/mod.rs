@@ -29,6 +29,7 @@ use crate::control_plane::ControlPlane;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Step, StepId};
 use crate::plan::{Plan, Role};
+use crate::question::limited;
 use crate::state::Secrets;
 use crate::world::World;
 pub(super) use order::Order;
@@ -65,7 +66,7 @@ pub fn is_complete(plan: &Plan) -> Result<()> {
 /// Why a rotation of join tokens may not begin now: not every server is Ready and votes. `None` where it may.
 pub async fn hindrance(world: &World) -> Option<String> {
     let check = servers_whole::ServersWhole::at_first();
-    match tokio::time::timeout(ANSWER, check.check(world)).await {
+    match limited(ANSWER, check.check(world)).await {
         Ok(Ok(Finding::Done(_))) => None,
         Ok(Ok(Finding::Differs(why) | Finding::Unknown(why))) => Some(why),
         Ok(Err(failure)) => Some(failure.to_string()),

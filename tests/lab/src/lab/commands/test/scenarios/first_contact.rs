@@ -19,7 +19,7 @@ pub(super) fn run(trial: &Trial) -> Result<()> {
         "Intel N100 mini PC",
         "hosts = [\"n100\"]",
         "ssh = \"alex@192.168.1.11\"",
-        "Make it so?",
+        "Apply this plan?",
         "nothing was changed",
     ] {
         if !seen.contains(words) {
@@ -45,7 +45,7 @@ answer() {
     answer 'A machine that runs Slicer' 'alex@192.168.1.11'
     answer 'Another one' ''
     answer 'cluster.s name' ''
-    answer 'Make it so' 'n'
+    answer 'Apply this plan' 'n'
     sleep 1
 } | script -qefc 'slicer-k3s init --accept-new-host-keys' $log
 "#;
