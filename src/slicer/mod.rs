@@ -52,25 +52,21 @@ impl Slicer {
         self.get("/hostgroup").await.map(types::List::into_vec)
     }
 
-    /// A group's VMs.
+    /// A group's VMs; none where the answer is `null`.
+    ///
+    /// # Errors
+    ///
+    /// No answer, a refusal, or a body that is missing or cut: that is not an empty list.
     pub async fn vms(&self, group: &str) -> Result<Vec<Vm>> {
-        let path = format!("/hostgroup/{}/nodes", http::encode(group));
-        self.get(&path).await.map(types::List::into_vec)
+        Ok(self.vms_or_null(group).await?.unwrap_or_default())
     }
 
-    /// The same for those who go by a VM that is not in the list: an answer that is `null` is a failure and not an empty list,
-    /// for Slicer's documents do not say what it means.
-    pub async fn vms_listed(&self, group: &str) -> Result<Vec<Vm>> {
-        self.vms_or_null(group).await?.ok_or_else(|| {
-            let host = self.host.name();
-            let what = format!("Slicer on {host} does not say which VMs {group} has");
-            Failure::new(Code::SlicerApi, what)
-                .because("its answer is null, which may be anything")
-                .hint(format!("on {host}: sudo slicer vm list"))
-        })
-    }
-
-    /// A group's VMs; `None` where the answer is `null`.
+    /// The same; `None` where the answer is `null`. Whether Slicer says `null` or `[]` where a group has no VMs is not documented
+    /// (docs.slicervm.com, reference/api), so `null` may stand for an empty list or for none.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::vms`].
     pub async fn vms_or_null(&self, group: &str) -> Result<Option<Vec<Vm>>> {
         let path = format!("/hostgroup/{}/nodes", http::encode(group));
         self.get(&path).await.map(types::List::listed)

@@ -47,6 +47,9 @@ async fn list(State(daemon): State<Arc<Daemon>>, uri: Uri, headers: HeaderMap) -
                 r#"{"error":"disk on fire"}"#.into(),
             ));
         }
+        "/hostgroup/none/nodes" => "[]",
+        "/hostgroup/missing/nodes" => "",
+        "/hostgroup/cut/nodes" => r#"[{"hostname":"k3s-cp-1""#,
         _ => "null",
     };
     Ok((StatusCode::OK, body.into()))
@@ -108,10 +111,21 @@ async fn lists_are_read_in_every_spelling() {
     let vms = slicer.vms("k3s-cp").await.unwrap();
     assert_eq!((vms[0].address(), vms[0].runs()), ("10.1.0.2", true));
     assert!(slicer.vms("empty").await.unwrap().is_empty());
-    assert_eq!(slicer.vms_listed("k3s-cp").await.unwrap(), vms);
-    let null = slicer.vms_listed("empty").await.unwrap_err();
-    assert!(null.to_string().contains("null"), "{null}");
+    assert_eq!(slicer.vms_or_null("k3s-cp").await.unwrap(), Some(vms));
+    assert_eq!(slicer.vms_or_null("empty").await.unwrap(), None);
+    assert_eq!(slicer.vms_or_null("none").await.unwrap(), Some(Vec::new()));
     assert!(slicer.health("k3s-cp-1").await.unwrap().agent_answers());
+}
+
+/// Nodes are deleted by what a list does not have.
+#[tokio::test]
+async fn a_list_that_is_missing_or_cut_is_no_empty_one() {
+    let (_, slicer) = start().await;
+    for group in ["missing", "cut", "broken"] {
+        let failure = slicer.vms(group).await.unwrap_err();
+        assert_eq!(failure.code, Code::SlicerApi, "{group}");
+        assert_eq!(slicer.vms_or_null(group).await.unwrap_err(), failure);
+    }
 }
 
 #[tokio::test]

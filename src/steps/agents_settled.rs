@@ -59,6 +59,8 @@ struct Unsettled {
     strays: BTreeSet<String>,
     /// How many VMs the group has.
     vms: usize,
+    /// Slicer's list was `null`: it may be empty, or no list.
+    null: bool,
 }
 
 /// What goes now.
@@ -98,13 +100,11 @@ impl AgentsSettled {
         let group = &self.daemon.group;
         // The Nodes first: a VM that joins between the two looks must not pass for one that is gone.
         let nodes = group_nodes::list(kubernetes, group).await?;
-        let slicer = world.slicer(&self.daemon).await?;
-        let vms = if nodes.is_empty() {
-            slicer.vms(group).await?
-        } else {
-            slicer.vms_listed(group).await?
-        };
+        let vms = world.slicer(&self.daemon).await?.vms_or_null(group).await?;
+        let null = vms.is_none();
+        let vms = vms.unwrap_or_default();
         let mut unsettled = Unsettled {
+            null,
             vms: vms.len(),
             ..Unsettled::default()
         };
@@ -140,7 +140,8 @@ impl AgentsSettled {
 
     /// Takes note of the lists of this moment, and says what they confirm.
     fn confirmed(&self, unsettled: &Unsettled) -> Now {
-        if self.named {
+        // What may be no list confirms nothing by itself, not even for a person who named the host.
+        if self.named && !unsettled.null {
             return Now {
                 ghosts: unsettled.ghosts.clone(),
                 strays: unsettled.strays.clone(),

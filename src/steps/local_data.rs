@@ -246,7 +246,7 @@ async fn may_have_vms(world: &World, groups: &[&str]) -> bool {
         let Some(daemon) = world.plan.daemon(group) else {
             return true;
         };
-        let vms = async { world.slicer(daemon).await?.vms_listed(group).await };
+        let vms = async { world.slicer(daemon).await?.vms(group).await };
         match limited(LOOK, vms).await {
             Ok(Ok(vms)) if vms.is_empty() => {}
             _ => return true,
@@ -307,8 +307,9 @@ mod tests {
     async fn a_list_that_did_not_come_is_not_an_empty_one() {
         for (vms, refused) in [
             (r#"[{"hostname":"a-1"}]"#, true),
-            ("null", true),
+            ("null", false),
             ("[]", false),
+            ("", true),
         ] {
             let host = Fake::new()
                 .says("auth/token", "t0ken\n")

@@ -28,7 +28,7 @@ pub(super) async fn vms(
     let slicer = slicer?;
     let mut all = Vec::new();
     for group in world.plan.carried(daemon) {
-        all.push((group.role, slicer.vms_listed(&group.group).await?.len()));
+        all.push((group.role, slicer.vms(&group.group).await?.len()));
     }
     Ok(all)
 }

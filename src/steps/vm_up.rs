@@ -231,7 +231,7 @@ impl VmUp {
         let mut others = Vec::new();
         for group in world.plan.carried(daemon) {
             let slicer = world.slicer(daemon).await?;
-            let vms = slicer.vms_listed(&group.group).await?;
+            let vms = slicer.vms(&group.group).await?;
             let running = vms.into_iter().filter(Vm::runs);
             others.extend(running.map(|vm| vm.hostname));
         }

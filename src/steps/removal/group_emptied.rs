@@ -45,7 +45,7 @@ impl GroupEmptied {
     async fn vms(&self, slicer: &Slicer) -> Result<Vec<Vm>> {
         let groups = slicer.groups().await?;
         if groups.iter().any(|group| group.name == self.group) {
-            return slicer.vms_listed(&self.group).await;
+            return slicer.vms(&self.group).await;
         }
         Ok(Vec::new())
     }

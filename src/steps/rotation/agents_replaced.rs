@@ -10,7 +10,7 @@ use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Daemon, Plan};
 use crate::slicer::Vm;
 use crate::steps::ordered::Ordered;
-use crate::steps::{Options, agents_drained, agents_settled, group_nodes, k3s_token_secret};
+use crate::steps::{Options, agents_drained, agents_settled, k3s_token_secret};
 use crate::time;
 use crate::world::World;
 
@@ -49,17 +49,7 @@ pub(super) fn steps(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
 pub(in crate::steps) async fn outdated(world: &World, daemon: &Daemon) -> Result<Vec<String>> {
     let slicer = world.slicer(daemon).await?;
     let armed = k3s_token_secret::written(&slicer).await?;
-    let vms = match slicer.vms_or_null(&daemon.group).await? {
-        Some(vms) => vms,
-        // No agent has joined where there is no Node either, and none joins by the old token any more.
-        None if group_nodes::list(&world.kubernetes().await?, &daemon.group)
-            .await?
-            .is_empty() =>
-        {
-            Vec::new()
-        }
-        None => slicer.vms_listed(&daemon.group).await?,
-    };
+    let vms = slicer.vms(&daemon.group).await?;
     let before = vms.iter().filter(|vm| is_of_before(vm, armed));
     Ok(before.map(|vm| vm.hostname.clone()).collect())
 }
