@@ -7,7 +7,7 @@ use super::names::AUTHORIZED_KEYS;
 use super::{Slicer, VM_USER, exec};
 use crate::failure::{Code, Failure, Result};
 use crate::generate::CLOUD_CONFIG_KEY;
-use crate::k3s;
+use crate::k3s::{self, DropIn};
 use crate::pipeline::Hands;
 use crate::remote::{Output, Script};
 use crate::secret::Secret;
@@ -17,6 +17,8 @@ use crate::secret::Secret;
 pub struct ServerFacts {
     /// k3s's config.yaml, tokens included.
     pub config: Secret,
+    /// k3s's own drop-ins, in the order in which it reads them.
+    pub drop_ins: Vec<DropIn>,
     /// The words of its unit after `k3s server`.
     pub arguments: Vec<String>,
     /// The token that its data is encrypted with, in its full form.
@@ -77,6 +79,9 @@ impl Process {
 /// The script of `Look::ServerData`.
 const DATA: &str = include_str!("../remote/server_data.sh");
 
+/// The script of `Look::DropIns`.
+const DROP_INS: &str = include_str!("../remote/drop_ins.sh");
+
 const LOOK: &str = include_str!("server.sh");
 
 impl Slicer {
@@ -124,7 +129,9 @@ impl Slicer {
 }
 
 fn script() -> String {
-    format!("{LOOK}\n(\nVERSIONS=yes\n{DATA}) | p data\necho '== end'\n")
+    format!(
+        "{LOOK}\n(\n{DROP_INS}) | p drop-ins\n(\nVERSIONS=yes\n{DATA}) | p data\necho '== end'\n"
+    )
 }
 
 /// What the script printed; `None` where it did not come to its end.
@@ -137,6 +144,8 @@ fn read(text: &str) -> Option<ServerFacts> {
     let api = part("api");
     Some(ServerFacts {
         config: Secret::new(part("config")),
+        // Those that did not come whole are not none.
+        drop_ins: k3s::drop_ins(&part("drop-ins"))?,
         arguments: k3s::arguments(&part("unit")),
         token: Secret::new(part("token")),
         agent_token: Secret::new(part("agent-token")),
@@ -325,7 +334,7 @@ mod tests {
     fn a_cut_answer_and_an_unreadable_file_are_refused() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
-        let whole = "== config\n token: a\n\n== token\n a\n\n== end";
+        let whole = "== config\n token: a\n\n== drop-ins\n == end\n\n== end";
         assert!(read(whole).is_some());
         assert!(read(&whole[..whole.len() - 6]).is_none());
         // A directory is there and cannot be read as a file, not even by root.
