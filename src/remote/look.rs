@@ -48,6 +48,8 @@ pub enum Look {
     /// The proxies that a unit's running process was started with, by their hashes: "NAME SHA256" a line, and "NAME elsewhere"
     /// where systemd itself, the unit's own text or another environment file sets it.
     RunningProxies(String),
+    /// k3s's own drop-ins, whole (see [`crate::k3s::drop_ins`]).
+    DropIns,
     /// The last lines of a unit's journal.
     Journal {
         /// The unit.
@@ -173,6 +175,7 @@ impl Look {
                  tr '\\0' '\\n' < \"/proc/$pid/environ\" | sed -n 's/^SLICER_K3S_CONFIG=//p'",
                 &[unit],
             ),
+            Self::DropIns => Script::new(include_str!("drop_ins.sh"), &[]),
             Self::RunningProxies(unit) => Script::new(include_str!("running_proxies.sh"), &[unit]),
             Self::Journal { unit, lines } => Script::new(
                 "journalctl -q --no-pager -o cat -n {} -u {}",

@@ -32,6 +32,11 @@ END
 done
 /lab/bin/kubectl --kubeconfig ~/by-hand wait --for=condition=Ready pod/web-1 pod/web-2 --timeout=240s"#;
 
+/// A person's own setting, in a file that k3s reads besides config.yaml.
+const SETTING: &str = "max-pods=111";
+const DROP_IN: &str = "mkdir -p /etc/rancher/k3s/config.yaml.d && \
+     echo 'kubelet-arg: max-pods=111' >/etc/rancher/k3s/config.yaml.d/10-own.yaml";
+
 /// Asks all three servers, a client's way: a server that restarts is no outage, three that do not answer are.
 const PATROL: &str = r"rm -f ~/stop ~/outages; touch ~/outages; cd
 while [ ! -e stop ]; do
@@ -44,12 +49,24 @@ done";
 pub(super) fn run(_: &Place) -> Result<()> {
     let trial = Trial::up("three", "test-adopted", &[])?;
     by_hand(&trial)?;
+    for server in SERVERS {
+        trial.root(server, DROP_IN)?.expect(0)?;
+    }
     let before = standing(&trial)?;
 
     let done = trial.me(IMPORT)?.expect(0)?;
     say::line(format_args!("  import: {:.1} s", done.took.as_secs_f64()));
     if !done.text().contains("adopted") {
         bail!("it does not say what it did:\n{}", done.text());
+    }
+    // Settings of a person's own may be passwords: in the file, which is its owner's alone, and not at the terminal.
+    let file = trial.me("stat -c %a cluster.toml; cat cluster.toml")?;
+    let file = file.expect(0)?.stdout;
+    if !file.starts_with("600\n") || !file.contains(SETTING) || done.text().contains(SETTING) {
+        bail!(
+            "{SETTING} was not taken over in private:\n{file}{}",
+            done.text()
+        );
     }
     // A look changes nothing, and says what a run would.
     let dry = trial
