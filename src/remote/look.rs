@@ -69,6 +69,10 @@ pub enum Look {
     },
     /// Everything the plan must know of a host, as labelled sections (see `plan::facts`).
     Survey,
+    /// What Slicer's installation lacks, a word a line: nothing where it is whole, `slicer` where there is none.
+    SlicerLacks,
+    /// The marks of all clusters on a host: a heading `== NAME` each, then its lines behind a blank, and `== end`.
+    Marks,
     /// `ip -j -4 route show`, all of the main table.
     Routes,
     /// `ip -j -4 addr show`.
@@ -185,9 +189,13 @@ impl Look {
                 include_str!("starts.sh"),
                 &[&lines.to_string(), unit, &texts.join("|")],
             ),
-            Self::Survey => {
-                Script::new(include_str!("survey.sh"), &[]).limit(Duration::from_secs(20))
-            }
+            Self::Survey => Script::new(SURVEY, &[]).limit(Duration::from_secs(20)),
+            Self::SlicerLacks => Script::new(include_str!("slicer_lacks.sh"), &[]),
+            Self::Marks => Script::new(
+                "for f in {}/*.json; do [ -f \"$f\" ] || continue; t=$(cat -- \"$f\") || exit 3; echo \"== $(basename \"$f\" .json)\"; \
+                 printf '%s\\n' \"$t\" | sed 's/^/ /'; done; echo '== end'",
+                &[MARKS],
+            ),
             Self::Routes => Script::new("ip -j -4 route show", &[]),
             Self::Addresses => Script::new("ip -j -4 addr show", &[]),
             Self::RouteTo(address) => Script::new("ip -j -4 route get {}", &[address]),

@@ -41,7 +41,8 @@ section hostname </proc/sys/kernel/hostname
 cat /etc/machine-id /proc/sys/kernel/random/boot_id 2>/dev/null | section identity
 date +%s | section clock
 
-if command -v slicer >/dev/null 2>&1; then
+# Defined in slicer_lacks.sh, which goes before.
+if [ -z "$(slicer_lacks)" ]; then
     timeout 5 slicer version </dev/null 2>/dev/null
     echo installed
 fi | section slicer

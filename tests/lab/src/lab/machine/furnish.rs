@@ -57,6 +57,11 @@ pub(crate) fn host(
             &upper.join("etc/sysctl.d/99-slicer.conf"),
             "net.ipv4.ip_forward=1\nnet.ipv4.conf.all.forwarding=1\n",
         )?;
+        // A marker, as the stand-in's installer leaves one: whether it is there tells whether that came to its end.
+        executable(
+            &upper.join("usr/local/bin/firecracker"),
+            "#!/bin/sh\necho 'firecracker: a marker of the lab' >&2\nexit 1\n",
+        )?;
         let target = upper.join("usr/local/bin/slicer");
         std::fs::create_dir_all(upper.join("usr/local/bin"))?;
         std::fs::copy(slicer, &target)
