@@ -9,6 +9,7 @@ mod client;
 mod connection;
 mod dial;
 mod exec;
+mod host_names;
 mod known_hosts;
 mod session;
 #[cfg(test)]

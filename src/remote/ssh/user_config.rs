@@ -31,6 +31,8 @@ pub(super) struct Hop {
     pub(super) agent: Option<PathBuf>,
     /// `HostKeyAlias`.
     pub(super) alias: Option<String>,
+    /// `HashKnownHosts`: Debian's default.
+    pub(super) hashes: bool,
     /// The user's known_hosts files.
     pub(super) user_known_hosts: Vec<PathBuf>,
     /// The system's.
@@ -228,6 +230,7 @@ impl Hop {
                 "port" => hop.port = value.parse().unwrap_or(hop.port),
                 "user" => hop.user = value,
                 "hostkeyalias" if given => hop.alias = Some(value),
+                "hashknownhosts" => hop.hashes = value == "yes",
                 "identitiesonly" => hop.identities_only = value == "yes",
                 "identityagent" => hop.agent = agent(&value, around),
                 "proxyjump" if given => jump = Some(value),
