@@ -23,29 +23,34 @@ impl Sudo {
     /// With a limit, the machine itself ends the script a moment after we have given it up: closing the channel would
     /// not, and what still runs holds one of the few sessions a connection has.
     pub(super) fn wrap(&self, script: &str, limit: Option<Duration>) -> Result<(String, Vec<u8>)> {
-        let ended = limit.map_or_else(String::new, |limit| {
-            format!("timeout -s KILL {} ", limit.as_secs() + 2)
-        });
+        let ended = limit.map_or_else(String::new, ended);
+        // What a person runs speaks the person's language.
+        let plain = limit.map_or("", |_| "LC_ALL=C ");
         let shell = |script: &str| format!("{ended}/bin/sh -c {}", quote(script));
         match self {
             Self::Root => Ok((shell(script), Vec::new())),
-            Self::NoPassword => Ok((format!("sudo -n -- {}", shell(script)), Vec::new())),
+            Self::NoPassword => Ok((format!("{plain}sudo -n -- {}", shell(script)), Vec::new())),
             Self::Password(password) => {
                 let mark = crate::secret::random_hex(16).map_err(|error| {
                     Failure::new(Code::LocalFile, "no random numbers").because(error)
                 })?;
                 let guarded = format!(
-                    "while IFS= read -r line; do [ \"$line\" = {mark} ] && break; done; unset line; {script}"
+                    "while IFS= read -r line; do [ \"$line\" = {mark} ] && break; done; [ \"$line\" = {mark} ] || exit 75; unset line; {script}"
                 );
                 Ok((
                     // Without -k: sudo remembers the password for this connection's session, where it would otherwise
                     // hash it for every command.
-                    format!("sudo -S -p '' -- {}", shell(&guarded)),
+                    format!("{plain}sudo -S -p '' -- {}", shell(&guarded)),
                     format!("{}\n{mark}\n", password.expose()).into_bytes(),
                 ))
             }
         }
     }
+}
+
+/// What ends a command a moment after its limit.
+fn ended(limit: Duration) -> String {
+    format!("timeout -s KILL {} ", limit.as_secs() + 2)
 }
 
 /// The variable of one machine: `pi-5` has `SLICER_K3S_SUDO_PASSWORD_PI_5`.
@@ -79,11 +84,22 @@ async fn find_in(
     around: &Surroundings,
 ) -> Result<Sudo> {
     // `-k` with a command ignores a remembered password, so that what works now works an hour later; the same command
-    // shape as later, since rules can name programs.
-    let question = "if [ \"$(id -u)\" = 0 ]; then echo root; elif ! command -v sudo >/dev/null 2>&1; then echo absent; \
-                    elif sudo -k -n -- /bin/sh -c : ; then echo free; else echo asks; fi";
-    let output = remote.exec(question, b"", LIMIT).await?;
+    // shape as later, since rules can name programs. What sudo says is read: in one language.
+    let question = format!(
+        "if [ \"$(id -u)\" = 0 ]; then echo root; elif ! command -v sudo >/dev/null 2>&1; then echo absent; \
+         elif LC_ALL=C sudo -k -n -- {}/bin/sh -c : ; then echo free; else echo asks; fi",
+        ended(LIMIT)
+    );
+    let output = remote.exec(&question, b"", LIMIT).await?;
     let failure = |what: &str| Failure::new(Code::Sudo, format!("{what} on {name}"));
+    let lines: Vec<&str> = output.stdout.lines().collect();
+    if let [first, .., _] = lines.as_slice() {
+        return Err(
+            failure("commands print text of the login shell's own")
+                .because(format!("before its answer it says: {first}"))
+                .hint("let its start files (~/.bashrc, ~/.cshrc, config.fish) print nothing where no terminal is"),
+        );
+    }
     match output.stdout.trim() {
         "root" => return Ok(Sudo::Root),
         "free" => return Ok(Sudo::NoPassword),
@@ -92,7 +108,11 @@ async fn find_in(
             return Err(failure("sudo is not installed")
                 .hint("log in as root (ssh = \"root@…\"), or install sudo there"));
         }
-        _ => return Err(failure("cannot tell who we are").because(output.last_words())),
+        _ => {
+            return Err(failure("cannot tell who we are")
+                .because(output.last_words())
+                .hint("it must run commands by its login shell, /bin/sh and base64: try ssh with `id -u` as the command"));
+        }
     }
     if let Some(refusal) = refused(&output.stderr) {
         return Err(failure("sudo does not let us become root").because(refusal).hint(
@@ -214,7 +234,10 @@ while [ $# -gt 0 ]; do
   shift
 done
 case $(cat "${0%/*}/rules") in
-  nobody) echo "me is not in the sudoers file." >&2; exit 1 ;;
+  nobody)
+    if [ "$LC_ALL" = C ]; then echo "me is not in the sudoers file." >&2; else echo "me steht nicht in sudoers." >&2; fi
+    exit 1 ;;
+  sh) case $1 in /bin/sh) ;; *) echo "sudo: a password is required" >&2; exit 1 ;; esac ;;
   asks)
     if [ "$n" ]; then echo "sudo: a password is required" >&2; exit 1; fi
     IFS= read -r line
@@ -251,10 +274,9 @@ FAKE_UID=0 exec "$@"
     #[async_trait]
     impl Remote for Fake {
         async fn exec(&self, command: &str, stdin: &[u8], limit: Duration) -> Result<Output> {
-            let command = format!(
-                "PATH={}:$PATH; {command}",
-                quote(&self.0.path().display().to_string())
-            );
+            let own = quote(&self.0.path().display().to_string());
+            // A start file that prints, where there is one.
+            let command = format!("PATH={own}:$PATH; cat {own}/rc 2>/dev/null; {command}");
             Local.exec(&command, stdin, limit).await
         }
         async fn attach(&self, _: &str, _: Input, _: bool) -> Result<i32> {
@@ -305,6 +327,34 @@ FAKE_UID=0 exec "$@"
         );
         let sudo = found(&fake, None, Some("open sesame")).await.unwrap();
         assert_eq!(sudo, Sudo::Password(Secret::new("open sesame")));
+    }
+
+    /// A rule for `/bin/sh` alone passed, and every later command was refused.
+    #[tokio::test]
+    async fn what_is_tried_is_what_is_run_later() {
+        let failure = found(&Fake::new("sh"), None, None).await.unwrap_err();
+        assert_eq!(failure.code, Code::Sudo);
+    }
+
+    /// It read "cannot tell who we are", because of "free".
+    #[tokio::test]
+    async fn a_login_shell_that_talks_is_named() {
+        let fake = Fake::new("free");
+        std::fs::write(fake.0.path().join("rc"), "welcome to pi\n").unwrap();
+        let failure = found(&fake, None, None).await.unwrap_err();
+        assert!(failure.cause.unwrap().contains("welcome to pi"));
+        assert!(failure.hint.unwrap().contains(".bashrc"));
+    }
+
+    /// An input that ended before its mark came is none.
+    #[tokio::test]
+    async fn without_its_mark_nothing_runs() {
+        let fake = Fake::new("free");
+        let sudo = Sudo::Password(Secret::new("open sesame"));
+        let (command, stdin) = sudo.wrap("echo ran", Some(LIMIT)).unwrap();
+        let cut = &stdin[..stdin.len() - 3];
+        let output = fake.exec(&command, cut, LIMIT).await.unwrap();
+        assert_eq!((output.status, output.stdout.as_str()), (75, ""));
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ mod dial;
 mod exec;
 mod host_names;
 mod known_hosts;
+mod login_shell;
 mod session;
 #[cfg(test)]
 mod stand_in;

@@ -196,6 +196,16 @@ const WAY: &[Row] = &[
         &["ryzen", "sudo-password-file under [hosts.ryzen]"],
     ),
     row(
+        "sudo refuses the user, in German",
+        &[Spoil::On(
+            "ryzen",
+            "echo LANG=de_DE.UTF-8 >/etc/default/locale; mv /etc/sudoers.d/alex /root/; gpasswd -d alex sudo",
+            "rm -f /etc/default/locale; mv /root/alex /etc/sudoers.d/; gpasswd -a alex sudo",
+        )],
+        "sudo",
+        &["ryzen", "not in the sudoers file"],
+    ),
+    row(
         "sudo's password is wrong",
         &[Spoil::On(
             "workstation",
