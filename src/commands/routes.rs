@@ -10,7 +10,7 @@ use super::context::{self, Context, Home};
 use super::one;
 use crate::cli::{Global, Output, Routes, RoutesAction, System};
 use crate::failure::{Code, Failure, Result};
-use crate::generate::{Way, Who, ways};
+use crate::generate::{ROUTES_UNIT, Way, Who, ways};
 use crate::plan::Plan;
 use crate::{report, steps, suggest};
 
@@ -129,7 +129,7 @@ fn commands(plan: &Plan, who: &Who, system: System) -> String {
             "# Static routes for the router's own page: network, netmask, gateway\n".to_owned()
         }
         (Who::Host(_), _) => {
-            "# slicer-k3s keeps these on the host by itself (slicer-routes.service)\n".to_owned()
+            format!("# slicer-k3s keeps these on the host by itself ({ROUTES_UNIT})\n")
         }
         (Who::Workstation, System::Linux) => {
             "# Until the next reboot; slicer-k3s init --workstation-route sets them, too\n"

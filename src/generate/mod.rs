@@ -23,8 +23,8 @@ pub use helm::{
 pub use host_yaml::host_yaml;
 pub use own_addresses::{ServerWay, own_addresses_path, own_addresses_table, server_ways};
 pub use routes::{
-    ROUTES_SCRIPT, ROUTES_UNIT, Route, TABLES, route_table, routes, routes_path, routes_script,
-    routes_unit,
+    FORMER_ROUTES_UNIT, ROUTES_SCRIPT, ROUTES_UNIT, Route, TABLES, route_table, routes,
+    routes_path, routes_script, routes_unit,
 };
 pub use tree::{Tree, tree};
 pub use unit::{UNITS, unit, unit_path};

@@ -12,10 +12,14 @@ use super::ways::{Who, ways};
 use crate::failure::Result;
 use crate::plan::Plan;
 
-/// The unit's name is the manual's, so that a hand-made one is taken over instead of fighting with ours.
+/// The unit that keeps the routes of all clusters of slicer-k3s on a host.
+pub const ROUTES_UNIT: &str = "slicer-k3s-routes.service";
+
+/// What the unit was called before. It is the manual's name for a unit that people write themselves, and theirs may keep routes
+/// of other daemons: only one with our mark is ours.
 ///
 /// Source: slicervm/docs.slicervm.com@05085f9 docs/examples/autoscaling-k3s.md.
-pub const ROUTES_UNIT: &str = "slicer-routes.service";
+pub const FORMER_ROUTES_UNIT: &str = "slicer-routes.service";
 
 /// The script that the unit runs.
 pub const ROUTES_SCRIPT: &str = "/usr/local/lib/slicer-k3s/keep-routes";
@@ -53,7 +57,7 @@ pub fn route_table(routes: &[Route]) -> String {
 }
 
 #[derive(Template)]
-#[template(path = "slicer-routes.service", escape = "none")]
+#[template(path = "slicer-k3s-routes.service", escape = "none")]
 struct Unit {
     script: &'static str,
 }

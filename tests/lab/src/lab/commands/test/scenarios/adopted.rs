@@ -72,7 +72,7 @@ pub(super) fn run(_: &Place) -> Result<()> {
     let dry = trial
         .me("slicer-k3s init --dry-run --skip-proof")?
         .expect(3)?;
-    for part in ["k3s-cp-1", "cloud-config", "slicer-routes"] {
+    for part in ["k3s-cp-1", "cloud-config", "slicer-k3s-routes"] {
         if !dry.text().contains(part) {
             bail!("{part} is not among the changes:\n{}", dry.text());
         }
@@ -111,8 +111,7 @@ pub(super) fn run(_: &Place) -> Result<()> {
         }
     }
     for host in ["n100", "ryzen", "pi5"] {
-        let kept =
-            "/etc/systemd/system/slicer-routes.service.before-slicer-k3s /root/add-routes.sh";
+        let kept = "/etc/systemd/system/slicer-routes.service /root/add-routes.sh; systemctl is-enabled slicer-routes";
         trial.root(host, &format!("ls {kept}"))?.expect(0)?;
     }
     let refused = trial
