@@ -10,7 +10,7 @@ mod tree;
 mod unit;
 mod ways;
 
-pub use cloud_config::{NodeGroup, cloud_config, named_groups};
+pub use cloud_config::{NodeGroup, cloud_config, named_groups, node_groups};
 pub use file::{
     FORWARDING_PATH, File, daemon_config, daemon_unit, forwarding, host_files, host_mark,
     host_routes, own_addresses, password_drop_in, server_files, server_files_joining,

@@ -17,6 +17,8 @@ mod daemon_current;
 mod daemon_running;
 mod data_set_aside;
 mod difference;
+mod drop_ins;
+mod enrolled_away;
 mod etcd_voter;
 mod file;
 mod forwarding;
