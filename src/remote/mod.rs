@@ -12,6 +12,7 @@ mod lock;
 mod look;
 mod looks;
 mod machine;
+mod put;
 mod root;
 mod shell;
 pub mod ssh;
@@ -33,7 +34,8 @@ pub use local::Local;
 pub use lock::{Claim, Hold, Holder, NoteToWrite, Previous};
 pub use look::Look;
 pub(crate) use look::curl_option;
-pub use machine::{Machine, Put};
+pub use machine::Machine;
+pub use put::Put;
 pub use shell::{Script, quote};
 
 use crate::failure::Result;

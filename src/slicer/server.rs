@@ -112,11 +112,7 @@ impl Slicer {
 
     /// Lets the owner of this key into a server.
     pub async fn let_in(&self, _: &Hands, vm: &str, key: &str) -> Result<()> {
-        let add = Script::new(
-            "set -e; f={}; u={}; d=$(dirname \"$f\"); [ -d \"$d\" ] || install -d -m 0700 -o \"$u\" -g \"$u\" \"$d\"; \
-             [ -f \"$f\" ] || install -m 0600 -o \"$u\" -g \"$u\" /dev/null \"$f\"; printf '\\n%s\\n' {} >>\"$f\"",
-            &[AUTHORIZED_KEYS, VM_USER, key],
-        );
+        let add = Script::new(LET_IN, &[AUTHORIZED_KEYS, VM_USER, key]);
         let done: Output = exec::run(self, vm, add.text()).await?;
         if done.ok() {
             return Ok(());
@@ -127,6 +123,13 @@ impl Slicer {
         )
     }
 }
+
+/// A file with one line more takes the place of the one that is there: half of it would lock others out.
+const LET_IN: &str = "set -e; f={}; u={}; d=$(dirname \"$f\")
+[ -d \"$d\" ] || install -d -m 0700 -o \"$u\" -g \"$u\" \"$d\"
+[ -f \"$f\" ] || install -m 0600 -o \"$u\" -g \"$u\" /dev/null \"$f\"
+f=$(readlink -f \"$f\"); t=$(mktemp \"$f.XXXXXX\"); trap 'rm -f \"$t\"' EXIT
+cp -p -- \"$f\" \"$t\"; printf '\\n%s\\n' {} >>\"$t\"; sync \"$t\"; mv -f -- \"$t\" \"$f\"";
 
 fn script() -> String {
     format!(
@@ -327,6 +330,32 @@ mod tests {
         assert_eq!(process(401, "activating"), Process::LockedOut);
         fs_err::remove_file(root.join("var/lib/rancher/k3s/server/token")).unwrap();
         assert_eq!(process(401, "active"), Process::Unknown);
+    }
+
+    #[test]
+    fn a_key_is_added_by_a_file_that_takes_the_others_place() {
+        use std::os::unix::fs::MetadataExt as _;
+        let root = tempfile::tempdir().unwrap();
+        let (file, link) = (root.path().join("keys"), root.path().join("link"));
+        fs_err::write(&file, "ssh-ed25519 AAAA other").unwrap();
+        fs_err::os::unix::fs::symlink(&file, &link).unwrap();
+        let before = fs_err::metadata(&file).unwrap();
+        let add = Script::new(
+            LET_IN,
+            &[link.to_str().unwrap(), "root", "ssh-ed25519 BBBB ours"],
+        );
+        let mut shell = std::process::Command::new("bash");
+        assert!(shell.args(["-c", add.text()]).status().unwrap().success());
+        let after = fs_err::metadata(&file).unwrap();
+        assert_ne!(before.ino(), after.ino());
+        assert_eq!((before.mode(), before.uid()), (after.mode(), after.uid()));
+        let text = fs_err::read_to_string(&link).unwrap();
+        assert_eq!(text, "ssh-ed25519 AAAA other\nssh-ed25519 BBBB ours\n");
+        assert_eq!(
+            fs_err::read_dir(root.path()).unwrap().count(),
+            2,
+            "no leftovers"
+        );
     }
 
     /// What could not be read must not pass for a server that was told nothing.
