@@ -11,13 +11,13 @@ use super::context::{self, Home};
 use super::init::{CHANGE_THE_FILE, asked_for, may_begin};
 use super::one;
 use super::rotate_token::none_unfinished;
-use super::turn::Turn;
+use super::turn::{Here, Turn};
 use crate::cli::{AddHost, Global};
 use crate::config::{Config, NewHost, Setting};
 use crate::failure::Failure;
 use crate::fleet::{self, Fleet};
 use crate::plan::{self, HostFacts, Plan};
-use crate::state::{Lock, State};
+use crate::state::State;
 use crate::world::World;
 use crate::{report, steps};
 
@@ -30,7 +30,7 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     let here = if options.making.dry_run {
         None
     } else {
-        Some(Lock::take(home.path(), "add-host").map_err(one)?)
+        Some(Here::take(&home, "add-host").map_err(one)?)
     };
     let mut file = ClusterFile::read(&global.config)?;
     let mut new = wanted::hosts(options, &file.before)?;
@@ -72,10 +72,10 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
         if news {
             ask::consent(options.making.yes, CHANGE_THE_FILE).map_err(one)?;
         }
+        state.decisions = plan.decisions(&state.decisions);
+        turn.record(&mut state).await.map_err(one)?;
         // The file first: killed after it, `init` and this command both know what is wanted.
         file.write().map_err(one)?;
-        state.decisions = plan.decisions(&state.decisions);
-        turn.record(&mut state);
         state.save(home.path()).map_err(one)?;
         home.keep_plan(plan).map_err(one)?;
         home.keep_config(&global.config, &file.after).map_err(one)?;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::turn::Turn;
+use super::turn::{Here, Turn};
 use super::{config_file, plan_file};
 use crate::cli::{Global, Output};
 use crate::config::{self, Config, Problem};
@@ -10,7 +10,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::fleet;
 use crate::plan::Plan;
 use crate::report;
-use crate::state::{self, Lock, State};
+use crate::state::{self, State};
 use crate::steps;
 use crate::world::World;
 
@@ -188,8 +188,7 @@ impl Context {
         let home = Home::of(&config.name).map_err(super::one)?;
         // Asked first, or a cluster that is not there would leave a directory with a lock in it.
         known(&home, &config.name)?;
-        let here = Lock::take(home.path(), command).map_err(super::one)?;
-        crate::log::begin(&home.logs(), command);
+        let here = Here::take(&home, command).map_err(super::one)?;
         let (mut state, plan) = recorded(&home, &config.name)?;
         let fleet = fleet::connect(&config, global).await?;
         // What was off during the last run and still is keeps no one waiting.
@@ -197,7 +196,7 @@ impl Context {
         let turn = Turn::take(here, &fleet, &config, command, &state, Some(&plan)).await;
         let turn = turn.map_err(super::one)?;
         let before = state.runs.clone();
-        turn.record(&mut state);
+        turn.record(&mut state).await.map_err(super::one)?;
         if state.runs != before {
             state.save(home.path()).map_err(super::one)?;
         }

@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 
 use super::act::Act;
 use super::context::{self, Home};
-use super::turn::Turn;
+use super::turn::{Here, Turn};
 use super::{ask, one};
 use crate::cli::{Destroy, Global};
 use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::generate::FORWARDING_PATH;
+use crate::kubeconfig;
 use crate::plan::HostFacts;
 use crate::report::{escape, say};
-use crate::state::{Lock, State};
+use crate::state::State;
 use crate::steps::removal::{self, Remains};
 use crate::world::World;
-use crate::{kubeconfig, log};
 
 /// Runs it.
 pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Failure>> {
@@ -28,8 +28,7 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
     if State::open(home.path()).map_err(one)?.is_none() {
         return nothing_known(&config, global).await;
     }
-    let here = Lock::take(home.path(), "destroy").map_err(one)?;
-    log::begin(&home.logs(), "destroy");
+    let here = Here::take(&home, "destroy").map_err(one)?;
     let (mut state, plan) = context::known(&home, &config.name)?;
     let fleet = fleet::connect(&config, global).await?;
     let (facts, turn) = tokio::join!(
@@ -68,7 +67,7 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
         &inside,
     ));
     consent(&options, &config.name).map_err(one)?;
-    turn.record(&mut state);
+    turn.record(&mut state).await.map_err(one)?;
     state.save(home.path()).map_err(one)?;
     let snapshot = wants_snapshot(&options, &inside).then(|| home.path().join("last-snapshot"));
 

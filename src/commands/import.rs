@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::act::Act;
 use super::context::Home;
 use super::one;
-use super::turn::Turn;
+use super::turn::{Here, Turn};
 use crate::cli::{Global, Import};
 use crate::config::{self, Config};
 use crate::failure::{Code, Failure, Result};
@@ -26,7 +26,7 @@ use crate::plan::{self, FoundDaemon, HostFacts, Mark, Plan, Role};
 use crate::remote::Machine;
 use crate::report::{escape, say};
 use crate::slicer::ServerFacts;
-use crate::state::{Lock, State};
+use crate::state::State;
 use crate::steps;
 use crate::world::{World, slicer_on};
 
@@ -38,8 +38,7 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
     let cluster = cluster(options, &reached).map_err(one)?;
     let home = Home::of(&cluster).map_err(one)?;
     spare(&home, options).map_err(one)?;
-    let here = Lock::take(home.path(), "import").map_err(one)?;
-    crate::log::begin(&home.logs(), "import");
+    let here = Here::take(&home, "import").map_err(one)?;
     let marked = |host: &targets::Host| host.facts.mark(&cluster).is_some();
     let adopts = !reached.hosts.iter().any(marked) && by_hand::is_likely(&reached);
     let (mut findings, machines) = if adopts {
@@ -94,11 +93,11 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
     let turn = turn.map_err(one)?;
     turn.unchanged(note.as_ref(), findings.runs())
         .map_err(one)?;
+    turn.record(&mut state).await.map_err(one)?;
     if let Some(file) = &text {
         keep::cluster_file(path, file, options.force).map_err(one)?;
         show(path, file);
     }
-    turn.record(&mut state);
     let replaced = note.and_then(|note| note.server_token_replaced);
     let until = replaced.map_or_else(unix_time, |replaced| replaced.at);
     keep::state(&home, &mut state, &plan, until).map_err(one)?;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::act::{self, Act};
 use super::context::Home;
 use super::first_contact;
-use super::turn::Turn;
+use super::turn::{Here, Turn};
 use super::{ask, last_words, one, servers};
 use crate::cli::{Global, Init, Making};
 use crate::control_plane::{self, ControlPlane, Observed, Versions};
@@ -15,7 +15,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::plan::{self, Autoscaler, Plan, Server};
 use crate::remote::{ImageTag, Look};
-use crate::state::{Lock, State};
+use crate::state::State;
 use crate::steps;
 use crate::world::World;
 use crate::{config::Config, kubeconfig, report};
@@ -31,9 +31,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     let here = if options.making.dry_run {
         None
     } else {
-        let lock = Lock::take(home.path(), "init").map_err(one)?;
-        crate::log::begin(&home.logs(), "init");
-        Some(lock)
+        Some(Here::take(&home, "init").map_err(one)?)
     };
     let mut state = match State::open(home.path()).map_err(one)? {
         Some(state) => state,
@@ -99,7 +97,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
             servers::consent(&options, &control_plane).map_err(one)?;
         }
         state.decisions = world.plan.decisions(&state.decisions);
-        turn.record(&mut state);
+        turn.record(&mut state).await.map_err(one)?;
         state.save(home.path()).map_err(one)?;
         home.keep_plan(&world.plan).map_err(one)?;
         home.keep_config(&global.config, &config).map_err(one)?;
@@ -130,7 +128,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
 /// Takes the turn, and asks the servers what they hold as soon as nobody else can change it any more. Connections are made
 /// meanwhile.
 async fn take_turn(
-    here: Option<Lock>,
+    here: Option<Here>,
     fleet: &Fleet,
     config: &Config,
     state: &State,

@@ -14,7 +14,7 @@ use super::ask;
 use super::cluster_file::ClusterFile;
 use super::context::{self, Home};
 use super::one;
-use super::turn::Turn;
+use super::turn::{Here, Turn};
 use crate::agents::GROUP_LABEL;
 use crate::cli::{Global, RemoveHost};
 use crate::config::Config;
@@ -23,17 +23,18 @@ use crate::fleet::{self, Fleet};
 use crate::generate::{FORWARDING_PATH, Route};
 use crate::plan::{self, Decisions, FoundDaemon, Plan};
 use crate::report::{escape, say};
-use crate::state::{Lock, State};
+use crate::state::State;
 use crate::steps::removal::{self, Drain, Leaving, Remains};
 use crate::world::World;
 use tokens::Tokens;
 
 /// Has the next run, wherever it is made, go by what there is without the host that is about to leave.
-fn announce_without(turn: &Turn, state: &mut State, decisions: Decisions) {
+async fn announce_without(turn: &Turn, state: &mut State, decisions: Decisions) -> Result<()> {
     let mut then = state.clone();
     then.decisions = decisions;
-    turn.record(&mut then);
+    turn.record(&mut then).await?;
     state.runs = then.runs;
+    Ok(())
 }
 
 /// What to do where the host is to stay after all.
@@ -50,8 +51,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     let before = context::load(global)?;
     let home = Home::of(&before.name).map_err(one)?;
     context::known(&home, &before.name)?;
-    let here = Lock::take(home.path(), COMMAND).map_err(one)?;
-    crate::log::begin(&home.logs(), COMMAND);
+    let here = Here::take(&home, COMMAND).map_err(one)?;
     let name = options.name.as_str();
     let mut file = ClusterFile::read(&global.config)?;
     let (mut state, last) = context::known(&home, &before.name)?;
@@ -90,7 +90,10 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     say(&prospect);
     say(&file.diff());
     ask::consent(options.yes, KEEP).map_err(one)?;
-    announce_without(&turn, &mut state, world.plan.decisions(&decisions));
+    let without = world.plan.decisions(&decisions);
+    announce_without(&turn, &mut state, without)
+        .await
+        .map_err(one)?;
     state.save(home.path()).map_err(one)?;
     let tokens = Tokens {
         global,
@@ -124,7 +127,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
         .await?;
     tokens.replace(&mut state, &mut world).await?;
     state.decisions = world.plan.decisions(&decisions);
-    turn.record(&mut state);
+    turn.record(&mut state).await.map_err(one)?;
     state.save(home.path()).map_err(one)?;
     turn.announce().await.map_err(one)?;
     home.keep_plan(&world.plan).map_err(one)?;

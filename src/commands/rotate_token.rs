@@ -220,7 +220,7 @@ impl Rotation<'_> {
         let more = asks_for_more(&mut state.secrets.retired, self.replace_agents);
         // Recorded before it is used.
         if fresh || more {
-            self.turn.record(state);
+            self.turn.record(state).await.map_err(one)?;
             state.save(self.home.path()).map_err(one)?;
         }
         if fresh {
@@ -257,7 +257,7 @@ impl Rotation<'_> {
             let phase = &mut state.secrets.retired.phase;
             *phase = kept.secrets.retired.phase.max(*phase);
         }
-        self.turn.record(state);
+        self.turn.record(state).await.map_err(one)?;
         end(scope, &world.plan, &mut state.secrets);
         state.save(self.home.path()).map_err(one)?;
         world.secrets = state.secrets.clone();
