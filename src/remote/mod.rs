@@ -3,6 +3,7 @@
 
 mod ask;
 mod batch;
+mod child;
 mod console;
 mod fetch;
 mod image_tag;
@@ -25,6 +26,7 @@ use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use ask::{Ask, Terminal};
+pub(crate) use child::child;
 pub(crate) use console::Keyboard;
 pub use image_tag::ImageTag;
 #[cfg(test)]

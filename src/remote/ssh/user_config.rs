@@ -160,7 +160,7 @@ async fn ask_ssh(
     key: Option<&Path>,
     around: &Surroundings,
 ) -> Result<Vec<(String, String)>> {
-    let mut command = tokio::process::Command::new("ssh");
+    let mut command = crate::remote::child("ssh");
     command.arg("-G").stdin(Stdio::null()).kill_on_drop(true);
     if let Some(file) = &around.config {
         command.arg("-F").arg(file);
