@@ -281,7 +281,7 @@ pub(super) fn news(state: &State, seen: Option<&Note>) -> Option<Failure> {
             .hint("slicer-k3s import --force takes over the tokens and all else from the hosts"),
         );
     }
-    if state.decisions.fingerprint() == note.decisions {
+    if state.decisions.has_fingerprint(&note.decisions) {
         return None;
     }
     Some(
