@@ -318,8 +318,9 @@ pub struct RotateToken {
 
 /// Rebuild a lost cluster.toml and the cluster's state from its hosts.
 ///
-/// For a cluster that slicer-k3s made, here or elsewhere. Reads marks, tokens and settings on its machines and changes one
-/// thing there: a new SSH key is let into its servers, for the old one is lost. Without hosts it goes by cluster.toml.
+/// For a cluster that slicer-k3s made, here or elsewhere, or that somebody made by hand. Reads marks, tokens and settings on
+/// its machines and changes one thing there: a new SSH key is let into its servers, for the old one is lost. Without hosts it
+/// goes by cluster.toml.
 #[derive(Clone, Debug, Args)]
 pub struct Import {
     /// All hosts of the cluster; where no name is given, it is the one that the host was enrolled by
