@@ -244,7 +244,10 @@ async fn image_digest(config: &Config, state: &State, fleet: &Fleet) -> Option<(
                 "note: {host} cannot resolve {image} to a digest: {}",
                 report::escape(output.last_words())
             )),
-            Err(failure) => report::say(&format!("note: {host}: {failure}")),
+            Err(failure) => {
+                let words = report::escape(&failure.to_string());
+                report::say(&format!("note: {host}: {words}"));
+            }
         }
     }
     None
