@@ -24,9 +24,9 @@ pub enum Held {
     },
 }
 
-/// Prints hashes only: the password is what follows the last colon.
+/// Prints hashes only, of the password alone: see `k3s::password`.
 const LOOK: &str = r#"f={}; s={}; [ -f "$f" ] || { echo none; exit 0; }
-h() { sed -n 's/^K3S_TOKEN=//p' | tr -d "'\"\n" | sed 's/.*://' | sha256sum | cut -d' ' -f1; }
+h() { sed -n 's/^K3S_TOKEN=//p' | tr -d "'\"\n" | sed 's/^K10[^:]*::[^:]*://' | sha256sum | cut -d' ' -f1; }
 p=$(systemctl show -p MainPID --value "$s")
 h <"$f"; tr '\0' '\n' 2>/dev/null <"/proc/${p:-0}/environ" | h; systemctl is-active "$s"; true"#;
 
