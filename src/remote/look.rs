@@ -123,6 +123,16 @@ pub enum Look {
 const THERE: &str = "if w=$(LC_ALL=C stat {} -c %n -- {} 2>&1); then echo yes; else case $w in *'No such file or directory') echo no;; \
      *) echo \"$w\" >&2; exit 3;; esac; fi";
 
+/// Where marks lie (see `plan::Mark::path`); `survey.sh` has it, too.
+const MARKS: &str = "/etc/slicer-k3s";
+
+const SURVEY: &str = concat!(
+    "slicer_lacks() {\n",
+    include_str!("slicer_lacks.sh"),
+    "}\n",
+    include_str!("survey.sh")
+);
+
 impl Look {
     /// Whether the machine answers at once, by itself: what asks another one, or starts a large program, is better
     /// not waited for by others.

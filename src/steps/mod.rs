@@ -39,6 +39,7 @@ mod node_ready;
 mod old_node_removed;
 mod ordered;
 mod orphans;
+mod other_marks;
 mod own_addresses;
 mod proof;
 mod quorum;
