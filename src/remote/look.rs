@@ -143,10 +143,34 @@ impl Look {
             | Self::Http(_)
             | Self::Tcp { .. }
             | Self::Channel(_)
+            | Self::ImageDigest(_)
             | Self::Version(_)
             | Self::Join { .. } => false,
             Self::Kubernetes { path, .. } => path.is_some(),
-            _ => true,
+            // Each by name: a new question is to be thought about.
+            Self::File(_)
+            | Self::Program(_)
+            | Self::FileFacts(_)
+            | Self::FileStamp(_)
+            | Self::Unit(_)
+            | Self::ConsoleLogs(_)
+            | Self::Exists(_)
+            | Self::Entry(_)
+            | Self::Directory(_)
+            | Self::SlicerUp { .. }
+            | Self::RunningConfig(_)
+            | Self::RunningProxies(_)
+            | Self::DropIns
+            | Self::Marks
+            | Self::Journal { .. }
+            | Self::Starts { .. }
+            | Self::SlicerLacks
+            | Self::Routes
+            | Self::Addresses
+            | Self::RouteTo(_)
+            | Self::NatTable(_)
+            | Self::SecondsSince(_)
+            | Self::Supervisor(_) => true,
         }
     }
 
@@ -259,4 +283,22 @@ impl Look {
 pub(crate) fn curl_option(name: &str, value: &str) -> String {
     let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
     format!("{name} = \"{escaped}\"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It asks a registry on the Internet, for up to 24 s: its companions would lose their answers.
+    #[test]
+    fn what_asks_others_is_asked_alone() {
+        let image = ImageTag {
+            registry: "ghcr.io".into(),
+            repository: "a/b".into(),
+            tag: "latest".into(),
+        };
+        assert!(!Look::ImageDigest(image).is_quick());
+        assert!(!Look::Http("http://a".into()).is_quick());
+        assert!(Look::File("/etc/x".into()).is_quick());
+    }
 }
