@@ -30,6 +30,7 @@ df -Pk "$place" 2>/dev/null | sed -n 2p | section disk
 
 if [ -e /dev/kvm ]; then echo yes; else echo no; fi | section kvm
 if [ -d /run/systemd/system ]; then echo yes; else echo no; fi | section systemd
+command -v nft >/dev/null 2>&1 || echo nft | section lacks
 section forwarding </proc/sys/net/ipv4/ip_forward
 ip -j -4 addr show 2>/dev/null | section addresses
 ip -j -4 route show 2>/dev/null | section routes
