@@ -47,7 +47,7 @@ pub(crate) fn is_raw(c: char) -> bool {
 
 /// Bidirectional controls and invisible separators, which can make a line read as another.
 fn is_direction(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    matches!(c, '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -68,6 +68,18 @@ mod tests {
             let line = harmless_json(&serde_json::to_string(&text).unwrap());
             prop_assert!(!line.chars().any(is_raw));
             prop_assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
+        }
+    }
+
+    /// Each of Unicode's bidirectional controls, and what is seen nowhere.
+    #[test]
+    fn no_mark_of_direction_gets_through() {
+        let marks = [
+            '\u{61c}', '\u{180e}', '\u{200b}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202e}',
+            '\u{2066}', '\u{2069}', '\u{feff}',
+        ];
+        for mark in marks {
+            assert!(!escape(&format!("a{mark}b")).contains(mark), "{mark:?}");
         }
     }
 

@@ -60,6 +60,13 @@ fn replace_as(path: &Path, content: &[u8], private: bool) -> Result<()> {
     })
 }
 
+/// Whether others than its owner can read a file, or that cannot be seen.
+pub fn is_open(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    let facts = fs_err::metadata(path);
+    facts.map_or(true, |facts| facts.permissions().mode() & 0o077 != 0)
+}
+
 /// Keeps a copy of a file that is about to be replaced, 0600: `NAME.SUFFIX`, then `NAME.SUFFIX.2` and so on. No copy is ever
 /// replaced; where one has this content there is no other.
 pub fn keep_copy(path: &Path, suffix: &str, content: &[u8]) -> Result<()> {

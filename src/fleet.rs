@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
+#[cfg(test)]
+pub(crate) use lock::tests::lost_lock;
 pub use lock::{ClusterLock, Weights};
 pub use note::{Note, Replaced, newest_note};
 

@@ -65,6 +65,24 @@ pub fn rename(mut config: Value, name: &str, server: &str) -> Result<Value> {
     Ok(config)
 }
 
+/// The cluster's own kubeconfig with another address of its API; a failure where it names no cluster, as a file does that was
+/// cut or edited.
+pub fn at(mut config: Value, server: &str, whose: &str) -> Result<Value> {
+    let cluster = config
+        .pointer_mut("/clusters/0/cluster")
+        .filter(|cluster| cluster.is_object());
+    let Some(cluster) = cluster else {
+        return Err(Failure::new(
+            Code::LocalFile,
+            format!("{whose} is not the cluster's kubeconfig"),
+        )
+        .because("it names no cluster")
+        .hint("slicer-k3s init writes it again"));
+    };
+    cluster["server"] = json!(server);
+    Ok(config)
+}
+
 /// Puts the entries of `ours` into `theirs`: an entry of the same name is replaced (a rebuilt cluster has a new CA),
 /// everything else is kept; the current context changes only where there was none.
 pub fn merge(mut theirs: Value, ours: &Value) -> Value {
@@ -157,7 +175,8 @@ pub fn forget_in(path: &Path, ours: &Value) -> Result<bool> {
     Ok(path.is_file() && change(path, |theirs| forget(theirs, ours))?)
 }
 
-/// Changes a file: 0600, atomic, the old one kept beside it as `….bak`; nothing is written where nothing changes.
+/// Changes a file: 0600, atomic, where a link leads (dotfiles are often kept elsewhere). The old one is kept beside it as
+/// `….bak`, and of later changes as `….bak.2` and so on: comments are in these only. Nothing is written where nothing changes.
 fn change(path: &Path, change: impl FnOnce(Value) -> Value) -> Result<bool> {
     let failed = |error: std::io::Error| {
         Failure::new(Code::LocalFile, format!("cannot change {}", path.display())).because(error)
@@ -175,12 +194,13 @@ fn change(path: &Path, change: impl FnOnce(Value) -> Value) -> Result<bool> {
     if old.is_some() && after == before {
         return Ok(false);
     }
+    let text = crate::yaml::write(&after)?;
     if let Some(old) = &old {
-        let mut backup = path.as_os_str().to_owned();
-        backup.push(".bak");
-        crate::files::write_private(Path::new(&backup), old.as_bytes())?;
+        crate::files::keep_copy(path, "bak", old.as_bytes())?;
+        crate::files::replace_private(path, text.as_bytes())?;
+    } else {
+        crate::files::write_private(path, text.as_bytes())?;
     }
-    crate::files::write_private(path, crate::yaml::write(&after)?.as_bytes())?;
     Ok(true)
 }
 
@@ -208,6 +228,23 @@ mod tests {
             let config = parse(&format!("clusters: [{entry}]"), "it").unwrap();
             assert!(rename(config, "home", "https://x").is_err(), "{entry}");
         }
+    }
+
+    /// `kubectl` panicked on an empty file.
+    #[test]
+    fn a_kubeconfig_without_a_cluster_is_refused_in_words() {
+        for text in [
+            "",
+            "{}",
+            "clusters: x",
+            "clusters: []",
+            "clusters: [{cluster: x}]",
+        ] {
+            let failure = at(parse(text, "it").unwrap(), "https://x", "it").unwrap_err();
+            assert!(failure.hint.unwrap().contains("init"), "{text}");
+        }
+        let config = at(ours(), "https://x:1", "it").unwrap();
+        assert_eq!(config["clusters"][0]["cluster"]["server"], "https://x:1");
     }
 
     #[test]
@@ -292,6 +329,27 @@ mod tests {
             fs_err::read_to_string(dir.path().join("sub/config.bak")).unwrap(),
             "clusters: []\n"
         );
+    }
+
+    /// A link of a dotfile manager became a file, and a second change took the only copy of what there was before.
+    #[test]
+    fn a_link_stays_one_and_no_copy_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, file) = (dir.path().join("config"), dir.path().join("dotfile"));
+        fs_err::write(&file, "# mine\nclusters: []\n").unwrap();
+        fs_err::os::unix::fs::symlink(&file, &path).unwrap();
+        let other = rename(ours(), "other", "https://192.168.137.9:6443").unwrap();
+        assert!(merge_into(&path, &ours()).unwrap());
+        assert!(merge_into(&path, &other).unwrap());
+        assert!(fs_err::symlink_metadata(&path).unwrap().is_symlink());
+        assert!(
+            fs_err::read_to_string(&file)
+                .unwrap()
+                .contains("name: other")
+        );
+        let first = fs_err::read_to_string(dir.path().join("config.bak")).unwrap();
+        assert!(first.starts_with("# mine"), "{first}");
+        assert!(dir.path().join("config.bak.2").exists());
     }
 
     /// Merged under another name, it is still the same cluster; and what is somebody else's stays.

@@ -1,4 +1,4 @@
-//! Tokens and passwords: no `Debug`, no `Display`, one greppable way out.
+//! Tokens and passwords: no `Display`, a `Debug` that shows nothing, one greppable way out.
 
 use std::sync::{PoisonError, RwLock};
 

@@ -2,10 +2,22 @@
 
 /// Seconds since 1970 of an RFC 3339 time; fractions are dropped.
 pub fn unix(text: &str) -> Option<i64> {
-    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
+    let number = |range: std::ops::Range<usize>| {
+        let digits = text.get(range)?;
+        let all = digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits.parse::<i64>().ok().filter(|_| all)
+    };
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
     let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match month {
+        2 => 28 + i64::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    // A leap second is the 61st.
+    if !(1..=days).contains(&day) || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
     let zone = text
@@ -14,8 +26,12 @@ pub fn unix(text: &str) -> Option<i64> {
     let offset = match zone.as_bytes() {
         [b'Z' | b'z'] => 0,
         [sign @ (b'+' | b'-'), _, _, b':', _, _] => {
-            let offset = zone.get(1..3)?.parse::<i64>().ok()? * 3600
-                + zone.get(4..6)?.parse::<i64>().ok()? * 60;
+            let begin = text.len() - zone.len();
+            let (hours, minutes) = (number(begin + 1..begin + 3)?, number(begin + 4..begin + 6)?);
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            let offset = hours * 3600 + minutes * 60;
             if *sign == b'-' { -offset } else { offset }
         }
         _ => return None,
@@ -60,6 +76,15 @@ mod tests {
             "yesterday",
             "2024-13-01T00:00:00Z",
             "2024-02-29T12:30:15",
+            "2023-02-29T12:30:15Z",
+            "2024-02-31T12:30:15Z",
+            "2024-04-31T12:30:15Z",
+            "2024-01-01T24:00:00Z",
+            "2024-01-01T00:60:00Z",
+            "2024-01-01T00:00:61Z",
+            "2024-01-01T00:00:00+99:99",
+            "2024-01-01T00:00:00+-1:00",
+            "+024-01-01T00:00:00Z",
             "é2024",
         ] {
             assert_eq!(unix(nonsense), None, "{nonsense}");

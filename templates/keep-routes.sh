@@ -18,7 +18,11 @@ while :; do
         fi
     done
     for file in /etc/slicer-k3s/own-addresses.d/*; do
-        if [ -f "$file" ] && ! nft list table ip "slicer-k3s-${file##*/}" >/dev/null 2>&1; then
+        [ -f "$file" ] || continue
+        if ! command -v nft >/dev/null 2>&1; then
+            [ "$told" ] || echo "nft is not installed: servers' addresses are not kept" >&2
+            told=yes
+        elif ! nft list table ip "slicer-k3s-${file##*/}" >/dev/null 2>&1; then
             nft -f "$file"
         fi
     done

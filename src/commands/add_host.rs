@@ -72,10 +72,10 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     };
     prospect.agree(consent).await?;
     if let Some(turn) = &turn {
+        state.decisions = plan.decisions(&state.decisions);
+        turn.record(&mut state).await.map_err(one)?;
         // The file first: killed after it, `init` and this command both know what is wanted.
         file.write().map_err(one)?;
-        state.decisions = plan.decisions(&state.decisions);
-        turn.record(&mut state);
         state.save(home.path()).map_err(one)?;
         home.keep_plan(plan).map_err(one)?;
         home.keep_config(&global.config, &file.after).map_err(one)?;

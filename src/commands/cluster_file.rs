@@ -68,12 +68,12 @@ impl<'a> ClusterFile<'a> {
         self.new != self.text
     }
 
-    /// What would be written, for people; empty where nothing would.
+    /// What would be written, for people; empty where nothing would. No line beside it: it may hold a registry's password.
     pub(super) fn diff(&self) -> String {
         let file = self.path.display().to_string();
         similar::TextDiff::from_lines(&self.text, &self.new)
             .unified_diff()
-            .context_radius(1)
+            .context_radius(0)
             .header(&file, &file)
             .to_string()
     }
@@ -92,5 +92,28 @@ impl<'a> ClusterFile<'a> {
             .hint("run again"));
         }
         files::replace(self.path, self.new.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The line before the change was shown as well, whatever it held.
+    #[test]
+    fn nothing_beside_the_change_is_shown() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("cluster.toml");
+        let text = "name = \"home\"\ncontrol-plane.host = \"n100\"\n[hosts.n100]\nssh = \"n100\"\n\
+                    [hosts.pi5]\nssh = \"pi5\"\n[k3s.registries.configs.\"a.lan\".auth]\npassword = \"5ecre7\"\n";
+        fs_err::write(&path, text).unwrap();
+        let mut file = ClusterFile::read(&path).unwrap();
+        file.withdraw("pi5", false).unwrap();
+        let diff = file.diff();
+        assert!(diff.contains("-[hosts.pi5]"), "{diff}");
+        assert!(
+            !diff.contains("5ecre7") && !diff.contains("registries"),
+            "{diff}"
+        );
     }
 }

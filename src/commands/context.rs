@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::turn::Turn;
+use super::turn::{Here, Turn};
 use super::{config_file, missing, plan_file};
 use crate::cli::{Consent, Global, Output};
 use crate::config::{self, Config, Problem};
@@ -10,7 +10,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::plan::Plan;
 use crate::report;
-use crate::state::{self, Lock, State};
+use crate::state::{self, State};
 use crate::steps;
 use crate::world::World;
 
@@ -44,13 +44,11 @@ impl Home {
     }
 
     /// This workstation's lock for a command that changes something, and its log; neither for one that only looks.
-    pub(crate) fn begin(&self, command: &str, consent: Consent) -> Result<Option<Lock>> {
+    pub(crate) fn begin(&self, command: &str, consent: Consent) -> Result<Option<Here>> {
         if consent.dry_run {
             return Ok(None);
         }
-        let lock = Lock::take(self.path(), command)?;
-        crate::log::begin(&self.logs(), command);
-        Ok(Some(lock))
+        Here::take(self, command).map(Some)
     }
 
     /// Where the logs of runs are kept.
@@ -211,7 +209,7 @@ impl Context {
         let turn = turn.map_err(super::one)?;
         if let Some(turn) = &turn {
             let before = state.runs.clone();
-            turn.record(&mut state);
+            turn.record(&mut state).await.map_err(super::one)?;
             if state.runs != before {
                 state.save(home.path()).map_err(super::one)?;
             }
@@ -223,7 +221,7 @@ impl Context {
 
 /// The turn of a run that has this workstation's lock (see [`Turn::take`]); none for one that only looks.
 pub(super) async fn turn(
-    here: Option<Lock>,
+    here: Option<Here>,
     fleet: &Fleet,
     config: &Config,
     command: &str,

@@ -80,7 +80,7 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
     consent::typed(options.consent, typed).await.map_err(one)?;
     let snapshot = wants_snapshot(&options, &inside).await.map_err(one)?;
     if let Some(turn) = &turn {
-        turn.record(&mut state);
+        turn.record(&mut state).await.map_err(one)?;
         state.save(home.path()).map_err(one)?;
     }
     // A look takes no snapshot; what it looks for is one of a run that is still to come.

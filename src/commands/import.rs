@@ -16,7 +16,7 @@ use super::act::{self, Act};
 use super::consent::Prospect;
 use super::context::Home;
 use super::one;
-use super::turn::Turn;
+use super::turn::{Here, Turn};
 use crate::cli::{Global, Import};
 use crate::config::{self, Config};
 use crate::failure::{Code, Failure, Result};
@@ -28,7 +28,7 @@ use crate::plan::{self, FoundDaemon, HostFacts, Mark, Plan, Role};
 use crate::remote::Machine;
 use crate::report::{escape, say};
 use crate::slicer::ServerFacts;
-use crate::state::{Lock, State};
+use crate::state::State;
 use crate::steps;
 use crate::world::{World, slicer_on};
 
@@ -105,10 +105,10 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
         // A state is made each time, with a key of its own.
         return Ok(act::WOULD_CHANGE);
     };
+    turn.record(&mut state).await.map_err(one)?;
     if let Some(file) = &text {
         keep::cluster_file(path, file, options.force).map_err(one)?;
     }
-    turn.record(&mut state);
     let replaced = note.and_then(|note| note.server_token_replaced);
     let until = replaced.map_or_else(unix_time, |replaced| replaced.at);
     keep::state(&home, &mut state, &plan, until).map_err(one)?;
@@ -133,7 +133,7 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
 /// The turn of a run that has this workstation's lock; refused where another one has changed what was `read` before: the last
 /// note, and whether the cluster runs.
 async fn turn(
-    here: Option<Lock>,
+    here: Option<Here>,
     fleet: &Fleet,
     config: &Config,
     state: &State,

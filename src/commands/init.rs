@@ -8,7 +8,7 @@ use super::act::{self, Act};
 use super::consent::Prospect;
 use super::context::{self, Home};
 use super::first_contact::{self, CHANGE_THE_FLAGS};
-use super::turn::Turn;
+use super::turn::{Here, Turn};
 use super::{last_words, one, servers};
 use crate::cli::{Global, Init, Making};
 use crate::control_plane::{self, ControlPlane, Observed, Versions};
@@ -16,7 +16,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::plan::{self, Autoscaler, Plan, Server};
 use crate::remote::{ImageTag, Look};
-use crate::state::{Lock, State};
+use crate::state::State;
 use crate::steps::{self, local_data, outages};
 use crate::world::World;
 use crate::{config::Config, kubeconfig, report};
@@ -109,9 +109,9 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
             let given_up = servers::consent(&options, &control_plane);
             given_up.await.map_err(one)?;
         }
-        first.write().map_err(one)?;
         state.decisions = world.plan.decisions(&state.decisions);
-        turn.record(&mut state);
+        turn.record(&mut state).await.map_err(one)?;
+        first.write().map_err(one)?;
         state.save(home.path()).map_err(one)?;
         home.keep(&world.plan, &global.config, &config)
             .map_err(one)?;
@@ -151,7 +151,7 @@ fn wanted(options: &Init, home: &Home) -> steps::Options {
 /// Takes the turn, and asks the servers what they hold as soon as nobody else can change it any more. Connections are made
 /// meanwhile.
 async fn take_turn(
-    here: Option<Lock>,
+    here: Option<Here>,
     fleet: &Fleet,
     config: &Config,
     state: &State,
@@ -259,7 +259,10 @@ async fn image_digest(config: &Config, state: &State, fleet: &Fleet) -> Option<(
                 "note: {host} cannot resolve {image} to a digest: {}",
                 report::escape(output.last_words())
             )),
-            Err(failure) => report::say(&format!("note: {host}: {failure}")),
+            Err(failure) => {
+                let words = report::escape(&failure.to_string());
+                report::say(&format!("note: {host}: {words}"));
+            }
         }
     }
     None

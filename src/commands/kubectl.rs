@@ -1,10 +1,10 @@
 //! `slicer-k3s kubectl …`: the user's kubectl through a tunnel of ours, else the server's own over SSH.
 
 use std::io::IsTerminal as _;
+use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
-
-use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Context, one, one_host, passed_on};
 use crate::cli::{Global, Kubectl};
@@ -12,7 +12,8 @@ use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
 use crate::k3s::API_PORT;
 use crate::kubeconfig;
-use crate::remote::{Script, tunnel};
+use crate::plan::Plan;
+use crate::remote::{self, Script, tunnel};
 use crate::stop::{self, Request, Requests};
 
 /// Runs it; kubectl's exit code is ours.
@@ -54,24 +55,23 @@ fn local_kubectl() -> Option<PathBuf> {
 /// certificate guard that port: whoever else connects to it gets a 401.
 async fn here(context: &Context, kubectl: PathBuf, args: &[String]) -> Result<u8> {
     let server = context.world.first_server().await?;
-    let tunnel = tunnel::loopback(server, "127.0.0.1", API_PORT).await?;
+    let address = address_of(&context.world.plan, server.name())?;
+    let tunnel = tunnel::loopback(server, &address, API_PORT).await?;
     let saved = context.home.kubeconfig();
     let text = fs_err::read_to_string(&saved).map_err(|error| {
         Failure::new(Code::LocalFile, "the cluster's kubeconfig is not here")
             .because(error)
             .hint("slicer-k3s init writes it")
     })?;
-    let mut config = kubeconfig::parse(&text, &saved.display().to_string())?;
-    config["clusters"][0]["cluster"]["server"] = json!(format!("https://{}", tunnel.address()));
-    let directory = tempfile::tempdir()
-        .map_err(|error| Failure::new(Code::LocalFile, "no temporary directory").because(error))?;
-    let file = directory.path().join("kubeconfig");
-    crate::files::write_private(&file, crate::yaml::write(&config)?.as_bytes())?;
+    let name = saved.display().to_string();
+    let server = format!("https://{}", tunnel.address());
+    let config = kubeconfig::at(kubeconfig::parse(&text, &name)?, &server, &name)?;
+    let file = passing(context.home.path(), &crate::yaml::write(&config)?)?;
     let mut requests = Requests::listen();
     let failed = |error| Failure::new(Code::Command, "cannot run kubectl").because(error);
-    let mut child = tokio::process::Command::new(kubectl)
+    let mut child = remote::child(kubectl)
         .args(args)
-        .env("KUBECONFIG", &file)
+        .env("KUBECONFIG", file.path())
         .spawn()
         .map_err(failed)?;
     let status = loop {
@@ -88,6 +88,68 @@ async fn here(context: &Context, kubectl: PathBuf, args: &[String]) -> Result<u8
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     Ok(passed_on::code(code))
 }
+
+/// Where a server's API is reached from the server itself: not by its loopback, which k3s trusts.
+fn address_of(plan: &Plan, server: &str) -> Result<String> {
+    let mut servers = plan.servers.iter();
+    let found = servers.find(|known| known.name == server);
+    let found = found.ok_or_else(|| {
+        Failure::new(Code::Vm, format!("{server} is not in the plan"))
+            .hint("slicer-k3s status shows the servers")
+    })?;
+    Ok(found.address.to_string())
+}
+
+/// How the files begin that [`passing`] makes.
+const PASSING: &str = "kubectl-";
+
+/// A file for one kubectl, gone with its guard. It holds an administrator's key, so it lies where that lies anyway, and what
+/// a killed run has left goes with the next one.
+fn passing(directory: &Path, text: &str) -> Result<tempfile::NamedTempFile> {
+    sweep(directory);
+    let write = || -> std::io::Result<tempfile::NamedTempFile> {
+        // tempfile creates 0600.
+        let mut file = tempfile::Builder::new()
+            .prefix(PASSING)
+            .suffix(".yaml")
+            .tempfile_in(directory)?;
+        // In use as long as it is locked.
+        file.as_file().lock()?;
+        file.write_all(text.as_bytes())?;
+        Ok(file)
+    };
+    write().map_err(|error| {
+        Failure::new(
+            Code::LocalFile,
+            format!("cannot write into {}", directory.display()),
+        )
+        .because(error)
+        .hint(format!("ls -ld {0}; df -h {0}", directory.display()))
+    })
+}
+
+/// Removes such files of processes that are no more. What cannot be removed is left.
+fn sweep(directory: &Path) {
+    let Ok(entries) = fs_err::read_dir(directory) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Ok(file) = fs_err::File::open(entry.path()) else {
+            continue;
+        };
+        // One that was made this very moment may not be locked yet.
+        let old = file.metadata().and_then(|facts| facts.modified());
+        let old = old.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > YOUNG));
+        let ours = name.to_string_lossy().starts_with(PASSING);
+        if ours && old && file.file().try_lock().is_ok() {
+            let _ = fs_err::remove_file(entry.path());
+        }
+    }
+}
+
+/// A file of this age is locked by whoever made it, or left.
+const YOUNG: Duration = Duration::from_mins(1);
 
 /// The server's kubectl; files named by `-f` travel by stdin.
 async fn there(context: &Context, args: &[String]) -> Result<u8> {
@@ -136,7 +198,37 @@ const LOCAL_FLAGS: [&str; 6] = [
 
 /// The first word that is neither a flag nor the value of one of kubectl's global flags.
 fn verb(args: &[String]) -> Option<&String> {
-    const WITH_VALUE: [&str; 5] = ["-n", "--namespace", "--context", "-s", "-v"];
+    // Source: kubernetes/cli-runtime pkg/genericclioptions/config_flags.go; kubectl pkg/cmd/cmd.go (profiling), klog.
+    const WITH_VALUE: [&str; 28] = [
+        "-n",
+        "-s",
+        "-v",
+        "--as",
+        "--as-group",
+        "--as-uid",
+        "--as-user-extra",
+        "--cache-dir",
+        "--certificate-authority",
+        "--client-certificate",
+        "--client-key",
+        "--cluster",
+        "--context",
+        "--kubeconfig",
+        "--kuberc",
+        "--log-flush-frequency",
+        "--namespace",
+        "--password",
+        "--profile",
+        "--profile-output",
+        "--request-timeout",
+        "--server",
+        "--tls-server-name",
+        "--token",
+        "--user",
+        "--username",
+        "--v",
+        "--vmodule",
+    ];
     let mut words = args.iter();
     while let Some(word) = words.next() {
         if WITH_VALUE.contains(&word.as_str()) {
@@ -230,6 +322,52 @@ mod tests {
         );
     }
 
+    /// For who comes from a server's own loopback k3s asks for no credentials at `/db/info`.
+    #[test]
+    fn the_tunnel_ends_at_the_servers_own_address() {
+        let plan = crate::steps::testing::plan();
+        assert_eq!(address_of(&plan, "k3s-cp-2").unwrap(), "192.168.137.3");
+        assert!(address_of(&plan, "k3s-cp-9").is_err());
+    }
+
+    /// A second Ctrl-C left the administrator's key in /tmp.
+    #[test]
+    fn what_a_killed_run_has_left_goes_with_the_next_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let long_ago = std::time::SystemTime::now() - Duration::from_hours(1);
+        for name in [
+            "kubectl-left.yaml",
+            "kubectl-used.yaml",
+            "kubectl-new.yaml",
+            "kubeconfig",
+        ] {
+            fs_err::write(path(name), "key").unwrap();
+            if name != "kubectl-new.yaml" {
+                let file = std::fs::File::options()
+                    .append(true)
+                    .open(path(name))
+                    .unwrap();
+                file.set_modified(long_ago).unwrap();
+            }
+        }
+        let used = std::fs::File::open(path("kubectl-used.yaml")).unwrap();
+        used.lock().unwrap();
+        let file = passing(directory.path(), "text").unwrap();
+        assert_eq!(crate::files::tests::mode(file.path()), 0o600);
+        for (name, there) in [
+            ("kubectl-left.yaml", false),
+            ("kubectl-used.yaml", true),
+            ("kubectl-new.yaml", true),
+            ("kubeconfig", true),
+        ] {
+            assert_eq!(path(name).exists(), there, "{name}");
+        }
+        let made = file.path().to_owned();
+        drop(file);
+        assert!(!made.exists());
+    }
+
     #[test]
     fn following_logs_names_no_file_and_a_command_in_a_pod_is_left_alone() {
         assert_eq!(
@@ -249,6 +387,11 @@ mod tests {
             ("apply -k dir", "-k"),
             ("apply -kdir", "-k"),
             ("apply -f /", "-f //"),
+            ("--as me --as-group=a cp x y", "cp"),
+            (
+                "--user a --cluster b --token c --request-timeout 5s edit x",
+                "edit",
+            ),
         ] {
             let failure = travel(&words(line)).unwrap_err();
             assert!(failure.what.contains(name), "{line}: {}", failure.what);

@@ -32,11 +32,12 @@ use may_leave::Named;
 use tokens::Tokens;
 
 /// Has the next run, wherever it is made, go by what there is without the host that is about to leave.
-fn announce_without(turn: &Turn, state: &mut State, decisions: Decisions) {
+async fn announce_without(turn: &Turn, state: &mut State, decisions: Decisions) -> Result<()> {
     let mut then = state.clone();
     then.decisions = decisions;
-    turn.record(&mut then);
+    turn.record(&mut then).await?;
     state.runs = then.runs;
+    Ok(())
 }
 
 /// What to do where the host is to stay after all.
@@ -127,7 +128,10 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
         // Its entry in cluster.toml is there.
         return Ok(act::WOULD_CHANGE);
     };
-    announce_without(&turn, &mut state, world.plan.decisions(&decisions));
+    let without = world.plan.decisions(&decisions);
+    announce_without(&turn, &mut state, without)
+        .await
+        .map_err(one)?;
     state.save(home.path()).map_err(one)?;
     let tokens = Tokens {
         global,
@@ -140,7 +144,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     act(Some(&turn)).run(&steps, &world).await?;
     tokens.replace(&mut state, &mut world).await?;
     state.decisions = world.plan.decisions(&decisions);
-    turn.record(&mut state);
+    turn.record(&mut state).await.map_err(one)?;
     state.save(home.path()).map_err(one)?;
     turn.announce().await.map_err(one)?;
     home.keep_plan(&world.plan).map_err(one)?;

@@ -12,7 +12,7 @@ use super::one;
 use crate::cli::{Consent, Global, Output, Routes, RoutesAction, System};
 use crate::event::Outcome;
 use crate::failure::{Code, Failure, Result};
-use crate::generate::{Way, Who, ways};
+use crate::generate::{ROUTES_UNIT, Way, Who, ways};
 use crate::pipeline::{self, Finding, Step};
 use crate::plan::Plan;
 use crate::world::World;
@@ -160,7 +160,7 @@ fn commands(plan: &Plan, who: &Who, system: System) -> String {
             "# Static routes for the router's own page: network, netmask, gateway\n".to_owned()
         }
         (Who::Host(_), _) => {
-            "# slicer-k3s keeps these on the host by itself (slicer-routes.service)\n".to_owned()
+            format!("# slicer-k3s keeps these on the host by itself ({ROUTES_UNIT})\n")
         }
         (Who::Workstation, System::Linux) => {
             "# Until the next reboot; slicer-k3s init --workstation-route sets them, too\n"

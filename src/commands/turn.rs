@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::future::join_all;
 
+use super::context::Home;
 use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, ClusterLock, Fleet, Note, Replaced, Weights};
@@ -17,9 +18,21 @@ use crate::report::escape;
 use crate::state::{Lock, Secrets, State};
 use crate::world::World;
 
+/// This workstation's lock, and the log of the command that takes it. No command can act without either.
+pub(super) struct Here(Lock);
+
+impl Here {
+    /// Takes the lock of a cluster's state directory for `command`, and begins its log.
+    pub(super) fn take(home: &Home, command: &str) -> Result<Self> {
+        let lock = Lock::take(home.path(), command)?;
+        crate::log::begin(&home.logs(), command);
+        Ok(Self(lock))
+    }
+}
+
 /// Ours until it is dropped.
 pub(super) struct Turn {
-    here: Lock,
+    here: Here,
     there: ClusterLock,
     /// The run's random id.
     run: String,
@@ -36,7 +49,7 @@ impl Turn {
     /// Takes the cluster's lock for `command`, where this workstation's is ours already. Refused where another run changed the
     /// cluster since: what `state` does not know it would take away. `last` is the cluster's last plan, where there is one.
     pub(super) async fn take(
-        here: Lock,
+        here: Here,
         fleet: &Fleet,
         config: &Config,
         command: &str,
@@ -65,7 +78,7 @@ impl Turn {
 
     /// The same for who goes by what the hosts hold, not by what is recorded here.
     pub(super) async fn take_over(
-        here: Lock,
+        here: Here,
         fleet: &Fleet,
         config: &Config,
         command: &str,
@@ -96,8 +109,10 @@ impl Turn {
     }
 
     /// Has `state` remember the run before, and this one once it has changed something, and prepares what is noted for the next
-    /// one: to be called before the state is saved.
-    pub(super) fn record(&self, state: &mut State) {
+    /// one: to be called before the state is saved, or any other file is written here. The person may have been asked before,
+    /// and another run have come and gone until the answer: a failure then.
+    pub(super) async fn record(&self, state: &mut State) -> Result<()> {
+        self.during(async {}).await?;
         if let Some(seen) = self.there.seen() {
             state.remember(&seen.run);
         }
@@ -105,6 +120,7 @@ impl Turn {
             state.remember(&self.run);
         }
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.note(state));
+        Ok(())
     }
 
     fn note(&self, state: &State) -> Note {
@@ -154,7 +170,7 @@ impl Turn {
         let Some(note) = next else {
             return Ok(());
         };
-        let directory = self.here.directory();
+        let directory = self.here.0.directory();
         if let Some(mut state) = State::open(directory)? {
             state.remember(&self.run);
             state.save(directory)?;
@@ -271,7 +287,7 @@ pub(super) fn news(state: &State, seen: Option<&Note>) -> Option<Failure> {
             .hint("slicer-k3s import --force takes over the tokens and all else from the hosts"),
         );
     }
-    if state.decisions.fingerprint() == note.decisions {
+    if state.decisions.has_fingerprint(&note.decisions) {
         return None;
     }
     Some(
@@ -291,119 +307,4 @@ pub(super) fn news(state: &State, seen: Option<&Note>) -> Option<Failure> {
 const LATEST: u64 = 253_402_300_799;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::Decisions;
-    use crate::secret::Secret;
-    use crate::steps::testing::plan;
-
-    /// The note that a run with this state leaves.
-    fn note(state: &State, run: &str) -> Note {
-        let (server_token, agent_token) = hashes(&state.secrets);
-        Note {
-            decisions: state.decisions.fingerprint(),
-            server_token,
-            agent_token,
-            ..Note::new(run.into(), "you@there".into(), "init".into(), 1_796_000_000)
-        }
-    }
-
-    fn state() -> State {
-        let mut state = State::create("home").unwrap();
-        state.decisions = plan().decisions(&Decisions::default());
-        state
-    }
-
-    /// An older state would take away what it does not know.
-    #[test]
-    fn who_has_an_older_record_is_refused() {
-        let all = state();
-        let mut less = all.clone();
-        less.decisions = all.decisions.without("ryzen", false);
-        let failure = news(&less, Some(&note(&all, "b1"))).unwrap();
-        assert!(failure.to_string().contains("you@there"), "{failure}");
-        assert!(news(&all, Some(&note(&all, "b1"))).is_none(), "the same");
-        assert!(news(&all, None).is_none(), "no one acted");
-        let fresh = State::create("home").unwrap();
-        assert!(
-            news(&fresh, Some(&note(&all, "b1"))).is_none(),
-            "a new cluster"
-        );
-        // A run of our own that was killed: its note is older than the record.
-        less.remember("b1");
-        assert!(news(&less, Some(&note(&all, "b1"))).is_none());
-    }
-
-    /// The cluster went back to an earlier form: that this form was known here once says nothing.
-    #[test]
-    fn a_form_of_before_is_no_proof_that_nothing_happened() {
-        let all = state();
-        let mut less = all.clone();
-        less.decisions = all.decisions.without("ryzen", false);
-        // This workstation made the small form and then the large one; another one took it back.
-        let mut here = all.clone();
-        here.remember("a1");
-        here.remember("a2");
-        assert!(news(&here, Some(&note(&less, "b1"))).is_some());
-    }
-
-    /// Its state would bring the revoked token back.
-    #[test]
-    fn a_state_with_a_revoked_token_is_refused() {
-        let before = state();
-        for (server, which) in [(false, "agents'"), (true, "servers'")] {
-            let mut rotated = before.clone();
-            rotated.secrets.renew(server).unwrap();
-            rotated.secrets.settle();
-            let mut note = note(&rotated, "b1");
-            let replaced = Some(Replaced {
-                at: 1_796_000_000,
-                who: "them@yonder".into(),
-            });
-            note.agent_token_replaced.clone_from(&replaced);
-            note.server_token_replaced = replaced;
-            let failure = news(&before, Some(&note)).unwrap();
-            let told = failure.to_string();
-            for part in [which, "them@yonder", "2026-11-30T", "import --force"] {
-                let all = format!("{told} {}", failure.hint.clone().unwrap_or_default());
-                assert!(all.contains(part), "{part}: {all}");
-            }
-            // The rotation of our own, killed before it was announced, goes on.
-            let mut begun = before.clone();
-            begun.secrets.renew(server).unwrap();
-            let old = super::tests::note(&before, "b2");
-            assert!(news(&begun, Some(&old)).is_none(), "{which}");
-        }
-    }
-
-    /// An import reads the servers before it holds the lock: a rotation may have ended in between, or be under way on hosts that
-    /// it does not reach.
-    #[test]
-    fn an_import_that_may_have_read_what_was_replaced_is_refused() {
-        let (a, b) = (note(&state(), "a1"), note(&state(), "b1"));
-        let changed = |read: Option<&Note>, seen: Option<&Note>| doubtful(None, true, read, seen);
-        assert!(changed(Some(&a), Some(&a)).is_none());
-        assert!(changed(None, None).is_none() && changed(Some(&a), None).is_none());
-        assert!(changed(None, Some(&b)).is_some());
-        let failure = changed(Some(&a), Some(&b)).unwrap();
-        assert!(failure.to_string().contains("you@there"), "{failure}");
-        let few = Failure::new(Code::Locked, "too few");
-        assert_eq!(
-            doubtful(Some(&few), true, Some(&a), Some(&a)),
-            Some(few.clone())
-        );
-        assert_eq!(doubtful(Some(&few), false, Some(&a), Some(&a)), None);
-    }
-
-    #[test]
-    fn hashes_are_no_tokens() {
-        let mut state = state();
-        state.secrets.server_token = Secret::new("5ecre7-of-the-servers");
-        state.secrets.agent_token = Secret::new("5ecre7-of-the-agents");
-        let text = serde_json::to_string(&note(&state, "a")).unwrap();
-        assert!(!text.contains("5ecre7"));
-        let (servers, agents) = hashes(&state.secrets);
-        assert_eq!(servers, state.secrets.server_token.sha256());
-        assert_eq!(agents, state.secrets.agent_token.sha256());
-    }
-}
+mod tests;

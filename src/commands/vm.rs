@@ -11,6 +11,7 @@ use crate::k3s::AGENT_UNIT;
 use crate::plan::{Daemon, Plan, Server};
 use crate::question::limited;
 use crate::remote::Script;
+use crate::slicer::PROGRAM;
 use crate::suggest;
 use crate::world::World;
 
@@ -131,7 +132,7 @@ impl Vm {
                 // The API's own shell speaks a protocol that only Slicer's client on the host knows.
                 let (address, port) = daemon.local_api();
                 let url = format!("http://{address}:{port}");
-                let words = ["slicer", "vm", "shell", "--url", &url, "--uid", "0", name];
+                let words = shell_of(&url, name);
                 let host = world.host(&daemon.host)?;
                 host.attach(Script::words(words).text(), true).await
             }
@@ -236,6 +237,11 @@ fn agent_number(rest: &str) -> Option<&str> {
     (digits && node).then_some(number)
 }
 
+/// The words of a shell in an agent. The program by its path: sudo of RHEL's family has no `/usr/local/bin` on its own.
+fn shell_of<'w>(url: &'w str, name: &'w str) -> [&'w str; 8] {
+    [PROGRAM, "vm", "shell", "--url", url, "--uid", "0", name]
+}
+
 fn terminal() -> bool {
     std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
 }
@@ -313,6 +319,13 @@ mod tests {
             let seen = vm.as_ref().map(|vm| (vm.name(), vm.host()));
             assert_eq!(seen, found, "{name}");
         }
+    }
+
+    /// With the bare name sudo on Rocky, Alma and Fedora finds nothing.
+    #[test]
+    fn slicer_is_named_by_its_path() {
+        let [program, ..] = shell_of("http://127.0.0.1:8081", "k3s-agents-1-7");
+        assert!(program.starts_with('/'), "{program}");
     }
 
     #[test]

@@ -25,6 +25,9 @@ const OWN_AUTOSCALER_ARGS: [(&str, &str); 6] = [
 /// (kubernetes/autoscaler@55c37cd5 charts/cluster-autoscaler/templates/deployment.yaml).
 const ONE_VALUE: &str = "a flag has one value; for a flag that is given more than once, append _1, _2 and so on to the key";
 
+/// A flag of the autoscaler is one word of its command line.
+const ONE_LINE: &str = "a flag's value is one line without control characters";
+
 /// What k3s's registries.yaml holds.
 const REGISTRIES: [&str; 2] = ["mirrors", "configs"];
 
@@ -317,6 +320,10 @@ fn owned(config: &Config, values: &Values, problems: &mut Problems<'_>) {
     for (key, value) in &config.autoscaler.args {
         if value.is_array() || value.is_object() {
             complain("autoscaler.args", key, ONE_VALUE);
+        }
+        let broken = |text: &str| text.chars().any(char::is_control);
+        if broken(key) || value.as_str().is_some_and(broken) {
+            complain("autoscaler.args", key, ONE_LINE);
         }
     }
 }

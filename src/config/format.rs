@@ -1,6 +1,6 @@
 //! Formats of single values: what a label, a network, an SSH target may look like.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv4Net;
 
@@ -70,13 +70,22 @@ fn word(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
-/// A host name, or an address, IPv6 also in brackets.
+/// A user's name, which may be one of a directory service: `DOMAIN\user`, `user@domain`.
+fn user(text: &str) -> bool {
+    let plain = |c: char| if "@\\+".contains(c) { '_' } else { c };
+    !text.starts_with(['@', '\\', '+']) && word(&text.chars().map(plain).collect::<String>())
+}
+
+/// A host name, or an address, IPv6 also in brackets and with its zone: `fe80::1%eth0`.
 fn host(text: &str) -> bool {
     let bare = text
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
         .unwrap_or(text);
-    word(text) || bare.parse::<IpAddr>().is_ok()
+    let zoned = bare.split_once('%').is_some_and(|(address, zone)| {
+        address.parse::<Ipv6Addr>().is_ok() && word(zone) && zone.len() <= 15
+    });
+    word(text) || zoned || bare.parse::<IpAddr>().is_ok()
 }
 
 /// `[user@]host`, an alias, or `local`.
@@ -84,11 +93,11 @@ pub(super) fn ssh(text: &str) -> Result<(), Complaint> {
     if let Some(rest) = text.strip_prefix("ssh://") {
         return no_but("is not written as a URL", format!("\"{rest}\""));
     }
-    let (user, target) = match text.rsplit_once('@') {
-        Some((user, target)) => (Some(user), target),
+    let (name, target) = match text.rsplit_once('@') {
+        Some((name, target)) => (Some(name), target),
         None => (None, text),
     };
-    if user.is_some_and(|user| !word(user)) {
+    if name.is_some_and(|name| !user(name)) {
         return no("has a user name with characters that are not allowed");
     }
     if host(target) {
@@ -123,8 +132,8 @@ pub(super) fn jump(text: &str) -> Result<(), Complaint> {
             Some((name, port)) if port.parse::<u16>().is_ok_and(|port| port > 0) => name,
             _ => hop,
         };
-        let (user, target) = name.rsplit_once('@').unwrap_or(("user", name));
-        if !word(user) || !host(target) {
+        let (login, target) = name.rsplit_once('@').unwrap_or(("user", name));
+        if !user(login) || !host(target) {
             return no("is not `[user@]host[:port]`, separated by commas");
         }
     }
@@ -212,6 +221,38 @@ pub(super) fn version(text: &str) -> Result<(), Complaint> {
     no("is not a k3s version, such as \"v1.34.4+k3s1\"")
 }
 
+/// A release channel of k3s, such as `stable` or `v1.34`: it becomes part of a URL's path.
+pub(super) fn channel(text: &str) -> Result<(), Complaint> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    if text.len() <= 64 && text.bytes().all(plain) && text.bytes().any(|b| b != b'.') {
+        return Ok(());
+    }
+    no_but(
+        "is not a channel of k3s",
+        "\"stable\", \"latest\" or one such as \"v1.34\"",
+    )
+}
+
+/// A DNS name, its first label a `*` perhaps, or an address: what a certificate can name.
+pub(super) fn name(text: &str) -> Result<(), Complaint> {
+    let label = |label: &str| {
+        let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        (1..=63).contains(&label.len())
+            && label.bytes().all(inner)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let labels = text.strip_prefix("*.").unwrap_or(text);
+    let dns = text.len() <= 253 && labels.split('.').all(label);
+    if dns || text.parse::<IpAddr>().is_ok() {
+        return Ok(());
+    }
+    no_but(
+        "is neither a DNS name nor an address",
+        "without `https://` and port",
+    )
+}
+
 /// An `https://` or `http://` URL without blanks.
 pub(super) fn url(text: &str) -> Result<(), Complaint> {
     let rest = text
@@ -220,7 +261,7 @@ pub(super) fn url(text: &str) -> Result<(), Complaint> {
     if rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace)) {
         return Ok(());
     }
-    no("is not an https:// URL")
+    no("is not an https:// or http:// URL without blanks")
 }
 
 /// One line of an `authorized_keys` file, without options.

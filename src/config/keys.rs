@@ -9,6 +9,8 @@ pub enum Kind {
     Text,
     /// A list of lines of text.
     Texts,
+    /// A list of DNS names and addresses.
+    Names,
     /// A list of host names of this file.
     HostNames,
     /// `[user@]host`, an alias of the SSH configuration, or `local`.
@@ -33,6 +35,8 @@ pub enum Kind {
     RemotePath,
     /// A k3s version, such as `v1.34.4+k3s1`.
     Version,
+    /// A release channel of k3s: one part of a URL's path.
+    Channel,
     /// An `https://` or `http://` URL.
     Url,
     /// One of these words.
@@ -88,8 +92,8 @@ pub const GROUP_LENGTH: usize = 12;
 pub const TAP_LENGTH: usize = 11;
 
 use Kind::{
-    Address, Fingerprint, Flag, FlagOrSection, Free, HostNames, Jump, Label, Network, Number,
-    OneOf, Path, Port, PublicKeys, RemotePath, Ssh, Text, Texts, Url, Version,
+    Address, Channel, Fingerprint, Flag, FlagOrSection, Free, HostNames, Jump, Label, Names,
+    Network, Number, OneOf, Path, Port, PublicKeys, RemotePath, Ssh, Text, Texts, Url, Version,
 };
 
 /// The whole of cluster.toml.
@@ -108,7 +112,7 @@ pub const KEYS: &[Key] = &[
     key("control-plane.api-port", Port, None, "Port of the control plane's Slicer API, bound to loopback; by default the first free one from 8080 on."),
     key("control-plane.group", Label(GROUP_LENGTH), Some("\"k3s-cp\""), "Name of the control plane's host group; servers are called `<group>-1` and so on."),
     key("control-plane.taint", Flag, Some("false"), "Whether servers refuse ordinary pods."),
-    key("control-plane.tls-san", Texts, Some("[]"), "More names and addresses for the API's certificate."),
+    key("control-plane.tls-san", Names, Some("[]"), "More names and addresses for the API's certificate."),
 
     key("hosts.NAME.ssh", Ssh, None, "How to reach it: `[user@]host`, an alias of your SSH configuration, or `local` for this machine."),
     key("hosts.NAME.port", Port, None, "Its SSH port; by default what your SSH configuration says, else 22."),
@@ -132,7 +136,7 @@ pub const KEYS: &[Key] = &[
     key("hosts.NAME.workers.tap-prefix", Label(TAP_LENGTH), None, "Prefix of its VMs' tap interfaces; by default `k3sa` and a number."),
 
     key("k3s.version", Version, None, "The exact k3s version of every server; by default what the channel says at the first run."),
-    key("k3s.channel", Text, Some("\"stable\""), "The k3s release channel that is resolved once, at the first run."),
+    key("k3s.channel", Channel, Some("\"stable\""), "The k3s release channel that is resolved once, at the first run."),
     key("k3s.cluster-cidr", Network, Some("\"10.42.0.0/16\""), "Pods' network; cannot be changed later."),
     key("k3s.service-cidr", Network, Some("\"10.43.0.0/16\""), "Services' network; cannot be changed later."),
     key("k3s.disable", Texts, Some("[]"), "Packaged components to leave out, such as `traefik`."),

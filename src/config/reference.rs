@@ -25,6 +25,7 @@ fn form(kind: Kind) -> String {
         Kind::Label(longest) => format!("text: a–z, 0–9, inner dashes, at most {longest}"),
         Kind::Text => "text".to_owned(),
         Kind::Texts => "list of texts".to_owned(),
+        Kind::Names => "list of names and addresses".to_owned(),
         Kind::HostNames => "list of host names".to_owned(),
         Kind::Ssh => "text: `[user@]host`, an alias, `local`".to_owned(),
         Kind::Jump => "text: `[user@]host[:port],…`".to_owned(),
@@ -37,6 +38,7 @@ fn form(kind: Kind) -> String {
         Kind::Path => "path".to_owned(),
         Kind::RemotePath => "absolute path on the host".to_owned(),
         Kind::Version => "text: `v1.34.4+k3s1`".to_owned(),
+        Kind::Channel => "text: `stable`, `v1.34`".to_owned(),
         Kind::Url => "URL".to_owned(),
         Kind::OneOf(words) => format!("`{}`", words.join("`, `")),
         Kind::PublicKeys => "list of public keys".to_owned(),
@@ -86,7 +88,7 @@ fn value(key: &Key) -> Value {
         Kind::Label(longest) => {
             json!({"type": "string", "maxLength": longest, "pattern": "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"})
         }
-        Kind::Texts | Kind::HostNames | Kind::PublicKeys => {
+        Kind::Texts | Kind::Names | Kind::HostNames | Kind::PublicKeys => {
             json!({"type": "array", "items": {"type": "string"}, "uniqueItems": true})
         }
         Kind::Port => json!({"type": "integer", "minimum": 1, "maximum": 65535}),

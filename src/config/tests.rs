@@ -312,3 +312,68 @@ fn the_name_is_read_of_a_file_that_is_wrong_elsewhere() {
         assert_eq!(name_in(text).as_deref(), name, "{text}");
     }
 }
+
+/// These were accepted, and ended in a certificate, a URL or a command line.
+#[test]
+fn values_that_no_one_can_use_are_refused() {
+    let with = |section: &str, line: &str| told(&format!("{TWO}[{section}]\n{line}\n"));
+    for (section, line, why) in [
+        ("k3s", "channel = \"stable/../../x\"", "is not a channel"),
+        ("k3s", "channel = \"..\"", "is not a channel"),
+        (
+            "k3s",
+            "https-proxy = \"http://p:3128 x\"",
+            "http:// URL without blanks",
+        ),
+        ("autoscaler.args", "a = \"b\\nc\"", "is one line"),
+    ] {
+        assert!(
+            with(section, line).contains(why),
+            "{line}: {}",
+            with(section, line)
+        );
+    }
+    let san = |name: &str| {
+        let line = format!("host = \"n100\"\ntls-san = [\"{name}\"]");
+        told(&TWO.replace("host = \"n100\"", &line))
+    };
+    for name in ["ex ample", "https://x", "x:6443", "-x", "a..b"] {
+        assert!(
+            san(name).contains("neither a DNS name"),
+            "{name}: {}",
+            san(name)
+        );
+    }
+    for name in ["lb.example", "*.example", "10.0.0.9", "fd00::1", "k3s_lb"] {
+        assert_eq!(san(name), "nothing wrong");
+    }
+    for channel in ["stable", "latest", "testing", "v1.34", "v1.34-testing"] {
+        let line = format!("channel = \"{channel}\"");
+        assert_eq!(with("k3s", &line), "nothing wrong");
+    }
+}
+
+/// Users of a directory service, and addresses that only one link has.
+#[test]
+fn logins_of_a_directory_and_zones_are_taken() {
+    let with = |ssh: &str| told(&TWO.replace("\"pi@192.168.1.13\"", &format!("'{ssh}'")));
+    for ssh in [
+        "DOMAIN\\me@192.168.1.13",
+        "me@domain.example@pi",
+        "a+b@pi",
+        "pi@fe80::1%eth0",
+        "pi@[fe80::1%eth0]",
+    ] {
+        assert_eq!(with(ssh), "nothing wrong", "{ssh}");
+    }
+    for ssh in [
+        "@domain@pi",
+        "\\me@pi",
+        "a b@pi",
+        "-oX@pi",
+        "pi@fe80::1%a b",
+        "pi@host%eth0",
+    ] {
+        assert_ne!(with(ssh), "nothing wrong", "{ssh}");
+    }
+}

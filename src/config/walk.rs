@@ -175,6 +175,7 @@ fn check(kind: Kind, value: &DeValue<'_>) -> Result<Value, format::Complaint> {
         Kind::Number(least, most) => number(value, least, most),
         Kind::Port => number(value, 1, u32::from(u16::MAX)),
         Kind::Texts | Kind::HostNames => texts(value, format::line),
+        Kind::Names => texts(value, format::name),
         Kind::PublicKeys => texts(value, format::public_key),
         Kind::Free => match value {
             DeValue::Table(table) => Ok(Value::Free(free(table))),
@@ -192,6 +193,7 @@ fn check(kind: Kind, value: &DeValue<'_>) -> Result<Value, format::Complaint> {
                 Kind::RemotePath => checked(text, format::remote_path(text)),
                 Kind::Fingerprint => checked(text, format::fingerprint(text)),
                 Kind::Version => checked(text, format::version(text)),
+                Kind::Channel => checked(text, format::channel(text)),
                 Kind::Url => checked(text, format::url(text)),
                 Kind::Network => format::network(text).map(Value::Network),
                 Kind::Address => format::address(text).map(Value::Address),

@@ -30,6 +30,12 @@ impl DeletablePath {
         content.starts_with(MARK).then(|| Self(path.to_owned()))
     }
 
+    /// A unit of a host with this content, where we wrote it.
+    pub fn unit_written_by_us(path: &str, content: &str) -> Option<Self> {
+        let ours = content.starts_with(MARK.trim_end());
+        ours.then(|| Self(path.to_owned()))
+    }
+
     /// The unit of a daemon that was found to be ours (see [`super::Belongings`]).
     pub(super) fn unit(path: &str) -> Self {
         Self(path.to_owned())
@@ -130,5 +136,18 @@ mod tests {
         let ours = format!("{MARK}mirrors: {{}}\n");
         assert!(DeletablePath::written_by_us(path, &ours).is_some());
         assert_eq!(DeletablePath::written_by_us(path, "mirrors: {}\n"), None);
+    }
+
+    #[test]
+    fn a_unit_goes_only_where_we_wrote_it() {
+        let ours = crate::generate::routes_unit().unwrap();
+        let unit = DeletablePath::unit_written_by_us;
+        assert!(unit("/etc/systemd/system/slicer-routes.service", &ours).is_some());
+        for theirs in ["", "[Unit]\n", "# Written by hand.\n"] {
+            assert_eq!(
+                unit("/etc/systemd/system/slicer-routes.service", theirs),
+                None
+            );
+        }
     }
 }

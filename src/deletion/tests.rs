@@ -16,16 +16,17 @@ const REMOVALS: [&str; 9] = [
 ];
 
 /// Files with removals that need no rule, and why.
-const EXCEPTIONS: [(&str, &str); 5] = [
-    ("remote/machine.rs", "a temporary file of the same script"),
+const EXCEPTIONS: [(&str, &str); 6] = [
+    ("remote/put.rs", "a temporary file of the same script"),
+    ("slicer/server.rs", "a temporary file of the same script"),
+    (
+        "commands/kubectl.rs",
+        "temporary files of its own that no process holds any more",
+    ),
     ("slicer/worker.rs", "temporary files of the same script"),
     (
-        "steps/rotation/host_token.rs",
-        "a temporary file of the same script",
-    ),
-    (
         "steps/slicer_installed.rs",
-        "a temporary directory of the same script",
+        "a temporary directory and a mark of the same script",
     ),
     (
         "k3s/drop_in.rs",

@@ -265,4 +265,4 @@ impl Drop for Held {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

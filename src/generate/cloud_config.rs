@@ -3,6 +3,7 @@
 //! Source of its keys, here, in the template and in `import::cloud_config`: kubernetes/autoscaler@093de0a5
 //! cluster-autoscaler/cloudprovider/slicer/slicer_config.go (`GcfgGlobalConfig`, `GcfgNodeGroupConfig`).
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use askama::Template;
@@ -71,6 +72,52 @@ pub fn named_groups(file: &str) -> Vec<String> {
         Some(name.strip_suffix("\"]")?.to_owned())
     });
     headings.collect()
+}
+
+/// The groups of such a file that have all that ours have, in its order, whoever wrote it.
+pub fn node_groups(file: &str) -> Vec<NodeGroup> {
+    let mut groups: Vec<(String, BTreeMap<&str, String>)> = Vec::new();
+    let mut inside = false;
+    for line in file.lines().map(str::trim) {
+        if line.starts_with('[') {
+            let names = named_groups(line);
+            inside = !names.is_empty();
+            groups.extend(names.into_iter().map(|name| (name, BTreeMap::new())));
+        } else if let (true, Some((_, values)), Some((key, value))) =
+            (inside, groups.last_mut(), line.split_once('='))
+        {
+            values.insert(key.trim(), unquoted(value));
+        }
+    }
+    let whole = groups.into_iter().filter_map(|(name, values)| {
+        Some(NodeGroup {
+            name,
+            url: values.get("slicer-url")?.clone(),
+            token: Secret::new(values.get("slicer-token")?),
+            min: values.get("min-size")?.parse().ok()?,
+            max: values.get("max-size")?.parse().ok()?,
+        })
+    });
+    whole.collect()
+}
+
+/// A value as gcfg reads it: in quotes, or up to a comment. Blanks count in quotes only.
+fn unquoted(value: &str) -> String {
+    let (mut read, mut quoted, mut end) = (String::new(), false, 0);
+    let mut characters = value.trim().chars();
+    while let Some(c) = characters.next() {
+        match c {
+            '"' => quoted = !quoted,
+            '\\' if quoted => read.extend(characters.next()),
+            ';' | '#' if !quoted => break,
+            c => read.push(c),
+        }
+        if quoted || !c.is_whitespace() {
+            end = read.len();
+        }
+    }
+    read.truncate(end);
+    read
 }
 
 /// The file. Two groups of one name would silently become one, and none at all is a panic: both are refused.
@@ -169,13 +216,28 @@ mod tests {
         value
     }
 
+    #[test]
+    fn groups_are_read_back_as_they_were_written() {
+        let groups = [group("a", "t;o#k\"e\\n"), group("b", "x")];
+        let mut text = cloud_config("u", &Secret::new("t"), &groups).unwrap();
+        assert_eq!(node_groups(&text), groups);
+        // One that somebody else wrote, with the provider's own sizes.
+        text += "\n[nodegroup \"c\"]\nslicer-url = http://x ; note\nslicer-token=t\n";
+        assert_eq!(node_groups(&text), groups);
+        text += "min-size=0\nmax-size = 2 # two\n";
+        let third = &node_groups(&text)[2];
+        assert_eq!((&*third.url, third.max), ("http://x", 2));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]
         #[test]
         fn a_token_comes_back_as_it_was(token in "[^\r\n\0]{1,60}") {
             let text = cloud_config("u", &Secret::new("t"), &[group("g", &token)]).unwrap();
             let line = text.lines().find(|line| line.starts_with("slicer-token")).unwrap();
-            prop_assert_eq!(read_value(line), token);
+            prop_assert_eq!(read_value(line), token.clone());
+            let groups = node_groups(&text);
+            prop_assert_eq!(groups[0].token.expose(), token);
         }
     }
 }

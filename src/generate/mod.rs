@@ -10,7 +10,7 @@ mod tree;
 mod unit;
 mod ways;
 
-pub use cloud_config::{NodeGroup, cloud_config, named_groups};
+pub use cloud_config::{NodeGroup, cloud_config, named_groups, node_groups};
 pub use file::{
     FORWARDING_PATH, File, daemon_config, daemon_unit, forwarding, host_files, host_mark,
     host_routes, own_addresses, password_drop_in, server_files, server_files_joining,
@@ -23,8 +23,8 @@ pub use helm::{
 pub use host_yaml::host_yaml;
 pub use own_addresses::{ServerWay, own_addresses_path, own_addresses_table, server_ways};
 pub use routes::{
-    ROUTES_SCRIPT, ROUTES_UNIT, Route, TABLES, route_table, routes, routes_path, routes_script,
-    routes_unit,
+    FORMER_ROUTES_UNIT, ROUTES_SCRIPT, ROUTES_UNIT, Route, TABLES, route_table, routes,
+    routes_path, routes_script, routes_unit,
 };
 pub use tree::{Tree, tree};
 pub use unit::{UNITS, unit, unit_path};

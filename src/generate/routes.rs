@@ -12,10 +12,14 @@ use super::ways::{Who, ways};
 use crate::failure::Result;
 use crate::plan::Plan;
 
-/// The unit's name is the manual's, so that a hand-made one is taken over instead of fighting with ours.
+/// The unit that keeps the routes of all clusters of slicer-k3s on a host.
+pub const ROUTES_UNIT: &str = "slicer-k3s-routes.service";
+
+/// What the unit was called before. It is the manual's name for a unit that people write themselves, and theirs may keep routes
+/// of other daemons: only one with our mark is ours.
 ///
 /// Source: slicervm/docs.slicervm.com@05085f9 docs/examples/autoscaling-k3s.md.
-pub const ROUTES_UNIT: &str = "slicer-routes.service";
+pub const FORMER_ROUTES_UNIT: &str = "slicer-routes.service";
 
 /// The script that the unit runs.
 pub const ROUTES_SCRIPT: &str = "/usr/local/lib/slicer-k3s/keep-routes";
@@ -53,7 +57,7 @@ pub fn route_table(routes: &[Route]) -> String {
 }
 
 #[derive(Template)]
-#[template(path = "slicer-routes.service", escape = "none")]
+#[template(path = "slicer-k3s-routes.service", escape = "none")]
 struct Unit {
     script: &'static str,
 }
@@ -90,6 +94,53 @@ mod tests {
             route_table(&routes(&plan, "ryzen")),
             "192.168.137.0/24 192.168.1.11\n192.168.139.0/24 192.168.1.11\n"
         );
+    }
+
+    /// Without nft the journal got a line in each round.
+    #[test]
+    fn a_missing_nft_is_told_once() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in ["bin", "routes.d", "own-addresses.d"] {
+            fs_err::create_dir(at(name)).unwrap();
+        }
+        fs_err::write(at("own-addresses.d/home"), "").unwrap();
+        for tool in ["cat", "mkfifo", "rm", "dd"] {
+            let found = ["/usr/bin", "/bin"].map(|dir| format!("{dir}/{tool}"));
+            let found = found
+                .into_iter()
+                .find(|path| std::path::Path::new(path).exists());
+            symlink(found.unwrap(), at("bin").join(tool)).unwrap();
+        }
+        // Its third round is the last one.
+        let stub = |name: &str, text: &str| {
+            let path = at("bin").join(name);
+            fs_err::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+            fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        let rounds = at("rounds").display().to_string();
+        stub("ip", "exit 0");
+        stub("timeout", "exit 0");
+        stub(
+            "sleep",
+            &format!(
+                "echo >>{rounds}; n=0; while read -r _; do n=$((n + 1)); done <{rounds}; [ $n -lt 3 ] || kill $PPID"
+            ),
+        );
+        let place = dir.path().display().to_string();
+        let script = routes_script()
+            .unwrap()
+            .replace("/run/", &format!("{place}/"));
+        let script = script.replace("/etc/slicer-k3s", &place);
+        let mut shell = std::process::Command::new("/bin/sh");
+        let done = shell
+            .args(["-c", &script])
+            .env("PATH", at("bin"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(said.matches("nft is not installed").count(), 1, "{said}");
     }
 
     #[test]

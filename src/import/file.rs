@@ -60,8 +60,8 @@ pub fn text(
         file.unless(&json!(usual.tag), "tag", &json!(known.tag));
         let expander = known.expander.as_ref().unwrap_or(&usual.expander);
         file.unless(&json!(usual.expander), "expander", &json!(expander));
-        file.unless(&json!({}), "args", &json!(extras.0));
-        file.unless(&json!({}), "values", &json!(extras.1));
+        file.keys_only("args", &extras.0)?;
+        file.keys_only("values", &extras.1)?;
     }
     Ok(file.written)
 }
@@ -109,8 +109,27 @@ impl File {
         }
     }
 
+    /// A table of somebody else's keys, of which any may hold a password: only their names are shown.
+    fn keys_only(&mut self, key: &str, table: &Map<String, Value>) -> Result<()> {
+        let names: Vec<&str> = table.keys().map(String::as_str).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let hidden = format!(
+            "# {key}: {}; the values are not shown, for they may hold passwords",
+            names.join(", ")
+        );
+        self.hide(key, &json!(table), &hidden)
+    }
+
     /// One whose value may hold passwords: it is not shown.
     fn private(&mut self, key: &str, value: &Value) -> Result<()> {
+        let hidden = format!("# {key}: not shown, for it may hold passwords");
+        self.hide(key, value, &hidden)
+    }
+
+    /// Writes a value, and shows these words in its place.
+    fn hide(&mut self, key: &str, value: &Value, hidden: &str) -> Result<()> {
         let value = toml::Value::try_from(value).map_err(|_| {
             // What it says may quote the value.
             Failure::new(Code::Config, format!("{key} cannot be written as TOML"))
@@ -118,8 +137,7 @@ impl File {
         })?;
         hold(key, &value);
         self.begin();
-        let hidden = format!("# {key}: not shown, for it may hold passwords");
-        self.both(&format!("{key} = {value}"), &hidden);
+        self.both(&format!("{key} = {value}"), hidden);
         self.written.private = true;
         Ok(())
     }
@@ -137,8 +155,22 @@ fn hold(key: &str, value: &toml::Value) {
         toml::Value::String(text) if may_be_secret(key) || text.contains('@') => {
             drop(Secret::new(text));
         }
+        toml::Value::String(text) => {
+            // A flag's value, such as `password=…` of an `…-arg`.
+            if let Some((key, value)) = text.split_once('=')
+                && may_be_secret(key)
+            {
+                drop(Secret::new(value));
+            }
+        }
         toml::Value::Array(list) => list.iter().for_each(|value| hold(key, value)),
-        toml::Value::Table(table) => table.iter().for_each(|(key, value)| hold(key, value)),
+        toml::Value::Table(table) => {
+            // An environment's entry has its name beside its value.
+            let name = table.get("name").and_then(toml::Value::as_str);
+            for (key, value) in table {
+                hold(name.filter(|_| key == "value").unwrap_or(key), value);
+            }
+        }
         _ => {}
     }
 }
@@ -184,9 +216,20 @@ fn control_plane(file: &mut File, findings: &Findings, defaults: &Config) -> Res
         .filter(|name| name.as_str().is_none_or(|name| !addresses.contains(name)))
         .collect();
     file.unless(&json!([]), "tls-san", &json!(names));
-    let mut taints = config["node-taint"].as_array().into_iter().flatten();
-    if taints.any(|taint| taint == SERVER_TAINT) {
+    let taints = config["node-taint"].as_array();
+    let (ours, others): (Vec<&Value>, Vec<&Value>) = taints
+        .into_iter()
+        .flatten()
+        .partition(|taint| *taint == SERVER_TAINT);
+    if !ours.is_empty() {
         file.key("taint", &json!(true));
+    }
+    for taint in others {
+        // A Node keeps its taints; a server that is made again has those of config.yaml alone.
+        file.begin();
+        file.line(&format!(
+            "# taint: {taint} is not taken over, since servers get no other one than {SERVER_TAINT}; their Nodes keep it"
+        ));
     }
     Ok(())
 }
@@ -270,16 +313,13 @@ fn k3s(file: &mut File, findings: &Findings, defaults: &Config) -> Result<()> {
         .filter(|(key, _)| !SERVER_ARGS.iter().any(|(ours, _)| ours == key))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
-    if more.keys().any(|key| may_be_secret(key)) {
-        file.private("server-args", &json!(more))?;
-    } else {
-        file.unless(&json!({}), "server-args", &json!(more));
-    }
+    file.keys_only("server-args", &more)?;
     surroundings(file, findings)
 }
 
-/// Whether what this key names may be a password, such as `etcd-s3-secret-key`.
+/// Whether what this key names may be a password, such as `etcd-s3-secret-key` or `DB_PASSWORD`.
 fn may_be_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase().replace('_', "-");
     let words = ["secret", "token", "password", "access-key", "auth"];
     words.iter().any(|word| key.contains(word))
 }

@@ -194,8 +194,11 @@ pub fn adopt(
     let usual = defaults()?;
     let config = servers::config(some);
     let network = |key: &str, usual: Ipv4Net| {
-        let said = config[key].as_str().and_then(|text| text.parse().ok());
-        said.unwrap_or(usual)
+        let said = match &config[key] {
+            Value::Array(several) => several.first().and_then(Value::as_str),
+            single => single.as_str(),
+        };
+        said.and_then(|text| text.parse().ok()).unwrap_or(usual)
     };
     let grown = told
         .iter()

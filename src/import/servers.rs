@@ -1,12 +1,12 @@
 //! What the servers' own configuration tells: the tokens, and which server came first.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::Findings;
 use super::tokens::{self, Doubt, Shown};
 use crate::escape::escape;
 use crate::failure::{Code, Failure, Result};
-use crate::k3s::{self, CONFIG_PATH, api_url};
+use crate::k3s::{self, CONFIG_PATH, DROP_INS_PATH, api_url};
 use crate::plan::Server;
 use crate::secret::Secret;
 use crate::slicer::{Process, ServerFacts};
@@ -26,10 +26,9 @@ pub(super) struct Known {
 /// What a server was told: its config.yaml, its unit's words, and the tokens that it keeps where neither says them; nothing
 /// where it is no server.
 pub(super) fn config(facts: &ServerFacts) -> Value {
-    let text = facts.config.expose();
-    let mut config: Map<String, Value> = serde_saphyr::from_str(text).unwrap_or_default();
-    // k3s's own order: the command line wins.
-    config.extend(k3s::as_config(&facts.arguments));
+    let files = facts.drop_ins.iter().map(|file| file.text.expose());
+    let mut config = k3s::merged([facts.config.expose()].into_iter().chain(files));
+    k3s::with_arguments(&mut config, k3s::as_config(&facts.arguments));
     let password = k3s::password;
     let (server, agent) = (
         password(facts.token.expose()),
@@ -67,8 +66,30 @@ fn first<'s>(configs: &[(&str, Value)], servers: &'s [Server]) -> Option<&'s Ser
     candidates.max_by(|a, b| joined(a).cmp(&joined(b)).then(b.name.cmp(&a.name)))
 }
 
+/// A file of settings that cannot be read as one: what it says would be lost.
+fn unreadable(findings: &Findings) -> Option<Failure> {
+    findings.servers.iter().find_map(|(name, facts)| {
+        let drop_ins = facts.drop_ins.iter();
+        let mut files = drop_ins
+            .map(|file| (format!("{DROP_INS_PATH}/{}", file.name), &file.text))
+            .chain([(CONFIG_PATH.to_owned(), &facts.config)]);
+        let (path, _) = files.find(|(_, text)| k3s::table(text.expose()).is_none())?;
+        let failure = Failure::new(
+            Code::PlanConflict,
+            format!("{path} on {name} cannot be taken over"),
+        );
+        // What the parser says may quote a token.
+        Some(failure.because("it is not YAML, or no table").hint(format!(
+            "on {name}: correct {path}, or remove it; then run again"
+        )))
+    })
+}
+
 /// Reads them.
 pub(super) fn read(findings: &Findings) -> Result<Known> {
+    if let Some(failure) = unreadable(findings) {
+        return Err(failure);
+    }
     let configs: Vec<(&str, Value)> = findings
         .servers
         .iter()

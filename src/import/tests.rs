@@ -11,6 +11,7 @@ use crate::secret::Secret;
 use crate::state::Secrets;
 use crate::steps::testing::plan;
 
+mod settings;
 mod surroundings;
 mod tokens;
 

@@ -2,6 +2,7 @@
 
 pub mod addons;
 mod config;
+mod config_file;
 mod drop_in;
 mod journal;
 mod names;
@@ -12,6 +13,7 @@ mod upgrade;
 mod version;
 
 pub use config::{CONFIG_PATH, SERVER_TAINT, config, joins, joins_finally};
+pub use config_file::{DROP_INS_PATH, DropIn, drop_ins, merged, overruled, table, with_arguments};
 pub use drop_in::{DROP_IN_PATH, PASSWORD_DROP_IN, PASSWORD_DROP_IN_PATH, drop_in};
 pub use journal::{Told, Trouble, texts, told};
 pub use names::{

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::config_file::SPLIT;
+
 /// The unit.
 ///
 /// Source: k3s@af977adf install.sh, `setup_env` (`FILE_K3S_SERVICE`).
@@ -19,11 +21,6 @@ pub const UNIT_ENVIRONMENT_PATH: &str = "/etc/systemd/system/k3s.service.env";
 ///
 /// Source: k3s@af977adf install.sh, `create_env_file`.
 const COPIED: [&str; 4] = ["K3S_", "NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY"];
-
-/// Keys of which every value counts, however they were given.
-///
-/// Source: k3s@af977adf pkg/cli/cmds/server.go (flags that are string slices).
-const LISTS: [&str; 3] = ["disable", "node-taint", "tls-san"];
 
 /// The words after `k3s server` in a unit's text.
 pub fn arguments(unit: &str) -> Vec<String> {
@@ -65,7 +62,7 @@ pub fn as_config(arguments: &[String]) -> Map<String, Value> {
         let value = match value.as_str() {
             Some("true") => json!(true),
             Some("false") => json!(false),
-            Some(text) if LISTS.contains(&key) => json!(text.split(',').collect::<Vec<_>>()),
+            Some(text) if SPLIT.contains(&key) => json!(text.split(',').collect::<Vec<_>>()),
             _ => value,
         };
         match config.get_mut(key) {

@@ -100,6 +100,7 @@ fn one(config: &Config, host: &Host, net: Ipv4Net) -> HostFacts {
         disk_free_bytes: u64::MAX,
         kvm: true,
         systemd: true,
+        lacks: Vec::new(),
         forwarding: true,
         addresses: vec![("lan".to_owned(), net)],
         routes: Vec::new(),

@@ -89,6 +89,30 @@ impl Decisions {
     /// Tells whether two workstations know the same hosts, groups and servers. What each can see for itself (addresses,
     /// digests) does not count, and neither does what one remembers of hosts that are gone.
     pub fn fingerprint(&self) -> String {
+        let groups = self.groups.iter();
+        let groups = groups.filter(|(_, group)| !self.gone.contains(&group.host));
+        let groups = groups.map(|(name, group)| {
+            let Group {
+                host,
+                cidr,
+                api_port,
+                ..
+            } = group;
+            format!("group {name} {host} {cidr} {api_port}\n")
+        });
+        let servers: BTreeSet<_> = self.servers.iter().map(|server| &server.name).collect();
+        let servers = servers.iter().map(|name| format!("server {name}\n"));
+        let text: String = groups.chain(servers).collect();
+        crate::secret::sha256(text.as_bytes())
+    }
+
+    /// Whether this is the fingerprint that a run noted, perhaps one of a release that wrote it otherwise.
+    pub fn has_fingerprint(&self, noted: &str) -> bool {
+        self.fingerprint() == noted || self.former_fingerprint() == noted
+    }
+
+    /// As releases before wrote it: by `Debug`, which another version of a library may write otherwise.
+    fn former_fingerprint(&self) -> String {
         let groups: BTreeMap<_, _> = self
             .groups
             .iter()
@@ -197,6 +221,22 @@ impl Plan {
 mod tests {
     use super::*;
     use crate::steps::testing::plan;
+
+    /// By `Debug` a newer library made of every known cluster one that was "changed from elsewhere".
+    #[test]
+    fn a_fingerprint_is_the_hash_of_a_written_text_and_the_former_one_is_known() {
+        let all = plan().decisions(&Decisions::default());
+        let text = "group k3s-agents-1 ryzen 192.168.138.0/24 8081\n\
+                    group k3s-agents-2 n100 192.168.139.0/24 8082\n\
+                    group k3s-cp n100 192.168.137.0/24 8080\n\
+                    server k3s-cp-1\nserver k3s-cp-2\nserver k3s-cp-3\n";
+        assert_eq!(all.fingerprint(), crate::secret::sha256(text.as_bytes()));
+        assert!(all.has_fingerprint(&all.fingerprint()));
+        assert!(all.has_fingerprint(&all.former_fingerprint()));
+        let less = all.without("ryzen", false);
+        assert!(!all.has_fingerprint(&less.fingerprint()));
+        assert!(!all.has_fingerprint(&less.former_fingerprint()));
+    }
 
     #[test]
     fn what_left_is_free_and_what_is_gone_may_come_back() {

@@ -69,6 +69,8 @@ pub struct HostFacts {
     pub kvm: bool,
     /// Whether systemd runs it.
     pub systemd: bool,
+    /// What only some hosts need and it lacks: `nft`.
+    pub lacks: Vec<String>,
     /// Whether IPv4 forwarding is on.
     pub forwarding: bool,
     /// Addresses with their interface's name.

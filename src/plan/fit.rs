@@ -14,7 +14,7 @@ const LEAST_DISK_GB: u32 = 5;
 pub(super) fn check(config: &Config, decisions: &Decisions, facts: &[HostFacts]) -> Vec<Failure> {
     let mut failures = Vec::new();
     for host in facts {
-        machine(host, &mut failures);
+        machine(config, host, &mut failures);
         room(config, decisions, host, &mut failures);
         pods(config, host, &mut failures);
         failures.extend(enrolled_otherwise(config, host));
@@ -37,7 +37,7 @@ pub(super) fn check(config: &Config, decisions: &Decisions, facts: &[HostFacts])
     failures
 }
 
-fn machine(host: &HostFacts, failures: &mut Vec<Failure>) {
+fn machine(config: &Config, host: &HostFacts, failures: &mut Vec<Failure>) {
     let name = &host.name;
     let mut unfit = |what: &str, cause: &str, hint: String| {
         failures.push(
@@ -53,6 +53,15 @@ fn machine(host: &HostFacts, failures: &mut Vec<Failure>) {
             format!(
                 "enable virtualisation in the firmware of {name}; then, on {name}: sudo modprobe kvm_intel || sudo modprobe kvm_amd"
             ),
+        );
+    }
+    let spread = config.control_plane.hosts.len() > 1;
+    let nft = host.lacks.iter().all(|lacks| lacks != "nft");
+    if !nft && spread && servers_on(config, name) > 0 {
+        unfit(
+            "cannot keep its servers' addresses on the way to the others",
+            "it has no `nft`",
+            format!("on {name}: sudo apt-get install nftables, or your distribution's package"),
         );
     }
     if !host.systemd {

@@ -26,6 +26,11 @@ pub(super) fn choose(
             .find(|(_, net)| net.addr() == address)
             .map(|(interface, net)| (interface.clone(), *net))
     };
+    // What a person chose may be on any interface, such as OpenWrt's `br-lan`.
+    let chosen = |address: Ipv4Addr| {
+        let mut all = facts.addresses.iter();
+        all.find(|(_, net)| net.addr() == address).cloned()
+    };
     let lan = |(_, net): (String, Ipv4Net), why: String| Lan {
         address: net.addr(),
         net,
@@ -33,7 +38,7 @@ pub(super) fn choose(
     };
     let name = &facts.name;
     if let Some(address) = configured {
-        return found(address)
+        return chosen(address)
             .map(|found| lan(found, "as cluster.toml says".to_owned()))
             .ok_or_else(|| {
                 Failure::new(
@@ -116,4 +121,32 @@ fn list(facts: &HostFacts) -> String {
         .map(|(interface, net)| format!("{net} ({interface})"))
         .collect();
     all.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    /// "n100 does not have the address 192.168.1.2 / its addresses are 192.168.1.2/24 (br-lan)".
+    #[test]
+    fn a_configured_address_counts_on_every_interface() {
+        let config = config::parse("name='x'\n[hosts.x]\nssh='local'", "x").unwrap();
+        let (mut facts, _) = crate::plan::assumed(&config).unwrap();
+        let mut facts = facts.remove(0);
+        let net = |text: &str| text.parse::<Ipv4Net>().unwrap();
+        facts.addresses = vec![
+            ("br-lan".into(), net("192.168.1.2/24")),
+            ("eth1".into(), net("10.9.0.2/24")),
+        ];
+        facts.ssh_address = None;
+        let address = |configured: Option<&str>| {
+            let configured = configured.map(|text| text.parse().unwrap());
+            choose(&facts, configured, None).map(|lan| lan.address.to_string())
+        };
+        assert_eq!(address(Some("192.168.1.2")).unwrap(), "192.168.1.2");
+        assert!(address(Some("192.168.1.3")).is_err());
+        // Unasked, a bridge is for containers.
+        assert_eq!(address(None).unwrap(), "10.9.0.2");
+    }
 }

@@ -76,6 +76,7 @@ impl HostFacts {
             disk_free_bytes: free_kib.saturating_mul(1024),
             kvm: first("kvm") == Some("yes"),
             systemd: first("systemd") == Some("yes"),
+            lacks: lines(body(&sections, "lacks")).map(shown).collect(),
             forwarding: first("forwarding") == Some("1"),
             addresses,
             routes,

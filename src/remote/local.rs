@@ -6,7 +6,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::process::Command;
 
 use super::console::Keyboard;
 use super::{Input, OUTPUT_LIMIT, Output, Remote, Stream};
@@ -32,7 +31,7 @@ impl Remote for Local {
             Input::Bytes(bytes) => (bytes, false, false),
             Input::Held(first) => (first, false, true),
         };
-        let mut child = Command::new("/bin/sh");
+        let mut child = super::child("/bin/sh");
         child.arg("-c").arg(command);
         if own && first.is_empty() {
             // The terminal itself, with everything that makes it one.
@@ -67,7 +66,7 @@ impl Remote for Local {
     }
 
     async fn open(&self, command: &str, first: &[u8]) -> Result<Box<dyn Stream>> {
-        let mut child = Command::new("/bin/sh")
+        let mut child = super::child("/bin/sh")
             .arg("-c")
             .arg(command)
             .stdin(Stdio::piped())
@@ -97,7 +96,7 @@ impl Remote for Local {
 }
 
 async fn run(command: &str, stdin: &[u8]) -> Result<Output> {
-    let mut child = Command::new("/bin/sh")
+    let mut child = super::child("/bin/sh")
         .arg("-c")
         .arg(command)
         .stdin(Stdio::piped())

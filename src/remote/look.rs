@@ -48,6 +48,8 @@ pub enum Look {
     /// The proxies that a unit's running process was started with, by their hashes: "NAME SHA256" a line, and "NAME elsewhere"
     /// where systemd itself, the unit's own text or another environment file sets it.
     RunningProxies(String),
+    /// k3s's own drop-ins, whole (see [`crate::k3s::drop_ins`]).
+    DropIns,
     /// The last lines of a unit's journal.
     Journal {
         /// The unit.
@@ -69,6 +71,10 @@ pub enum Look {
     DiskFree(String),
     /// Everything the plan must know of a host, as labelled sections (see `plan::facts`).
     Survey,
+    /// What Slicer's installation lacks, a word a line: nothing where it is whole, `slicer` where there is none.
+    SlicerLacks,
+    /// The marks of all clusters on a host: a heading `== NAME` each, then its lines behind a blank, and `== end`.
+    Marks,
     /// `ip -j -4 route show`, all of the main table.
     Routes,
     /// `ip -j -4 addr show`.
@@ -119,6 +125,16 @@ pub enum Look {
 const THERE: &str = "if w=$(LC_ALL=C stat {} -c %n -- {} 2>&1); then echo yes; else case $w in *'No such file or directory') echo no;; \
      *) echo \"$w\" >&2; exit 3;; esac; fi";
 
+/// Where marks lie (see `plan::Mark::path`); `survey.sh` has it, too.
+const MARKS: &str = "/etc/slicer-k3s";
+
+const SURVEY: &str = concat!(
+    "slicer_lacks() {\n",
+    include_str!("slicer_lacks.sh"),
+    "}\n",
+    include_str!("survey.sh")
+);
+
 impl Look {
     /// Whether the machine answers at once, by itself: what asks another one, or starts a large program, is better
     /// not waited for by others.
@@ -129,10 +145,34 @@ impl Look {
             | Self::Http(_)
             | Self::Tcp { .. }
             | Self::Channel(_)
+            | Self::ImageDigest(_)
             | Self::Version(_)
             | Self::Join { .. } => false,
             Self::Kubernetes { path, .. } => path.is_some(),
-            _ => true,
+            // Each by name: a new question is to be thought about.
+            Self::File(_)
+            | Self::Program(_)
+            | Self::FileFacts(_)
+            | Self::FileStamp(_)
+            | Self::Unit(_)
+            | Self::ConsoleLogs(_)
+            | Self::Exists(_)
+            | Self::Entry(_)
+            | Self::Directory(_)
+            | Self::SlicerUp { .. }
+            | Self::RunningConfig(_)
+            | Self::RunningProxies(_)
+            | Self::DropIns
+            | Self::Marks
+            | Self::Journal { .. }
+            | Self::Starts { .. }
+            | Self::SlicerLacks
+            | Self::Routes
+            | Self::Addresses
+            | Self::RouteTo(_)
+            | Self::NatTable(_)
+            | Self::SecondsSince(_)
+            | Self::Supervisor(_) => true,
         }
     }
 
@@ -176,6 +216,7 @@ impl Look {
                  tr '\\0' '\\n' < \"/proc/$pid/environ\" | sed -n 's/^SLICER_K3S_CONFIG=//p'",
                 &[unit],
             ),
+            Self::DropIns => Script::new(include_str!("drop_ins.sh"), &[]),
             Self::RunningProxies(unit) => Script::new(include_str!("running_proxies.sh"), &[unit]),
             Self::Journal { unit, lines } => Script::new(
                 "journalctl -q --no-pager -o cat -n {} -u {}",
@@ -185,9 +226,13 @@ impl Look {
                 include_str!("starts.sh"),
                 &[&lines.to_string(), unit, &texts.join("|")],
             ),
-            Self::Survey => {
-                Script::new(include_str!("survey.sh"), &[]).limit(Duration::from_secs(20))
-            }
+            Self::Survey => Script::new(SURVEY, &[]).limit(Duration::from_secs(20)),
+            Self::SlicerLacks => Script::new(include_str!("slicer_lacks.sh"), &[]),
+            Self::Marks => Script::new(
+                "for f in {}/*.json; do [ -f \"$f\" ] || continue; t=$(cat -- \"$f\") || exit 3; echo \"== $(basename \"$f\" .json)\"; \
+                 printf '%s\\n' \"$t\" | sed 's/^/ /'; done; echo '== end'",
+                &[MARKS],
+            ),
             Self::Routes => Script::new("ip -j -4 route show", &[]),
             Self::Addresses => Script::new("ip -j -4 addr show", &[]),
             Self::RouteTo(address) => Script::new("ip -j -4 route get {}", &[address]),
@@ -241,4 +286,22 @@ impl Look {
 pub(crate) fn curl_option(name: &str, value: &str) -> String {
     let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
     format!("{name} = \"{escaped}\"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It asks a registry on the Internet, for up to 24 s: its companions would lose their answers.
+    #[test]
+    fn what_asks_others_is_asked_alone() {
+        let image = ImageTag {
+            registry: "ghcr.io".into(),
+            repository: "a/b".into(),
+            tag: "latest".into(),
+        };
+        assert!(!Look::ImageDigest(image).is_quick());
+        assert!(!Look::Http("http://a".into()).is_quick());
+        assert!(Look::File("/etc/x".into()).is_quick());
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::batch::Batches;
 use super::looks::Looks;
 use super::root::Root;
-use super::{Input, Look, Output, Remote, Script, Stream, Sudo, quote};
+use super::{Input, Look, Output, Put, Remote, Script, Stream, Sudo, quote};
 use crate::event::Asked;
 use crate::failure::{Code, Failure, Result};
 use crate::log;
@@ -18,31 +18,6 @@ pub struct Machine {
     root: Arc<Root>,
     batches: Arc<Batches>,
     looks: Looks,
-}
-
-/// A file to write: whole, atomically, with this mode from creation, owned by root.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Put<'a> {
-    /// Absolute path.
-    pub path: &'a str,
-    /// Octal mode, such as "0600".
-    pub mode: &'static str,
-    /// Content.
-    pub content: &'a [u8],
-}
-
-impl Put<'_> {
-    fn script(&self) -> Script {
-        let length = self.content.len().to_string();
-        Script::new(
-            "set -e; d=$(dirname -- {}); mkdir -p -- \"$d\"; t=$(mktemp -- \"$d/.slicer-k3s.XXXXXX\"); \
-             trap 'rm -f -- \"$t\"' EXIT; chmod 0600 -- \"$t\"; cat > \"$t\"; \
-             if [ \"$(wc -c < \"$t\")\" -ne {} ]; then echo 'it did not arrive whole' >&2; exit 1; fi; \
-             chmod {} -- \"$t\"; sync -- \"$t\"; mv -f -- \"$t\" {}",
-            &[self.path, &length, self.mode, self.path],
-        )
-        .stdin(self.content)
-    }
 }
 
 impl Machine {
@@ -214,47 +189,8 @@ impl Machine {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-    use std::process::{Command, Stdio};
-
     use super::*;
     use crate::remote::Local;
-
-    /// A connection that breaks ends the input early, and half a file took the place of a whole one.
-    #[test]
-    fn what_did_not_arrive_whole_replaces_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("file").display().to_string();
-        fs_err::write(&path, "before").unwrap();
-        let put = Put {
-            path: &path,
-            mode: "0640",
-            content: b"all of it",
-        };
-        for (arrived, now) in [
-            ("", "before"),
-            ("all", "before"),
-            ("all of it", "all of it"),
-        ] {
-            let mut shell = Command::new("/bin/sh")
-                .args(["-c", put.script().text()])
-                .stdin(Stdio::piped())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            let mut stdin = shell.stdin.take().unwrap();
-            stdin.write_all(arrived.as_bytes()).unwrap();
-            drop(stdin);
-            let done = shell.wait().unwrap().success();
-            assert_eq!(done, arrived == now, "{arrived}");
-            assert_eq!(fs_err::read_to_string(&path).unwrap(), now);
-        }
-        assert_eq!(
-            fs_err::read_dir(dir.path()).unwrap().count(),
-            1,
-            "no leftovers"
-        );
-    }
 
     /// As k3s leaves one where its data were set aside.
     #[tokio::test]

@@ -2,6 +2,7 @@
 //! separates looking from changing by type.
 
 mod batch;
+mod child;
 mod console;
 mod fetch;
 mod image_tag;
@@ -11,6 +12,7 @@ mod lock;
 mod look;
 mod looks;
 mod machine;
+mod put;
 mod root;
 mod shell;
 pub mod ssh;
@@ -22,6 +24,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub(crate) use child::child;
 pub(crate) use console::Keyboard;
 pub use image_tag::ImageTag;
 #[cfg(test)]
@@ -31,7 +34,8 @@ pub use local::Local;
 pub use lock::{Claim, Hold, Holder, NoteToWrite, Previous};
 pub use look::Look;
 pub(crate) use look::curl_option;
-pub use machine::{Machine, Put};
+pub use machine::Machine;
+pub use put::Put;
 pub use shell::{Script, quote};
 
 use crate::failure::Result;

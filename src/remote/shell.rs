@@ -37,8 +37,17 @@ const TIED: &str = "{ cat <&3; kill -TERM 0; } >/dev/null 2>&1 &
 exec 3<&- </dev/null; /bin/sh -c {}; s=$?; trap '' TERM; kill -TERM 0; exit $s";
 
 impl Script {
-    /// `text` is ours; each `{}` in it is replaced by the next of `words`, quoted. Spare places stay empty words.
+    /// `text` is ours; each `{}` in it is replaced by the next of `words`, quoted.
+    ///
+    /// # Panics
+    /// In debug builds, and so in every test that makes the script: where there are not as many places as words. `rm -rf {}/x`
+    /// without its word would be `rm -rf ''/x`.
     pub fn new(text: &'static str, words: &[&str]) -> Self {
+        debug_assert_eq!(
+            text.matches("{}").count(),
+            words.len(),
+            "places and words of {text:?}"
+        );
         let mut parts = text.split("{}");
         let mut script = parts.next().unwrap_or_default().to_owned();
         let mut words = words.iter();
@@ -112,6 +121,18 @@ mod tests {
     fn places_are_filled_with_quoted_words() {
         let script = Script::new("cat {} > {}", &["a b", "it's"]);
         assert_eq!(script.text(), r"cat 'a b' > 'it'\''s'");
+    }
+
+    #[test]
+    #[should_panic(expected = "places and words")]
+    fn a_forgotten_word_is_noticed() {
+        drop(Script::new("rm -rf -- {}/x {}", &["a"]));
+    }
+
+    #[test]
+    #[should_panic(expected = "places and words")]
+    fn a_spare_word_is_noticed() {
+        drop(Script::new("rm -f -- {}", &["a", "b"]));
     }
 
     proptest! {

@@ -30,29 +30,34 @@ impl Sudo {
     /// With a limit, the machine itself ends the script a moment after we have given it up: closing the channel would
     /// not, and what still runs holds one of the few sessions a connection has.
     pub(super) fn wrap(&self, script: &str, limit: Option<Duration>) -> Result<(String, Vec<u8>)> {
-        let ended = limit.map_or_else(String::new, |limit| {
-            format!("timeout -s KILL {} ", limit.as_secs() + 2)
-        });
+        let ended = limit.map_or_else(String::new, ended);
+        // What a person runs speaks the person's language.
+        let plain = limit.map_or("", |_| "LC_ALL=C ");
         let shell = |script: &str| format!("{ended}/bin/sh -c {}", quote(script));
         match self {
             Self::Root => Ok((shell(script), Vec::new())),
-            Self::NoPassword => Ok((format!("sudo -n -- {}", shell(script)), Vec::new())),
+            Self::NoPassword => Ok((format!("{plain}sudo -n -- {}", shell(script)), Vec::new())),
             Self::Password(password) => {
                 let mark = crate::secret::random_hex(16).map_err(|error| {
                     Failure::new(Code::LocalFile, "no random numbers").because(error)
                 })?;
                 let guarded = format!(
-                    "while IFS= read -r line; do [ \"$line\" = {mark} ] && break; done; unset line; {script}"
+                    "while IFS= read -r line; do [ \"$line\" = {mark} ] && break; done; [ \"$line\" = {mark} ] || exit 75; unset line; {script}"
                 );
                 Ok((
                     // Without -k: sudo remembers the password for this connection's session, where it would otherwise
                     // hash it for every command.
-                    format!("sudo -S -p '' -- {}", shell(&guarded)),
+                    format!("{plain}sudo -S -p '' -- {}", shell(&guarded)),
                     format!("{}\n{mark}\n", password.expose()).into_bytes(),
                 ))
             }
         }
     }
+}
+
+/// What ends a command a moment after its limit.
+fn ended(limit: Duration) -> String {
+    format!("timeout -s KILL {} ", limit.as_secs() + 2)
 }
 
 /// The variable of one machine: `pi-5` has `SLICER_K3S_SUDO_PASSWORD_PI_5`.
@@ -86,11 +91,22 @@ async fn find_in(
     around: &Surroundings,
 ) -> Result<Sudo> {
     // `-k` with a command ignores a remembered password, so that what works now works an hour later; the same command
-    // shape as later, since rules can name programs.
-    let question = "if [ \"$(id -u)\" = 0 ]; then echo root; elif ! command -v sudo >/dev/null 2>&1; then echo absent; \
-                    elif sudo -k -n -- /bin/sh -c : ; then echo free; else echo asks; fi";
-    let output = remote.exec(question, b"", LIMIT).await?;
+    // shape as later, since rules can name programs. What sudo says is read: in one language.
+    let question = format!(
+        "if [ \"$(id -u)\" = 0 ]; then echo root; elif ! command -v sudo >/dev/null 2>&1; then echo absent; \
+         elif LC_ALL=C sudo -k -n -- {}/bin/sh -c : ; then echo free; else echo asks; fi",
+        ended(LIMIT)
+    );
+    let output = remote.exec(&question, b"", LIMIT).await?;
     let failure = |what: &str| Failure::new(Code::Sudo, format!("{what} on {name}"));
+    let lines: Vec<&str> = output.stdout.lines().collect();
+    if let [first, .., _] = lines.as_slice() {
+        return Err(
+            failure("commands print text of the login shell's own")
+                .because(format!("before its answer it says: {first}"))
+                .hint("let its start files (~/.bashrc, ~/.cshrc, config.fish) print nothing where no terminal is"),
+        );
+    }
     match output.stdout.trim() {
         "root" => return Ok(Sudo::Root),
         "free" => return Ok(Sudo::NoPassword),
@@ -99,7 +115,11 @@ async fn find_in(
             return Err(failure("sudo is not installed")
                 .hint("log in as root (ssh = \"root@…\"), or install sudo there"));
         }
-        _ => return Err(failure("cannot tell who we are").because(output.last_words())),
+        _ => {
+            return Err(failure("cannot tell who we are")
+                .because(output.last_words())
+                .hint("it must run commands by its login shell, /bin/sh and base64: try ssh with `id -u` as the command"));
+        }
     }
     if let Some(refusal) = refused(&output.stderr) {
         return Err(not_allowed(name, refusal));
@@ -220,178 +240,4 @@ fn from_file(path: &str, around: &Surroundings) -> Result<Secret> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::question::testing::{Nobody, Scripted};
-    use crate::remote::{Input, Local, Output, Stream};
-    use async_trait::async_trait;
-    use std::os::unix::fs::PermissionsExt as _;
-    use std::sync::Arc;
-
-    /// This machine with a sudo and an id of our own, so that the tests run as anybody. Like the real sudo it takes
-    /// exactly one line from stdin, and only when it asks.
-    struct Fake(tempfile::TempDir);
-
-    const SUDO: &str = r#"#!/bin/sh
-n=
-while [ $# -gt 0 ]; do
-  case $1 in -n) n=1 ;; -p) shift ;; --) shift; break ;; esac
-  shift
-done
-case $(cat "${0%/*}/rules") in
-  nobody) echo "me is not in the sudoers file." >&2; exit 1 ;;
-  asks)
-    if [ "$n" ]; then echo "sudo: a password is required" >&2; exit 1; fi
-    IFS= read -r line
-    if [ "$line" != "open sesame" ]; then echo "Sorry, try again." >&2; exit 1; fi ;;
-esac
-FAKE_UID=0 exec "$@"
-"#;
-
-    impl Fake {
-        fn new(rules: &str) -> Self {
-            let fake = Self(tempfile::tempdir().unwrap());
-            fake.program("sudo", SUDO);
-            fake.program("id", "#!/bin/sh\necho ${FAKE_UID:-1000}\n");
-            fake.rules(rules);
-            fake
-        }
-        fn program(&self, name: &str, text: &str) {
-            let path = self.0.path().join(name);
-            std::fs::write(&path, text).unwrap();
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        }
-        fn rules(&self, rules: &str) {
-            std::fs::write(self.0.path().join("rules"), rules).unwrap();
-        }
-        fn around(&self) -> Surroundings {
-            Surroundings {
-                ask: Arc::new(Nobody),
-                home: self.0.path().into(),
-                ..Surroundings::of_process()
-            }
-        }
-    }
-
-    #[async_trait]
-    impl Remote for Fake {
-        async fn exec(&self, command: &str, stdin: &[u8], limit: Duration) -> Result<Output> {
-            let command = format!(
-                "PATH={}:$PATH; {command}",
-                quote(&self.0.path().display().to_string())
-            );
-            Local.exec(&command, stdin, limit).await
-        }
-        async fn attach(&self, _: &str, _: Input, _: bool) -> Result<i32> {
-            unreachable!()
-        }
-        async fn open(&self, _: &str, _: &[u8]) -> Result<Box<dyn Stream>> {
-            unreachable!()
-        }
-        async fn forward(&self, _: &str, _: u16) -> Result<Box<dyn Stream>> {
-            unreachable!()
-        }
-    }
-
-    async fn found(fake: &Fake, file: Option<&str>, variable: Option<&str>) -> Result<Sudo> {
-        find_in(
-            "pi",
-            fake,
-            file,
-            variable.map(str::to_owned),
-            &fake.around(),
-        )
-        .await
-    }
-
-    #[tokio::test]
-    async fn each_way_to_root_is_found_and_each_obstacle_named() {
-        let fake = Fake::new("free");
-        assert_eq!(found(&fake, None, None).await.unwrap(), Sudo::NoPassword);
-        fake.program("id", "#!/bin/sh\necho 0\n");
-        assert_eq!(found(&fake, None, None).await.unwrap(), Sudo::Root);
-
-        let fake = Fake::new("nobody");
-        let failure = found(&fake, None, Some("open sesame")).await.unwrap_err();
-        assert!(failure.cause.unwrap().contains("sudoers"));
-
-        let fake = Fake::new("asks");
-        let failure = found(&fake, None, None).await.unwrap_err();
-        assert_eq!(failure.code, Code::Sudo);
-        assert!(
-            failure
-                .hint
-                .unwrap()
-                .contains("sudo-password-file under [hosts.pi]")
-        );
-        assert_eq!(
-            found(&fake, None, Some("wrong")).await.unwrap_err().code,
-            Code::Sudo
-        );
-        let sudo = found(&fake, None, Some("open sesame")).await.unwrap();
-        assert_eq!(sudo, Sudo::Password(Secret::new("open sesame")));
-    }
-
-    /// It was asked for again without a word, and nothing said how not to be asked.
-    #[tokio::test]
-    async fn a_wrong_password_is_called_so_and_a_right_one_can_be_left_out_next_time() {
-        let fake = Fake::new("asks");
-        let person = Scripted::new(["wrong", "open sesame"]);
-        let sudo = asked("pi", &fake, &person).await.unwrap();
-        assert_eq!(sudo, Some(Sudo::Password(Secret::new("open sesame"))));
-        let seen = person.seen();
-        let begin = |n: usize, text: &str| assert!(seen[n].starts_with(text), "{seen:?}");
-        begin(0, "sudo password on pi");
-        begin(1, "Sorry, try again: sudo on pi ");
-        begin(2, "sudo password on pi");
-        begin(3, "To skip this prompt: sudo-password-file");
-        let anchor = GUIDE.rsplit_once('#').unwrap().1;
-        let guide = include_str!("../../docs/guide.md");
-        assert!(guide.contains(&format!("\n## {anchor}\n")), "{anchor}");
-
-        let person = Scripted::new(["a", "b", "c", "d"]);
-        let failure = asked("pi", &fake, &person).await.unwrap_err();
-        assert_eq!(failure.cause.unwrap(), "wrong three times");
-        assert_eq!(person.seen().len(), 5);
-    }
-
-    /// sudo tells who may not use it only after a right password: to ask again would be in vain.
-    #[tokio::test]
-    async fn a_user_who_may_not_use_sudo_is_asked_once() {
-        let fake = Fake::new("nobody");
-        let person = Scripted::new(["open sesame", "again"]);
-        let failure = asked("pi", &fake, &person).await.unwrap_err();
-        assert!(failure.cause.unwrap().contains("sudoers"));
-        assert_eq!(person.seen().len(), 1);
-    }
-
-    #[tokio::test]
-    async fn a_password_file_must_be_ours_alone() {
-        let fake = Fake::new("asks");
-        let path = fake.0.path().join("password");
-        std::fs::write(&path, "open sesame\n").unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        let failure = found(&fake, Some("~/password"), None).await.unwrap_err();
-        assert!(failure.hint.unwrap().starts_with("chmod 600"));
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        assert!(found(&fake, Some("~/password"), None).await.is_ok());
-    }
-
-    /// A rule that no longer asks must not turn the password into the command's input.
-    #[tokio::test]
-    async fn the_password_never_reaches_the_command() {
-        for rules in ["asks", "free"] {
-            let fake = Fake::new(rules);
-            let sudo = Sudo::Password(Secret::new("open sesame"));
-            let (command, mut stdin) = sudo.wrap("cat", Some(LIMIT)).unwrap();
-            assert!(!command.contains("sesame"));
-            stdin.extend_from_slice(b"data\nmore");
-            let output = fake.exec(&command, &stdin, LIMIT).await.unwrap();
-            assert_eq!(
-                (output.status, output.stdout.as_str()),
-                (0, "data\nmore"),
-                "{rules}"
-            );
-        }
-    }
-}
+mod tests;

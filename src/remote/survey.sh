@@ -30,6 +30,7 @@ df -Pk "$place" 2>/dev/null | sed -n 2p | section disk
 
 if [ -e /dev/kvm ]; then echo yes; else echo no; fi | section kvm
 if [ -d /run/systemd/system ]; then echo yes; else echo no; fi | section systemd
+command -v nft >/dev/null 2>&1 || echo nft | section lacks
 section forwarding </proc/sys/net/ipv4/ip_forward
 ip -j -4 addr show 2>/dev/null | section addresses
 ip -j -4 route show 2>/dev/null | section routes
@@ -41,7 +42,8 @@ section hostname </proc/sys/kernel/hostname
 cat /etc/machine-id /proc/sys/kernel/random/boot_id 2>/dev/null | section identity
 date +%s | section clock
 
-if command -v slicer >/dev/null 2>&1; then
+# Defined in slicer_lacks.sh, which goes before.
+if [ -z "$(slicer_lacks)" ]; then
     timeout 5 slicer version </dev/null 2>/dev/null
     echo installed
 fi | section slicer

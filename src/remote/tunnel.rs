@@ -4,7 +4,9 @@
 //! other user of the workstation can reach it. kubectl cannot use one: its `server` is a URL, and `proxy-url` knows
 //! only http, https and socks5 over TCP. For it there is a loopback port, and that is no door for others: at the far
 //! end stands the Kubernetes API, which proves itself by the cluster's CA and lets nobody do anything without a client
-//! certificate or token, exactly as it stands in the LAN of the VMs. The port is chosen by the kernel, bound to
+//! certificate or token, exactly as it stands in the LAN of the VMs. It is reached there by the server's address: who comes
+//! from the server's own loopback needs neither for some of what k3s answers (k3s@af977adf pkg/server/auth/auth.go,
+//! `IsLocalOrHasRole`). The port is chosen by the kernel, bound to
 //! 127.0.0.1 and gone with the command.
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -7,7 +7,7 @@ use super::names::AUTHORIZED_KEYS;
 use super::{Slicer, VM_USER, exec};
 use crate::failure::{Code, Failure, Result};
 use crate::generate::CLOUD_CONFIG_KEY;
-use crate::k3s;
+use crate::k3s::{self, DropIn};
 use crate::pipeline::Hands;
 use crate::remote::{Output, Script};
 use crate::secret::Secret;
@@ -17,6 +17,8 @@ use crate::secret::Secret;
 pub struct ServerFacts {
     /// k3s's config.yaml, tokens included.
     pub config: Secret,
+    /// k3s's own drop-ins, in the order in which it reads them.
+    pub drop_ins: Vec<DropIn>,
     /// The words of its unit after `k3s server`.
     pub arguments: Vec<String>,
     /// The token that its data is encrypted with, in its full form.
@@ -77,6 +79,9 @@ impl Process {
 /// The script of `Look::ServerData`.
 const DATA: &str = include_str!("../remote/server_data.sh");
 
+/// The script of `Look::DropIns`.
+const DROP_INS: &str = include_str!("../remote/drop_ins.sh");
+
 const LOOK: &str = include_str!("server.sh");
 
 impl Slicer {
@@ -107,11 +112,7 @@ impl Slicer {
 
     /// Lets the owner of this key into a server.
     pub async fn let_in(&self, _: &Hands, vm: &str, key: &str) -> Result<()> {
-        let add = Script::new(
-            "set -e; f={}; u={}; d=$(dirname \"$f\"); [ -d \"$d\" ] || install -d -m 0700 -o \"$u\" -g \"$u\" \"$d\"; \
-             [ -f \"$f\" ] || install -m 0600 -o \"$u\" -g \"$u\" /dev/null \"$f\"; printf '\\n%s\\n' {} >>\"$f\"",
-            &[AUTHORIZED_KEYS, VM_USER, key],
-        );
+        let add = Script::new(LET_IN, &[AUTHORIZED_KEYS, VM_USER, key]);
         let done: Output = exec::run(self, vm, add.text()).await?;
         if done.ok() {
             return Ok(());
@@ -123,8 +124,17 @@ impl Slicer {
     }
 }
 
+/// A file with one line more takes the place of the one that is there: half of it would lock others out.
+const LET_IN: &str = "set -e; f={}; u={}; d=$(dirname \"$f\")
+[ -d \"$d\" ] || install -d -m 0700 -o \"$u\" -g \"$u\" \"$d\"
+[ -f \"$f\" ] || install -m 0600 -o \"$u\" -g \"$u\" /dev/null \"$f\"
+f=$(readlink -f \"$f\"); t=$(mktemp \"$f.XXXXXX\"); trap 'rm -f \"$t\"' EXIT
+cp -p -- \"$f\" \"$t\"; printf '\\n%s\\n' {} >>\"$t\"; sync \"$t\"; mv -f -- \"$t\" \"$f\"";
+
 fn script() -> String {
-    format!("{LOOK}\n(\nVERSIONS=yes\n{DATA}) | p data\necho '== end'\n")
+    format!(
+        "{LOOK}\n(\n{DROP_INS}) | p drop-ins\n(\nVERSIONS=yes\n{DATA}) | p data\necho '== end'\n"
+    )
 }
 
 /// What the script printed; `None` where it did not come to its end.
@@ -137,6 +147,8 @@ fn read(text: &str) -> Option<ServerFacts> {
     let api = part("api");
     Some(ServerFacts {
         config: Secret::new(part("config")),
+        // Those that did not come whole are not none.
+        drop_ins: k3s::drop_ins(&part("drop-ins"))?,
         arguments: k3s::arguments(&part("unit")),
         token: Secret::new(part("token")),
         agent_token: Secret::new(part("agent-token")),
@@ -320,12 +332,38 @@ mod tests {
         assert_eq!(process(401, "active"), Process::Unknown);
     }
 
+    #[test]
+    fn a_key_is_added_by_a_file_that_takes_the_others_place() {
+        use std::os::unix::fs::MetadataExt as _;
+        let root = tempfile::tempdir().unwrap();
+        let (file, link) = (root.path().join("keys"), root.path().join("link"));
+        fs_err::write(&file, "ssh-ed25519 AAAA other").unwrap();
+        fs_err::os::unix::fs::symlink(&file, &link).unwrap();
+        let before = fs_err::metadata(&file).unwrap();
+        let add = Script::new(
+            LET_IN,
+            &[link.to_str().unwrap(), "root", "ssh-ed25519 BBBB ours"],
+        );
+        let mut shell = std::process::Command::new("bash");
+        assert!(shell.args(["-c", add.text()]).status().unwrap().success());
+        let after = fs_err::metadata(&file).unwrap();
+        assert_ne!(before.ino(), after.ino());
+        assert_eq!((before.mode(), before.uid()), (after.mode(), after.uid()));
+        let text = fs_err::read_to_string(&link).unwrap();
+        assert_eq!(text, "ssh-ed25519 AAAA other\nssh-ed25519 BBBB ours\n");
+        assert_eq!(
+            fs_err::read_dir(root.path()).unwrap().count(),
+            2,
+            "no leftovers"
+        );
+    }
+
     /// What could not be read must not pass for a server that was told nothing.
     #[test]
     fn a_cut_answer_and_an_unreadable_file_are_refused() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
-        let whole = "== config\n token: a\n\n== token\n a\n\n== end";
+        let whole = "== config\n token: a\n\n== drop-ins\n == end\n\n== end";
         assert!(read(whole).is_some());
         assert!(read(&whole[..whole.len() - 6]).is_none());
         // A directory is there and cannot be read as a file, not even by root.

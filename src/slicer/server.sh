@@ -26,7 +26,7 @@ printf '%s\n' "$environment" | p environment
 # Whether the running k3s accepts the server token that it keeps: the status of an answer, or `locked-out` where its last
 # starts with this configuration ended since the data are sealed with another token. While it starts it says neither.
 state=$(systemctl show -p ActiveState --value k3s 2>/dev/null)
-kept=$(head -n 1 "$s/token" 2>/dev/null | sed 's/.*://; s/[\\"]/\\&/g')
+kept=$(head -n 1 "$s/token" 2>/dev/null | sed 's/^K10[^:]*::[^:]*://; s/[\\"]/\\&/g')
 if [ "$state" = active ] && [ -n "$kept" ]; then
     printf 'user = "server:%s"\n' "$kept" |
         curl -sk -o /dev/null -m 5 -w '%{http_code}' -K - -- https://127.0.0.1:6443/v1-k3s/config | p process

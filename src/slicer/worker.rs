@@ -24,20 +24,23 @@ pub enum Held {
     },
 }
 
-/// Prints hashes only: the password is what follows the last colon.
+/// Prints hashes only, of the password alone: see `k3s::password`.
 const LOOK: &str = r#"f={}; s={}; [ -f "$f" ] || { echo none; exit 0; }
-h() { sed -n 's/^K3S_TOKEN=//p' | tr -d "'\"\n" | sed 's/.*://' | sha256sum | cut -d' ' -f1; }
+h() { sed -n 's/^K3S_TOKEN=//p' | tr -d "'\"\n" | sed 's/^K10[^:]*::[^:]*://' | sha256sum | cut -d' ' -f1; }
 p=$(systemctl show -p MainPID --value "$s")
 h <"$f"; tr '\0' '\n' 2>/dev/null <"/proc/${p:-0}/environ" | h; systemctl is-active "$s"; true"#;
 
-/// Where the new token waits for the script that puts it into the file; gone with it.
+/// Where the new token waits for the script that puts it into the file, behind a line with its hash; gone with it.
 const WAITS: &str = "/run/slicer-k3s-token";
 
 /// A command in a VM is killed when its client is gone (slicervm/sdk@fb6f052 exec.go, `Command`), and then no trap runs: what
-/// an earlier one left, which may hold a token, is removed first.
+/// an earlier one left, which may hold a token, is removed first. A token that did not come whole is none.
 const TAKE: &str = r#"set -e; umask 077; f={}; s={}; n={}
-t=$n; trap 'rm -f "$n" "$t"' EXIT; rm -f "$f".??????; v=$(cat "$n"); t=$(mktemp "$f.XXXXXX")
-{ grep -v '^K3S_TOKEN=' "$f" || true; printf "K3S_TOKEN='%s'\n" "$v"; } >"$t"; mv -f "$t" "$f"
+t=$n; trap 'rm -f "$n" "$t"' EXIT; rm -f "$f".??????
+{ IFS= read -r h; v=$(cat); } <"$n"; sum=$(printf %s "$v" | sha256sum)
+if [ -z "$v" ] || [ "${sum%% *}" != "$h" ]; then echo 'the token did not arrive whole' >&2; exit 1; fi
+t=$(mktemp "$f.XXXXXX")
+{ grep -v '^K3S_TOKEN=' "$f" || true; printf "K3S_TOKEN='%s'\n" "$v"; } >"$t"; sync "$t"; mv -f "$t" "$f"
 systemctl reset-failed "$s" 2>/dev/null || true; systemctl restart --no-block "$s""#;
 
 fn look() -> Script {
@@ -72,7 +75,8 @@ impl Slicer {
             "/vm/{}/cp?path={WAITS}&mode=binary&uid=0&gid=0&permissions=0600",
             http::encode(vm)
         );
-        let reply = http::send(self, &Request::post(&path).octets(token.expose())).await?;
+        let text = format!("{}\n{}", token.sha256(), token.expose());
+        let reply = http::send(self, &Request::post(&path).octets(&text)).await?;
         self.accept(&reply)?;
         let done = exec::run(self, vm, take().text()).await?;
         if done.ok() {
@@ -130,7 +134,8 @@ mod tests {
     const GREP: &str = r#"exec /bin/grep "$@""#;
 
     fn lay(dir: &std::path::Path, token: &str) {
-        std::fs::write(dir.join("slicer-k3s-token"), token).unwrap();
+        let text = format!("{}\n{token}", crate::secret::sha256(token.as_bytes()));
+        std::fs::write(dir.join("slicer-k3s-token"), text).unwrap();
     }
 
     fn names(dir: &std::path::Path) -> Vec<String> {
@@ -159,15 +164,29 @@ mod tests {
         assert_eq!(text, "A=1\nK3S_TOKEN='second'\n");
     }
 
-    /// A token that is not there is no empty token: the worker could not join again.
+    /// A token that is not there, is empty or was cut is none: the worker could not join again.
     #[test]
     fn a_missing_token_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("k3s-agent.service.env");
         std::fs::write(&file, "K3S_TOKEN='old'\n").unwrap();
-        assert!(!taken(dir.path(), GREP));
-        assert_eq!(names(dir.path()), ["k3s-agent.service.env"]);
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "K3S_TOKEN='old'\n");
+        let whole = format!("{}\nnew", crate::secret::sha256(b"new"));
+        let empty = format!("{}\n", crate::secret::sha256(b""));
+        let texts = [
+            None,
+            Some(""),
+            Some(&*empty),
+            Some(&whole[..whole.len() - 1]),
+            Some("new"),
+        ];
+        for text in texts {
+            if let Some(text) = text {
+                std::fs::write(dir.path().join("slicer-k3s-token"), text).unwrap();
+            }
+            assert!(!taken(dir.path(), GREP), "{text:?}");
+            assert_eq!(names(dir.path()), ["k3s-agent.service.env"]);
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), "K3S_TOKEN='old'\n");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::CLUSTER;
 use super::difference;
+use super::enrolled_away;
 use super::seen::Seen;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{self, CLOUD_CONFIG_KEY, CLOUD_CONFIG_SECRET, NAMESPACE, NodeGroup};
@@ -46,7 +47,8 @@ impl CloudConfig {
         }
     }
 
-    /// The file for the groups that are fit now: one that cannot be reached would keep the autoscaler from starting.
+    /// The file for the groups that are fit now: one that cannot be reached would keep the autoscaler from starting. What it
+    /// has on a host that only this workstation does not reach stays.
     async fn wanted(&self, world: &World) -> Result<String> {
         let server = world
             .plan
@@ -64,6 +66,13 @@ impl CloudConfig {
                     max: daemon.max,
                 });
             }
+        }
+        if !world.plan.away.is_empty() {
+            let file = current(&world.kubernetes().await?).await?;
+            let file = file.unwrap_or_default();
+            let file = String::from_utf8_lossy(&file);
+            let kept = enrolled_away::groups(world, &file).await?;
+            groups = enrolled_away::in_order(groups, kept, &file);
         }
         let token = super::k3s_token_secret::token(world).await?;
         generate::cloud_config(&api_url(server), &token, &groups)
@@ -145,17 +154,7 @@ pub(super) async fn current(kubernetes: &Kubernetes) -> Result<Option<Vec<u8>>> 
 /// The groups that the autoscaler's cloud-config names; none where the cluster has none.
 pub async fn groups(kubernetes: &Kubernetes) -> Result<Vec<String>> {
     let file = current(kubernetes).await?.unwrap_or_default();
-    Ok(named(&String::from_utf8_lossy(&file)))
-}
-
-/// The names in the headings `[nodegroup "NAME"]`.
-fn named(file: &str) -> Vec<String> {
-    let headings = sections(file).into_keys();
-    headings
-        .filter_map(|heading| heading.strip_prefix("nodegroup"))
-        .map(|name| name.trim().trim_matches('"').to_owned())
-        .filter(|name| !name.is_empty())
-        .collect()
+    Ok(generate::named_groups(&String::from_utf8_lossy(&file)))
 }
 
 /// The hash that the autoscaler's pod must carry to have read the file as it is.
@@ -243,8 +242,58 @@ mod tests {
     #[test]
     fn the_groups_of_a_file_are_read() {
         let file = "[global]\nk3s-token=\"K10x\"\n\n[nodegroup \"a-1\"]\nmax-size=\"4\"\n [nodegroup \"b\"]\n";
-        assert_eq!(named(file), ["a-1", "b"]);
-        assert!(named("").is_empty());
+        assert_eq!(generate::named_groups(file), ["a-1", "b"]);
+        assert!(generate::named_groups("").is_empty());
+    }
+
+    /// A run from behind a VPN took a live group from the autoscaler, and its agents stayed for ever.
+    #[tokio::test]
+    async fn a_group_that_only_this_workstation_does_not_reach_stays_as_it_is() {
+        let group = |name: &str, cidr: u8| NodeGroup {
+            name: name.into(),
+            url: format!("http://192.168.{cidr}.1:8082"),
+            token: crate::secret::Secret::new("t0ken"),
+            min: 0,
+            max: 4,
+        };
+        let all = [group("k3s-agents-1", 138), group("k3s-agents-2", 139)];
+        let url = "https://192.168.137.2:6443";
+        let token = crate::secret::Secret::new("K");
+        let file = |groups: &[NodeGroup]| generate::cloud_config(url, &token, groups).unwrap();
+        let secret = generate::cloud_config_secret(&file(&all)).to_string();
+        for (said, kept) in [("401", true), ("000", false)] {
+            let server = Fake::new()
+                .says("cacerts", CACERTS)
+                .says("http_code", said)
+                .says(CLOUD_CONFIG_SECRET, &secret);
+            let host = Fake::new().says("auth/token", "t0ken\n");
+            let servers = ["k3s-cp-1", "k3s-cp-2", "k3s-cp-3"].map(|name| (name, &server));
+            let mut world = world(&[servers.as_slice(), &[("n100", &host)]].concat());
+            let gone = world.plan.daemons.remove(1);
+            world.plan.away = vec![crate::plan::Away {
+                host: gone.host.clone(),
+                lan_address: [192, 168, 1, 12].into(),
+                behind: None,
+                cidrs: vec![gone.cidr],
+            }];
+            let seen = Arc::new(Seen::default());
+            let other = world.plan.workers().next().unwrap().group.clone();
+            seen.armed(&other);
+            seen.reachable(&other);
+            let step = CloudConfig::new(&world.plan, &seen);
+            let wanted = step.wanted(&world).await.unwrap();
+            let names = generate::named_groups(&wanted);
+            assert!(names.contains(&other), "{wanted}");
+            assert_eq!(names.contains(&gone.group), kept, "{wanted}");
+            if kept {
+                let there = generate::node_groups(&wanted);
+                let same = |name: &String| there.iter().find(|it| it.name == *name).cloned();
+                assert_eq!(
+                    same(&gone.group),
+                    all.iter().find(|it| it.name == gone.group).cloned()
+                );
+            }
+        }
     }
 
     #[tokio::test]

@@ -25,6 +25,27 @@ pub(super) fn host_yaml(world: &World, daemon: &Daemon) -> Result<File> {
     generate::daemon_config(&world.plan, daemon, &world.secrets.ssh_public_key)
 }
 
+/// Refuses a unit of this name that runs in another directory: it is another cluster's daemon, or a person's own.
+pub(super) async fn not_anothers(world: &World, daemon: &Daemon) -> Result<()> {
+    let host = world.host(&daemon.host)?;
+    let directory = world.plan.directory(daemon);
+    let unit = host.read(&generate::unit_path(&daemon.unit())).await?;
+    let ours = format!("WorkingDirectory={directory}\n");
+    if unit.is_none_or(|unit| unit.trim().is_empty() || unit.contains(&ours)) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Code::PlanConflict,
+        format!(
+            "{} on {} is somebody else's daemon",
+            daemon.unit(),
+            daemon.host
+        ),
+    )
+    .because("it runs in another directory")
+    .hint("choose another group name in cluster.toml"))
+}
+
 impl DaemonConfig {
     pub(super) fn new(daemon: &Daemon) -> Self {
         Self {
@@ -124,22 +145,7 @@ impl Step for DaemonConfig {
         if self.daemon.adopted.is_some() {
             return self.make_private(world, host, hands).await;
         }
-        let other = generate::unit_path(&self.daemon.unit());
-        let directory = world.plan.directory(&self.daemon);
-        if let Some(unit) = host.read(&other).await?
-            && !unit.contains(&format!("WorkingDirectory={directory}\n"))
-        {
-            return Err(Failure::new(
-                Code::PlanConflict,
-                format!(
-                    "{} on {} is somebody else's daemon",
-                    self.daemon.unit(),
-                    self.daemon.host
-                ),
-            )
-            .because("it runs in another directory")
-            .hint("choose another group name in cluster.toml"));
-        }
+        not_anothers(world, &self.daemon).await?;
         self.make_private(world, host, hands).await?;
         host_yaml(world, &self.daemon)?.write(host, hands).await
     }

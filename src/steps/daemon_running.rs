@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
+use super::daemon_config::not_anothers;
 use super::difference;
 use super::file::File;
 use super::unit::Unit;
@@ -199,6 +200,10 @@ impl Step for DaemonRunning {
         let host = world.host(&self.daemon.host)?;
         let name = self.daemon.unit();
         if let Some(file) = self.unit_file(world)? {
+            // Another cluster's run may have come in between.
+            if self.daemon.adopted.is_none() {
+                not_anothers(world, &self.daemon).await?;
+            }
             file.write(host, hands).await?;
         }
         if by_hand(host, &self.daemon).await? {
@@ -286,10 +291,25 @@ mod tests {
         assert!(done().await);
     }
 
+    /// Another cluster's first run had chosen the same group, and its unit was written over.
+    #[tokio::test]
+    async fn a_unit_of_another_cluster_is_not_written_over() {
+        let theirs = "[Service]\nWorkingDirectory=/var/lib/slicer-k3s/away/k3s-cp\n";
+        let fake = Fake::new()
+            .says("cat -- /etc/systemd", theirs)
+            .says("ActiveState", "ActiveState=inactive\n");
+        let world = world(&[("n100", &fake)]);
+        let failure = step().apply(&world, &hands()).await.unwrap_err();
+        assert_eq!(failure.code, Code::PlanConflict);
+        assert!(!fake.was_told("mv -f") && !fake.was_told("systemctl start"));
+    }
+
     /// On a host that never ran Slicer both daemons found no token, each made one, and one of the two refused all.
     #[tokio::test]
     async fn the_first_daemon_of_a_host_starts_alone_until_there_is_a_token() {
-        let fake = Fake::new().says("ActiveState", "ActiveState=inactive\n");
+        let fake = Fake::new()
+            .answers("cat -- /etc/systemd", 1, "")
+            .says("ActiveState", "ActiveState=inactive\n");
         let world = world(&[("n100", &fake)]);
         step().apply(&world, &hands()).await.unwrap();
         let told = fake.told();

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::difference;
 use super::file::File;
+use super::other_marks;
 use crate::failure::Result;
 use crate::generate;
 use crate::pipeline::{Finding, Hands, Step, StepId};
@@ -49,7 +50,11 @@ impl Step for HostMark {
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
-        let differs = self.file(world)?.differs(world.host(&self.host)?).await?;
+        let host = world.host(&self.host)?;
+        let differs = self.file(world)?.differs(host).await?;
+        if differs.is_none() {
+            other_marks::check(&world.plan, &self.host, host).await?;
+        }
         Ok(differs.map_or_else(Finding::done, Finding::Differs))
     }
 
@@ -59,6 +64,8 @@ impl Step for HostMark {
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let host = world.host(&self.host)?;
-        self.file(world)?.write(host, hands).await
+        // Ours first: see there.
+        self.file(world)?.write(host, hands).await?;
+        other_marks::check(&world.plan, &self.host, host).await
     }
 }

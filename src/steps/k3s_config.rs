@@ -132,6 +132,17 @@ impl K3sConfig {
         Ok(None)
     }
 
+    /// Refuses a server whose drop-ins say otherwise than its file.
+    async fn not_overruled(
+        &self,
+        world: &World,
+        machine: &Machine,
+        join: Option<&Server>,
+    ) -> Result<()> {
+        let config = k3s::config(&world.plan, &self.server, join, &world.secrets)?;
+        super::drop_ins::check(machine, &config).await
+    }
+
     /// k3s cannot read its own data with another server token, and another agent token may be one that was replaced since:
     /// both are refused before anything is written.
     async fn same_cluster(&self, world: &World, machine: &Machine) -> Result<()> {
@@ -218,6 +229,7 @@ impl Step for K3sConfig {
             ));
         };
         let join = self.joins(world, &start);
+        self.not_overruled(world, machine, join).await?;
         if let Some(why) = self.differs(world, machine, join).await? {
             return Ok(Finding::Differs(why));
         }
@@ -241,6 +253,7 @@ impl Step for K3sConfig {
         self.same_cluster(world, machine).await?;
         let start = self.decided(world).await?;
         let join = self.joins(world, &start);
+        self.not_overruled(world, machine, join).await?;
         if join.is_none() && start != Start::Found && !control_plane::ask(machine).await?.data {
             return Err(Failure::new(
                 Code::QuorumLost,
@@ -269,6 +282,7 @@ impl Step for K3sConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::k3s::DROP_INS_PATH;
     use crate::pipeline::testing::hands;
     use crate::steps::testing::{Fake, plan, world};
 
@@ -299,6 +313,7 @@ mod tests {
     async fn a_token_that_cannot_be_read_stops_the_run() {
         for path in [TOKEN_PATH, AGENT_TOKEN_PATH] {
             let fake = Fake::new()
+                .says(DROP_INS_PATH, "== end\n")
                 .answers(&format!("cat -- {path}"), 1, "")
                 .says("stat -L -c %n", "yes\n");
             let world = world(&[("k3s-cp-1", &fake)]);
@@ -326,6 +341,7 @@ mod tests {
     #[tokio::test]
     async fn a_server_whose_agents_join_by_the_servers_token_is_not_anothers() {
         let fake = Fake::new()
+            .says(DROP_INS_PATH, "== end\n")
             .says(AGENT_TOKEN_PATH, "K10abc::server:5e7ve7\n")
             .says(TOKEN_PATH, "K10abc::server:5e7ve7\n")
             .answers("stat -c", 1, "");
@@ -350,10 +366,24 @@ mod tests {
         }
     }
 
+    /// k3s would go by the drop-in, whatever is written here.
+    #[tokio::test]
+    async fn a_drop_in_that_overrules_the_file_is_refused_untouched() {
+        let fake = Fake::new()
+            .says(DROP_INS_PATH, "== 9.yaml\n disable: [coredns]\n== end\n")
+            .answers(TOKEN_PATH, 1, "")
+            .says("stat -L -c %n", "no\n");
+        let world = world(&[("k3s-cp-1", &fake)]);
+        assert!(step().check(&world).await.is_err());
+        assert!(step().apply(&world, &hands()).await.is_err());
+        assert!(!fake.was_told("mv -f"));
+    }
+
     /// Tokens travel by stdin: a command line is seen by everybody on the machine.
     #[tokio::test]
     async fn no_token_is_in_a_command_line() {
         let fake = Fake::new()
+            .says(DROP_INS_PATH, "== end\n")
             .says("stat -L -c %n", "no\n")
             .answers(TOKEN_PATH, 1, "")
             .answers("stat -c", 1, "");

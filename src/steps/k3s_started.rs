@@ -18,7 +18,7 @@ use crate::k3s::{Told, UNIT};
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Plan, Server};
-use crate::remote::{Machine, Script};
+use crate::remote::{Look, Machine, Script};
 use crate::world::World;
 
 /// So many ends for reasons that we do not know, five seconds apart, are no hiccup of a start.
@@ -117,6 +117,22 @@ impl K3sStarted {
     /// What the running process has read otherwise than it should have.
     async fn unread(&self, world: &World, machine: &Machine) -> Result<Option<String>> {
         Process::Server(&self.server).unread(world, machine).await
+    }
+
+    /// Whether it is starting with another configuration than the one that was written since: `start` would do nothing.
+    async fn starts_with_another(
+        &self,
+        world: &World,
+        machine: &Machine,
+        unit: &Unit,
+    ) -> Result<bool> {
+        if unit.active != "activating" {
+            return Ok(false);
+        }
+        let said = machine.look(&Look::RunningConfig(UNIT.to_owned())).await?;
+        // Before its process runs nothing has been read.
+        let has_read = said.ok() && !said.stdout.trim().is_empty();
+        Ok(has_read && self.unread(world, machine).await?.is_some())
     }
 
     /// Why its API is not ready, by what k3s or systemd says; an error where waiting cannot help.
@@ -276,7 +292,9 @@ impl Step for K3sStarted {
         // A start that is under way is left alone; one that fails again and again gets a fresh count. One that runs had its
         // ends before, and goes down in a turn only.
         let fails = unit.restarts > 0 && unit.active != ACTIVE;
-        let verb = if outdated || fails || removed {
+        // Nobody relies on one that only starts.
+        let stale = self.starts_with_another(world, machine, &unit).await?;
+        let verb = if outdated || fails || removed || stale {
             "restart"
         } else {
             "start"

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::difference;
 use super::unit::Unit;
+use crate::deletion::DeletablePath;
 use crate::failure::{Code, Failure, Result};
-use crate::generate::{self, ROUTES_UNIT, Route, TABLES};
+use crate::generate::{self, FORMER_ROUTES_UNIT, ROUTES_UNIT, Route, TABLES};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Host;
 use crate::remote::{Look, Machine, Script};
@@ -75,6 +76,21 @@ while read -r cidr via; do ip -4 route delete \"$cidr\" via \"$via\" 2>/dev/null
         .map(drop)
 }
 
+/// Takes away our unit of before and gives a person's own, which was put aside for it, its name back. Routes stay in the
+/// kernel meanwhile.
+const RETIRE: &str = "set -e; n={}; u={}
+systemctl -q disable \"$n\"; systemctl stop \"$n\"; rm -f -- \"$u\"
+if [ -f \"$u.before-slicer-k3s\" ]; then mv -f -- \"$u.before-slicer-k3s\" \"$u\"; fi
+systemctl daemon-reload
+if [ -f \"$u\" ]; then systemctl -q enable --now --no-block \"$n\" || true; fi";
+
+/// The unit of the former name, where it is ours; a person's own is left alone.
+async fn former(host: &Machine) -> Result<Option<DeletablePath>> {
+    let path = generate::unit_path(FORMER_ROUTES_UNIT);
+    let text = host.read(&path).await?.unwrap_or_default();
+    Ok(DeletablePath::unit_written_by_us(&path, &text))
+}
+
 /// What a table says that the wanted one does not.
 fn stale(table: &str, wanted: &[Route]) -> Vec<Route> {
     table
@@ -128,6 +144,10 @@ impl Step for Routes {
                 return Ok(Finding::Differs(why));
             }
         }
+        if former(host).await?.is_some() {
+            let what = "its unit has its former name, which is the manual's";
+            return Ok(Finding::differs(what));
+        }
         let unit = Unit::look(host, ROUTES_UNIT).await?;
         if !unit.runs() || !unit.enabled() {
             return Ok(Finding::differs(format!("{ROUTES_UNIT} does not run")));
@@ -149,12 +169,11 @@ impl Step for Routes {
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let host = world.host(&self.host)?;
         let files = generate::host_routes(&world.plan, &self.host)?;
-        let keep = Script::new(
-            "u={}; if [ -f \"$u\" ] && ! grep -q 'Written by slicer-k3s' \"$u\"; then cp -p \"$u\" \"$u.before-slicer-k3s\"; fi",
-            &[&generate::unit_path(ROUTES_UNIT)],
-        );
-        host.must(hands, "keeping the hand-made routes unit", &keep)
-            .await?;
+        if let Some(path) = former(host).await? {
+            let retire = Script::new(RETIRE, &[FORMER_ROUTES_UNIT, path.as_str()]);
+            let what = "giving the routes unit's former name back";
+            host.must(hands, what, &retire).await?;
+        }
         let unit = Unit::look(host, ROUTES_UNIT).await?;
         let wanted = generate::routes(&world.plan, &self.host);
         let mut old = Vec::new();
@@ -192,7 +211,8 @@ impl Step for Routes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, machine, plan};
+    use crate::pipeline::testing::hands;
+    use crate::steps::testing::{Fake, machine, plan, world};
 
     /// A host that was off while another left comes back with the other's route.
     #[test]
@@ -216,6 +236,44 @@ mod tests {
         let table = r#"[{"dst":"10.20.0.2","gateway":"192.168.1.12","dev":"eth0"}]"#;
         let host = machine("n100", Fake::new().says("route show", table));
         assert_eq!(present(&host, &[route]).await.unwrap(), [route]);
+    }
+
+    /// A person's own unit was replaced, with the routes of other daemons that it kept.
+    #[tokio::test]
+    async fn a_persons_own_unit_is_left_alone_and_ours_leaves_its_name() {
+        let ours = generate::routes_unit().unwrap();
+        for (text, is_ours) in [
+            ("[Unit]\nDescription=Add slicer routes\n", false),
+            (&*ours, true),
+        ] {
+            let fake = Fake::new().says(FORMER_ROUTES_UNIT, text);
+            let world = world(&[("n100", &fake)]);
+            let step = Routes {
+                host: "n100".into(),
+            };
+            // What it says of the rest does not matter here.
+            let _ = step.apply(&world, &hands()).await;
+            let told = fake.told();
+            let touched = told
+                .iter()
+                .filter(|(command, _)| command.contains(FORMER_ROUTES_UNIT))
+                .any(|(command, _)| !command.contains("cat -- "));
+            assert_eq!(touched, is_ours);
+            assert!(!told.iter().any(|(command, _)| command.contains("cp -p")));
+        }
+    }
+
+    #[test]
+    fn what_was_put_aside_for_our_unit_has_its_place_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let unit = dir.path().join(FORMER_ROUTES_UNIT).display().to_string();
+        fs_err::write(&unit, "ours").unwrap();
+        fs_err::write(format!("{unit}.before-slicer-k3s"), "theirs").unwrap();
+        let retire = Script::new(RETIRE, &[FORMER_ROUTES_UNIT, &unit]);
+        let text = format!("systemctl() {{ :; }}\n{}", retire.text());
+        let mut shell = std::process::Command::new("sh");
+        assert!(shell.args(["-c", &text]).status().unwrap().success());
+        assert_eq!(fs_err::read_to_string(&unit).unwrap(), "theirs");
     }
 
     #[tokio::test]

@@ -49,8 +49,11 @@ const OVERWRITTEN: [&str; 6] = [
     "/etc/cni/net.d/99-loopback.conf",
 ];
 
+/// There while the installer runs, and after it where it did not come to its end. `slicer_lacks.sh` has it, too.
+const BEGUN: &str = "/etc/slicer-k3s/slicer-installing";
+
 /// The script is saved and looked at before it runs: `curl | bash` succeeds when curl fails. A masked unit is a link to
-/// nowhere, which is no file to keep.
+/// nowhere, which is no file to keep. The mark goes when all is there: the installer puts the program there first.
 const INSTALL: &str = "set -e
 u={}; d=$(mktemp -d); trap 'rm -rf \"$d\"' EXIT
 curl -sSfL --retry 3 --connect-timeout 10 -o \"$d/get.sh\" \"$u\"
@@ -58,17 +61,19 @@ if [ \"$(head -c 2 \"$d/get.sh\")\" != '#!' ]; then echo \"$u sent no script\" >
 for f in {} {} {} {} {} {}; do
 if [ -f \"$f\" ] && [ ! -e \"$f.before-slicer\" ]; then cp -p \"$f\" \"$f.before-slicer\"; fi
 done
-bash \"$d/get.sh\" </dev/null";
+m={}; mkdir -p -- \"$(dirname -- \"$m\")\"; : >\"$m\"; sync -- \"$m\"
+bash \"$d/get.sh\" </dev/null
+rm -f -- \"$m\"";
 
 /// Whether the person allowed what it takes; where not, the command to run.
 pub(super) fn permitted(host: &str, install: bool, accepted: bool) -> Result<()> {
     if !install {
         return Err(Failure::new(
             Code::SlicerMissing,
-            format!("Slicer is not installed on {host}"),
+            format!("Slicer is not installed on {host}, or not to the end"),
         )
         .hint(format!(
-            "run again with --install-slicer --accept-slicer-licence, or on {host}: curl -sLS {INSTALLER_URL} | sudo bash"
+            "run again with --install-slicer --accept-slicer-licence, or on {host}: curl -sLS {INSTALLER_URL} | sudo bash && sudo rm -f {BEGUN}"
         )));
     }
     if !accepted {
@@ -122,12 +127,23 @@ impl Step for SlicerInstalled {
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
-        let look = Look::Program(PROGRAM.to_owned());
-        if world.host(&self.host)?.look(&look).await?.ok() {
-            Ok(Finding::done())
-        } else {
-            Ok(Finding::differs("it is not installed"))
+        let host = world.host(&self.host)?;
+        if !host.look(&Look::Program(PROGRAM.to_owned())).await?.ok() {
+            return Ok(Finding::differs("it is not installed"));
         }
+        let said = host.look(&Look::SlicerLacks).await?;
+        if !said.ok() {
+            return Ok(Finding::Unknown("what it lacks cannot be seen".into()));
+        }
+        let lacks: Vec<String> = said.stdout.lines().take(5).map(escape).collect();
+        Ok(if lacks.is_empty() {
+            Finding::done()
+        } else {
+            Finding::Differs(format!(
+                "its installation did not come to an end: {} missing",
+                lacks.join(", ")
+            ))
+        })
     }
 
     async fn diff(&self, world: &World) -> Result<String> {
@@ -136,7 +152,11 @@ impl Step for SlicerInstalled {
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         permitted(&self.host, self.install, self.accepted)?;
-        let words: Vec<&str> = [INSTALLER_URL].into_iter().chain(OVERWRITTEN).collect();
+        let words: Vec<&str> = [INSTALLER_URL]
+            .into_iter()
+            .chain(OVERWRITTEN)
+            .chain([BEGUN])
+            .collect();
         let script = Script::new(INSTALL, &words).limit(Duration::from_mins(10));
         let what = "installing Slicer";
         world
@@ -182,6 +202,68 @@ mod tests {
         assert!(backup < command.find("bash \"$d/get.sh\"").unwrap());
         for file in OVERWRITTEN {
             assert!(command.contains(file), "{file} would be lost");
+        }
+    }
+
+    /// Only the program counted: every later run went on with half of it, and no daemon started.
+    #[tokio::test]
+    async fn an_installation_that_stopped_half_way_is_done_again() {
+        let step = SlicerInstalled {
+            host: "n100".into(),
+            install: true,
+            accepted: true,
+        };
+        for (lacks, done) in [
+            ("", true),
+            ("firecracker\n", false),
+            ("the installer's last steps\n", false),
+        ] {
+            let fake = Fake::new().says("firecracker", lacks);
+            let found = step.check(&world(&[("n100", &fake)])).await.unwrap();
+            assert_eq!(matches!(found, Finding::Done(_)), done, "{found:?}");
+        }
+    }
+
+    /// Whenever the script ends, only the installer's own success takes the mark away.
+    #[test]
+    fn the_mark_of_an_installation_goes_with_its_success_only() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let bin = dir.path().join("bin");
+        fs_err::create_dir(&bin).unwrap();
+        let mark = format!("{}{BEGUN}", dir.path().display());
+        for program in ["slicer", "containerd", "firecracker"] {
+            let path = bin.join(program);
+            fs_err::write(&path, "#!/bin/sh\n").unwrap();
+            fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let path = format!("{}:/usr/bin:/bin", bin.display());
+        let shell = |text: &str| {
+            let mut shell = std::process::Command::new("sh");
+            let done = shell
+                .args(["-c", text])
+                .env("PATH", &path)
+                .env("r", dir.path())
+                .output();
+            done.unwrap()
+        };
+        for (ending, whole) in [("false", false), ("kill -9 $$", false), ("true", true)] {
+            let curl = format!(
+                "#!/bin/sh\nfor f; do :; done\nwhile [ \"$1\" != -o ]; do shift; done\n\
+                printf '#!/bin/sh\\n{ending}\\n' >\"$2\"\n"
+            );
+            fs_err::write(bin.join("curl"), curl).unwrap();
+            fs_err::set_permissions(bin.join("curl"), std::fs::Permissions::from_mode(0o755))
+                .unwrap();
+            let words: Vec<&str> = ["https://x"]
+                .into_iter()
+                .chain(["/nowhere"; 6])
+                .chain([&*mark])
+                .collect();
+            let done = shell(Script::new(INSTALL, &words).text());
+            assert_eq!(done.status.success(), whole, "{ending}: {done:?}");
+            let lacks = shell(Look::SlicerLacks.script().text());
+            assert_eq!(lacks.stdout.is_empty(), whole, "{ending}: {lacks:?}");
         }
     }
 

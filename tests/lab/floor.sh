@@ -56,7 +56,7 @@ prepare_host() {
     # shellcheck disable=SC2016 # expanded on the host
     tar -C "$FILES/hosts/$1" --owner=0 --group=0 -c . | as_root "$1" 'tar -x --no-overwrite-dir -C /
         chmod 0755 /usr/local/lib/slicer-k3s/keep-routes
-        units=slicer-routes.service; mkdir -p /var/log/slicer
+        units=slicer-k3s-routes.service; mkdir -p /var/log/slicer
         for d in /var/lib/slicer-k3s/*/*/; do
             install -d -m 0700 "$d" "$d/.secrets"; units="$units slicer-$(basename "$d").service"
         done

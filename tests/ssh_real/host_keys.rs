@@ -53,6 +53,21 @@ async fn an_unknown_host_key_is_refused_asked_for_or_accepted_as_told() {
     house.connect().await.map(drop).unwrap();
 }
 
+/// Debian's default: a file of known_hosts is not to tell where its owner logs in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_learnt_host_is_hashed_where_the_users_ssh_does_so() {
+    let house = house!("");
+    house.configure("  HashKnownHosts yes\n");
+    house.write_known_hosts("");
+    house.asking(Answer::Yes).connect().await.map(drop).unwrap();
+    let learnt = house.known_hosts();
+    assert!(
+        learnt.starts_with("|1|") && !learnt.contains("127.0.0.1"),
+        "{learnt}"
+    );
+    house.connect().await.map(drop).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pinned_key_needs_no_known_hosts_and_another_is_refused() {
     let house = house!("");

@@ -20,6 +20,9 @@ pub(super) fn cluster_file(path: &Path, file: &ClusterFile, force: bool) -> Resu
     let text = &file.text;
     match fs_err::read_to_string(path) {
         Err(_) => first_contact::write(path, text, file.private),
+        Ok(there) if there == *text && file.private && files::is_open(path) => {
+            files::replace_private(path, text.as_bytes())
+        }
         Ok(there) if there == *text => Ok(()),
         Ok(there) if force => {
             files::keep_copy(path, COPY, there.as_bytes())?;
@@ -133,6 +136,9 @@ mod tests {
         let path = root.path().join("open.toml");
         cluster_file(&path, &file("a", false), false).unwrap();
         assert_eq!(mode("open.toml"), 0o644);
+        // An earlier import wrote it for all to read.
+        cluster_file(&path, &file("a", true), false).unwrap();
+        assert_eq!(mode("open.toml"), 0o600);
         assert!(cluster_file(&path, &file("b", true), false).is_err());
         cluster_file(&path, &file("b", true), true).unwrap();
         cluster_file(&path, &file("c", true), true).unwrap();

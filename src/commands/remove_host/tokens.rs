@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::{COMMAND, announce_without};
 use crate::cli::{Global, RemoveHost};
 use crate::commands::context::Home;
+use crate::commands::one;
 use crate::commands::rotate_token::{Rotation, Token, none_unfinished};
 use crate::commands::turn::Turn;
 use crate::failure::{Failure, Result};
@@ -47,8 +48,10 @@ impl Tokens<'_> {
             return Ok(());
         };
         self.rotate(token, state, world).await?;
-        announce_without(self.turn, state, world.plan.decisions(decisions));
-        Ok(())
+        let without = world.plan.decisions(decisions);
+        announce_without(self.turn, state, without)
+            .await
+            .map_err(one)
     }
 
     /// Replaces the agents' token where the host is gone with it, also where [`Self::finish`] has done so: that rotation may

@@ -59,7 +59,7 @@ impl Rotation<'_> {
         let more = asks_for_more(&mut state.secrets.retired, self.replace_agents);
         // Recorded before it is used.
         if let Some(turn) = self.turn.filter(|_| fresh || more) {
-            turn.record(state);
+            turn.record(state).await.map_err(one)?;
             state.save(self.home.path()).map_err(one)?;
         }
         if self.turn.is_none() {
@@ -101,7 +101,7 @@ impl Rotation<'_> {
             let phase = &mut state.secrets.retired.phase;
             *phase = kept.secrets.retired.phase.max(*phase);
         }
-        turn.record(state);
+        turn.record(state).await.map_err(one)?;
         end(scope, &world.plan, &mut state.secrets);
         state.save(self.home.path()).map_err(one)?;
         world.secrets = state.secrets.clone();

@@ -30,6 +30,13 @@ fn lock(weights: &[usize], needed: usize) -> (Vec<watch::Sender<Standing>>, Clus
     (told, lock)
 }
 
+/// A lock that is another run's by now.
+pub(crate) fn lost_lock(failure: &Failure) -> ClusterLock {
+    let (told, lock) = lock(&[3], 2);
+    told[0].send_replace(Standing::Lost(failure.clone()));
+    lock
+}
+
 /// Another may have begun meanwhile: nothing may be done before that is known.
 #[tokio::test]
 async fn work_rests_while_the_lock_is_in_doubt_and_goes_on_when_it_is_ours() {

@@ -25,6 +25,21 @@ fn unfit_hosts_are_told_all_at_once() {
     "#);
 }
 
+/// It came to light in the middle of a run, and then as a line of the journal every ten seconds.
+#[test]
+fn servers_on_several_hosts_need_nft() {
+    let text = "name='home'\ncontrol-plane.hosts=['n100','ryzen','pi5']\n[hosts.n100]\nssh='a'\n[hosts.ryzen]\nssh='b'\n\
+                [hosts.pi5]\nssh='c'";
+    let (one, mut facts) = three();
+    facts[1].lacks.push("nft".into());
+    let spread = refusals(&parsed(text), &Decisions::default(), &facts);
+    assert!(
+        spread.contains("host-unfit ryzen") && spread.contains("nftables"),
+        "{spread}"
+    );
+    assert!(decide(&one, &Decisions::default(), &facts, &[], "v1.34.4+k3s1").is_ok());
+}
+
 #[test]
 fn hosts_without_a_common_network_are_told() {
     let (config, mut facts) = three();

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use proptest::prelude::*;
 
 use super::*;
+use crate::remote::Look;
 
 #[test]
 fn fuzz_survey() {
@@ -46,7 +47,8 @@ fn run(dir: &Path) -> String {
 *) echo '[{"dst":"default","gateway":"192.168.1.1","dev":"eth0"},{"dst":"192.168.1.0/24","dev":"eth0"}]' ;;
 esac"#,
     );
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/remote/survey.sh");
+    let script = dir.join("survey.sh");
+    fs_err::write(&script, Look::Survey.script().text()).unwrap();
     let path = format!("{}:/usr/bin:/bin", dir.display());
     let output = Command::new("sh")
         .arg("-c")
@@ -64,6 +66,11 @@ fn a_machine_disguised_as_a_pi_is_read_by_the_real_script() {
     let dir = tempfile::tempdir().unwrap();
     program(dir.path(), "uname", "echo aarch64");
     program(dir.path(), "slicer", "echo 'Client: 0.1.71 abc'");
+    let half = HostFacts::parse("pi5", &run(dir.path())).unwrap();
+    // Its installer puts the program there first, and may have stopped then.
+    assert_eq!(half.slicer, None);
+    program(dir.path(), "containerd", ":");
+    program(dir.path(), "firecracker", ":");
     let facts = HostFacts::parse("pi5", &run(dir.path())).unwrap();
     assert_eq!(facts.arch, Arch::Aarch64);
     assert_eq!(facts.slicer.as_deref(), Some("0.1.71"));

@@ -53,6 +53,7 @@ impl HostDialer {
                     alias: hop.alias.as_deref(),
                     user_files: &hop.user_known_hosts,
                     global_files: &hop.global_known_hosts,
+                    hashes: hop.hashes,
                     pinnable: index == last,
                     pin: target.host_key.as_deref().filter(|_| index == last),
                 })?;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Digest as _;
 
+use super::host_names::Names;
 use crate::failure::{Code, Failure, Result};
 
 /// What known_hosts says of a key that a host presents.
@@ -58,14 +58,6 @@ enum Marker {
     Authority,
 }
 
-#[derive(Clone, Debug)]
-enum Names {
-    /// Patterns separated by commas.
-    Patterns(String),
-    /// `|1|salt|hash`.
-    Hashed { salt: Vec<u8>, hash: Vec<u8> },
-}
-
 impl KnownHosts {
     /// Reads files; one that does not exist is empty, one that cannot be read is a failure, since it may revoke a key.
     pub(super) fn read(files: &[PathBuf]) -> Result<Self> {
@@ -94,15 +86,38 @@ impl KnownHosts {
         }
     }
 
-    /// What is known of `blob`, a public key in wire form, as a key of the host called by any of `names`.
+    /// What is known of `blob`, a public key in wire form, as a key of the host called by `names` (see
+    /// [`super::host_names::names`]).
     ///
     /// Any other known key of the host means "changed", whatever its type: we ask for the known types first, so a
     /// server that shows another type no longer has the known key.
+    ///
+    /// What is listed under the port decides. Only where nothing is, a key of the host without the port counts, and only
+    /// if it is the same: another one is that of another server, such as the router before this one.
+    ///
+    /// Source: openssh-portable sshconnect.c, `check_host_key` ("checking without port identifier").
     pub(super) fn verdict(&self, names: &[String], blob: &[u8]) -> Verdict {
-        let of_host = |entry: &&Entry| names.iter().any(|name| entry.names.matches(name));
+        let verdicts: Vec<Verdict> = names.iter().map(|name| self.of(name, blob)).collect();
+        let revoked = |verdict: &&Verdict| matches!(verdict, Verdict::Revoked(_));
+        if let Some(revoked) = verdicts.iter().find(revoked) {
+            return revoked.clone();
+        }
+        let mut vouched = false;
+        for (index, verdict) in verdicts.into_iter().enumerate() {
+            match verdict {
+                Verdict::Unknown { authority } => vouched |= authority,
+                Verdict::Changed(_) if index > 0 => {}
+                verdict => return verdict,
+            }
+        }
+        Verdict::Unknown { authority: vouched }
+    }
+
+    /// The same by one name.
+    fn of(&self, name: &str, blob: &[u8]) -> Verdict {
         let mut known = None;
         let (mut same, mut authority) = (false, false);
-        for entry in self.0.iter().filter(of_host) {
+        for entry in self.0.iter().filter(|entry| entry.names.matches(name)) {
             match entry.marker {
                 Marker::Revoked if entry.blob == blob => return Verdict::Revoked(entry.known()),
                 Marker::Revoked => {}
@@ -120,14 +135,17 @@ impl KnownHosts {
         }
     }
 
-    /// The types of the host's known keys.
+    /// The types of the host's known keys: those under the first name that has any.
     pub(super) fn kinds(&self, names: &[String]) -> Vec<&str> {
-        self.0
-            .iter()
-            .filter(|entry| entry.marker == Marker::None)
-            .filter(|entry| names.iter().any(|name| entry.names.matches(name)))
-            .map(|entry| entry.kind.as_str())
-            .collect()
+        for name in names {
+            let entries = self.0.iter().filter(|entry| entry.marker == Marker::None);
+            let entries = entries.filter(|entry| entry.names.matches(name));
+            let kinds: Vec<&str> = entries.map(|entry| entry.kind.as_str()).collect();
+            if !kinds.is_empty() {
+                return kinds;
+            }
+        }
+        Vec::new()
     }
 }
 
@@ -169,55 +187,6 @@ impl Entry {
     }
 }
 
-impl Names {
-    fn parse(word: &str) -> Option<Self> {
-        let Some(hashed) = word.strip_prefix("|1|") else {
-            return Some(Self::Patterns(word.to_lowercase()));
-        };
-        let (salt, hash) = hashed.split_once('|')?;
-        Some(Self::Hashed {
-            salt: decode(salt)?,
-            hash: decode(hash)?,
-        })
-    }
-
-    fn matches(&self, name: &str) -> bool {
-        match self {
-            Self::Hashed { salt, hash } => {
-                // HMAC takes a key of any length, so the error cannot happen.
-                Hmac::<sha1::Sha1>::new_from_slice(salt)
-                    .is_ok_and(|mac| mac.chain_update(name).verify_slice(hash).is_ok())
-            }
-            Self::Patterns(patterns) => {
-                let mut found = false;
-                for pattern in patterns.split(',').filter(|pattern| !pattern.is_empty()) {
-                    if let Some(pattern) = pattern.strip_prefix('!') {
-                        if glob(pattern.as_bytes(), name.as_bytes()) {
-                            return false;
-                        }
-                    } else {
-                        found |= glob(pattern.as_bytes(), name.as_bytes());
-                    }
-                }
-                found
-            }
-        }
-    }
-}
-
-/// The names under which known_hosts lists a host: the alias alone, else the host with its port, else (as OpenSSH falls
-/// back) the host without.
-pub(super) fn names(host: &str, port: u16, alias: Option<&str>) -> Vec<String> {
-    if let Some(alias) = alias {
-        return vec![alias.to_lowercase()];
-    }
-    let host = host.to_lowercase();
-    if port == 22 {
-        return vec![host];
-    }
-    vec![format!("[{host}]:{port}"), host]
-}
-
 /// `SHA256:…` of a public key in wire form.
 pub(super) fn fingerprint(blob: &[u8]) -> String {
     format!(
@@ -226,40 +195,17 @@ pub(super) fn fingerprint(blob: &[u8]) -> String {
     )
 }
 
-fn decode(text: &str) -> Option<Vec<u8>> {
+/// Bytes in base64.
+pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
-}
-
-/// `*` and `?` as in a shell; linear in both lengths' product, whatever the pattern.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(&c) if c == b'?' || c == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => match star {
-                Some((at, from)) => {
-                    star = Some((at, from + 1));
-                    p = at + 1;
-                    t = from + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|c| *c == b'*')
 }
 
 #[cfg(test)]
 mod tests {
+    use hmac::{Hmac, KeyInit as _, Mac as _};
+
     use super::*;
+    use crate::remote::ssh::host_names::names;
 
     #[test]
     fn fuzz_known_hosts() {
@@ -335,11 +281,22 @@ mod tests {
         }
     }
 
+    /// A host behind a router's port was "somebody in between", and one that shows another port's key was known.
     #[test]
     fn a_port_has_its_own_keys_and_else_the_hosts() {
         let both = format!("[pi]:2222 ssh-ed25519 {A}\npi ssh-ed25519 {B}\n");
         assert_eq!(verdict(&both, "pi", 2222, A), Verdict::Known);
         assert_eq!(verdict(&both, "pi", 22, B), Verdict::Known);
+        assert!(
+            matches!(verdict(&both, "pi", 2222, B), Verdict::Changed(known) if known.place == "kh:1")
+        );
+        let router = format!("pi ssh-ed25519 {A}");
+        assert_eq!(verdict(&router, "pi", 2222, B), unknown());
+        let revoked = format!("[pi]:2222 ssh-ed25519 {A}\n@revoked pi ssh-ed25519 {A}\n");
+        assert!(matches!(
+            verdict(&revoked, "pi", 2222, A),
+            Verdict::Revoked(_)
+        ));
         assert_eq!(
             verdict(&format!("pi ssh-ed25519 {A}"), "pi", 2222, A),
             Verdict::Known

@@ -9,7 +9,9 @@ mod client;
 mod connection;
 mod dial;
 mod exec;
+mod host_names;
 mod known_hosts;
+mod login_shell;
 mod session;
 #[cfg(test)]
 mod stand_in;

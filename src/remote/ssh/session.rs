@@ -10,6 +10,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 
 use super::connection::{Connection, Dial, PATIENCE};
+use super::login_shell::wrapped;
 use super::tunnel::tunnel;
 use super::{attach, exec};
 use crate::event::Asked;
@@ -118,7 +119,7 @@ impl Remote for SshRemote {
     async fn exec(&self, command: &str, stdin: &[u8], limit: Duration) -> Result<Output> {
         let _place = self.place(limit).await?;
         let (connection, channel) = self.channel().await?;
-        match tokio::time::timeout(limit, exec::run(channel, command, stdin)).await {
+        match tokio::time::timeout(limit, exec::run(channel, &wrapped(command), stdin)).await {
             Ok(Ok(output)) => Ok(output),
             Ok(Err(exec::Broken::Lost)) => Err(self.lost(&connection, "in mid-command")),
             Ok(Err(exec::Broken::Refused)) => Err(refuses_commands(&self.name)),
@@ -136,7 +137,7 @@ impl Remote for SshRemote {
     async fn attach(&self, command: &str, input: Input, tty: bool) -> Result<i32> {
         let _place = self.place(PATIENCE).await?;
         let (connection, channel) = self.channel().await?;
-        match attach::run(channel, command, input, tty).await {
+        match attach::run(channel, &wrapped(command), input, tty).await {
             Ok(status) => Ok(status),
             Err(exec::Broken::Lost) => Err(self.lost(&connection, "in mid-command")),
             Err(exec::Broken::Refused) => Err(refuses_commands(&self.name)),
@@ -147,7 +148,7 @@ impl Remote for SshRemote {
     async fn open(&self, command: &str, first: &[u8]) -> Result<Box<dyn Stream>> {
         let (connection, channel) = self.channel().await?;
         let lost = || self.lost(&connection, "before a command");
-        let started = channel.exec(true, command).await;
+        let started = channel.exec(true, wrapped(command)).await;
         started.map_err(|_| lost())?;
         let mut stream = channel.into_stream();
         stream.write_all(first).await.map_err(|_| lost())?;

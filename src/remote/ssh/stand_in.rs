@@ -9,6 +9,8 @@ use russh::server::{Auth, ChannelOpenHandle, Config, Handler, Msg, Session, Veri
 use russh::{Channel, ChannelId, MethodKind, MethodSet, Sig};
 use tokio::net::TcpListener;
 
+use super::login_shell::unwrapped;
+
 /// A fresh Ed25519 key.
 pub(super) fn key() -> PrivateKey {
     PrivateKey::random(&mut russh::keys::key::safe_rng(), Algorithm::Ed25519).unwrap()
@@ -101,7 +103,7 @@ impl Handler for Server {
         command: &[u8],
         session: &mut Session,
     ) -> Result<(), Self::Error> {
-        let command = String::from_utf8_lossy(command).into_owned();
+        let command = unwrapped(&String::from_utf8_lossy(command));
         if command == "vanish" {
             return Err(russh::Error::Disconnect);
         }

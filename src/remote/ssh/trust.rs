@@ -10,6 +10,7 @@ use russh::keys::{Algorithm, PublicKey};
 
 use super::HOST_KEY_PATH;
 use super::client::{Judge, Refusal, all_kinds, key_type};
+use super::host_names;
 use super::known_hosts::{self, KnownHosts, Verdict};
 use super::target::{KeyPolicy, Surroundings};
 use crate::failure::{Code, Failure, Result};
@@ -24,6 +25,8 @@ pub(super) struct Trust {
     known: KnownHosts,
     /// Where a new key is written.
     file: Option<PathBuf>,
+    /// Whether it names hosts by hashes only.
+    hashes: bool,
     pin: Option<String>,
     /// The key that was accepted once: a reconnection must meet the same.
     accepted: Arc<Mutex<Option<PublicKey>>>,
@@ -43,6 +46,8 @@ pub(super) struct Identity<'a> {
     pub(super) user_files: &'a [PathBuf],
     /// The system's files.
     pub(super) global_files: &'a [PathBuf],
+    /// `HashKnownHosts`.
+    pub(super) hashes: bool,
     /// Whether cluster.toml may pin its key.
     pub(super) pinnable: bool,
     /// The pin.
@@ -61,9 +66,10 @@ impl Trust {
         Ok(Self {
             name: identity.name.to_owned(),
             pinnable: identity.pinnable,
-            names: known_hosts::names(identity.host, identity.port, identity.alias),
+            names: host_names::names(identity.host, identity.port, identity.alias),
             known: KnownHosts::read(&files)?,
             file: identity.user_files.first().cloned(),
+            hashes: identity.hashes,
             pin: identity.pin.map(str::to_owned),
             accepted: Arc::default(),
         })
@@ -264,7 +270,12 @@ impl Trust {
                 .create(directory)
                 .map_err(|error| self.unlearned().because(error))?;
         }
-        let mut line = format!("{} {kind} {blob}\n", self.names[0]);
+        let name = if self.hashes {
+            host_names::hashed(&self.names[0]).map_err(|error| self.unlearned().because(error))?
+        } else {
+            self.names[0].clone()
+        };
+        let mut line = format!("{name} {kind} {blob}\n");
         if fs_err::read(file).is_ok_and(|old| !old.is_empty() && !old.ends_with(b"\n")) {
             line.insert(0, '\n');
         }

@@ -31,6 +31,8 @@ pub(super) struct Hop {
     pub(super) agent: Option<PathBuf>,
     /// `HostKeyAlias`.
     pub(super) alias: Option<String>,
+    /// `HashKnownHosts`: Debian's default.
+    pub(super) hashes: bool,
     /// The user's known_hosts files.
     pub(super) user_known_hosts: Vec<PathBuf>,
     /// The system's.
@@ -158,7 +160,7 @@ async fn ask_ssh(
     key: Option<&Path>,
     around: &Surroundings,
 ) -> Result<Vec<(String, String)>> {
-    let mut command = tokio::process::Command::new("ssh");
+    let mut command = crate::remote::child("ssh");
     command.arg("-G").stdin(Stdio::null()).kill_on_drop(true);
     if let Some(file) = &around.config {
         command.arg("-F").arg(file);
@@ -228,6 +230,7 @@ impl Hop {
                 "port" => hop.port = value.parse().unwrap_or(hop.port),
                 "user" => hop.user = value,
                 "hostkeyalias" if given => hop.alias = Some(value),
+                "hashknownhosts" => hop.hashes = value == "yes",
                 "identitiesonly" => hop.identities_only = value == "yes",
                 "identityagent" => hop.agent = agent(&value, around),
                 "proxyjump" if given => jump = Some(value),

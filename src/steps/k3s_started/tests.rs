@@ -215,3 +215,19 @@ async fn a_rotation_is_gone_on_with_only_where_one_is_under_way() {
         assert_eq!(why.contains("--reveal former-server"), !rotating, "{why}");
     }
 }
+
+/// Its configuration was changed while it was starting: for five minutes `start` did nothing.
+#[tokio::test]
+async fn a_start_with_an_older_configuration_begins_again() {
+    let (plan, secrets) = (plan(), crate::steps::testing::secrets());
+    let current = &crate::k3s::readings(&plan, &plan.servers[1], &secrets).unwrap()[0];
+    let current = crate::secret::sha256(current.as_bytes());
+    let other = crate::secret::sha256(b"another");
+    for (read, verb) in [(&*current, "start"), (&*other, "restart"), ("", "start")] {
+        let fake = failing(STARTS, &[]).says("environ", read);
+        let world = world(&[("k3s-cp-2", &fake)]);
+        step().apply(&world, &hands()).await.unwrap();
+        let told = format!("systemctl {verb} --no-block k3s");
+        assert!(fake.was_told(&told), "{read} {verb}");
+    }
+}

@@ -19,6 +19,9 @@ use crate::pipeline::Hands;
 /// Marks everything that a proof makes; its value is the group.
 pub(super) const LABEL: &str = "slicer-k3s.dev/proof";
 
+/// Who the pods run as: a user that owns nothing. pause does nothing that another one could not.
+const NOBODY: u32 = 65534;
+
 /// Where the pods run.
 pub(super) const NAMESPACE: &str = DEFAULT_NAMESPACE;
 
@@ -161,9 +164,16 @@ pub(super) fn make(trial: &Trial, busy: &BTreeSet<String>, full: bool) -> Result
                     "terminationGracePeriodSeconds": 0,
                     "automountServiceAccountToken": false,
                     "restartPolicy": "Never",
+                    "securityContext": {
+                        "runAsNonRoot": true, "runAsUser": NOBODY, "runAsGroup": NOBODY,
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
                     "containers": [{
                         "name": "pause",
                         "image": PAUSE_IMAGE,
+                        "securityContext": {
+                            "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
+                        },
                         "resources": {"requests": {"cpu": cpu, "memory": "50Mi"}},
                     }],
                 },
@@ -176,6 +186,27 @@ pub(super) fn make(trial: &Trial, busy: &BTreeSet<String>, full: bool) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// k3s's CIS guide enforces `restricted`: a proof failed where its pods were refused.
+    ///
+    /// Source: kubernetes.io, concepts/security/pod-security-standards ("Restricted").
+    #[test]
+    fn pods_are_admitted_where_pod_security_is_restricted() {
+        let list = make(&super::super::trial(false), &BTreeSet::new(), false).unwrap();
+        let spec = &list["items"][0]["spec"];
+        let (pod, container) = (
+            &spec["securityContext"],
+            &spec["containers"][0]["securityContext"],
+        );
+        assert_eq!(pod["runAsNonRoot"], true);
+        assert_ne!(pod["runAsUser"], 0);
+        assert_eq!(pod["seccompProfile"]["type"], "RuntimeDefault");
+        assert_eq!(container["allowPrivilegeEscalation"], false);
+        assert_eq!(container["capabilities"], json!({"drop": ["ALL"]}));
+        for key in ["hostNetwork", "hostPID", "hostIPC", "volumes"] {
+            assert!(spec.get(key).is_none(), "{key}");
+        }
+    }
 
     /// A pod that an agent of before could run would prove nothing.
     #[test]

@@ -4,7 +4,9 @@ use async_trait::async_trait;
 
 use crate::deletion::DeletablePath;
 use crate::failure::Result;
-use crate::generate::{ROUTES_SCRIPT, ROUTES_UNIT, TABLES, routes_path, unit_path};
+use crate::generate::{
+    FORMER_ROUTES_UNIT, ROUTES_SCRIPT, ROUTES_UNIT, TABLES, routes_path, unit_path,
+};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::remote::Script;
 use crate::world::World;
@@ -34,15 +36,19 @@ fn tables(cluster: &str) -> [String; 2] {
 }
 
 /// The keeper must not put back what we delete, so it begins anew without the table, or ends where none is left.
-const WITHDRAW: &str = "set -e; t={}; w={}; n={}; u={}; k={}; a={}
+const WITHDRAW: &str = "set -e; t={}; w={}; k={}; a={}
 if [ -f \"$t\" ]; then mv -f -- \"$t\" \"$w\"; fi
-if [ -n \"$(ls -A \"$a\" 2>/dev/null)\" ]; then systemctl restart \"$n\"
-elif [ -f \"$u\" ] && grep -q 'Written by slicer-k3s' \"$u\"; then
-  systemctl -q disable \"$n\"; systemctl stop \"$n\"; rm -f -- \"$u\" \"$k\"
+left=; for f in \"$a\"/*; do if [ -f \"$f\" ]; then left=yes; fi; done
+for u in {} {}; do
+  n=${u##*/}
+  if [ ! -f \"$u\" ] || ! grep -q 'Written by slicer-k3s' \"$u\"; then continue; fi
+  if [ \"$left\" ]; then systemctl restart \"$n\"; continue; fi
+  systemctl -q disable \"$n\"; systemctl stop \"$n\"; rm -f -- \"$u\"
   if [ -f \"$u.before-slicer-k3s\" ]; then mv -f -- \"$u.before-slicer-k3s\" \"$u\"; fi
   systemctl daemon-reload
   if [ -f \"$u\" ]; then systemctl -q enable \"$n\"; fi
-fi
+done
+if [ -z \"$left\" ]; then rm -f -- \"$k\"; fi
 if [ -f \"$w\" ]; then
   while read -r cidr via; do ip -4 route delete \"$cidr\" via \"$via\" 2>/dev/null || true; done <\"$w\"
   rm -f -- \"$w\"
@@ -77,19 +83,51 @@ impl Step for RoutesGone {
         let [table, withdrawn] = tables(cluster);
         let table = DeletablePath::of_cluster(cluster, &table)?;
         let withdrawn = DeletablePath::of_cluster(cluster, &withdrawn)?;
-        let unit = unit_path(ROUTES_UNIT);
+        let [unit, former] = [ROUTES_UNIT, FORMER_ROUTES_UNIT].map(unit_path);
         let words = [
             table.as_str(),
             withdrawn.as_str(),
-            ROUTES_UNIT,
-            &*unit,
             ROUTES_SCRIPT,
             TABLES,
+            &unit,
+            &former,
         ];
         let script = Script::new(WITHDRAW, &words);
         let host = world.host(&self.host)?;
         host.must(hands, "withdrawing the routes", &script)
             .await
             .map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a killed run had begun to write counted as another cluster's table, and the keeper stayed for ever.
+    #[test]
+    fn the_keeper_goes_with_the_last_table_and_a_persons_own_unit_stays() {
+        for (file, stays) in [("a", true), (".slicer-k3s.Ab12Cd", false)] {
+            let dir = tempfile::tempdir().unwrap();
+            let at = |name: &str| dir.path().join(name).display().to_string();
+            fs_err::create_dir(at("tables")).unwrap();
+            for (name, text) in [
+                (format!("tables/{file}"), ""),
+                ("keep".into(), ""),
+                ("new".into(), "# Written by slicer-k3s."),
+                ("old".into(), "# Written by hand."),
+            ] {
+                fs_err::write(at(&name), text).unwrap();
+            }
+            let words = ["table", "withdrawn", "keep", "tables", "new", "old"].map(at);
+            let script = Script::new(WITHDRAW, &words.each_ref().map(String::as_str));
+            let text = format!("systemctl() {{ :; }}\n{}", script.text());
+            let mut shell = std::process::Command::new("sh");
+            assert!(shell.args(["-c", &text]).status().unwrap().success());
+            for name in ["keep", "new"] {
+                assert_eq!(std::path::Path::new(&at(name)).exists(), stays, "{name}");
+            }
+            assert!(std::path::Path::new(&at("old")).exists());
+        }
     }
 }

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Daemon;
-use crate::remote::Script;
+use crate::remote::{Machine, Put};
 use crate::secret::Secret;
 use crate::slicer::TOKEN_PATHS;
 use crate::world::{World, host_token};
@@ -30,20 +30,17 @@ impl HostToken {
 /// Bytes of a token; written as hex.
 const TOKEN_BYTES: usize = 32;
 
-/// Owner and mode stay: a group of users may read it. The file that holds a token is the one, else one that an earlier run
-/// left empty. What has not arrived whole takes nobody's place: the connection may have broken.
-const WRITE: &str = "set -e; f=; for p in {} {} {}; do
-if [ -s \"$p\" ]; then f=$p; break; fi
-if [ -e \"$p\" ]; then f=${f:-$p}; fi; done
-if [ -z \"$f\" ]; then echo 'there is no token file' >&2; exit 1; fi
-t=$(mktemp -- \"$f.XXXXXX\"); trap 'rm -f -- \"$t\"' EXIT; cat >\"$t\"
-if [ \"$(wc -c <\"$t\")\" -ne {} ]; then echo 'the token did not arrive whole' >&2; exit 1; fi
-chown --reference=\"$f\" -- \"$t\"; chmod --reference=\"$f\" -- \"$t\"; sync -- \"$t\"; mv -f -- \"$t\" \"$f\"";
-
-fn write(paths: &[&str; 3], token: &Secret) -> Script {
-    let length = token.expose().len().to_string();
-    let [first, second, third] = paths;
-    Script::new(WRITE, &[first, second, third, &length]).stdin(token.expose())
+/// The file that holds a token, else one that an earlier run left empty.
+async fn place(host: &Machine) -> Result<Option<&'static str>> {
+    let mut empty = None;
+    for path in TOKEN_PATHS {
+        match host.read_if_there(path).await? {
+            Some(text) if !text.trim().is_empty() => return Ok(Some(path)),
+            Some(_) => empty = empty.or(Some(path)),
+            None => {}
+        }
+    }
+    Ok(empty)
 }
 
 #[async_trait]
@@ -75,61 +72,63 @@ impl Step for HostToken {
             Failure::new(Code::LocalFile, "the system gives no random bytes").because(error)
         })?;
         let host = world.host(&self.daemon.host)?;
-        host.must(
-            hands,
-            "writing Slicer's token",
-            &write(&TOKEN_PATHS, &fresh),
-        )
-        .await
-        .map(drop)
+        let Some(path) = place(host).await? else {
+            let what = format!("there is no file of Slicer's token on {}", self.daemon.host);
+            return Err(Failure::new(Code::SlicerToken, what).hint(self.hint()));
+        };
+        // A group of users may read it.
+        let put = Put {
+            path,
+            mode: Put::AS_IT_IS,
+            content: fresh.expose().as_bytes(),
+        };
+        host.put(hands, &put).await
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
-
     use super::*;
-
-    /// Runs the script in a shell that gets these bytes; whether it says that it did it.
-    fn run(script: &Script, stdin: &str) -> bool {
-        use std::io::Write as _;
-        let mut shell = Command::new("/bin/sh")
-            .args(["-c", script.text()])
-            .stdin(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        // One that ends before it reads says so by its status.
-        let _ = shell.stdin.take().unwrap().write_all(stdin.as_bytes());
-        shell.wait().unwrap().success()
-    }
+    use crate::pipeline::testing::hands;
+    use crate::steps::testing::{Fake, plan, world};
 
     /// An empty file was what a broken connection left, and no later run could write it.
-    #[test]
-    fn a_token_that_did_not_arrive_whole_replaces_none_and_an_empty_file_is_written() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = |name: &str| dir.path().join(name).display().to_string();
-        let paths = [path("missing"), path("empty"), path("token")];
-        let paths = [&*paths[0], &*paths[1], &*paths[2]];
-        let token = Secret::new("new-token");
-        let script = write(&paths, &token);
-        assert!(!run(&script, "new-token"), "there is no file");
-        fs_err::write(paths[1], "").unwrap();
-        fs_err::write(paths[2], "0ld").unwrap();
-        assert!(!run(&script, "new-"), "cut");
-        assert!(!run(&script, ""), "cut at once");
-        assert_eq!(fs_err::read_to_string(paths[2]).unwrap(), "0ld");
-        assert!(run(&script, "new-token"));
-        assert_eq!(fs_err::read_to_string(paths[2]).unwrap(), "new-token");
-        assert_eq!(fs_err::read_to_string(paths[1]).unwrap(), "");
-        fs_err::remove_file(paths[2]).unwrap();
-        assert!(run(&script, "new-token"));
-        assert_eq!(fs_err::read_to_string(paths[1]).unwrap(), "new-token");
-        assert_eq!(
-            fs_err::read_dir(dir.path()).unwrap().count(),
-            1,
-            "no leftovers"
-        );
+    #[tokio::test]
+    async fn the_file_that_holds_a_token_is_replaced_else_an_empty_one() {
+        let [first, second, third] = TOKEN_PATHS;
+        let missing = |fake: Fake, path: &str| {
+            fake.answers(&format!("cat -- {path}"), 1, "")
+                .says(&format!("-c %n -- {path}"), "no\n")
+        };
+        for (fake, written) in [
+            (
+                Fake::new().says(&format!("cat -- {first}"), "0ld\n"),
+                Some(first),
+            ),
+            // The first one is empty, and the third is the one.
+            (
+                missing(Fake::new(), second).says(&format!("cat -- {third}"), "0ld"),
+                Some(third),
+            ),
+            (missing(missing(Fake::new(), first), third), Some(second)),
+            (
+                missing(missing(missing(Fake::new(), first), second), third),
+                None,
+            ),
+        ] {
+            let world = world(&[("n100", &fake)]);
+            let step = HostToken::new(&plan().daemons[0]);
+            let done = step.apply(&world, &hands()).await;
+            assert_eq!(done.is_ok(), written.is_some());
+            let told = fake.told();
+            let put: Vec<_> = told.iter().filter(|(_, stdin)| !stdin.is_empty()).collect();
+            assert_eq!(put.len(), usize::from(written.is_some()));
+            for (command, _) in put {
+                assert!(
+                    command.contains(&format!("p={}", written.unwrap())),
+                    "{command}"
+                );
+            }
+        }
     }
 }

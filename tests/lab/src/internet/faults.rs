@@ -21,6 +21,9 @@ pub(crate) enum Mode {
     /// Downloads arrive complete, with some bytes changed.
     #[serde(rename = "badsum")]
     BadSum,
+    /// Slicer's installer stops once the program is there, as where a package manager is busy.
+    #[serde(rename = "half")]
+    Half,
     /// Answers start late and trickle.
     #[serde(rename = "slow")]
     Slow,

@@ -250,7 +250,7 @@ async fn one(
             query: request.uri().query().unwrap_or_default().to_owned(),
             headers: request.headers().clone(),
         };
-        shared.sites.answer(name.site, &asked)
+        shared.sites.answer(name.site, &asked, fault)
     };
     Ok(pump::respond(content, request.headers(), head, entry).await)
 }

@@ -292,6 +292,8 @@ pub(crate) enum NameMode {
     Truncate,
     /// Downloads arrive damaged.
     Badsum,
+    /// Slicer's installer stops half-way.
+    Half,
     /// Answers trickle.
     Slow,
 }

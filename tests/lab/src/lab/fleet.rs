@@ -46,6 +46,12 @@ pub(crate) struct Host {
     /// sudo asks for this; without it sudo does not ask.
     #[serde(default)]
     pub(crate) sudo_password: Option<String>,
+    /// The shell that sshd gives its commands to.
+    #[serde(default)]
+    pub(crate) shell: Shell,
+    /// The language that its programs speak to this account, such as `de_DE.UTF-8`.
+    #[serde(default)]
+    pub(crate) language: Option<String>,
     /// Whether Slicer is installed.
     #[serde(default = "yes")]
     pub(crate) slicer: bool,
@@ -55,6 +61,31 @@ pub(crate) struct Host {
     /// The host that is its router; without one it is plugged into the LAN itself.
     #[serde(default)]
     pub(crate) behind: Option<String>,
+}
+
+/// A login shell.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Shell {
+    #[default]
+    Bash,
+    Dash,
+    Fish,
+    Tcsh,
+    Zsh,
+}
+
+impl Shell {
+    /// Its program.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::Bash => "/bin/bash",
+            Self::Dash => "/usr/bin/dash",
+            Self::Fish => "/usr/bin/fish",
+            Self::Tcsh => "/usr/bin/tcsh",
+            Self::Zsh => "/usr/bin/zsh",
+        }
+    }
 }
 
 /// What configures a host's network at every boot.
@@ -127,6 +158,14 @@ impl Fleet {
                 .any(|other| other.name == host.name)
             {
                 bail!("two hosts are called {}", host.name);
+            }
+            let plain = |c: char| c.is_ascii_alphanumeric() || "_-.@".contains(c);
+            if !host
+                .language
+                .iter()
+                .all(|language| language.chars().all(plain))
+            {
+                bail!("host {} speaks no language that could be", host.name);
             }
             if host.cpus == 0 || host.ram_gb == 0 {
                 bail!("host {} needs at least one core and 1 GB", host.name);
@@ -291,6 +330,23 @@ mod tests {
         assert_eq!((pi.arch, pi.cpus, pi.ram_gb), (Arch::Arm64, 4, 16));
     }
 
+    /// sshd gives a command to the user's own shell, and none of these four reads the same.
+    #[test]
+    fn fleet_mixed_has_login_shells_of_every_kind_and_a_second_language() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fleets");
+        let fleet = Fleet::read(&directory, "mixed").unwrap();
+        for shell in [Shell::Dash, Shell::Fish, Shell::Tcsh, Shell::Zsh] {
+            let count = fleet
+                .hosts
+                .iter()
+                .filter(|host| host.shell == shell)
+                .count();
+            assert_eq!(count, 1, "{shell:?}");
+        }
+        let asks = |host: &&Host| host.sudo_password.is_some() && host.language.is_some();
+        assert_eq!(fleet.hosts.iter().filter(asks).count(), 1);
+    }
+
     /// Names reach interface names and paths; a bad one must be refused by name.
     #[test]
     fn impossible_fleets_are_refused() {
@@ -300,6 +356,11 @@ mod tests {
             (host("internet"), "one of its own"),
             (host("a") + &host("a"), "two hosts"),
             (host("a") + "colour = 1\n", "unknown field"),
+            (
+                host("a") + "shell = \"elvish\"\n",
+                "unknown variant `elvish`",
+            ),
+            (host("a") + "language = \"a\\nb\"\n", "no language"),
             (
                 host("a") + "network = \"wicked\"\n",
                 "unknown variant `wicked`",

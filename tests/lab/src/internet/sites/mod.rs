@@ -13,6 +13,7 @@ use anyhow::Result;
 use hyper::body::Bytes;
 
 use crate::content::{Asked, Content};
+use crate::faults::Mode;
 use crate::names::Site;
 use crate::serve::Options;
 
@@ -20,6 +21,11 @@ const K3S_INSTALLER: &str = include_str!("../site/get.k3s.io.sh");
 /// Takes the place of `%KILLALL%`: a file of its own, so that shellcheck sees it.
 const K3S_KILLALL: &str = include_str!("../site/k3s-killall.sh");
 const SLICER_INSTALLER: &str = include_str!("../site/get.slicervm.com.sh");
+
+/// Where the installer goes on once the program is there, and how it ends there instead.
+const WHOLE: &str = "    install_client\n    check_package_manager\n";
+const HALF: &str =
+    "    install_client\n    die 'E: Could not get lock /var/lib/dpkg/lock-frontend'\n";
 
 /// Everything served, read once.
 pub(crate) struct Sites {
@@ -47,11 +53,14 @@ impl Sites {
     }
 
     /// A site's answer to a GET.
-    pub(crate) fn answer(&self, site: Site, asked: &Asked) -> Content {
+    pub(crate) fn answer(&self, site: Site, asked: &Asked, fault: Option<Mode>) -> Content {
         match site {
             Site::K3sInstaller => script(asked, self.k3s_installer.clone()),
             Site::SlicerInstaller if asked.path == "/slicer" => {
                 Content::file("application/octet-stream", self.slicer.clone())
+            }
+            Site::SlicerInstaller if fault == Some(Mode::Half) => {
+                script(asked, SLICER_INSTALLER.replacen(WHOLE, HALF, 1).into())
             }
             Site::SlicerInstaller => script(asked, Bytes::from_static(SLICER_INSTALLER.as_bytes())),
             Site::K3sChannels => channels::answer(asked),

@@ -33,6 +33,22 @@ async fn a_500_is_a_500() -> Result<()> {
 }
 
 #[tokio::test]
+async fn half_an_installation_ends_with_the_program_in_place() -> Result<()> {
+    let test = TestBox::start().await?;
+    let whole = test.get("get.slicervm.com", "/").await?.text();
+    test.break_name("get.slicervm.com", "half")?;
+    let half = test.get("get.slicervm.com", "/").await?.text();
+    assert!(half.contains("    install_client\n    die 'E: Could not get lock"));
+    assert!(!whole.contains("Could not get lock"));
+    // The program itself arrives.
+    let program = test.get("get.slicervm.com", "/slicer").await?;
+    assert_eq!(program.status, StatusCode::OK);
+    test.mend("get.slicervm.com")?;
+    assert_eq!(test.get("get.slicervm.com", "/").await?.text(), whole);
+    Ok(())
+}
+
+#[tokio::test]
 async fn truncate_ends_a_body_early_where_the_peer_can_tell() -> Result<()> {
     let test = TestBox::start().await?;
     let whole = test.get("get.k3s.io", "/").await?.body;

@@ -12,9 +12,12 @@ use crate::place::Place;
 /// What is installed in it; the README lists the same.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,openssh-server,sudo,iproute2,iptables,nftables,\
 curl,ca-certificates,procps,kmod,systemd-container,iputils-ping,conntrack,ethtool,socat,containerd,\
-runc,containernetworking-plugins,busybox-static,jq,less,network-manager,libpam-systemd,ifupdown";
+runc,containernetworking-plugins,busybox-static,jq,less,network-manager,libpam-systemd,ifupdown,\
+fish,tcsh,zsh,locales";
 /// Debian's release.
 const RELEASE: &str = "bookworm";
+/// The language that hosts may speak besides English; programs speak it where a host's file says so.
+const LANGUAGE: &str = "de_DE";
 /// Units that no lab machine needs: consoles, and what would use processor time or
 /// inotify instances for nothing. containerd is k3s's and Slicer's own business.
 const MASKED: [&str; 18] = [
@@ -63,7 +66,8 @@ pub(crate) fn root(place: &Place, authority: &Path) -> Result<PathBuf> {
         .finish();
     let key = Key::new()
         .with("plain", &plain)
-        .with("recipe", "4")
+        .with("recipe", "5")
+        .with("language", LANGUAGE)
         .with("masked", MASKED.join(" "))
         .with("off", OFF.join(" "))
         .with("sysctls", format!("{SYSCTLS:?}"))
@@ -105,6 +109,9 @@ fn furnish(root: &Path, authority: &[u8]) -> Result<()> {
     let mut disable = vec![&*top, "systemctl", "--quiet", "disable"];
     disable.extend(OFF);
     output(&mut command("chroot", &disable))?;
+    let locale = format!("{LANGUAGE}.UTF-8");
+    let make = ["localedef", "-i", LANGUAGE, "-f", "UTF-8", &locale];
+    output(&mut command("chroot", &[&[&*top][..], &make[..]].concat()))?;
     // Every machine makes its own identity.
     std::fs::write(at("etc/machine-id"), "")?;
     // systemd would take every machine's identity from here.

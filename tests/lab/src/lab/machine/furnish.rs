@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 
 use super::{disguise, networking};
 use crate::address;
-use crate::fleet::{Daemon, Fleet, Host};
+use crate::fleet::{Daemon, Fleet, Host, Shell};
 use crate::state::Machine;
 
 /// The part that hosts and the workstation share.
@@ -46,6 +46,13 @@ pub(crate) fn host(
     let address = fleet.address(host).context("the host has no address")?;
     networking::write(upper, address, host.network, fleet.routes(&host.name))?;
     disguise::dress(upper, host)?;
+    if let Some(language) = &host.language {
+        // pam_env reads it at every login.
+        write(
+            &upper.join("etc/default/locale"),
+            format!("LANG={language}\n"),
+        )?;
+    }
     let variants: std::collections::BTreeMap<_, _> = variants.iter().cloned().collect();
     write(
         &upper.join("lab/variant.json"),
@@ -56,6 +63,11 @@ pub(crate) fn host(
         write(
             &upper.join("etc/sysctl.d/99-slicer.conf"),
             "net.ipv4.ip_forward=1\nnet.ipv4.conf.all.forwarding=1\n",
+        )?;
+        // A marker, as the stand-in's installer leaves one: whether it is there tells whether that came to its end.
+        executable(
+            &upper.join("usr/local/bin/firecracker"),
+            "#!/bin/sh\necho 'firecracker: a marker of the lab' >&2\nexit 1\n",
         )?;
         let target = upper.join("usr/local/bin/slicer");
         std::fs::create_dir_all(upper.join("usr/local/bin"))?;
@@ -69,7 +81,8 @@ pub(crate) fn host(
 /// The script that makes a host's account, run once before the first boot.
 pub(crate) fn host_setup(host: &Host, authorized: &str) -> String {
     let user = &host.user;
-    let mut text = account(user, host.sudo_password.as_deref(), authorized);
+    let password = host.sudo_password.as_deref();
+    let mut text = account(user, host.shell, password, authorized);
     text.push_str(networking::setup(host.network));
     if host.slicer {
         let _ = write!(
@@ -106,7 +119,7 @@ pub(crate) fn workstation(
         entries if entries.is_empty() => entries,
         entries => format!("cat >/home/{user}/.ssh/config <<'LAB'\n{entries}LAB\n"),
     };
-    Ok(account(user, None, public)
+    Ok(account(user, Shell::Bash, None, public)
         + &format!(
             "umask 077\n\
              cat >/home/{user}/.ssh/id_ed25519 <<'LAB'\n{private}LAB\n\
@@ -135,16 +148,17 @@ fn through_routers(fleet: &Fleet) -> String {
 }
 
 /// An account and host keys (no RSA: finding primes takes longer than the boot), made with the machine's own tools.
-fn account(user: &str, password: Option<&str>, authorized: &str) -> String {
+fn account(user: &str, shell: Shell, password: Option<&str>, authorized: &str) -> String {
     let rule = if password.is_some() {
         "ALL"
     } else {
         "NOPASSWD: ALL"
     };
+    let shell = shell.path();
     let mut text = format!(
         "ssh-keygen -q -N '' -t ed25519 -f /etc/ssh/ssh_host_ed25519_key\n\
          ssh-keygen -q -N '' -t ecdsa -f /etc/ssh/ssh_host_ecdsa_key\n\
-         useradd --create-home --shell /bin/bash --groups sudo {user}\n\
+         useradd --create-home --shell {shell} --groups sudo {user}\n\
          echo '{user} ALL=(ALL:ALL) {rule}' >/etc/sudoers.d/{user}\n\
          chmod 0440 /etc/sudoers.d/{user}\n\
          install -d -m 0700 -o {user} -g {user} /home/{user}/.ssh\n\

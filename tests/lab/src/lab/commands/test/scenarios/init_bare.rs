@@ -1,6 +1,6 @@
 //! A host as it comes out of the box: Slicer is installed when the person says so, and never by the way.
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::super::trial::{Done, Trial};
 use super::{INIT, RERUN, changes_nothing};
@@ -44,6 +44,7 @@ pub(super) fn run(_: &Place) -> Result<()> {
             "mkdir -p ~/.slicer && echo lab-licence >~/.slicer/LICENSE",
         )?
         .expect(0)?;
+    half(&trial).context("an installation that stops half-way")?;
     let done = trial.me(&format!("{INIT} {WORDS}"))?.expect(0)?;
     says(&done, &format!("{file}.before-slicer"))?;
     says(&done, OWN)?;
@@ -51,12 +52,27 @@ pub(super) fn run(_: &Place) -> Result<()> {
     if kept.expect(0)?.stdout != settings {
         bail!("what the installer overwrote was not kept");
     }
+    let mark = "test ! -e /etc/slicer-k3s/slicer-installing";
+    trial.root("n100", mark)?.expect(0)?;
     let nodes = trial.me("slicer-k3s kubectl get nodes")?.expect(0)?;
     if !nodes.stdout.contains(" Ready ") {
         bail!("no Node is Ready:\n{}", nodes.stdout);
     }
     let again = format!("{INIT} --skip-proof");
     changes_nothing(&trial, ("workstation", "me"), &again, RERUN)
+}
+
+/// The installer puts the program there and ends: later runs went on with that, and no daemon ever started.
+fn half(trial: &Trial) -> Result<()> {
+    trial.fault(&["name", "get.slicervm.com", "half"])?;
+    let done = trial.me(&format!("{INIT} {WORDS}"))?.expect(1)?;
+    says(&done, "lock-frontend")?;
+    trial.fault(&["clear"])?;
+    let there = "test -x /usr/local/bin/slicer && test ! -e /usr/local/bin/firecracker";
+    trial.root("n100", there)?.expect(0)?;
+    // It still takes the person's word.
+    let refused = trial.me(&format!("{INIT} --skip-proof"))?.expect(1)?;
+    says(&refused, "--install-slicer")
 }
 
 fn says(done: &Done, words: &str) -> Result<()> {

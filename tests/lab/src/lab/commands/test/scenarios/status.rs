@@ -63,7 +63,7 @@ const TABLE: [Drift; 14] = [
     drift(
         Make::Root(
             "pi5",
-            "systemctl stop slicer-routes; ip route del 192.168.137.0/24",
+            "systemctl stop slicer-k3s-routes; ip route del 192.168.137.0/24",
         ),
         "routes",
         "pi5",

@@ -163,8 +163,8 @@ const ON_THE_WAY: &[Row] = &[
         &[
             Spoil::On(
                 "k3s-cp-2",
-                "mkdir -p /etc/rancher/k3s/config.yaml.d && echo 'cluster-cidr: 10.44.0.0/16' >/etc/rancher/k3s/config.yaml.d/99.yaml",
-                "rm -r /etc/rancher/k3s/config.yaml.d",
+                "mkdir -p /etc/systemd/system/k3s.service.d && printf '[Service]\\nExecStart=\\nExecStart=/usr/local/bin/k3s server --cluster-cidr=10.44.0.0/16\\n' >/etc/systemd/system/k3s.service.d/99.conf",
+                "rm /etc/systemd/system/k3s.service.d/99.conf; systemctl daemon-reload",
             ),
             Spoil::Fault(&["name", "ghcr.io", "unreachable"]),
         ],
@@ -182,13 +182,27 @@ const ON_THE_WAY: &[Row] = &[
         "a token that the first server refuses",
         &[Spoil::On(
             "k3s-cp-2",
-            "mkdir -p /etc/rancher/k3s/config.yaml.d && echo 'token: wrong' >/etc/rancher/k3s/config.yaml.d/99.yaml",
-            "rm -r /etc/rancher/k3s/config.yaml.d",
+            "mkdir -p /etc/systemd/system/k3s.service.d && printf '[Service]\\nExecStart=\\nExecStart=/usr/local/bin/k3s server --token=wrong\\n' >/etc/systemd/system/k3s.service.d/99.conf",
+            "rm /etc/systemd/system/k3s.service.d/99.conf; systemctl daemon-reload",
         )],
         "k3s-start",
         &["k3s-cp-2", "refuses its token"],
         330.0,
     ),
+    Row {
+        exit: 2,
+        ..row(
+            "a drop-in that would win over config.yaml",
+            &[Spoil::On(
+                "k3s-cp-2",
+                "mkdir -p /etc/rancher/k3s/config.yaml.d && echo 'token: wrong' >/etc/rancher/k3s/config.yaml.d/99.yaml",
+                "rm -r /etc/rancher/k3s/config.yaml.d",
+            )],
+            "plan-conflict",
+            &["99.yaml on k3s-cp-2 sets token", "remove token from"],
+            330.0,
+        )
+    },
     row(
         "a full disk on one server",
         &[Spoil::Fault(&["disk-full", "k3s-cp-2"])],

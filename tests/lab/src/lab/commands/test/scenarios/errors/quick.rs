@@ -23,7 +23,7 @@ const INIT: &str = "slicer-k3s init --yes --accept-new-host-keys </dev/null";
 const HOSTS: [&str; 3] = ["n100", "ryzen", "pi5"];
 
 /// Nothing of a cluster is on a host.
-const UNTOUCHED: &str = "test ! -e /etc/slicer-k3s && test ! -e /var/lib/slicer-k3s && test ! -e /etc/systemd/system/slicer-routes.service";
+const UNTOUCHED: &str = "test ! -e /etc/slicer-k3s && test ! -e /var/lib/slicer-k3s && test ! -e /etc/systemd/system/slicer-k3s-routes.service";
 
 /// Seconds that a refusal may take to be told.
 const AT_ONCE: f64 = 20.0;
@@ -194,6 +194,16 @@ const WAY: &[Row] = &[
         )])],
         "sudo",
         &["ryzen", "sudo-password-file under [hosts.ryzen]"],
+    ),
+    row(
+        "sudo refuses the user, in German",
+        &[Spoil::On(
+            "ryzen",
+            "echo LANG=de_DE.UTF-8 >/etc/default/locale; mv /etc/sudoers.d/alex /root/; gpasswd -d alex sudo",
+            "rm -f /etc/default/locale; mv /root/alex /etc/sudoers.d/; gpasswd -a alex sudo",
+        )],
+        "sudo",
+        &["ryzen", "not in the sudoers file"],
     ),
     row(
         "sudo's password is wrong",
