@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use russh::keys::{Algorithm, PrivateKey, PublicKey};
 use russh::server::{
     Auth, ChannelOpenHandle, Config, Handle, Handler, Msg, Session, VerifiedPublicKey,
@@ -195,6 +197,13 @@ impl Server {
     }
 }
 
+/// What a login shell would hand on: commands travel in base64 (src/remote/ssh/login_shell.rs).
+fn unwrapped(line: &str) -> String {
+    let text = line.split("$(echo ").nth(1).unwrap_or_default();
+    let text = text.split(' ').next().unwrap_or_default();
+    String::from_utf8(STANDARD.decode(text).unwrap()).unwrap()
+}
+
 /// The cluster's lock is held by a shell that answers each line.
 fn is_lock(command: &str) -> bool {
     command.contains("flock -w 1 9")
@@ -256,7 +265,7 @@ impl Handler for Server {
         command: &[u8],
         session: &mut Session,
     ) -> Result<(), Self::Error> {
-        let command = String::from_utf8_lossy(command).into_owned();
+        let command = unwrapped(&String::from_utf8_lossy(command));
         self.seen.told.lock().unwrap().push(command.clone());
         if let Some(part) = self.habits.vanishes_at
             && command.contains(part)
