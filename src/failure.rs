@@ -154,6 +154,9 @@ impl Code {
     }
 }
 
+/// Longest cause that is kept, in characters.
+const LONGEST_CAUSE: usize = 2000;
+
 /// One failure: code, what, cause, hint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -181,10 +184,15 @@ impl Failure {
         }
     }
 
-    /// Adds the cause; text from machines is fine, rendering escapes it.
+    /// Adds the cause; text from machines is fine: it is bounded here, and rendering escapes it.
     #[must_use]
     pub fn because(mut self, cause: impl fmt::Display) -> Self {
-        self.cause = Some(cause.to_string());
+        let mut cause = cause.to_string();
+        if let Some((end, _)) = cause.char_indices().nth(LONGEST_CAUSE) {
+            cause.truncate(end);
+            cause.push('…');
+        }
+        self.cause = Some(cause);
         self
     }
 
@@ -238,6 +246,13 @@ pub type Result<T, E = Failure> = std::result::Result<T, E>;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An answer of 4 MiB on one line went whole into terminal, log and events.
+    #[test]
+    fn a_cause_is_bounded() {
+        let failure = Failure::new(Code::Command, "x").because("ä".repeat(9000));
+        assert_eq!(failure.cause.unwrap().chars().count(), LONGEST_CAUSE + 1);
+    }
 
     #[test]
     fn a_failures_own_hint_goes_before_the_usual_one() {

@@ -27,6 +27,7 @@ pub mod plan;
 pub mod remote;
 pub mod report;
 pub mod secret;
+mod shared;
 pub mod slicer;
 pub mod state;
 pub mod status;
