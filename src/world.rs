@@ -134,7 +134,7 @@ impl World {
     /// kubectl on the first server that can be reached.
     pub async fn kubernetes(&self) -> Result<Kubernetes> {
         let server = Arc::clone(self.first_server().await?);
-        Ok(Kubernetes { server })
+        Ok(Kubernetes::on(server))
     }
 
     /// The first server that can be reached; one that does not say whether it can keeps the others waiting only for a moment.

@@ -137,6 +137,8 @@ async fn nothing_known(config: &Config, global: &Global) -> Result<u8, Vec<Failu
 #[derive(Default)]
 struct Inside {
     answers: bool,
+    /// Why nothing is known of it.
+    unknown: String,
     nodes: usize,
     /// Volumes that lie on the VMs' own disks, by the claim that uses them.
     volumes: Vec<String>,
@@ -146,18 +148,29 @@ impl Inside {
     async fn look(world: &World) -> Self {
         let look = async {
             let kubernetes = world.kubernetes().await?;
-            let nodes = kubernetes.list(&["nodes"]).await?.len();
+            let nodes = kubernetes.list_metadata(&["nodes"]).await?.len();
             let volumes = kubernetes.list(&["persistentvolume"]).await?;
             Ok::<_, Failure>(Self {
                 answers: true,
+                unknown: String::new(),
                 nodes,
                 volumes: volumes.iter().filter_map(local_claim).collect(),
             })
         };
         // A cluster that is half gone already must not hold up its own destruction.
-        match tokio::time::timeout(Duration::from_secs(20), look).await {
+        match tokio::time::timeout(Duration::from_secs(30), look).await {
             Ok(Ok(inside)) => inside,
-            _ => Self::default(),
+            Ok(Err(failure)) => Self::unknown(failure.to_string()),
+            Err(_) => Self::unknown("no server answers".to_owned()),
+        }
+    }
+}
+
+impl Inside {
+    fn unknown(why: String) -> Self {
+        Self {
+            unknown: why,
+            ..Self::default()
         }
     }
 }
@@ -224,8 +237,10 @@ fn prospect(
     if inside.answers {
         let _ = writeln!(text, "  {} Nodes with whatever runs on them", inside.nodes);
     } else {
-        text.push_str(
-            "  no server answers: what runs in the cluster is not known, nor what volumes hold\n",
+        let _ = writeln!(
+            text,
+            "  what runs in the cluster is not known, nor what volumes hold: {}",
+            escape(&inside.unknown)
         );
     }
     if !inside.volumes.is_empty() {
@@ -317,6 +332,7 @@ mod tests {
         }});
         let inside = Inside {
             answers: true,
+            unknown: String::new(),
             nodes: 3,
             volumes: local_claim(&volume).into_iter().collect(),
         };
@@ -340,5 +356,19 @@ mod tests {
         assert!(once_back("pi5").contains("take [hosts.pi5] out"));
         let elsewhere = serde_json::json!({"spec": {"nfs": {"server": "nas"}}});
         assert_eq!(local_claim(&elsewhere), None);
+    }
+
+    /// 5 MB of Nodes read as "no server answers": nothing was told of volumes, and no snapshot was offered.
+    #[tokio::test]
+    async fn what_a_large_cluster_holds_is_told() {
+        let plan = crate::steps::testing::plan();
+        let secrets = crate::steps::testing::secrets();
+        let api = crate::kubernetes::testing::Api::new("k3s-agents-1", 255, 0, 20_000, 20_000);
+        let world = World::new(plan, secrets, [].into());
+        world.put_server("k3s-cp-1", api.machine("k3s-cp-1"));
+        let inside = Inside::look(&world).await;
+        assert_eq!((inside.answers, inside.nodes), (true, 255));
+        let bytes: usize = api.asked().iter().map(|one| one.bytes).sum();
+        assert!(bytes < 200_000, "{bytes}");
     }
 }

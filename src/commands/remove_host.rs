@@ -293,7 +293,11 @@ async fn prospect(world: &World, remains: &[Remains], options: &RemoveHost) -> S
         Ok(Ok(nodes)) => {
             let _ = writeln!(text, "  nodes: {}", escape(&nodes.join(", ")));
         }
-        _ => text.push_str("  its nodes are not known: no server answers\n"),
+        Ok(Err(failure)) => {
+            let why = escape(&failure.to_string());
+            let _ = writeln!(text, "  its nodes are not known: {why}");
+        }
+        Err(_) => text.push_str("  its nodes are not known: no server answers\n"),
     }
     text.push_str(tokens::told(world));
     if options.gone {
@@ -331,15 +335,14 @@ async fn prospect(world: &World, remains: &[Remains], options: &RemoveHost) -> S
 }
 
 async fn nodes(world: &World, groups: &[&str]) -> Result<Vec<String>> {
+    if groups.is_empty() {
+        return Ok(Vec::new());
+    }
     let kubernetes = world.kubernetes().await?;
-    let nodes = kubernetes.list(&["nodes", "-l", GROUP_LABEL]).await?;
-    let ours = nodes.iter().filter(|node| {
-        let group = node["metadata"]["labels"][GROUP_LABEL].as_str();
-        group.is_some_and(|group| groups.contains(&group))
-    });
-    Ok(ours
-        .filter_map(|node| node["metadata"]["name"].as_str().map(str::to_owned))
-        .collect())
+    let ours = format!("{GROUP_LABEL} in ({})", groups.join(","));
+    let nodes = kubernetes.list_metadata(&["nodes", "-l", &ours]).await?;
+    let names = nodes.iter().map(|node| node["metadata"]["name"].as_str());
+    Ok(names.flatten().map(str::to_owned).collect())
 }
 
 /// What is left, so that nobody has to look for it.

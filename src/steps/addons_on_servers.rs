@@ -12,7 +12,7 @@ use super::CLUSTER;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::NAMESPACE;
 use crate::k3s::addons::{self, PACKAGED, Packaged, TRAEFIK};
-use crate::kubernetes::{CONTROL_PLANE, HELM_API, Kubernetes};
+use crate::kubernetes::{CONTROL_PLANE, HELM_API, Kubernetes, SERVERS};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Plan;
 use crate::world::World;
@@ -72,13 +72,12 @@ async fn look(world: &World, kubernetes: &Kubernetes) -> Result<Seen> {
     // Before the Deployments: what k3s had applied by then is among them, unless someone deleted it. Without the kind k3s has
     // not begun.
     let applied = if k3s.addons_on_servers {
-        kubernetes.list(&["addons", "-n", NAMESPACE]).await?
+        let addons = ["addons", "-n", NAMESPACE];
+        kubernetes.list_if_known(&addons).await?.unwrap_or_default()
     } else {
         Vec::new()
     };
-    let there = kubernetes
-        .list_whole(&["deployment", "-n", NAMESPACE])
-        .await?;
+    let there = kubernetes.list(&["deployment", "-n", NAMESPACE]).await?;
     let mut seen = Seen::default();
     let mut nodes = None;
     for packaged in PACKAGED
@@ -104,7 +103,7 @@ async fn look(world: &World, kubernetes: &Kubernetes) -> Result<Seen> {
             continue;
         }
         if nodes.is_none() {
-            nodes = Some(kubernetes.list_whole(&["nodes"]).await?);
+            nodes = Some(kubernetes.list(&["nodes", "-l", SERVERS]).await?);
         }
         match addons::unfit(deployment, nodes.as_deref().unwrap_or_default()) {
             Some(why) => seen.left.push(format!("{name} may run on agents: {why}")),
@@ -112,7 +111,7 @@ async fn look(world: &World, kubernetes: &Kubernetes) -> Result<Seen> {
         }
     }
     let configs = kubernetes
-        .get(&["helmchartconfig", "-n", NAMESPACE])
+        .list_if_known(&["helmchartconfig", "-n", NAMESPACE])
         .await?;
     let keep = k3s.addons_on_servers && enabled(TRAEFIK);
     match configs {
@@ -130,9 +129,10 @@ async fn skipped(kubernetes: &Kubernetes, packaged: &Packaged) -> Result<bool> {
 }
 
 /// A `HelmChartConfig` with other values than ours is someone else's, and stays.
-fn traefik(keep: bool, configs: &Value, seen: &mut Seen) -> Result<()> {
-    let mut items = configs["items"].as_array().into_iter().flatten();
-    let found = items.find(|config| config["metadata"]["name"] == TRAEFIK);
+fn traefik(keep: bool, configs: &[Value], seen: &mut Seen) -> Result<()> {
+    let found = configs
+        .iter()
+        .find(|config| config["metadata"]["name"] == TRAEFIK);
     let values = values()?;
     let ours = found.map(|config| config["spec"]["valuesContent"] == values.as_str());
     seen.traefik = match (ours, keep) {

@@ -172,7 +172,13 @@ mod tests {
             node("closed", "a-3", "True", &drained),
         ];
         let server = Fake::new()
-            .says("/nodes", &format!(r#"{{"items":[{}]}}"#, nodes.join(",")))
+            .says(
+                "/nodes",
+                &format!(
+                    r#"{{"kind":"List","metadata":{{}},"items":[{}]}}"#,
+                    nodes.join(",")
+                ),
+            )
             .says("deployment", "{}");
         let host = Fake::new().says("auth/token", "t0ken\n").says(
             "GET /hostgroup/k3s-agents-1/nodes",
@@ -203,7 +209,10 @@ mod tests {
     /// What a look finds where a group has these VMs, all Nodes are these, and the time is 900 s.
     async fn strays(daemon: &Daemon, vms: &str, all: &str) -> (Result<Finding>, Fake) {
         let server = Fake::new()
-            .says("hostgroup%3Dk3s-agents-1", r#"{"items":[]}"#)
+            .says(
+                "hostgroup%3Dk3s-agents-1",
+                r#"{"kind":"List","metadata":{},"items":[]}"#,
+            )
             .says("/nodes", all)
             .says("deployment", "{}");
         let host = Fake::new()
@@ -227,7 +236,7 @@ mod tests {
     #[tokio::test]
     async fn a_vm_that_had_the_time_to_join_and_has_no_node_goes() {
         let old = of("k3s-agents-1-2", "1970-01-01T00:00:00Z");
-        let all = format!(r#"{{"items":[{READY}]}}"#);
+        let all = format!(r#"{{"kind":"List","metadata":{{}},"items":[{READY}]}}"#);
         let (found, host) = strays(&plan().daemons[1], &old, &all).await;
         assert_eq!(
             found.unwrap(),
@@ -244,10 +253,11 @@ mod tests {
             ..daemon.clone()
         };
         let old = of("k3s-agents-1-2", "1970-01-01T00:00:00Z");
-        let all = format!(r#"{{"items":[{READY}]}}"#);
-        let unlabelled =
-            format!(r#"{{"items":[{READY},{{"metadata":{{"name":"k3s-agents-1-2-00ff00ff"}}}}]}}"#);
-        let part = format!(r#"{{"metadata":{{"continue":"x"}},"items":[{READY}]}}"#);
+        let all = format!(r#"{{"kind":"List","metadata":{{}},"items":[{READY}]}}"#);
+        let unlabelled = format!(
+            r#"{{"kind":"List","metadata":{{}},"items":[{READY},{{"metadata":{{"name":"k3s-agents-1-2-00ff00ff"}}}}]}}"#
+        );
+        let part = format!(r#"{{"kind":"List","metadata":{{"continue":"x"}},"items":[{READY}]}}"#);
         let back = all.replace("00:00:00Z", "00:14:00Z");
         let unknown = old.replace(r#","created_at":"1970-01-01T00:00:00Z""#, "");
         for (why, daemon, vms, all) in [
@@ -272,7 +282,7 @@ mod tests {
                 "no Node is listed",
                 &daemon,
                 &old,
-                &r#"{"items":[]}"#.to_owned(),
+                &r#"{"kind":"List","metadata":{},"items":[]}"#.to_owned(),
             ),
             (
                 "someone else named it",

@@ -218,9 +218,7 @@ impl Step for K3sStarted {
         if !matches!(unit.active.as_str(), ACTIVE | "activating" | "reloading") {
             return Ok(Finding::differs("k3s is not started"));
         }
-        let kubernetes = Kubernetes {
-            server: machine.clone(),
-        };
+        let kubernetes = Kubernetes::on(machine.clone());
         let why = match kubernetes.ready().await? {
             Ok(()) => {
                 return Ok(match self.unread(world, machine).await? {

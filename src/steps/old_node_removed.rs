@@ -150,9 +150,7 @@ impl Step for OldNodeRemoved {
             return Ok(Finding::done());
         };
         let machine = world.server(via).await?;
-        let kubernetes = Kubernetes {
-            server: machine.clone(),
-        };
+        let kubernetes = Kubernetes::on(machine.clone());
         if let Some(node) = self.node(&kubernetes).await? {
             if node["metadata"]["deletionTimestamp"].is_null() {
                 return Ok(Finding::differs("the Node of before is still there"));
@@ -201,9 +199,7 @@ impl Step for OldNodeRemoved {
             return Ok(());
         }
         let machine = world.server(via).await?;
-        let kubernetes = Kubernetes {
-            server: machine.clone(),
-        };
+        let kubernetes = Kubernetes::on(machine.clone());
         if self.node(&kubernetes).await?.is_none() {
             let members = control_plane::ask(machine).await?.members;
             if let Some(member) = self.member(&members.unwrap_or_default()) {
@@ -218,7 +214,7 @@ impl Step for OldNodeRemoved {
 mod tests {
     use super::*;
     use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::steps::testing::{Fake, NOT_FOUND, plan, world};
 
     const EMPTY: &str = "data=no\nmembers=\nend\n";
 
@@ -238,7 +234,7 @@ mod tests {
     fn second(node: &str, members: &str) -> Fake {
         Fake::new()
             .says("kubectl delete", "")
-            .says("kubectl get node", node)
+            .says("/nodes/", node)
             .says("member/wal", &format!("data=yes\nmembers={members}\nend\n"))
     }
 
@@ -250,8 +246,8 @@ mod tests {
         for (node, members, why) in [
             (r#"{"metadata":{}}"#, member, Some("still there")),
             (gone, member, Some("managed-etcd-controller")),
-            ("", member, Some("etcd still has")),
-            ("", without, None),
+            (NOT_FOUND, member, Some("etcd still has")),
+            (NOT_FOUND, without, None),
         ] {
             let fake = second(node, members);
             let own = Fake::new().says("member/wal", EMPTY);
@@ -274,8 +270,8 @@ mod tests {
         let learner = r#"{"members":[{"ID":1,"name":"k3s-cp-1-00aa11bb","isLearner":true},{"ID":2,"name":"k3s-cp-2-00aa11bb"}]}"#;
         let unnamed = r#"{"members":[{"ID":1,"name":"","isLearner":true},{"ID":2,"name":"k3s-cp-2-00aa11bb"}]}"#;
         for (members, node, made) in [
-            (learner, "", true),
-            (unnamed, "", false),
+            (learner, NOT_FOUND, true),
+            (unnamed, NOT_FOUND, false),
             (learner, r#"{"metadata":{}}"#, false),
         ] {
             let own = Fake::new().says("member/wal", EMPTY);
@@ -310,7 +306,7 @@ mod tests {
     async fn the_node_of_a_server_with_data_is_not_deleted() {
         for (data, deleted) in [(EMPTY, true), ("data=yes\nmembers=\nend\n", false)] {
             let first = Fake::new().says("member/wal", data);
-            let second = second("", "");
+            let second = second(NOT_FOUND, "");
             let world = world(&[("k3s-cp-1", &first), ("k3s-cp-2", &second)]);
             let applied = step().apply(&world, &hands()).await;
             applied.unwrap();

@@ -197,9 +197,7 @@ async fn goes_by_the_new_tokens(world: &World, server: &Server) -> Result<()> {
 /// Whether a server's own API is ready, which asks its own etcd member, and that member votes; the reason where not.
 async fn votes(world: &World, server: &Server) -> Result<(), String> {
     let machine = world.server(server).await.map_err(|e| e.to_string())?;
-    let kubernetes = Kubernetes {
-        server: Arc::clone(machine),
-    };
+    let kubernetes = Kubernetes::on(Arc::clone(machine));
     kubernetes.ready().await.map_err(|e| e.to_string())??;
     let node = kubernetes.get(&["node", &server.name]).await;
     let node = node.map_err(|e| e.to_string())?.unwrap_or_default();

@@ -117,7 +117,7 @@ mod tests {
 
     #[tokio::test]
     async fn pods_that_a_killed_run_left_are_noticed() {
-        let fake = Fake::new().says("get pods", r#"{"items":[{}]}"#);
+        let fake = Fake::new().says("/pods?", r#"{"kind":"List","metadata":{},"items":[{}]}"#);
         let step = Clean::new(&super::super::trial(false));
         let found = step.check(&world(&[("k3s-cp-1", &fake)])).await.unwrap();
         assert!(matches!(found, Finding::Differs(_)));
