@@ -56,7 +56,7 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
         .map(|host| host.name.clone())
         .filter(|name| config.host(name).is_none())
         .collect();
-    let world = World::new(plan, state.secrets.clone(), fleet.machines);
+    let world = World::new(plan, state.secrets.clone(), fleet.machines).without(absent.clone());
 
     let inside = Inside::look(&world).await;
     say(&prospect(

@@ -60,7 +60,7 @@ pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
             Command::Generate(options) => generate::run(&global, &options),
             Command::Destroy(options) => destroy::run(&global, options).await,
             Command::Import(options) => import::run(&global, &options).await,
-            Command::Status(options) => status::run(&global, &options).await,
+            Command::Status(options) => Box::pin(status::run(&global, &options)).await,
             Command::RotateToken(options) => rotate_token::run(&global, options).await,
             Command::Routes(options) => routes::run(&global, &options).await,
             Command::Token(options) => token::run(&global, &options),

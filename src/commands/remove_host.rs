@@ -83,7 +83,8 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     let version = decisions.k3s_version.clone().unwrap_or_default();
     let plan = plan::decide(&file.after, &decisions, &facts, &absent, &version)?;
 
-    let mut world = World::new(plan, state.secrets.clone(), fleet.machines);
+    let world = World::new(plan, state.secrets.clone(), fleet.machines);
+    let mut world = world.without(fleet.absent.clone());
     let enrolled = tokio::time::timeout(LOOK, removal::enrolled(&world));
     let (prospect, enrolled) = tokio::join!(prospect(&world, &remains, options), enrolled);
     let enrolled = enrolled.ok().and_then(Result::ok);

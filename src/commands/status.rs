@@ -79,7 +79,8 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<u8, Vec<Fa
 /// One look, over the hosts' connections that are there; servers are connected to anew, for a VM may be another by now.
 async fn look(known: &Known, fleet: &Fleet) -> Status {
     let machines: HashMap<_, _> = fleet.machines.clone();
-    let world = World::new(known.plan.clone(), known.state.secrets.in_use(), machines);
+    let world = World::new(known.plan.clone(), known.state.secrets.in_use(), machines)
+        .without(fleet.absent.clone());
     let absent: Vec<(String, String)> = fleet
         .absent
         .iter()

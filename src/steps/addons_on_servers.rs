@@ -60,7 +60,7 @@ enum Traefik {
 impl AddonsOnServers {
     pub(super) fn new(plan: &Plan) -> Self {
         Self {
-            needs: super::k3s_started::first_api(plan),
+            needs: super::api_ready::needed(plan),
         }
     }
 }

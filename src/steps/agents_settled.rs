@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use super::group_nodes::{self, DRAINED, Node, selector};
 use super::recount::recount;
-use super::{daemon_answers, daemon_current, k3s_started, node_ready, orphans};
+use super::{api_ready, daemon_answers, daemon_current, node_ready, orphans};
 use crate::failure::Result;
 use crate::kubernetes::Kubernetes;
 use crate::pipeline::{Finding, Hands, Step, StepId};
@@ -41,7 +41,7 @@ struct Unsettled {
 impl AgentsSettled {
     pub(super) fn new(plan: &Plan, daemon: &Daemon) -> Self {
         let mut needs = vec![daemon_answers::id(&daemon.group)];
-        needs.extend(k3s_started::first_api(plan));
+        needs.extend(api_ready::needed(plan));
         // Agents may have waited for a server that was down: since when each is Ready says how long they have had.
         // A cluster that is being founded has no agents that wait.
         let servers = plan.servers_here().filter(|_| plan.founded.is_some());

@@ -42,8 +42,8 @@ pub(super) fn id(server: &str) -> StepId {
     StepId::new("k3s-started", server)
 }
 
-/// The step that tells whether the cluster's API can be had at all.
-pub(super) fn first_api(plan: &Plan) -> Vec<StepId> {
+/// The first server's step: once it holds, the first server has the tokens as they are recorded.
+pub(super) fn first_started(plan: &Plan) -> Vec<StepId> {
     plan.servers_here()
         .take(1)
         .map(|server| id(&server.name))
