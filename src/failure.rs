@@ -172,6 +172,9 @@ impl Code {
     }
 }
 
+/// Longest cause that is kept, in characters.
+const LONGEST_CAUSE: usize = 2000;
+
 /// One failure: code, what, cause, hint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -199,10 +202,15 @@ impl Failure {
         }
     }
 
-    /// Adds the cause; text from machines is fine, rendering escapes it.
+    /// Adds the cause; text from machines is fine: it is bounded here, and rendering escapes it.
     #[must_use]
     pub fn because(mut self, cause: impl fmt::Display) -> Self {
-        self.cause = Some(cause.to_string());
+        let mut cause = cause.to_string();
+        if let Some((end, _)) = cause.char_indices().nth(LONGEST_CAUSE) {
+            cause.truncate(end);
+            cause.push('…');
+        }
+        self.cause = Some(cause);
         self
     }
 
@@ -263,6 +271,13 @@ mod tests {
         let wrong = Code::ALL.iter().filter(|code| code.exit_code() == 2);
         let names: Vec<&str> = wrong.map(|code| code.name()).collect();
         assert_eq!(names, ["config", "plan-conflict"]);
+    }
+
+    /// An answer of 4 MiB on one line went whole into terminal, log and events.
+    #[test]
+    fn a_cause_is_bounded() {
+        let failure = Failure::new(Code::Command, "x").because("ä".repeat(9000));
+        assert_eq!(failure.cause.unwrap().chars().count(), LONGEST_CAUSE + 1);
     }
 
     #[test]

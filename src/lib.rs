@@ -30,6 +30,7 @@ pub mod question;
 pub mod remote;
 pub mod report;
 pub mod secret;
+mod shared;
 pub mod slicer;
 pub mod state;
 pub mod status;

@@ -1,25 +1,22 @@
 //! What steps work with: the plan, and connections that are made when first asked for and kept.
 
+mod choice;
+
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use tokio::sync::OnceCell;
 
 use crate::failure::{Code, Failure, Result};
-use crate::kubernetes::Kubernetes;
 use crate::plan::{Daemon, Plan, Server};
 use crate::remote::Machine;
 use crate::remote::Sudo;
 use crate::remote::ssh::{self, HostKeys, VmTarget};
 use crate::secret::Secret;
+use crate::shared::Shared;
 use crate::slicer::{Slicer, TOKEN_PATHS, VM_USER};
 use crate::state::Secrets;
-
-/// How long one server is waited for before the next is tried beside it.
-const HEAD_START: Duration = Duration::from_secs(2);
+use choice::Choice;
 
 /// The world of one run.
 pub struct World {
@@ -28,7 +25,11 @@ pub struct World {
     /// The cluster's tokens and key.
     pub secrets: Secrets,
     hosts: HashMap<String, Arc<Machine>>,
-    servers: HashMap<String, OnceCell<Arc<Machine>>>,
+    /// Why a host is not among them.
+    absent: HashMap<String, Failure>,
+    servers: HashMap<String, Shared<Arc<Machine>>>,
+    /// The server whose API is asked.
+    choice: Choice,
 }
 
 impl World {
@@ -37,14 +38,23 @@ impl World {
         let servers = plan
             .servers
             .iter()
-            .map(|server| (server.name.clone(), OnceCell::new()))
+            .map(|server| (server.name.clone(), Shared::default()))
             .collect();
         Self {
             plan,
             secrets,
             hosts,
+            absent: HashMap::new(),
             servers,
+            choice: Choice::default(),
         }
+    }
+
+    /// The same world where it is known why some hosts could not be connected to: that is what is said when one is needed.
+    #[must_use]
+    pub fn without(mut self, absent: impl IntoIterator<Item = (String, Failure)>) -> Self {
+        self.absent.extend(absent);
+        self
     }
 
     /// The same world by another plan; connections to servers that it has unchanged are kept.
@@ -62,13 +72,18 @@ impl World {
             plan,
             secrets: self.secrets,
             hosts: self.hosts,
+            absent: self.absent,
+            choice: Choice::default(),
         }
     }
 
-    /// A host's machine.
+    /// A host's machine. Where it could not be connected to, the reason; a run does not try again.
     pub fn host(&self, name: &str) -> Result<&Arc<Machine>> {
         self.hosts.get(name).ok_or_else(|| {
-            Failure::new(Code::SshUnreachable, format!("{name} is not connected")).lasting()
+            let failure = self.absent.get(name).cloned().unwrap_or_else(|| {
+                Failure::new(Code::SshUnreachable, format!("{name} is not connected"))
+            });
+            failure.lasting()
         })
     }
 
@@ -104,7 +119,7 @@ impl World {
     /// Puts a machine in a server's place.
     #[cfg(test)]
     pub(crate) fn put_server(&self, name: &str, machine: Arc<Machine>) {
-        let _ = self.servers[name].set(machine);
+        self.servers[name].set(machine);
     }
 
     async fn connect(&self, server: &Server) -> Result<Arc<Machine>> {
@@ -129,33 +144,6 @@ impl World {
             remote,
             Sudo::NoPassword,
         )))
-    }
-
-    /// kubectl on the first server that can be reached.
-    pub async fn kubernetes(&self) -> Result<Kubernetes> {
-        let server = Arc::clone(self.first_server().await?);
-        Ok(Kubernetes { server })
-    }
-
-    /// The first server that can be reached; one that does not say whether it can keeps the others waiting only for a moment.
-    pub async fn first_server(&self) -> Result<&Arc<Machine>> {
-        let mut last = Failure::new(Code::Kubernetes, "no server in the plan").lasting();
-        let mut others = self.plan.servers.iter();
-        let mut asked = FuturesUnordered::new();
-        loop {
-            let next = others.next();
-            asked.extend(next.map(|server| self.server(server)));
-            let answer = match next {
-                Some(_) => tokio::time::timeout(HEAD_START, asked.next()).await,
-                None => Ok(asked.next().await),
-            };
-            match answer {
-                Ok(Some(Ok(machine))) => return Ok(machine),
-                Ok(Some(Err(failure))) => last = failure,
-                Ok(None) => return Err(last),
-                Err(_) => {}
-            }
-        }
     }
 }
 
@@ -240,5 +228,17 @@ mod tests {
         world.secrets.retired.slicer.insert("n100".into(), old);
         let slicer = world.slicer(&plan().daemons[0]).await.unwrap();
         assert_eq!(slicer.token.expose(), "0ld");
+    }
+
+    /// `kubectl` said that a host is not connected, and not that it refused the connection.
+    #[test]
+    fn an_absent_hosts_own_failure_is_reported() {
+        let refused = Failure::new(Code::SshUnreachable, "cannot connect to n100")
+            .because("Connection refused")
+            .hint("does its SSH server run, and on port 1?");
+        let world = world(&[]).without([("n100".to_owned(), refused.clone())]);
+        let failure = world.host("n100").map(drop).unwrap_err();
+        assert_eq!(failure, refused.lasting());
+        assert!(world.host("ryzen").is_err());
     }
 }

@@ -52,7 +52,8 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     }
     let plan = decide(&file.after, &state, &facts, &fleet)?;
     let wanted = asked_for(&options.making, &home);
-    let world = World::new(plan, state.secrets.clone(), fleet.machines);
+    let world =
+        World::new(plan, state.secrets.clone(), fleet.machines).without(fleet.absent.clone());
     let (plan, part) = (&world.plan, world.plan.about(&names));
     let news = file.is_changed() || !names.iter().all(|name| last.host(name).is_some());
     if news {

@@ -59,7 +59,7 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
         .map(|host| host.name.clone())
         .filter(|name| config.host(name).is_none())
         .collect();
-    let world = World::new(plan, state.secrets.clone(), fleet.machines);
+    let world = World::new(plan, state.secrets.clone(), fleet.machines).without(absent.clone());
 
     let inside = Inside::look(&world).await;
     say(&prospect(
@@ -156,6 +156,8 @@ async fn nothing_known(config: &Config, global: &Global) -> Result<u8, Vec<Failu
 #[derive(Default)]
 struct Inside {
     answers: bool,
+    /// Why nothing is known of it.
+    unknown: String,
     nodes: usize,
     /// Volumes that lie on the VMs' own disks, by the claim that uses them.
     volumes: Vec<String>,
@@ -165,19 +167,30 @@ impl Inside {
     async fn look(world: &World) -> Self {
         let look = async {
             let kubernetes = world.kubernetes().await?;
-            let nodes = kubernetes.list(&["nodes"]).await?.len();
-            let volumes = kubernetes.list_whole(&["persistentvolume"]).await?;
+            let nodes = kubernetes.list_metadata(&["nodes"]).await?.len();
+            let volumes = kubernetes.list(&["persistentvolume"]).await?;
             let volumes = deletion::all_local(&volumes);
             Ok::<_, Failure>(Self {
                 answers: true,
+                unknown: String::new(),
                 nodes,
                 volumes: volumes.iter().map(|claim| escape(claim)).collect(),
             })
         };
         // A cluster that is half gone already must not hold up its own destruction.
-        match limited(Duration::from_secs(20), look).await {
+        match limited(Duration::from_secs(30), look).await {
             Ok(Ok(inside)) => inside,
-            _ => Self::default(),
+            Ok(Err(failure)) => Self::unknown(failure.to_string()),
+            Err(_) => Self::unknown("no server answers".to_owned()),
+        }
+    }
+}
+
+impl Inside {
+    fn unknown(why: String) -> Self {
+        Self {
+            unknown: why,
+            ..Self::default()
         }
     }
 }
@@ -229,8 +242,10 @@ fn prospect(
     if inside.answers {
         let _ = writeln!(text, "  {} Nodes with whatever runs on them", inside.nodes);
     } else {
-        text.push_str(
-            "  no server answers: what runs in the cluster is not known, nor what volumes hold\n",
+        let _ = writeln!(
+            text,
+            "  what runs in the cluster is not known, nor what volumes hold: {}",
+            escape(&inside.unknown)
         );
     }
     if !inside.volumes.is_empty() {
@@ -309,6 +324,7 @@ mod tests {
         }});
         let inside = Inside {
             answers: true,
+            unknown: String::new(),
             nodes: 3,
             volumes: deletion::all_local(&[volume]),
         };
@@ -330,5 +346,19 @@ mod tests {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(once_back("pi5").contains("take [hosts.pi5] out"));
+    }
+
+    /// 5 MB of Nodes read as "no server answers": nothing was told of volumes, and no snapshot was offered.
+    #[tokio::test]
+    async fn what_a_large_cluster_holds_is_told() {
+        let plan = crate::steps::testing::plan();
+        let secrets = crate::steps::testing::secrets();
+        let api = crate::kubernetes::testing::Api::new("k3s-agents-1", 255, 0, 20_000, 20_000);
+        let world = World::new(plan, secrets, [].into());
+        world.put_server("k3s-cp-1", api.machine("k3s-cp-1"));
+        let inside = Inside::look(&world).await;
+        assert_eq!((inside.answers, inside.nodes), (true, 255));
+        let bytes: usize = api.asked().iter().map(|one| one.bytes).sum();
+        assert!(bytes < 200_000, "{bytes}");
     }
 }

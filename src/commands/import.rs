@@ -116,7 +116,7 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
     let wanted = home.modest();
     let names = ["server-key", "vm-reachable", "kubeconfig-saved"];
     let steps = steps::only(&plan, &wanted, &names);
-    let world = World::new(plan, state.secrets, fleet.machines);
+    let world = World::new(plan, state.secrets, fleet.machines).without(fleet.absent.clone());
     let act = Act {
         global,
         command: "import",

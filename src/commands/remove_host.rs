@@ -94,7 +94,8 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     let version = decisions.k3s_version.clone().unwrap_or_default();
     let plan = plan::decide(&file.after, &decisions, &facts, &absent, &version)?;
 
-    let mut world = World::new(plan, state.secrets.clone(), fleet.machines);
+    let world = World::new(plan, state.secrets.clone(), fleet.machines);
+    let mut world = world.without(fleet.absent.clone());
     let enrolled = limited(LOOK, removal::enrolled(&world));
     let ((prospect, loss), enrolled) = tokio::join!(prospect(&world, &remains, options), enrolled);
     let enrolled = enrolled.ok().and_then(Result::ok);
@@ -291,7 +292,11 @@ async fn prospect(world: &World, remains: &[Remains], options: &RemoveHost) -> (
         Ok(Ok(nodes)) => {
             let _ = writeln!(text, "  nodes: {}", escape(&nodes.join(", ")));
         }
-        _ => text.push_str("  its nodes are not known: no server answers\n"),
+        Ok(Err(failure)) => {
+            let why = escape(&failure.to_string());
+            let _ = writeln!(text, "  its nodes are not known: {why}");
+        }
+        Err(_) => text.push_str("  its nodes are not known: no server answers\n"),
     }
     text.push_str(tokens::told(world));
     if options.gone {
@@ -329,15 +334,14 @@ async fn prospect(world: &World, remains: &[Remains], options: &RemoveHost) -> (
 }
 
 async fn nodes(world: &World, groups: &[&str]) -> Result<Vec<String>> {
+    if groups.is_empty() {
+        return Ok(Vec::new());
+    }
     let kubernetes = world.kubernetes().await?;
-    let nodes = kubernetes.list(&["nodes", "-l", GROUP_LABEL]).await?;
-    let ours = nodes.iter().filter(|node| {
-        let group = node["metadata"]["labels"][GROUP_LABEL].as_str();
-        group.is_some_and(|group| groups.contains(&group))
-    });
-    Ok(ours
-        .filter_map(|node| node["metadata"]["name"].as_str().map(str::to_owned))
-        .collect())
+    let ours = format!("{GROUP_LABEL} in ({})", groups.join(","));
+    let nodes = kubernetes.list_metadata(&["nodes", "-l", &ours]).await?;
+    let names = nodes.iter().map(|node| node["metadata"]["name"].as_str());
+    Ok(names.flatten().map(str::to_owned).collect())
 }
 
 /// What is left, so that nobody has to look for it.

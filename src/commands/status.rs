@@ -98,7 +98,8 @@ async fn watch(global: &Global, options: &Options, known: &Known, mut fleet: Fle
 /// One look, over the hosts' connections that are there; servers are connected to anew, for a VM may be another by now.
 async fn look(known: &Known, fleet: &Fleet) -> Status {
     let machines: HashMap<_, _> = fleet.machines.clone();
-    let world = World::new(known.plan.clone(), known.state.secrets.in_use(), machines);
+    let world = World::new(known.plan.clone(), known.state.secrets.in_use(), machines)
+        .without(fleet.absent.clone());
     let absent = fleet.reasons();
     let not_seen: Vec<(String, NotSeen)> = fleet
         .absent

@@ -206,7 +206,7 @@ async fn runs(world: &World) -> bool {
     let asked = world.plan.servers_here().map(|server| async move {
         let ready = async {
             let server = world.server(server).await?.clone();
-            Kubernetes { server }.ready().await
+            Kubernetes::on(server).ready().await
         };
         let answer = limited(ANSWER, ready).await;
         matches!(answer, Ok(Ok(Ok(()))))

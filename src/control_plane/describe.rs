@@ -47,10 +47,8 @@ async fn inside(world: &World, side: &Side) -> Result<String> {
 
 async fn of_server(world: &World, server: &crate::plan::Server) -> Result<String> {
     let machine = world.server(server).await?.clone();
-    let kubernetes = Kubernetes {
-        server: machine.clone(),
-    };
-    let nodes = kubernetes.list(&["nodes"]).await?.len();
+    let kubernetes = Kubernetes::on(machine.clone());
+    let nodes = kubernetes.list_metadata(&["nodes"]).await?.len();
     let namespace = kubernetes.get(&["namespace", SYSTEM_NAMESPACE]).await?;
     let namespace = namespace.unwrap_or_default();
     let made = namespace["metadata"]["creationTimestamp"].as_str();

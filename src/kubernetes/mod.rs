@@ -1,20 +1,23 @@
 //! The cluster's API, asked and told on a server: no route and no client of our own.
 
+mod ask;
 mod names;
 mod path;
 mod pod;
+#[cfg(test)]
+pub(crate) mod testing;
 mod words;
 
 pub(crate) use names::control_plane;
 pub use names::{
     ADDON_API, CONTROL_PLANE, DAEMON_SET, DEFAULT_NAMESPACE, HELM_API, HELM_CHART, JOB_NAME,
-    MIRROR, OVER, READY, SYSTEM_NAMESPACE, TRUE,
+    MIRROR, OVER, READY, SERVERS, SYSTEM_NAMESPACE, TRUE,
 };
 pub use pod::{selector, waiting};
 pub use words::bounded;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
@@ -27,116 +30,38 @@ use words::{cause, unready};
 /// Who owns the fields that we write.
 const FIELD_MANAGER: &str = "slicer-k3s";
 
-/// The code of an API server that has too much to do, or that is just taking a changed kind into use (`storage is
-/// (re)initializing`): it asks to come again in a second.
-///
-/// Source: kubernetes/apiextensions-apiserver `pkg/apiserver/customresource_handler.go`.
-const BUSY: u16 = 429;
-const BUSY_TRIES: u32 = 3;
-const BUSY_PAUSE: Duration = Duration::from_secs(1);
-
-/// kubectl on one server.
+/// The cluster's API as one server serves it.
 pub struct Kubernetes {
     /// The server.
     pub server: Arc<Machine>,
+    /// Set as soon as this server's API fails: whoever chose it has reason to choose again.
+    failed: Arc<AtomicBool>,
 }
 
 impl Kubernetes {
-    /// One object, or `None` where it does not exist: `words` are `get`'s, such as `["node", "cp-1"]`.
-    pub async fn get(&self, words: &[&str]) -> Result<Option<Value>> {
-        let look = Look::Kubernetes {
-            path: path::path(words),
-            words: words
-                .iter()
-                .chain(&["-o", "json", "--ignore-not-found"])
-                .map(|word| (*word).to_owned())
-                .collect(),
-        };
-        let mut tries = 0;
-        loop {
-            let answer = self.answer(&look).await?;
-            let busy = answer
-                .as_ref()
-                .is_some_and(|answer| answer["kind"] == "Status" && answer["code"] == BUSY);
-            tries += 1;
-            if !busy || tries == BUSY_TRIES {
-                return self.object(answer);
-            }
-            tokio::time::sleep(BUSY_PAUSE).await;
-        }
+    /// On this server, whatever comes.
+    pub fn on(server: Arc<Machine>) -> Self {
+        Self::watched(server, Arc::default())
     }
 
-    async fn answer(&self, look: &Look) -> Result<Option<Value>> {
-        let output = self.server.look(look).await?;
-        if !output.ok() {
-            return Err(self.refused("get", &output));
-        }
-        if output.stdout.trim().is_empty() {
-            return Ok(None);
-        }
-        let answer: Value = serde_json::from_str(&output.stdout).map_err(|_| {
-            Failure::new(
-                Code::Kubernetes,
-                format!("the API on {} does not answer yet", self.server.name()),
-            )
-            .because(cause(&output))
-        })?;
-        Ok(Some(answer))
+    /// On this server; `failed` is set when its API fails.
+    pub(crate) fn watched(server: Arc<Machine>, failed: Arc<AtomicBool>) -> Self {
+        Self { server, failed }
     }
 
-    /// The API's refusals are objects of their own.
-    fn object(&self, answer: Option<Value>) -> Result<Option<Value>> {
-        let Some(answer) = answer else {
-            return Ok(None);
-        };
-        if answer["kind"] == "Status" && answer["status"] == "Failure" {
-            return match answer["code"].as_u64() {
-                Some(404) => Ok(None),
-                _ => Err(Failure::new(
-                    Code::Kubernetes,
-                    format!("the API on {} refused", self.server.name()),
-                )
-                .because(answer["message"].as_str().unwrap_or("it gave no reason"))),
-            };
+    /// Passes a failure on and notes that there was one.
+    fn noted<T>(&self, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            self.failed.store(true, Ordering::Relaxed);
         }
-        Ok(Some(answer))
-    }
-
-    /// The items of a list.
-    pub async fn list(&self, words: &[&str]) -> Result<Vec<Value>> {
-        let list = self.get(words).await?.unwrap_or_default();
-        Ok(match list.get("items") {
-            Some(Value::Array(items)) => items.clone(),
-            _ => Vec::new(),
-        })
-    }
-
-    /// The items of a list that is whole. An answer that is none, or only part of the list, is a failure and not an empty
-    /// list: what is deleted because it is not in a list goes by this one.
-    pub async fn list_whole(&self, words: &[&str]) -> Result<Vec<Value>> {
-        let list = self.get(words).await?.unwrap_or_default();
-        let more = list["metadata"]["continue"].as_str().unwrap_or_default();
-        match &list["items"] {
-            Value::Array(items) if more.is_empty() => Ok(items.clone()),
-            _ => Err(Failure::new(
-                Code::Kubernetes,
-                format!(
-                    "the API on {} did not list all {}",
-                    self.server.name(),
-                    words.first().copied().unwrap_or_default()
-                ),
-            )),
-        }
+        result
     }
 
     /// Whether this server's own API says that it is ready; the reason where it does not.
     pub async fn ready(&self) -> Result<Result<(), String>> {
         let look = Look::Kubernetes {
-            path: Some("/readyz".to_owned()),
-            words: vec![
-                "--raw=/readyz".to_owned(),
-                "--request-timeout=5s".to_owned(),
-            ],
+            path: "/readyz".to_owned(),
+            metadata: false,
         };
         let output = self.server.look(&look).await?;
         if output.ok() && output.stdout.trim() == "ok" {
@@ -248,12 +173,11 @@ impl Kubernetes {
         lines: u32,
         previous: bool,
     ) -> Result<String> {
-        let path = path::log(namespace, pod, lines, previous);
         let look = Look::Kubernetes {
-            words: vec![format!("--raw={path}")],
-            path: Some(path),
+            path: path::log(namespace, pod, lines, previous),
+            metadata: false,
         };
-        let output = self.server.look(&look).await?;
+        let output = self.noted(self.server.look(&look).await)?;
         // The API tells that there is none yet as an object of its own.
         let refusal = serde_json::from_str::<Value>(&output.stdout);
         if !output.ok() || refusal.is_ok_and(|answer| answer["kind"] == "Status") {
@@ -270,11 +194,11 @@ impl Kubernetes {
     }
 
     async fn must(&self, hands: &Hands, verb: &str, script: &Script) -> Result<()> {
-        let output = self.server.run(hands, script).await?;
+        let output = self.noted(self.server.run(hands, script).await)?;
         if output.ok() {
             Ok(())
         } else {
-            Err(self.refused(verb, &output))
+            self.noted(Err(self.refused(verb, &output)))
         }
     }
 
@@ -313,31 +237,7 @@ pub fn has_taint(node: &Value, taint: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, world};
     use serde_json::json;
-
-    fn world_of(fake: &Fake) -> crate::world::World {
-        world(&[("k3s-cp-1", fake)])
-    }
-
-    /// Else `status` would call a cluster wrong whose API server is taking a kind into use.
-    #[tokio::test(start_paused = true)]
-    async fn an_api_server_that_asks_to_come_again_is_asked_again() {
-        const LATER: &str = r#"{"kind":"Status","status":"Failure","message":"storage is (re)initializing","code":429}"#;
-        let fake = Fake::new()
-            .says_first("get node", LATER)
-            .says_first("get node", LATER)
-            .says("get node", r#"{"kind":"Node"}"#);
-        let answered = world_of(&fake);
-        let kubernetes = answered.kubernetes().await.unwrap();
-        let node = kubernetes.get(&["node", "a"]).await.unwrap();
-        assert_eq!(node.unwrap()["kind"], "Node");
-        let fake = Fake::new().says("get node", LATER);
-        let refused = world_of(&fake);
-        let kubernetes = refused.kubernetes().await.unwrap();
-        let failure = kubernetes.get(&["node", "a"]).await.unwrap_err();
-        assert!(failure.to_string().contains("initializing"), "{failure}");
-    }
 
     #[test]
     fn a_condition_is_found_by_type() {

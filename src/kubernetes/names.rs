@@ -15,6 +15,9 @@ pub(crate) use control_plane;
 /// pkg/util/labels.go).
 pub const CONTROL_PLANE: &str = control_plane!("");
 
+/// Selects the Nodes that run the control plane.
+pub const SERVERS: &str = control_plane!("=true");
+
 /// The namespace of what belongs to the cluster itself; Kubernetes makes it with the cluster.
 ///
 /// Source: kubernetes/apimachinery pkg/apis/meta/v1/meta.go (`NamespaceSystem`).

@@ -7,12 +7,39 @@ use crate::remote::Output;
 /// Longest text kept of one answer, in characters.
 pub(super) const LONGEST: usize = 500;
 
-/// Why a question was refused: the message of the API's Status object, which curl prints as it came and over many lines, else
-/// the last words of what asked.
+/// Why a question was refused: the message of the API's Status object, else the last words of what asked. Never the answer
+/// itself: objects hold what is no one's to print.
 pub(super) fn cause(output: &Output) -> String {
     let said = [&output.stdout, &output.stderr];
-    let message = said.into_iter().find_map(|text| status(text));
-    bounded(&message.unwrap_or_else(|| output.last_words().to_owned()))
+    if let Some(message) = said.into_iter().find_map(|text| status(text)) {
+        return bounded(&message);
+    }
+    let mut lines = output.stderr.lines().rev().map(str::trim);
+    match lines.find(|line| !line.is_empty()) {
+        Some(words) => bounded(words),
+        None => format!(
+            "exit status {}, and an answer of {} bytes without a reason",
+            output.status,
+            output.stdout.len()
+        ),
+    }
+}
+
+/// What kubectl printed of a refusal: its code and message.
+///
+/// Source: kubernetes/kubectl pkg/cmd/util/helpers.go (`StandardErrorMessage`); the reasons' codes are those of
+/// kubernetes/apimachinery pkg/api/errors/errors.go.
+pub(super) fn refusal(stderr: &str) -> Option<(u64, String)> {
+    let line = stderr.lines().rev().find(|line| !line.trim().is_empty())?;
+    let (_, rest) = line.split_once("Error from server (")?;
+    let (reason, message) = rest.split_once("): ")?;
+    let code = match reason {
+        "NotFound" => 404,
+        "Expired" | "Gone" => 410,
+        "TooManyRequests" => 429,
+        _ => return None,
+    };
+    Some((code, bounded(message)))
 }
 
 /// The message of a Status object, or its reason, wherever it begins in a text.
@@ -66,6 +93,7 @@ mod tests {
             status: 0,
             stdout: stdout.to_owned(),
             stderr: stderr.to_owned(),
+            cut: false,
         }
     }
 
@@ -82,7 +110,10 @@ mod tests {
         }
         let bare = r#"{"kind":"Status","message":"","reason":"Unauthorized"}"#;
         assert_eq!(cause(&output(bare, "")), "Unauthorized");
-        assert_eq!(cause(&output("{\"a\":1}\n{", "")), "{");
+        // A line of an object was told as the cause.
+        let object = "{\"kind\":\"Pod\",\n\"env\":\"s3cret\"";
+        assert!(!cause(&output(object, "")).contains("s3cret"));
+        assert!(!unready(&output(object, "")).contains("s3cret"));
         assert_eq!(
             cause(&output("", "curl: (7) refused\n")),
             "curl: (7) refused"
@@ -96,9 +127,31 @@ mod tests {
     }
 
     #[test]
+    fn kubectls_refusals_have_the_apis_codes() {
+        for (stderr, code) in [
+            (
+                "Error from server (NotFound): pods \"a\" not found\n",
+                Some(404),
+            ),
+            (
+                "Error from server (Expired): The provided continue parameter is too old\n",
+                Some(410),
+            ),
+            ("Error from server (Forbidden): no\n", None),
+            (
+                "The connection to the server 127.0.0.1:6443 was refused",
+                None,
+            ),
+            ("", None),
+        ] {
+            assert_eq!(refusal(stderr).map(|(code, _)| code), code, "{stderr}");
+        }
+    }
+
+    #[test]
     fn words_are_bounded() {
         assert_eq!(
-            cause(&output(&"x".repeat(9000), "")).chars().count(),
+            cause(&output("", &"x".repeat(9000))).chars().count(),
             LONGEST + 1
         );
     }

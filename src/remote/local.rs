@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::console::Keyboard;
-use super::{Input, OUTPUT_LIMIT, Output, Remote, Stream};
+use super::{Input, Kept, Output, Remote, Stream};
 use crate::failure::{Code, Failure, Result};
 
 /// Runs commands as child processes.
@@ -113,23 +113,18 @@ async fn run(command: &str, stdin: &[u8]) -> Result<Output> {
         }
     };
     let ((), stdout, stderr, status) = tokio::join!(feed, drain(out), drain(err), child.wait());
-    Ok(Output {
-        status: code(status.map_err(broken)?),
-        stdout,
-        stderr,
-    })
+    Ok(Output::of(code(status.map_err(broken)?), &stdout, &stderr))
 }
 
-async fn drain(stream: Option<impl AsyncRead + Unpin>) -> String {
-    let mut kept = Vec::new();
+async fn drain(stream: Option<impl AsyncRead + Unpin>) -> Kept {
+    let mut kept = Kept::default();
     if let Some(mut stream) = stream {
         let mut buffer = vec![0_u8; 16 * 1024];
         while let Ok(count @ 1..) = stream.read(&mut buffer).await {
-            let room = OUTPUT_LIMIT.saturating_sub(kept.len()).min(count);
-            kept.extend_from_slice(&buffer[..room]);
+            kept.add(&buffer[..count]);
         }
     }
-    String::from_utf8_lossy(&kept).into_owned()
+    kept
 }
 
 fn code(status: std::process::ExitStatus) -> i32 {
@@ -146,6 +141,7 @@ fn broken(error: std::io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::remote::OUTPUT_LIMIT;
 
     #[tokio::test]
     async fn status_and_both_streams_come_back() {
@@ -170,5 +166,16 @@ mod tests {
             .await
             .unwrap_err();
         assert_eq!(failure.code, Code::Command);
+    }
+
+    /// A list of 700 pods was parsed up to the bound, and what was missing of it was not mentioned.
+    #[tokio::test]
+    async fn an_output_that_reaches_the_bound_is_marked_as_cut() {
+        for (bytes, cut) in [(OUTPUT_LIMIT, false), (OUTPUT_LIMIT + 1, true)] {
+            let command = format!("head -c {bytes} /dev/zero");
+            let out = Local.exec(&command, b"", Duration::from_secs(20)).await;
+            let out = out.unwrap();
+            assert_eq!((out.stdout.len(), out.cut), (OUTPUT_LIMIT, cut));
+        }
     }
 }

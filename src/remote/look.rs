@@ -94,13 +94,13 @@ pub enum Look {
         /// The port.
         port: u16,
     },
-    /// One question to the cluster's API, by the server's own administrator's certificate; by kubectl, which takes ten
-    /// times as long to start, where there is no path for it or k3s keeps that certificate elsewhere.
+    /// One question to the cluster's API, by the server's own administrator's certificate; the same path by kubectl, which
+    /// takes ten times as long to start, where k3s keeps that certificate elsewhere.
     Kubernetes {
-        /// The API's path, where there is one for the words.
-        path: Option<String>,
-        /// kubectl's words after `get`.
-        words: Vec<String>,
+        /// The API's path, with its query.
+        path: String,
+        /// Whether of each object in a list the metadata are enough. kubectl cannot say so, and gets whole objects.
+        metadata: bool,
     },
     /// The address that a k3s channel redirects to (see [`CHANNELS_URL`]); its last part is the version.
     Channel(String),
@@ -135,6 +135,16 @@ const SURVEY: &str = concat!(
     include_str!("survey.sh")
 );
 
+/// Asks for lists of what Kubernetes' API calls `PartialObjectMetadata`; a server that does not know that sends whole objects.
+///
+/// Source: kubernetes/apimachinery pkg/apis/meta/v1/types.go (`PartialObjectMetadataList`);
+/// kubernetes.io/docs/reference/using-api/api-concepts ("Metadata-only fetches").
+const METADATA: &str =
+    "Accept: application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+
+/// What curl sends by itself.
+const ANYTHING: &str = "Accept: */*";
+
 impl Look {
     /// Whether the machine answers at once, by itself: what asks another one, or starts a large program, is better
     /// not waited for by others.
@@ -148,7 +158,6 @@ impl Look {
             | Self::ImageDigest(_)
             | Self::Version(_)
             | Self::Join { .. } => false,
-            Self::Kubernetes { path, .. } => path.is_some(),
             // Each by name: a new question is to be thought about.
             Self::File(_)
             | Self::Program(_)
@@ -167,11 +176,13 @@ impl Look {
             | Self::Journal { .. }
             | Self::Starts { .. }
             | Self::SlicerLacks
+            | Self::DiskFree(_)
             | Self::Routes
             | Self::Addresses
             | Self::RouteTo(_)
             | Self::NatTable(_)
             | Self::SecondsSince(_)
+            | Self::Kubernetes { .. }
             | Self::Supervisor(_) => true,
         }
     }
@@ -248,18 +259,16 @@ impl Look {
                 "timeout 4 bash -c ': <\"/dev/tcp/$0/$1\"' {} {}",
                 &[&address.to_string(), &port.to_string()],
             ),
-            Self::Kubernetes { path, words } => {
-                let words = words.iter().map(String::as_str);
-                let kubectl = Script::words(["k3s", "kubectl", "get"].into_iter().chain(words));
-                match path {
-                    None => kubectl,
-                    Some(path) => Script::new(
-                        "t={}; [ -r $t/client-admin.key ] || exec /bin/sh -c {}; \
-                         exec curl -sS -m 10 --cacert $t/server-ca.crt --cert $t/client-admin.crt --key $t/client-admin.key -- {}",
-                        &[TLS_DIRECTORY, kubectl.text(), &local_api(path)],
-                    ),
-                }
-            }
+            Self::Kubernetes { path, metadata } => Script::new(
+                "t={}; [ -r $t/client-admin.key ] || exec k3s kubectl get --request-timeout=10s --raw {}; \
+                 exec curl -sS -m 10 -H {} --cacert $t/server-ca.crt --cert $t/client-admin.crt --key $t/client-admin.key -- {}",
+                &[
+                    TLS_DIRECTORY,
+                    path,
+                    if *metadata { METADATA } else { ANYTHING },
+                    &local_api(path),
+                ],
+            ),
             Self::Channel(id) => Script::new(
                 "curl -sS -o /dev/null -m 20 -w '%{redirect_url}' -- {}",
                 &[&format!("{CHANNELS_URL}/{id}")],

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::{Look, Output};
+use crate::shared::Shared;
 
 /// How old an answer may be: shorter than any step's pace, so that waiting never sees the past twice.
 const FRESH: Duration = Duration::from_millis(200);
@@ -17,11 +17,11 @@ const FRESH: Duration = Duration::from_millis(200);
 pub(super) struct Looks(Mutex<HashMap<Look, Asked>>);
 
 /// When it was asked, and where the answer comes.
-type Asked = (Instant, Arc<OnceCell<Output>>);
+type Asked = (Instant, Arc<Shared<Output>>);
 
 impl Looks {
     /// The place of the answer to `look`: already there, on its way, or empty for the caller to fill.
-    pub(super) fn answer(&self, look: &Look) -> Arc<OnceCell<Output>> {
+    pub(super) fn answer(&self, look: &Look) -> Arc<Shared<Output>> {
         let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         answers.retain(|_, (asked, _)| asked.elapsed() < FRESH);
         let (_, answer) = answers

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::batch::Batches;
 use super::looks::Looks;
 use super::root::Root;
-use super::{Input, Look, Output, Put, Remote, Script, Stream, Sudo, quote};
+use super::{Input, Look, Output, Put, Remote, Script, Stream, Sudo, cut_words, quote};
 use crate::event::Asked;
 use crate::failure::{Code, Failure, Result};
 use crate::log;
@@ -46,7 +46,8 @@ impl Machine {
         &self.name
     }
 
-    /// Asks one of the closed set of questions.
+    /// Asks one of the closed set of questions. An answer that was cut is a failure, but of the API's, which can be asked for
+    /// less at a time.
     pub async fn look(&self, look: &Look) -> Result<Output> {
         let answer = self.looks.answer(look);
         let output = answer.get_or_try_init(|| async {
@@ -62,7 +63,12 @@ impl Machine {
             };
             self.logged(Asked::Look, &script, asked).await
         });
-        output.await.cloned()
+        let output = output.await?;
+        if output.cut && !matches!(look, Look::Kubernetes { .. }) {
+            let what = format!("{} answers more than can be taken", self.name);
+            return Err(Failure::new(Code::Command, what).because(cut_words()));
+        }
+        Ok(output.clone())
     }
 
     /// A file's content, or `None` where it does not exist.
@@ -201,5 +207,55 @@ mod tests {
         let machine = Machine::new("here", Box::new(Local), Sudo::Root);
         let read = machine.read_if_there(&path.display().to_string()).await;
         assert_eq!(read.unwrap(), None);
+    }
+
+    /// Half a file was taken for the whole one.
+    #[tokio::test]
+    async fn a_file_that_is_too_long_is_not_read_as_a_shorter_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("long").display().to_string();
+        fs_err::write(&path, vec![b'x'; crate::remote::OUTPUT_LIMIT + 1]).unwrap();
+        let machine = Machine::new("here", Box::new(Local), Sudo::Root);
+        let failure = machine.read(&path).await.unwrap_err();
+        assert!(failure.to_string().contains("cut at 4 MiB"), "{failure}");
+    }
+
+    /// Counts its questions; each takes a while and fails, as on a host that has just died.
+    struct Dead(Arc<std::sync::atomic::AtomicUsize>);
+
+    #[async_trait::async_trait]
+    impl Remote for Dead {
+        async fn exec(&self, _: &str, _: &[u8], limit: std::time::Duration) -> Result<Output> {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            tokio::time::sleep(limit).await;
+            Err(Failure::new(Code::SshLost, "it is gone"))
+        }
+        async fn attach(&self, _: &str, _: Input, _: bool) -> Result<i32> {
+            unreachable!()
+        }
+        async fn open(&self, _: &str, _: &[u8]) -> Result<Box<dyn Stream>> {
+            unreachable!()
+        }
+        async fn forward(&self, _: &str, _: u16) -> Result<Box<dyn Stream>> {
+            unreachable!()
+        }
+    }
+
+    /// Each of ten steps waited for the nine before it: 5 minutes for one dead host.
+    #[tokio::test(start_paused = true)]
+    async fn those_who_ask_a_dead_host_the_same_wait_once() {
+        let asked = Arc::default();
+        let machine = Machine::new("gone", Box::new(Dead(Arc::clone(&asked))), Sudo::Root);
+        let begin = tokio::time::Instant::now();
+        let looks = (0..10).map(|_| machine.look(&Look::Routes));
+        let answers = futures_util::future::join_all(looks).await;
+        assert!(answers.iter().all(Result::is_err));
+        assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 1);
+        assert!(begin.elapsed() <= std::time::Duration::from_secs(30));
+        assert!(
+            machine.look(&Look::Routes).await.is_err(),
+            "asked again later"
+        );
+        assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 2);
     }
 }

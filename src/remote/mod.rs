@@ -53,12 +53,24 @@ pub struct Output {
     pub stdout: String,
     /// Standard error, at most [`OUTPUT_LIMIT`] bytes.
     pub stderr: String,
+    /// Whether either stream had more than [`OUTPUT_LIMIT`] bytes: what is here is not all of it.
+    pub cut: bool,
 }
 
 impl Output {
     /// Whether the status is 0.
     pub fn ok(&self) -> bool {
         self.status == 0
+    }
+
+    /// An output that ended with `status`, decoded leniently; streams that reached [`OUTPUT_LIMIT`] are marked as cut.
+    pub(crate) fn of(status: i32, stdout: &Kept, stderr: &Kept) -> Self {
+        Self {
+            status,
+            stdout: stdout.text(),
+            stderr: stderr.text(),
+            cut: stdout.cut || stderr.cut,
+        }
     }
 
     /// The last non-empty line of stderr, else of stdout: the machine's own last words.
@@ -73,8 +85,33 @@ impl Output {
     }
 }
 
-/// Most bytes kept of one output stream; more is read and dropped.
+/// Most bytes kept of one output stream; more is read and dropped, and [`Output::cut`] is set.
 pub const OUTPUT_LIMIT: usize = 4 * 1024 * 1024;
+
+/// How an output that was cut is described: no more of it is shown.
+pub fn cut_words() -> String {
+    format!("its output was cut at {} MiB", OUTPUT_LIMIT / 1024 / 1024)
+}
+
+/// One stream's first [`OUTPUT_LIMIT`] bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    bytes: Vec<u8>,
+    cut: bool,
+}
+
+impl Kept {
+    /// Adds what arrived, as far as there is room.
+    pub(crate) fn add(&mut self, data: &[u8]) {
+        let room = OUTPUT_LIMIT.saturating_sub(self.bytes.len());
+        self.cut |= data.len() > room;
+        self.bytes.extend_from_slice(&data[..room.min(data.len())]);
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
 
 /// How to become root on a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -101,6 +101,7 @@ fn read(body: &[u8]) -> Option<Output> {
         status: i32::try_from(all.exit?).unwrap_or(i32::MAX),
         stdout: String::from_utf8_lossy(&all.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&all.stderr).into_owned(),
+        cut: false,
     })
 }
 

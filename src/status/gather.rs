@@ -121,7 +121,7 @@ pub struct Seen {
 pub struct Cluster {
     /// Nodes.
     pub nodes: Vec<Value>,
-    /// Pods that wait.
+    /// Pods that wait: all of the one that waits longest, of the others the metadata.
     pub pending: Vec<Value>,
     /// Whether the autoscaler is available, where it is deployed.
     pub autoscaler: Option<bool>,
@@ -285,7 +285,7 @@ async fn cluster(
         async move {
             let ready = answer(waiting, &server.name, async {
                 let machine = world.server(server).await?.clone();
-                let ready = Kubernetes { server: machine }.ready().await?;
+                let ready = Kubernetes::on(machine).ready().await?;
                 ready.map_err(|why| Failure::new(Code::K3sStart, why))
             })
             .await;
@@ -313,8 +313,7 @@ async fn cluster(
 
 async fn list(world: &World, server: &plan::Server) -> Result<Cluster> {
     let server = world.server(server).await?.clone();
-    let kubernetes = Kubernetes { server };
-    let pending = ["pods", "-A", "--field-selector", "status.phase=Pending"];
+    let kubernetes = Kubernetes::on(server);
     let deployment = ["deployment", "-n", NAMESPACE, AUTOSCALER];
     let monitor = format!("source={CERTIFICATE_MONITOR}");
     let certificates = [
@@ -326,7 +325,7 @@ async fn list(world: &World, server: &plan::Server) -> Result<Cluster> {
     ];
     let (nodes, pending, deployment, certificates, scaled) = tokio::try_join!(
         kubernetes.list(&["nodes"]),
-        kubernetes.list(&pending),
+        waiting(&kubernetes),
         kubernetes.get(&deployment),
         kubernetes.list(&certificates),
         steps::scaled_groups(&kubernetes)
@@ -338,6 +337,24 @@ async fn list(world: &World, server: &plan::Server) -> Result<Cluster> {
         scaled,
         certificates,
     })
+}
+
+/// Pods that wait, by their metadata: there may be any number. Of the one that waits longest all is told, with the reason.
+async fn waiting(kubernetes: &Kubernetes) -> Result<Vec<Value>> {
+    let pending = ["pods", "-A", "--field-selector", "status.phase=Pending"];
+    let mut pods = kubernetes.list_metadata(&pending).await?;
+    let made = |pod: &Value| {
+        let made = pod["metadata"]["creationTimestamp"].as_str();
+        made.unwrap_or_default().to_owned()
+    };
+    if let Some(longest) = pods.iter_mut().min_by_key(|pod| made(pod)) {
+        let part = |key: &str| longest["metadata"][key].as_str().unwrap_or_default();
+        let words = ["pods", "-n", part("namespace"), part("name")];
+        if let Ok(Some(whole)) = kubernetes.get(&words).await {
+            *longest = whole;
+        }
+    }
+    Ok(pods)
 }
 
 /// Whether a Deployment runs. `Available` is also true of one that asks for no pod.
@@ -381,7 +398,10 @@ fn seen(step: &dyn Step, found: Result<Finding>) -> StepSeen {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::steps::testing::{Fake, machine};
 
     /// Stopped for a drain that failed, it was reported as running with 0 of 0 pods.
     #[test]
@@ -396,5 +416,26 @@ mod tests {
             });
             assert_eq!(runs(&deployment), running, "{ready:?}");
         }
+    }
+
+    /// Of 20 000 pods that wait only one is told with its reason, and only that one is asked for whole.
+    #[tokio::test]
+    async fn of_the_pods_that_wait_the_longest_is_told_whole() {
+        let pod = |name: &str, made: &str, more: &str| {
+            format!(
+                r#"{{"metadata":{{"name":"{name}","namespace":"a","creationTimestamp":"{made}"}}{more}}}"#
+            )
+        };
+        let (new, old) = (pod("new", "2026-02-02", ""), pod("old", "2026-01-01", ""));
+        let list = format!(r#"{{"kind":"List","metadata":{{}},"items":[{new},{old}]}}"#);
+        let whole = pod("old", "2026-01-01", r#","status":{"phase":"Pending"}"#);
+        let fake = Fake::new()
+            .says("/namespaces/a/pods/old", &whole)
+            .says("Pending", &list);
+        let kubernetes = Kubernetes::on(Arc::new(machine("k3s-cp-1", fake)));
+        let pods = waiting(&kubernetes).await.unwrap();
+        assert_eq!(pods.len(), 2);
+        assert!(pods[0]["status"].is_null());
+        assert_eq!(pods[1]["status"]["phase"], "Pending");
     }
 }

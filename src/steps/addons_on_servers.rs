@@ -13,7 +13,7 @@ use crate::deletion::DeletableObject;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::NAMESPACE;
 use crate::k3s::addons::{self, PACKAGED, Packaged, TRAEFIK};
-use crate::kubernetes::{CONTROL_PLANE, HELM_API, Kubernetes};
+use crate::kubernetes::{CONTROL_PLANE, HELM_API, Kubernetes, SERVERS};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Plan;
 use crate::world::World;
@@ -61,7 +61,7 @@ enum Traefik {
 impl AddonsOnServers {
     pub(super) fn new(plan: &Plan) -> Self {
         Self {
-            needs: super::k3s_started::first_api(plan),
+            needs: super::api_ready::needed(plan),
         }
     }
 }
@@ -73,13 +73,12 @@ async fn look(world: &World, kubernetes: &Kubernetes) -> Result<Seen> {
     // Before the Deployments: what k3s had applied by then is among them, unless someone deleted it. Without the kind k3s has
     // not begun.
     let applied = if k3s.addons_on_servers {
-        kubernetes.list(&["addons", "-n", NAMESPACE]).await?
+        let addons = ["addons", "-n", NAMESPACE];
+        kubernetes.list_if_known(&addons).await?.unwrap_or_default()
     } else {
         Vec::new()
     };
-    let there = kubernetes
-        .list_whole(&["deployment", "-n", NAMESPACE])
-        .await?;
+    let there = kubernetes.list(&["deployment", "-n", NAMESPACE]).await?;
     let mut seen = Seen::default();
     let mut nodes = None;
     for packaged in PACKAGED
@@ -105,7 +104,7 @@ async fn look(world: &World, kubernetes: &Kubernetes) -> Result<Seen> {
             continue;
         }
         if nodes.is_none() {
-            nodes = Some(kubernetes.list_whole(&["nodes"]).await?);
+            nodes = Some(kubernetes.list(&["nodes", "-l", SERVERS]).await?);
         }
         match addons::unfit(deployment, nodes.as_deref().unwrap_or_default()) {
             Some(why) => seen.left.push(format!("{name} may run on agents: {why}")),
@@ -113,7 +112,7 @@ async fn look(world: &World, kubernetes: &Kubernetes) -> Result<Seen> {
         }
     }
     let configs = kubernetes
-        .get(&["helmchartconfig", "-n", NAMESPACE])
+        .list_if_known(&["helmchartconfig", "-n", NAMESPACE])
         .await?;
     let keep = k3s.addons_on_servers && enabled(TRAEFIK);
     match configs {
@@ -131,9 +130,10 @@ async fn skipped(kubernetes: &Kubernetes, packaged: &Packaged) -> Result<bool> {
 }
 
 /// A `HelmChartConfig` with other values than ours is someone else's, and stays.
-fn traefik(keep: bool, configs: &Value, seen: &mut Seen) -> Result<()> {
-    let mut items = configs["items"].as_array().into_iter().flatten();
-    let found = items.find(|config| config["metadata"]["name"] == TRAEFIK);
+fn traefik(keep: bool, configs: &[Value], seen: &mut Seen) -> Result<()> {
+    let found = configs
+        .iter()
+        .find(|config| config["metadata"]["name"] == TRAEFIK);
     let values = values()?;
     let ours = found.map(|config| config["spec"]["valuesContent"] == values.as_str());
     seen.traefik = match (ours, keep) {

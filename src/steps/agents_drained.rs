@@ -187,7 +187,8 @@ mod tests {
             .says("environ", process)
     }
 
-    const NODES: &str = r#"{"items":[{"metadata":{"name":"n"},"spec":{}}]}"#;
+    const NODES: &str =
+        r#"{"kind":"List","metadata":{},"items":[{"metadata":{"name":"n"},"spec":{}}]}"#;
 
     /// Nobody's pods move for a daemon that goes on as it is.
     #[tokio::test]
@@ -242,9 +243,7 @@ mod tests {
     /// It would make agents of the old size for the pods that are evicted, and they would die next.
     #[tokio::test]
     async fn the_autoscaler_stands_still_meanwhile() {
-        let server = Fake::new()
-            .says("/nodes", NODES)
-            .says("get deployment", "{}");
+        let server = Fake::new().says("/nodes", NODES).says("/deployments", "{}");
         let world = world(&[("k3s-cp-1", &server)]);
         step().apply(&world, &hands()).await.unwrap();
         let told = server.told();

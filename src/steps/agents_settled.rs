@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::group_nodes::{self, DRAINED, selector};
 use super::recount::recount;
 use super::removal::end_drain;
-use super::{Options, daemon_answers, daemon_current, k3s_started, node_ready, orphans};
+use super::{Options, api_ready, daemon_answers, daemon_current, node_ready, orphans};
 use crate::agents::{ABANDONED, JOIN};
 use crate::deletion::{self, DeletableObject, GroupNode, Sightings};
 use crate::failure::Result;
@@ -72,7 +72,7 @@ struct Now {
 impl AgentsSettled {
     pub(super) fn new(plan: &Plan, daemon: &Daemon, options: &Options) -> Self {
         let mut needs = vec![daemon_answers::id(&daemon.group)];
-        needs.extend(k3s_started::first_api(plan));
+        needs.extend(api_ready::needed(plan));
         // Agents may have waited for a server that was down: since when each is Ready says how long they have had.
         // A cluster that is being founded has no agents that wait.
         let servers = plan.servers_here().filter(|_| plan.founded.is_some());

@@ -58,15 +58,21 @@ pub(super) fn id() -> StepId {
 impl AutoscalerRunning {
     pub(super) fn new(plan: &Plan) -> Self {
         let mut needs = vec![super::chart::id()];
-        let first = plan.servers_here().take(1);
-        needs.extend(first.map(|server| super::node_ready::id(&server.name)));
         let settled = plan
             .workers()
             .map(|daemon| super::agents_settled::id(&daemon.group));
+        // That restarts the autoscaler where it has removed something.
+        let mut after: Vec<StepId> = settled.collect();
+        let first = plan.servers_here().take(1);
+        let first = first.map(|server| super::node_ready::id(&server.name));
+        // Its pod needs a server; of a cluster that is founded the first one may be down.
+        match plan.founded {
+            None => needs.extend(first),
+            Some(_) => after.extend(first),
+        }
         Self {
             needs,
-            // That restarts the autoscaler where it has removed something.
-            after: settled.collect(),
+            after,
             alive: Mutex::new(None),
             unpulled: Mutex::new(None),
             missing: Mutex::new(None),

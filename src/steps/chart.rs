@@ -123,8 +123,8 @@ mod tests {
         let chart = generate::helm_chart(&plan(), &hash).unwrap().to_string();
         for (data, done) in [("YWJj", true), ("YWJk", false)] {
             let fake = Fake::new()
-                .says("get secret", &secret(data))
-                .says("get helmchart", &chart);
+                .says("/secrets/", &secret(data))
+                .says("/helmcharts/", &chart);
             let world = world(&[("k3s-cp-1", &fake)]);
             let found = Chart.check(&world).await.unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), done);

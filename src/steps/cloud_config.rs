@@ -34,7 +34,7 @@ impl CloudConfig {
     pub(super) fn new(plan: &Plan, seen: &Arc<Seen>) -> Self {
         let groups = plan.workers().map(|daemon| daemon.group.as_str());
         Self {
-            needs: super::k3s_started::first_api(plan),
+            needs: super::api_ready::needed(plan),
             after: groups
                 .flat_map(|group| {
                     [

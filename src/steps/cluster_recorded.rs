@@ -39,7 +39,7 @@ impl ClusterRecorded {
             after: servers
                 .map(|server| super::etcd_voter::id(&server.name))
                 .collect(),
-            needs: super::k3s_started::first_api(plan),
+            needs: super::api_ready::needed(plan),
         })
     }
 

@@ -18,7 +18,7 @@ pub(super) fn selector(group: &str) -> String {
 /// A group's Nodes, all of them: what is not listed counts as gone.
 pub(super) async fn list(kubernetes: &Kubernetes, group: &str) -> Result<Vec<GroupNode>> {
     let selector = selector(group);
-    let items = kubernetes.list_whole(&["nodes", "-l", &selector]).await?;
+    let items = kubernetes.list(&["nodes", "-l", &selector]).await?;
     Ok(items
         .iter()
         .map(|node| {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 
 use super::seen::Seen;
 use super::way;
@@ -14,9 +14,13 @@ use crate::plan::{Daemon, Plan, Server};
 use crate::remote::Look;
 use crate::world::World;
 
+/// A server that has not answered within this time cannot be asked; its own steps report why.
+const ANSWER: Duration = Duration::from_secs(20);
+
 pub(super) struct GroupReachable {
     daemon: Daemon,
     needs: Vec<StepId>,
+    after: Vec<StepId>,
     seen: Arc<Seen>,
 }
 
@@ -30,8 +34,13 @@ impl GroupReachable {
             super::daemon_answers::id(&daemon.group),
             super::routes::id(&daemon.host),
         ];
+        let mut after = Vec::new();
         for server in plan.servers_here() {
-            needs.push(super::vm_reachable::id(&server.name));
+            // Where there is a cluster, one server that cannot be reached must not keep its groups out.
+            match plan.founded {
+                None => needs.push(super::vm_reachable::id(&server.name)),
+                Some(_) => after.push(super::vm_reachable::id(&server.name)),
+            }
             needs.push(super::routes::id(&server.host));
             needs.extend(way::routes_between(plan, &server.host, &daemon.host));
         }
@@ -40,21 +49,25 @@ impl GroupReachable {
         Self {
             daemon: daemon.clone(),
             needs,
+            after,
             seen: Arc::clone(seen),
         }
     }
 
-    /// The server where the API does not answer from it.
-    async fn unreachable_from<'s>(
-        &self,
-        world: &World,
-        server: &'s Server,
-    ) -> Result<Option<&'s Server>> {
+    /// Whether the API answers from a server; a failure where that server cannot be asked.
+    async fn answers(&self, world: &World, server: &Server) -> Result<bool> {
         let url = format!("{}/hostgroup", self.daemon.url());
-        let output = world.server(server).await?.look(&Look::Http(url)).await?;
+        let asked = async {
+            let machine = world.server(server).await?;
+            machine.look(&Look::Http(url)).await
+        };
+        let output = tokio::time::timeout(ANSWER, asked).await.map_err(|_| {
+            let what = format!("{} does not answer", server.name);
+            Failure::new(Code::SshUnreachable, what)
+                .because(format!("nothing within {} s", ANSWER.as_secs()))
+        })??;
         // Any answer will do, a refusal without a token most of all: it is the way there that is asked about.
-        let answered = matches!(output.stdout.trim().parse::<u16>(), Ok(100..=599));
-        Ok((!answered).then_some(server))
+        Ok(matches!(output.stdout.trim().parse::<u16>(), Ok(100..=599)))
     }
 }
 
@@ -70,6 +83,10 @@ impl Step for GroupReachable {
 
     fn needs(&self) -> Vec<StepId> {
         self.needs.clone()
+    }
+
+    fn after(&self) -> Vec<StepId> {
+        self.after.clone()
     }
 
     fn patience(&self) -> Duration {
@@ -92,11 +109,31 @@ impl Step for GroupReachable {
         let asked = world
             .plan
             .servers_here()
-            .map(|server| self.unreachable_from(world, server));
-        let unreachable: Vec<&Server> = try_join_all(asked).await?.into_iter().flatten().collect();
+            .map(|server| async move { (server, self.answers(world, server).await) });
+        let (mut reached, mut unreachable, mut unasked) = (0, Vec::new(), Vec::new());
+        for (server, answered) in join_all(asked).await {
+            match answered {
+                Ok(true) => reached += 1,
+                Ok(false) => unreachable.push(server),
+                Err(failure) => unasked.push((server, failure)),
+            }
+        }
         let Some(first) = unreachable.first() else {
+            // A server that cannot be asked says nothing of the group, and runs no autoscaler that we could hear of.
+            if let Some((_, failure)) = unasked.first().filter(|_| reached == 0) {
+                return Err(failure.clone());
+            }
             self.seen.reachable(&self.daemon.group);
-            return Ok(Finding::Done(self.daemon.url()));
+            let unasked: Vec<&str> = unasked.iter().map(|(it, _)| &*it.name).collect();
+            return Ok(Finding::Done(if unasked.is_empty() {
+                self.daemon.url()
+            } else {
+                format!(
+                    "{}; {} could not be asked",
+                    self.daemon.url(),
+                    unasked.join(", ")
+                )
+            }));
         };
         Err(Failure::new(
             Code::Route,
@@ -122,7 +159,8 @@ impl Step for GroupReachable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::remote::{Machine, Sudo};
+    use crate::steps::testing::{Fake, Hangs, plan, world};
 
     #[tokio::test]
     async fn one_server_that_gets_no_answer_is_enough_to_leave_the_group_out() {
@@ -144,6 +182,32 @@ mod tests {
             ("k3s-cp-3", &good),
         ]);
         step.check(&all).await.unwrap();
+        assert!(seen.is_fit("k3s-agents-1"));
+    }
+
+    /// One server whose SSH failed made every group unreachable.
+    #[tokio::test(start_paused = true)]
+    async fn groups_are_asked_from_those_servers_that_answer() {
+        let good = Fake::new().says("curl", "401");
+        let plan = plan();
+        let seen = Arc::new(Seen::default());
+        seen.armed("k3s-agents-1");
+        let step = GroupReachable::new(&plan, &plan.daemons[1], &seen);
+        // Their host is not connected.
+        let alone = world(&[]);
+        assert!(step.check(&alone).await.is_err());
+        assert!(!seen.is_fit("k3s-agents-1"));
+        let some = world(&[("k3s-cp-2", &good)]);
+        let hangs = Machine::new("k3s-cp-1", Box::new(Hangs), Sudo::Root);
+        some.put_server("k3s-cp-1", Arc::new(hangs));
+        let found = step.check(&some).await.unwrap();
+        let Finding::Done(says) = found else {
+            panic!("{found:?}")
+        };
+        assert!(
+            says.contains("k3s-cp-1, k3s-cp-3 could not be asked"),
+            "{says}"
+        );
         assert!(seen.is_fit("k3s-agents-1"));
     }
 }

@@ -12,7 +12,7 @@ use crate::k3s::{
     self, ENVIRONMENT_PATH, INSTALLER_URL, PROGRAM, Release, UNIT, UNIT_ENVIRONMENT_PATH,
     UNIT_PATH, overrules,
 };
-use crate::kubernetes::Kubernetes;
+use crate::kubernetes::{Kubernetes, SERVERS};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
 use crate::remote::{Look, Machine, Script};
@@ -71,10 +71,8 @@ impl K3sInstalled {
         let Some(via) = servers.find(|server| server.name == *via) else {
             return Ok(decided.clone());
         };
-        let kubernetes = Kubernetes {
-            server: world.server(via).await?.clone(),
-        };
-        let nodes = kubernetes.list(&["nodes"]).await?;
+        let kubernetes = Kubernetes::on(world.server(via).await?.clone());
+        let nodes = kubernetes.list(&["nodes", "-l", SERVERS]).await?;
         let peers = nodes.iter().filter(|node| {
             let name = &node["metadata"]["name"];
             let mut servers = world.plan.servers.iter();
@@ -83,8 +81,13 @@ impl K3sInstalled {
         let versions = peers.filter_map(|node| {
             Release::parse(node["status"]["nodeInfo"]["kubeletVersion"].as_str()?)
         });
-        let oldest = versions.min();
-        Ok(oldest.map_or_else(|| decided.clone(), |version| version.to_string()))
+        let oldest = versions.min().map(|version| version.to_string());
+        oldest.ok_or_else(|| {
+            let what = format!("which k3s {} is to get is not known", self.server.name);
+            Failure::new(Code::K3sInstall, what)
+                .because("Kubernetes lists no other server, and it must not get a newer one than they have")
+                .hint(format!("slicer-k3s kubectl get nodes -l {SERVERS}"))
+        })
     }
 
     /// The version that is installed; none where nothing is. k3s is large and slow to start: the one that was just seen is

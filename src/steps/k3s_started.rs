@@ -42,8 +42,8 @@ pub(super) fn id(server: &str) -> StepId {
     StepId::new("k3s-started", server)
 }
 
-/// The step that tells whether the cluster's API can be had at all.
-pub(super) fn first_api(plan: &Plan) -> Vec<StepId> {
+/// The first server's step: once it holds, the first server has the tokens as they are recorded.
+pub(super) fn first_started(plan: &Plan) -> Vec<StepId> {
     plan.servers_here()
         .take(1)
         .map(|server| id(&server.name))
@@ -254,9 +254,7 @@ impl Step for K3sStarted {
         if !matches!(unit.active.as_str(), ACTIVE | "activating" | "reloading") {
             return Ok(Finding::differs("k3s is not started"));
         }
-        let kubernetes = Kubernetes {
-            server: machine.clone(),
-        };
+        let kubernetes = Kubernetes::on(machine.clone());
         let why = match kubernetes.ready().await? {
             Ok(()) => {
                 return Ok(match self.unread(world, machine).await? {

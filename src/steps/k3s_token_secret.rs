@@ -11,7 +11,7 @@ use super::seen::Seen;
 use crate::failure::{Code, Failure, Result};
 use crate::k3s;
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::plan::{Daemon, Plan, Server};
+use crate::plan::{Daemon, Plan};
 use crate::remote::Look;
 use crate::secret::{Secret, sha256};
 use crate::slicer::Slicer;
@@ -35,33 +35,29 @@ pub(super) fn id(group: &str) -> StepId {
 
 /// The full agent token of the cluster as it is now.
 pub(super) async fn token(world: &World) -> Result<Secret> {
-    let server = world.plan.servers_here().next().ok_or_else(|| {
-        Failure::new(Code::SshUnreachable, "no host of a server is there").lasting()
-    })?;
+    let machine = world.first_server().await?;
+    let server = machine.name();
     let look = Look::Supervisor(k3s::CA_REQUEST_PATH.to_owned());
-    let output = world.server(server).await?.look(&look).await?;
+    let output = machine.look(&look).await?;
     if !output.ok() {
         return Err(Failure::new(
             Code::Kubernetes,
-            format!("{} does not tell its CA certificate", server.name),
+            format!("{server} does not tell its CA certificate"),
         )
         .because(output.last_words())
-        .hint(format!("on {}: sudo journalctl -u k3s -n 30", server.name)));
+        .hint(format!("on {server}: sudo journalctl -u k3s -n 30")));
     }
     same_cluster(world, server, &output.stdout)?;
     k3s::agent_token(&output.stdout, &world.secrets.agent_token)
 }
 
 /// Agents and people are sent to the cluster that is on record only.
-pub(super) fn same_cluster(world: &World, server: &Server, cacerts: &str) -> Result<()> {
+pub(super) fn same_cluster(world: &World, server: &str, cacerts: &str) -> Result<()> {
     let ca = sha256(cacerts.as_bytes());
     match &world.plan.founded {
         Some(founded) if founded.ca != ca => Err(Failure::new(
             Code::TwoClusters,
-            format!(
-                "{} serves another cluster than the one on record",
-                server.name
-            ),
+            format!("{server} serves another cluster than the one on record"),
         )
         .because(format!(
             "its CA is {ca:.12}, and the one on record {:.12}",
@@ -85,7 +81,7 @@ impl K3sTokenSecret {
     pub(super) fn new(plan: &Plan, daemon: &Daemon, seen: &Arc<Seen>, ahead: bool) -> Self {
         let mut needs = vec![super::daemon_answers::id(&daemon.group)];
         if !ahead {
-            needs.extend(super::k3s_started::first_api(plan));
+            needs.extend(super::k3s_started::first_started(plan));
         }
         Self {
             daemon: daemon.clone(),

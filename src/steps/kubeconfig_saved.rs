@@ -11,8 +11,12 @@ use crate::failure::{Code, Failure, Result};
 use crate::k3s::{CA_PATH, KUBECONFIG_PATH, api_url};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Plan, Server};
+use crate::question::limited;
 use crate::world::World;
 use crate::{files, kubeconfig, yaml};
+
+/// The server that the file names has this long to be reached; another one will do.
+const ANSWER: Duration = Duration::from_secs(20);
 
 pub(super) struct KubeconfigSaved {
     path: PathBuf,
@@ -23,7 +27,7 @@ impl KubeconfigSaved {
     pub(super) fn new(plan: &Plan, options: &Options) -> Self {
         Self {
             path: options.kubeconfig.clone(),
-            needs: super::k3s_started::first_api(plan),
+            needs: super::api_ready::needed(plan),
         }
     }
 
@@ -31,9 +35,9 @@ impl KubeconfigSaved {
         fs_err::read_to_string(&self.path).ok()
     }
 
-    /// What the file is to hold: the kubeconfig of the server that it names, where that is here, else of the first one.
-    /// Each server makes an administrator's certificate of its own, so another server's is no news. `None` until k3s has
-    /// written it.
+    /// What the file is to hold: the kubeconfig of the server that it names, where that can be reached, else of the first one
+    /// whose API is ready. Each server makes an administrator's certificate of its own, so another server's is no news. `None`
+    /// until k3s has written it.
     async fn wanted(&self, world: &World) -> Result<Option<String>> {
         let here = self.here().unwrap_or_default();
         let mut servers = world.plan.servers_here();
@@ -42,20 +46,26 @@ impl KubeconfigSaved {
             here.lines()
                 .any(|line| line.trim_start() == format!("server: {url}"))
         };
-        let first = world.plan.servers_here().next();
-        let Some(server) = servers.find(named).or(first) else {
-            return Err(
-                Failure::new(Code::SshUnreachable, "no host of a server is there").lasting(),
-            );
+        let named = servers.find(named);
+        let machine = match named.map(|server| limited(ANSWER, world.server(server))) {
+            Some(reached) => reached.await.ok().and_then(Result::ok),
+            None => None,
         };
-        let machine = world.server(server).await?;
+        let machine = match machine {
+            Some(machine) => machine,
+            None => world.first_server().await?,
+        };
+        let mut servers = world.plan.servers.iter();
+        let server = servers.find(|server| server.name == machine.name());
+        let server = server
+            .ok_or_else(|| Failure::new(Code::SshUnreachable, "no host of a server is there"))?;
         let Some(text) = machine.read(KUBECONFIG_PATH).await? else {
             return Ok(None);
         };
         let Some(ca) = machine.read(CA_PATH).await? else {
             return Ok(None);
         };
-        same_cluster(world, server, &ca)?;
+        same_cluster(world, &server.name, &ca)?;
         let theirs = kubeconfig::parse(&text, &format!("{KUBECONFIG_PATH} on {}", server.name))?;
         let ours = kubeconfig::rename(theirs, &world.plan.cluster, &api_url(server))?;
         yaml::write(&ours).map(Some)

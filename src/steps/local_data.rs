@@ -191,7 +191,7 @@ pub(super) async fn spare(
 }
 
 async fn volumes(kubernetes: &Kubernetes) -> Result<Vec<Value>> {
-    kubernetes.list_whole(&["persistentvolume"]).await
+    kubernetes.list(&["persistentvolume"]).await
 }
 
 async fn claims_on(kubernetes: &Kubernetes, vms: &BTreeSet<String>) -> Result<BTreeSet<Claim>> {
@@ -203,7 +203,7 @@ async fn claims_on(kubernetes: &Kubernetes, vms: &BTreeSet<String>) -> Result<BT
 
 async fn claims_of(kubernetes: &Kubernetes, groups: &[&str]) -> Result<BTreeSet<Claim>> {
     let nodes = ["nodes", "-l", GROUP_LABEL];
-    let (volumes, nodes) = tokio::try_join!(volumes(kubernetes), kubernetes.list_whole(&nodes))?;
+    let (volumes, nodes) = tokio::try_join!(volumes(kubernetes), kubernetes.list(&nodes))?;
     let ours = nodes.iter().filter(|node| {
         let group = node["metadata"]["labels"][GROUP_LABEL].as_str();
         group.is_some_and(|group| groups.contains(&group))
@@ -263,17 +263,17 @@ mod tests {
     /// A bound volume on this Node's disk, as the local-path-provisioner makes it.
     fn volumes(node: &str) -> String {
         format!(
-            r#"{{"items":[{{"spec":{{"hostPath":{{"path":"/x"}},"claimRef":{{"namespace":"default","name":"precious"}},
+            r#"{{"kind":"List","metadata":{{}},"items":[{{"spec":{{"hostPath":{{"path":"/x"}},"claimRef":{{"namespace":"default","name":"precious"}},
             "nodeAffinity":{{"required":{{"nodeSelectorTerms":[{{"matchExpressions":[{{"key":"kubernetes.io/hostname","operator":"In","values":["{node}"]}}]}}]}}}}}},
             "status":{{"phase":"Bound"}}}}]}}"#
         )
     }
 
-    const NODES: &str = r#"{"items":[{"metadata":{"name":"n","labels":{"slicer/hostgroup":"k3s-agents-1","kubernetes.io/hostname":"n.lan"}}}]}"#;
+    const NODES: &str = r#"{"kind":"List","metadata":{},"items":[{"metadata":{"name":"n","labels":{"slicer/hostgroup":"k3s-agents-1","kubernetes.io/hostname":"n.lan"}}}]}"#;
 
     fn server(node: &str) -> Fake {
         Fake::new()
-            .says("get persistentvolume", &volumes(node))
+            .says("/persistentvolumes?", &volumes(node))
             .says("/nodes", NODES)
     }
 
@@ -314,7 +314,9 @@ mod tests {
             let host = Fake::new()
                 .says("auth/token", "t0ken\n")
                 .says("GET /hostgroup/k3s-agents-1/nodes", vms);
-            let server = Fake::new().says("/nodes", NODES);
+            let server = Fake::new()
+                .says("/persistentvolumes?", "")
+                .says("/nodes", NODES);
             let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
             let stake = of_groups(&world, &["k3s-agents-1"]).await;
             assert_eq!(stake.permitted(false).is_err(), refused, "{vms}");

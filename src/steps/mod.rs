@@ -3,6 +3,7 @@
 mod addons_on_servers;
 mod agents_drained;
 mod agents_settled;
+mod api_ready;
 mod autoscaler_resumed;
 mod autoscaler_running;
 mod autoscaler_words;
@@ -181,6 +182,9 @@ fn ordered(
     }
     steps.extend(servers(plan, options, control_plane, &seen, &turns, order));
     steps.extend(order.steps(plan));
+    if let Some(ready) = api_ready::ApiReady::new(plan) {
+        steps.push(Box::new(ready));
+    }
     if let Some(recorded) = cluster_recorded::ClusterRecorded::new(plan, options) {
         steps.push(Box::new(recorded));
     }

@@ -9,8 +9,6 @@ use crate::world::World;
 
 /// The Node object, or `None` where the server has not registered.
 pub(super) async fn of(world: &World, server: &Server) -> Result<Option<Value>> {
-    let kubernetes = Kubernetes {
-        server: world.server(server).await?.clone(),
-    };
+    let kubernetes = Kubernetes::on(world.server(server).await?.clone());
     kubernetes.get(&["node", &server.name]).await
 }

@@ -94,7 +94,7 @@ fn not_ready(node: &serde_json::Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::steps::testing::{Fake, NOT_FOUND, plan, world};
 
     #[tokio::test]
     async fn a_node_without_the_servers_label_is_not_done() {
@@ -104,9 +104,9 @@ mod tests {
             (format!("{{{ready},{labels}}}"), true),
             (format!("{{{ready}}}"), false),
             (format!("{{{labels}}}"), false),
-            (String::new(), false),
+            (NOT_FOUND.to_owned(), false),
         ] {
-            let fake = Fake::new().says("kubectl get node", &node);
+            let fake = Fake::new().says("/nodes/", &node);
             let step = NodeReady::new(&plan().servers[0]);
             let found = step.check(&world(&[("k3s-cp-1", &fake)])).await.unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), done, "{node}");

@@ -156,9 +156,7 @@ impl Step for OldNodeRemoved {
             return Ok(Finding::done());
         };
         let machine = world.server(via).await?;
-        let kubernetes = Kubernetes {
-            server: machine.clone(),
-        };
+        let kubernetes = Kubernetes::on(machine.clone());
         if let Some(node) = self.node(&kubernetes).await? {
             if node["metadata"]["deletionTimestamp"].is_null() {
                 let members = control_plane::ask(machine).await?.members;
@@ -214,9 +212,7 @@ impl Step for OldNodeRemoved {
             return Ok(());
         }
         let machine = world.server(via).await?;
-        let kubernetes = Kubernetes {
-            server: machine.clone(),
-        };
+        let kubernetes = Kubernetes::on(machine.clone());
         let members = control_plane::ask(machine).await?.members;
         // The next look says what it waits for.
         let Ok(node) = self.may_go(members.as_deref()) else {
@@ -239,7 +235,7 @@ impl Step for OldNodeRemoved {
 mod tests {
     use super::*;
     use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::steps::testing::{Fake, NOT_FOUND, plan, world};
 
     const EMPTY: &str = "data=no\nmembers=\nend\n";
 
@@ -259,7 +255,7 @@ mod tests {
     fn second(node: &str, members: &str) -> Fake {
         Fake::new()
             .says("kubectl delete", "")
-            .says("kubectl get node", node)
+            .says("/nodes/", node)
             .says("member/wal", &format!("data=yes\nmembers={members}\nend\n"))
     }
 
@@ -271,8 +267,8 @@ mod tests {
         for (node, members, why) in [
             (r#"{"metadata":{}}"#, member, Some("still there")),
             (gone, member, Some("managed-etcd-controller")),
-            ("", member, Some("etcd still has")),
-            ("", without, None),
+            (NOT_FOUND, member, Some("etcd still has")),
+            (NOT_FOUND, without, None),
         ] {
             let fake = second(node, members);
             let own = Fake::new().says("member/wal", EMPTY);
@@ -295,8 +291,8 @@ mod tests {
         let learner = r#"{"members":[{"ID":1,"name":"k3s-cp-1-00aa11bb","isLearner":true},{"ID":2,"name":"k3s-cp-2-00aa11bb"}]}"#;
         let unnamed = r#"{"members":[{"ID":1,"name":"","isLearner":true},{"ID":2,"name":"k3s-cp-2-00aa11bb"}]}"#;
         for (members, node, made) in [
-            (learner, "", true),
-            (unnamed, "", false),
+            (learner, NOT_FOUND, true),
+            (unnamed, NOT_FOUND, false),
             (learner, r#"{"metadata":{}}"#, false),
         ] {
             let own = Fake::new().says("member/wal", EMPTY);
@@ -346,7 +342,7 @@ mod tests {
         for (data, deleted) in [(EMPTY, true), ("data=yes\nmembers=\nend\n", false)] {
             let first = Fake::new().says("member/wal", data);
             let members = r#"{"members":[{"ID":2,"name":"k3s-cp-2-00aa11bb"}]}"#;
-            let second = second("", members);
+            let second = second(NOT_FOUND, members);
             let world = world(&[("k3s-cp-1", &first), ("k3s-cp-2", &second)]);
             let applied = step().apply(&world, &hands()).await;
             applied.unwrap();

@@ -34,7 +34,7 @@ pub(super) async fn find(
 ) -> Result<Orphans> {
     let vms = world.slicer(daemon).await?.vms(&daemon.group).await?;
     // The Nodes second: a VM that joins between the two looks must not pass for one without.
-    let nodes = kubernetes.list_whole(&["nodes"]).await?;
+    let nodes = kubernetes.list(&["nodes"]).await?;
     let left = agents::without_node(&daemon.group, &vms, &nodes);
     let (of, vms) = (vms.len(), left.into_iter().cloned().collect());
     Ok(Orphans { vms, of, nodes })

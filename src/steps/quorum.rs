@@ -263,9 +263,7 @@ pub(super) async fn silent(world: &World, limit: Duration) -> Vec<Server> {
 /// Whether a server's own API is ready, which asks its own etcd member, and that member votes; the reason where not.
 async fn votes(world: &World, server: &Server) -> Result<(), String> {
     let machine = world.server(server).await.map_err(|e| e.to_string())?;
-    let kubernetes = Kubernetes {
-        server: Arc::clone(machine),
-    };
+    let kubernetes = Kubernetes::on(Arc::clone(machine));
     kubernetes.ready().await.map_err(|e| e.to_string())??;
     let node = kubernetes.get(&["node", &server.name]).await;
     let node = node.map_err(|e| e.to_string())?.unwrap_or_default();

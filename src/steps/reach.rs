@@ -28,7 +28,7 @@ pub(super) async fn api(world: &World) -> Result<Api> {
     let asked = servers.map(|server| async move {
         let ask = async {
             let machine = Arc::clone(world.server(server).await?);
-            let kubernetes = Kubernetes { server: machine };
+            let kubernetes = Kubernetes::on(machine);
             let ready = kubernetes.ready().await?;
             Ok(ready.map(|()| kubernetes))
         };

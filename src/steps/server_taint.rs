@@ -63,9 +63,7 @@ impl Step for ServerTaint {
     /// The kubelet sets taints only when it registers its Node (k3s@af977adf pkg/daemons/agent/agent.go,
     /// `RegisterWithTaints`), so that a change needs no restart, and none would bring it.
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
-        let kubernetes = Kubernetes {
-            server: world.server(&self.server).await?.clone(),
-        };
+        let kubernetes = Kubernetes::on(world.server(&self.server).await?.clone());
         let (name, set) = (&self.server.name, world.plan.k3s.taint);
         kubernetes.taint(hands, name, SERVER_TAINT, set).await
     }
@@ -91,7 +89,7 @@ mod tests {
             // What somebody set by hand stays.
             (false, BY_HAND, None),
         ] {
-            let fake = Fake::new().says("get node", node);
+            let fake = Fake::new().says("/nodes/", node);
             let mut world = world(&[("k3s-cp-1", &fake)]);
             world.plan.k3s.taint = taint;
             let step = ServerTaint::new(&plan().servers[0]);

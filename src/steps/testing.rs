@@ -13,7 +13,8 @@ use crate::secret::Secret;
 use crate::state::Secrets;
 use crate::world::World;
 
-/// A machine that answers by the first entry whose text is part of the command, else with nothing and status 0.
+/// A machine that answers by the first entry whose text is part of the command, else with nothing and status 0, and as
+/// the API of a cluster that is ready and holds nothing.
 #[derive(Clone, Default)]
 pub(crate) struct Fake {
     table: Arc<Mutex<Vec<(String, Output)>>>,
@@ -36,7 +37,7 @@ impl Fake {
         let output = Output {
             status,
             stdout: stdout.to_owned(),
-            stderr: String::new(),
+            ..Output::default()
         };
         self.table.lock().unwrap().push((part.to_owned(), output));
         self
@@ -45,9 +46,8 @@ impl Fake {
     /// The first command that contains `part` prints `stdout`, before anything else is looked up.
     pub(crate) fn says_first(self, part: &str, stdout: &str) -> Self {
         let output = Output {
-            status: 0,
             stdout: stdout.to_owned(),
-            stderr: String::new(),
+            ..Output::default()
         };
         self.first.lock().unwrap().push((part.to_owned(), output));
         self
@@ -125,14 +125,7 @@ impl Remote for Fake {
         }
         let table = self.table.lock().unwrap();
         let entry = table.iter().find(|(part, _)| command.contains(part));
-        Ok(entry.map_or(
-            Output {
-                status: 0,
-                stdout: String::new(),
-                stderr: String::new(),
-            },
-            |(_, output)| output.clone(),
-        ))
+        Ok(entry.map_or_else(|| unsaid(command), |(_, output)| output.clone()))
     }
 
     async fn attach(&self, _: &str, _: Input, _: bool) -> Result<i32> {
@@ -161,6 +154,27 @@ impl Remote for Fake {
         Ok(Box::new(ours))
     }
 }
+
+/// What the API of a cluster that runs and is empty answers; nothing to anything else.
+fn unsaid(command: &str) -> Output {
+    let stdout = if !command.contains("client-admin") {
+        ""
+    } else if command.contains("/readyz") {
+        "ok"
+    } else if command.contains("limit=") {
+        r#"{"kind":"List","metadata":{},"items":[]}"#
+    } else {
+        NOT_FOUND
+    };
+    Output {
+        stdout: stdout.to_owned(),
+        ..Output::default()
+    }
+}
+
+/// What the API answers where there is no such object, or no such kind.
+pub(crate) const NOT_FOUND: &str =
+    r#"{"kind":"Status","status":"Failure","message":"not found","code":404}"#;
 
 /// A machine that never answers.
 pub(crate) struct Hangs;

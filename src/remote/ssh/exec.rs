@@ -5,7 +5,7 @@ use std::time::Duration;
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelWriteHalf, Sig};
 
-use crate::remote::{OUTPUT_LIMIT, Output};
+use crate::remote::{Kept, Output};
 
 /// How a command can fail to run to its end.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(super) async fn run(
         std::future::pending::<()>().await;
     };
     tokio::pin!(feed);
-    let (mut stdout, mut stderr, mut status) = (Vec::new(), Vec::new(), None);
+    let (mut stdout, mut stderr, mut status) = (Kept::default(), Kept::default(), None);
     loop {
         let message = tokio::select! {
             message = read.wait() => message,
@@ -45,18 +45,15 @@ pub(super) async fn run(
             () = tokio::time::sleep(SILENCE), if status.is_some() => break,
         };
         match message {
-            Some(ChannelMsg::Data { data }) => keep(&mut stdout, &data),
-            Some(ChannelMsg::ExtendedData { data, ext: 1 }) => keep(&mut stderr, &data),
+            Some(ChannelMsg::Data { data }) => stdout.add(&data),
+            Some(ChannelMsg::ExtendedData { data, ext: 1 }) => stderr.add(&data),
             Some(ChannelMsg::Failure) => return Err(Broken::Refused),
             Some(ChannelMsg::Close) | None => break,
             Some(other) => status = ended(&other).or(status),
         }
     }
-    Ok(Output {
-        status: status.ok_or(Broken::Lost)?,
-        stdout: String::from_utf8_lossy(&stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&stderr).into_owned(),
-    })
+    let status = status.ok_or(Broken::Lost)?;
+    Ok(Output::of(status, &stdout, &stderr))
 }
 
 /// The exit status in a message, if it is one; 128 + signal where a signal ended the command, as shells say it.
@@ -84,11 +81,6 @@ fn number(signal: &Sig) -> i32 {
         Sig::TERM => 15,
         Sig::Custom(_) => 0,
     }
-}
-
-fn keep(kept: &mut Vec<u8>, data: &[u8]) {
-    let room = OUTPUT_LIMIT.saturating_sub(kept.len()).min(data.len());
-    kept.extend_from_slice(&data[..room]);
 }
 
 /// Closes the channel when dropped: a command given up (limit, Ctrl-C) must not keep its place on the server.

@@ -17,16 +17,24 @@ use crate::event::Asked;
 use crate::failure::{Code, Failure, Result};
 use crate::log;
 use crate::remote::{Input, Output, Remote, Stream};
+use crate::shared::Failed;
 
 /// Commands at once on one connection: OpenSSH allows 10 (`MaxSessions`), and other programs of the user may share it.
 /// Tunnels do not count there.
 const WIDTH: usize = 8;
 
+/// The connection that is in use, and how the last attempt to make one failed.
+#[derive(Default)]
+struct Current {
+    connection: Option<Arc<Connection>>,
+    failed: Failed,
+}
+
 /// The machine at the other end of an SSH connection.
 pub(super) struct SshRemote {
     name: String,
     dialer: Box<dyn Dial>,
-    current: Mutex<Option<Arc<Connection>>>,
+    current: Mutex<Current>,
     width: Semaphore,
 }
 
@@ -37,23 +45,33 @@ impl SshRemote {
         Ok(Self {
             name: name.to_owned(),
             dialer,
-            current: Mutex::new(Some(connection)),
+            current: Mutex::new(Current {
+                connection: Some(connection),
+                failed: Failed::default(),
+            }),
             width: Semaphore::new(WIDTH),
         })
     }
 
-    /// The connection, made anew where it is known to be lost or is `lost`.
+    /// The connection, made anew where it is known to be lost or is `lost`. Those who waited while an attempt failed share
+    /// its failure.
     async fn connection(&self, lost: Option<&Arc<Connection>>) -> Result<Arc<Connection>> {
+        let asked = tokio::time::Instant::now();
         let mut current = self.current.lock().await;
-        if let Some(connection) = current.as_ref()
+        if let Some(connection) = current.connection.as_ref()
             && !connection.client.is_closed()
             && !lost.is_some_and(|lost| Arc::ptr_eq(lost, connection))
         {
             return Ok(Arc::clone(connection));
         }
-        *current = None;
-        let connection = Arc::new(dial(&self.name, self.dialer.as_ref()).await?);
-        *current = Some(Arc::clone(&connection));
+        if let Some(failure) = current.failed.since(asked) {
+            return Err(failure);
+        }
+        current.connection = None;
+        let dialled = dial(&self.name, self.dialer.as_ref()).await;
+        current.failed.keep(&dialled);
+        let connection = Arc::new(dialled?);
+        current.connection = Some(Arc::clone(&connection));
         Ok(connection)
     }
 
@@ -184,4 +202,47 @@ fn refuses_commands(name: &str) -> Failure {
     Failure::new(Code::SshAuth, format!("{name} lets us in but runs no commands"))
         .because("its SSH server refused the request")
         .hint("ForceCommand, a `command=` in authorized_keys, or a login shell like nologin stands in the way")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// A host that went off in mid-run.
+    #[derive(Default)]
+    struct Silent(Arc<AtomicUsize>);
+
+    #[async_trait]
+    impl Dial for Silent {
+        async fn dial(&self) -> Result<Connection> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(PATIENCE).await;
+            Err(Failure::new(Code::SshUnreachable, "no answer"))
+        }
+    }
+
+    /// Ten steps of one host took 150 s to learn that it was gone: each dialled after the one before.
+    #[tokio::test(start_paused = true)]
+    async fn those_who_wait_for_a_dead_host_share_one_attempt() {
+        let dialled = Arc::new(AtomicUsize::new(0));
+        let remote = SshRemote {
+            name: "gone".into(),
+            dialer: Box::new(Silent(Arc::clone(&dialled))),
+            current: Mutex::default(),
+            width: Semaphore::new(WIDTH),
+        };
+        let begin = tokio::time::Instant::now();
+        let asked = (0..10).map(|_| remote.connection(None));
+        let answers = futures_util::future::join_all(asked).await;
+        assert!(answers.iter().all(Result::is_err));
+        assert_eq!(
+            (dialled.load(Ordering::Relaxed), begin.elapsed()),
+            (1, PATIENCE)
+        );
+        // Not for good: it may be back.
+        assert!(remote.connection(None).await.is_err());
+        assert_eq!(dialled.load(Ordering::Relaxed), 2);
+    }
 }

@@ -2,9 +2,9 @@ use super::*;
 use crate::pipeline::testing::hands;
 use crate::steps::testing::{Fake, plan, world};
 
-const CONFIGS: &str = "get helmchartconfig";
+const CONFIGS: &str = "/helmchartconfigs?";
 
-const SERVERS: &str = r#"{"items":[{"metadata":{"name":"k3s-cp-1","labels":{"node-role.kubernetes.io/control-plane":"true"}}}]}"#;
+const SERVERS: &str = r#"{"kind":"List","metadata":{},"items":[{"metadata":{"name":"k3s-cp-1","labels":{"node-role.kubernetes.io/control-plane":"true"}}}]}"#;
 
 fn packaged(name: &str, addon: &str, more: &Value) -> Value {
     let mut deployment = json!({
@@ -28,18 +28,18 @@ fn deployments(selector: &Value) -> String {
         // Of that name, and not k3s's.
         json!({"metadata": {"name": "coredns"}}),
     ];
-    json!({"items": items}).to_string()
+    json!({"kind": "List", "metadata": {}, "items": items}).to_string()
 }
 
 fn configs(values: Option<&str>) -> String {
     let item =
         |values: &str| json!({"metadata": {"name": "traefik"}, "spec": {"valuesContent": values}});
-    json!({"items": values.map(item).into_iter().collect::<Vec<_>>()}).to_string()
+    json!({"kind": "List", "metadata": {}, "items": values.map(item).into_iter().collect::<Vec<_>>()}).to_string()
 }
 
 /// The step's finding, and what it told the server to do where the fact did not hold.
 async fn run(keep: bool, disable: &[&str], fake: &Fake) -> Finding {
-    let fake = fake.clone().says("get nodes", SERVERS);
+    let fake = fake.clone().says("/nodes?", SERVERS);
     let mut world = world(&[("k3s-cp-1", &fake)]);
     world.plan.k3s.addons_on_servers = keep;
     world.plan.k3s.disable = disable.iter().map(|word| (*word).to_owned()).collect();
@@ -62,7 +62,7 @@ fn pinned() -> Value {
 #[tokio::test]
 async fn packaged_components_are_kept_on_servers_once() {
     let fake = Fake::new()
-        .says("get deployment", &deployments(&free()))
+        .says("/deployments", &deployments(&free()))
         .says(CONFIGS, &configs(None));
     let found = run(true, &[], &fake).await;
     let all = "coredns, local-path-provisioner, metrics-server, traefik may run on agents";
@@ -76,7 +76,7 @@ async fn packaged_components_are_kept_on_servers_once() {
     assert!(applied.any(|object| object.contains("HelmChartConfig")));
     let ours = values().unwrap();
     let fake = Fake::new()
-        .says("get deployment", &deployments(&pinned()))
+        .says("/deployments", &deployments(&pinned()))
         .says(CONFIGS, &configs(Some(&ours)));
     assert_eq!(run(true, &[], &fake).await, Finding::done());
 }
@@ -84,8 +84,11 @@ async fn packaged_components_are_kept_on_servers_once() {
 #[tokio::test]
 async fn what_is_disabled_is_not_waited_for() {
     let fake = Fake::new()
-        .says("get deployment", r#"{"items":[]}"#)
-        .says("get addons", r#"{"items":[]}"#)
+        .says(
+            "/deployments",
+            r#"{"kind":"List","metadata":{},"items":[]}"#,
+        )
+        .says("/addons?", r#"{"kind":"List","metadata":{},"items":[]}"#)
         .answers("coredns.yaml.skip", 1, "");
     let all = ["coredns", "local-storage", "metrics-server", "traefik"];
     assert_eq!(run(true, &all, &fake).await, Finding::done());
@@ -98,13 +101,13 @@ async fn what_is_disabled_is_not_waited_for() {
 #[tokio::test]
 async fn add_ons_are_listed_before_what_they_make() {
     let fake = Fake::new()
-        .says("get deployment", &deployments(&free()))
-        .says("get addons", r#"{"items":[]}"#)
+        .says("/deployments", &deployments(&free()))
+        .says("/addons?", r#"{"kind":"List","metadata":{},"items":[]}"#)
         .says(CONFIGS, &configs(None));
     run(true, &[], &fake).await;
     let told = fake.told();
     let position = |words: &str| told.iter().position(|(command, _)| command.contains(words));
-    assert!(position("get addons") < position("get deployment"));
+    assert!(position("/addons?") < position("/deployments"));
 }
 
 /// Values that a person gave to Traefik are not overwritten, and nothing of theirs is deleted.
@@ -112,7 +115,7 @@ async fn add_ons_are_listed_before_what_they_make() {
 async fn a_chart_config_of_someone_else_stays() {
     for keep in [true, false] {
         let fake = Fake::new()
-            .says("get deployment", &deployments(&free()))
+            .says("/deployments", &deployments(&free()))
             .says(CONFIGS, &configs(Some("ports: {}\n")));
         let components = ["coredns", "local-storage", "metrics-server"];
         let Finding::Done(note) = run(keep, &components, &fake).await else {
@@ -127,7 +130,7 @@ async fn a_chart_config_of_someone_else_stays() {
 async fn what_was_written_for_traefik_goes_with_it() {
     let ours = values().unwrap();
     let fake = Fake::new()
-        .says("get deployment", &deployments(&pinned()))
+        .says("/deployments", &deployments(&pinned()))
         .says(CONFIGS, &configs(Some(&ours)));
     let found = run(true, &["traefik"], &fake).await;
     assert!(matches!(found, Finding::Differs(_)), "{found:?}");
@@ -139,7 +142,7 @@ async fn what_was_written_for_traefik_goes_with_it() {
 async fn what_no_server_takes_is_left_alone_and_what_does_not_come_up_is_taken_back() {
     let own = json!({"kubernetes.io/os": "linux", "pool": "infra"});
     let fake = Fake::new()
-        .says("get deployment", &deployments(&own))
+        .says("/deployments", &deployments(&own))
         .says(CONFIGS, &configs(Some(&values().unwrap())));
     let Finding::Done(note) = run(true, &[], &fake).await else {
         panic!("it was to be left alone");
@@ -155,8 +158,8 @@ async fn what_no_server_takes_is_left_alone_and_what_does_not_come_up_is_taken_b
         )
     };
     let fake = Fake::new()
-        .says("get deployment", &ran(&free()))
-        .says("get nodes", SERVERS)
+        .says("/deployments", &ran(&free()))
+        .says("/nodes?", SERVERS)
         .says(CONFIGS, &configs(None));
     let mut world = world(&[("k3s-cp-1", &fake)]);
     world.plan.k3s.addons_on_servers = true;
@@ -174,12 +177,14 @@ async fn what_no_server_takes_is_left_alone_and_what_does_not_come_up_is_taken_b
 /// k3s forgets the Addon of what is disabled; until it has applied what is enabled again, others have checksums.
 #[tokio::test]
 async fn a_component_that_was_disabled_is_waited_for_unless_a_file_leaves_it_out() {
-    const OTHERS: &str =
-        r#"{"items":[{"metadata":{"name":"rolebindings"},"spec":{"checksum":"f"}}]}"#;
+    const OTHERS: &str = r#"{"kind":"List","metadata":{},"items":[{"metadata":{"name":"rolebindings"},"spec":{"checksum":"f"}}]}"#;
     for (skip, waits) in [(None, true), (Some(""), false)] {
         let mut fake = Fake::new()
-            .says("get deployment", r#"{"items":[]}"#)
-            .says("get addons", OTHERS);
+            .says(
+                "/deployments",
+                r#"{"kind":"List","metadata":{},"items":[]}"#,
+            )
+            .says("/addons?", OTHERS);
         if let Some(content) = skip {
             fake = fake.says("coredns.yaml.skip", content);
         } else {
@@ -195,14 +200,14 @@ async fn a_component_that_was_disabled_is_waited_for_unless_a_file_leaves_it_out
 async fn the_key_can_be_taken_back() {
     let ours = values().unwrap();
     let fake = Fake::new()
-        .says("get deployment", &deployments(&pinned()))
+        .says("/deployments", &deployments(&pinned()))
         .says(CONFIGS, &configs(Some(&ours)));
     let found = run(false, &[], &fake).await;
     let all = "coredns, local-path-provisioner, metrics-server, traefik may run on servers only";
     assert_eq!(found, Finding::differs(all));
     assert!(fake.was_told("'delete'") || fake.was_told("kubectl delete"));
     let fake = Fake::new()
-        .says("get deployment", &deployments(&free()))
+        .says("/deployments", &deployments(&free()))
         .says(CONFIGS, &configs(None));
     assert_eq!(run(false, &[], &fake).await, Finding::done());
 }

@@ -17,7 +17,13 @@ fn settled(daemon: &Daemon) -> AgentsSettled {
 /// A server with these Nodes at 900 s, and a host with these VMs.
 fn fleet(nodes: &[String], vms: &str) -> (Fake, Fake) {
     let server = Fake::new()
-        .says("/nodes", &format!(r#"{{"items":[{}]}}"#, nodes.join(",")))
+        .says(
+            "/nodes",
+            &format!(
+                r#"{{"kind":"List","metadata":{{}},"items":[{}]}}"#,
+                nodes.join(",")
+            ),
+        )
         .says("date -d", "900\n")
         .says("deployment", "{}");
     let host = Fake::new()
@@ -130,8 +136,11 @@ const READY: &str = r#"{"metadata":{"name":"k3s-cp-1"},"status":{"conditions":[{
 /// What a second look finds where a group has these VMs, all Nodes are these, these are the volumes, and the time is 900 s.
 async fn strays(daemon: &Daemon, vms: &str, all: &str, volumes: &str) -> (Result<Finding>, Fake) {
     let server = Fake::new()
-        .says("hostgroup%3Dk3s-agents-1", r#"{"items":[]}"#)
-        .says("get persistentvolume", volumes)
+        .says(
+            "hostgroup%3Dk3s-agents-1",
+            r#"{"kind":"List","metadata":{},"items":[]}"#,
+        )
+        .says("/persistentvolumes?", volumes)
         .says("/nodes", all)
         .says("deployment", "{}");
     let host = Fake::new()
@@ -153,13 +162,13 @@ fn of(name: &str, made: &str) -> String {
     format!(r#"[{{"hostname":"{name}","ip":"192.168.138.2","created_at":"{made}"}}]"#)
 }
 
-const NONE: &str = r#"{"items":[]}"#;
+const NONE: &str = r#"{"kind":"List","metadata":{},"items":[]}"#;
 
 /// The autoscaler deleted its Node while the group's API was silent, and never came back to the VM.
 #[tokio::test(start_paused = true)]
 async fn a_vm_that_had_the_time_to_join_and_has_no_node_goes() {
     let old = of("k3s-agents-1-2", "1970-01-01T00:00:00Z");
-    let all = format!(r#"{{"items":[{READY}]}}"#);
+    let all = format!(r#"{{"kind":"List","metadata":{{}},"items":[{READY}]}}"#);
     let (found, host) = strays(&plan().daemons[1], &old, &all, NONE).await;
     assert_eq!(
         found.unwrap(),
@@ -172,8 +181,8 @@ async fn a_vm_that_had_the_time_to_join_and_has_no_node_goes() {
 #[tokio::test(start_paused = true)]
 async fn a_vm_on_which_a_claim_has_its_data_is_kept() {
     let old = of("k3s-agents-1-2", "1970-01-01T00:00:00Z");
-    let all = format!(r#"{{"items":[{READY}]}}"#);
-    let volumes = r#"{"items":[{"spec":{"local":{"path":"/x"},"claimRef":{"namespace":"default","name":"precious"},
+    let all = format!(r#"{{"kind":"List","metadata":{{}},"items":[{READY}]}}"#);
+    let volumes = r#"{"kind":"List","metadata":{},"items":[{"spec":{"local":{"path":"/x"},"claimRef":{"namespace":"default","name":"precious"},
         "nodeAffinity":{"required":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"kubernetes.io/hostname","operator":"In",
         "values":["k3s-agents-1-2-00ff00ff"]}]}]}}}}]}"#;
     let (_, host) = strays(&plan().daemons[1], &old, &all, volumes).await;
@@ -190,10 +199,11 @@ async fn a_vm_is_kept_where_anything_is_in_doubt() {
         ..daemon.clone()
     };
     let old = of("k3s-agents-1-2", "1970-01-01T00:00:00Z");
-    let all = format!(r#"{{"items":[{READY}]}}"#);
-    let unlabelled =
-        format!(r#"{{"items":[{READY},{{"metadata":{{"name":"k3s-agents-1-2-00ff00ff"}}}}]}}"#);
-    let part = format!(r#"{{"metadata":{{"continue":"x"}},"items":[{READY}]}}"#);
+    let all = format!(r#"{{"kind":"List","metadata":{{}},"items":[{READY}]}}"#);
+    let unlabelled = format!(
+        r#"{{"kind":"List","metadata":{{}},"items":[{READY},{{"metadata":{{"name":"k3s-agents-1-2-00ff00ff"}}}}]}}"#
+    );
+    let part = format!(r#"{{"kind":"List","metadata":{{"continue":"x"}},"items":[{READY}]}}"#);
     let back = all.replace("00:00:00Z", "00:14:00Z");
     let unknown = old.replace(r#","created_at":"1970-01-01T00:00:00Z""#, "");
     for (why, daemon, vms, all) in [
@@ -218,7 +228,7 @@ async fn a_vm_is_kept_where_anything_is_in_doubt() {
             "no Node is listed",
             &daemon,
             &old,
-            &r#"{"items":[]}"#.to_owned(),
+            &r#"{"kind":"List","metadata":{},"items":[]}"#.to_owned(),
         ),
         (
             "someone else named it",

@@ -11,9 +11,9 @@ fn cluster(hash: &str, running: bool, log: &str) -> Fake {
     let values = generate::values_hash(&plan());
     let installed = format!(r#""annotations":{{"{VALUES_ANNOTATION}":"{values}"}}"#);
     Fake::new()
-        .says("get secret", r#"{"data":{"cloud-config":"YWJj"}}"#)
-        .says("get deployment", &format!(r#"{{"metadata":{{{installed}}},"spec":{{"selector":{{"matchLabels":{{"a":"b"}}}},"template":{{"metadata":{{{annotations}}}}}}}}}"#))
-        .says("get pods", &format!(r#"{{"items":[{{"metadata":{{"name":"ca-1","uid":"u",{annotations}}},"status":{{"containerStatuses":[{{"ready":{running},"restartCount":3,"state":{state}}}]}}}}]}}"#))
+        .says("/secrets/", r#"{"data":{"cloud-config":"YWJj"}}"#)
+        .says("/deployments", &format!(r#"{{"metadata":{{{installed}}},"spec":{{"selector":{{"matchLabels":{{"a":"b"}}}},"template":{{"metadata":{{{annotations}}}}}}}}}"#))
+        .says("/pods?", &format!(r#"{{"kind":"List","metadata":{{}},"items":[{{"metadata":{{"name":"ca-1","uid":"u",{annotations}}},"status":{{"containerStatuses":[{{"ready":{running},"restartCount":3,"state":{state}}}]}}}}]}}"#))
         .says("/log?", log)
 }
 
@@ -64,10 +64,13 @@ async fn one_that_has_run_for_a_while_counts_however_much_it_logs() {
 async fn an_installation_under_way_is_told_by_helms_last_word() {
     let job = |status: &str| {
         Fake::new()
-            .says("get secret", r#"{"data":{"cloud-config":"YWJj"}}"#)
-            .says("get deployment", r#"{"metadata":{},"spec":{}}"#)
-            .says("get job", status)
-            .says("get pods", r#"{"items":[{"metadata":{"name":"helm-1"}}]}"#)
+            .says("/secrets/", r#"{"data":{"cloud-config":"YWJj"}}"#)
+            .says("/deployments", r#"{"metadata":{},"spec":{}}"#)
+            .says("/jobs/", status)
+            .says(
+                "/pods?",
+                r#"{"kind":"List","metadata":{},"items":[{"metadata":{"name":"helm-1"}}]}"#,
+            )
             .says("/log?", "Patch Deployment \"slicer-cluster-autoscaler\"\n")
     };
     let under_way = job(r#"{"status":{}}"#);
@@ -87,19 +90,19 @@ async fn an_installation_under_way_is_told_by_helms_last_word() {
 /// A pod that cannot start logs nothing for ever; why is in its events. There is no Deployment to ask then.
 #[tokio::test]
 async fn a_pod_without_a_log_is_told_by_its_last_warning() {
-    let events = r#"{"items":[
+    let events = r#"{"kind":"List","metadata":{},"items":[
         {"type":"Normal","reason":"Scheduled","message":"assigned","lastTimestamp":"2026-11-30T01:00:00Z"},
         {"type":"Warning","reason":"FailedCreatePodSandBox","message":"seccomp not supported","lastTimestamp":"2026-11-30T01:00:09Z"}]}"#;
     let job = Fake::new()
-        .says("get secret", r#"{"data":{"cloud-config":"YWJj"}}"#)
-        .says("get job", r#"{"status":{}}"#)
+        .says("/secrets/", r#"{"data":{"cloud-config":"YWJj"}}"#)
+        .says("/jobs/", r#"{"status":{}}"#)
         .says(
-            "get pods",
-            r#"{"items":[{"metadata":{"name":"helm-1","uid":"u1"}}]}"#,
+            "/pods?",
+            r#"{"kind":"List","metadata":{},"items":[{"metadata":{"name":"helm-1","uid":"u1"}}]}"#,
         )
-        .says("involvedObject.uid=u1", events);
+        .says("involvedObject.uid%3Du1", events);
     let hash = crate::secret::sha256(b"abc");
-    let pod = cluster(&hash, false, "").says("involvedObject.uid=u", events);
+    let pod = cluster(&hash, false, "").says("involvedObject.uid%3Du", events);
     for (fake, is_installed) in [(job, false), (pod, true)] {
         let step = AutoscalerRunning::new(&plan());
         let world = world(&[("k3s-cp-1", &fake)]);
@@ -119,7 +122,7 @@ async fn a_pod_without_a_log_is_told_by_its_last_warning() {
 async fn a_chart_that_is_not_in_the_index_ends_the_wait() {
     let pods = |state: &str| {
         format!(
-            r#"{{"items":[{{"metadata":{{"name":"helm-1"}},"status":{{"containerStatuses":[{{"state":{{{state}}},
+            r#"{{"kind":"List","metadata":{{}},"items":[{{"metadata":{{"name":"helm-1"}},"status":{{"containerStatuses":[{{"state":{{{state}}},
                "lastState":{{"terminated":{{"exitCode":1,"message":"Installing helm chart"}}}}}}]}}}}]}}"#
         )
     };
@@ -127,13 +130,13 @@ async fn a_chart_that_is_not_in_the_index_ends_the_wait() {
     let log = "+ helm repo update\n+ helm install x\nError: INSTALLATION FAILED: chart \"cluster-autoscaler\" matching 9.52.2 \
         not found in x index. (try 'helm repo update'): no chart version found for cluster-autoscaler-9.52.2\n+ exit\n";
     let fake = Fake::new()
-        .says("get secret", r#"{"data":{"cloud-config":"YWJj"}}"#)
-        .says("get job", r#"{"status":{}}"#)
+        .says("/secrets/", r#"{"data":{"cloud-config":"YWJj"}}"#)
+        .says("/jobs/", r#"{"status":{}}"#)
         .says_first(
-            "get pods",
+            "/pods?",
             &pods(r#""waiting":{"reason":"CrashLoopBackOff"}"#),
         )
-        .says("get pods", &pods(r#""running":{}"#))
+        .says("/pods?", &pods(r#""running":{}"#))
         // The next try has begun: the reason is in the log of the one before.
         .says("previous=true", log)
         .says_first("/log?", log)
@@ -159,12 +162,15 @@ async fn the_hint_names_only_what_exists() {
         step.check(&world).await.unwrap();
         step.hint()
     };
-    let secret = || Fake::new().says("get secret", r#"{"data":{"cloud-config":"YWJj"}}"#);
+    let secret = || Fake::new().says("/secrets/", r#"{"data":{"cloud-config":"YWJj"}}"#);
     let no_job = hint(secret()).await;
     assert!(no_job.contains("describe helmchart"), "{no_job}");
     let logging = secret()
-        .says("get job", r#"{"status":{}}"#)
-        .says("get pods", r#"{"items":[{"metadata":{"name":"helm-1"}}]}"#)
+        .says("/jobs/", r#"{"status":{}}"#)
+        .says(
+            "/pods?",
+            r#"{"kind":"List","metadata":{},"items":[{"metadata":{"name":"helm-1"}}]}"#,
+        )
         .says("/log?", "Error: chart not found\n");
     let logging = hint(logging).await;
     assert!(logging.contains("logs -n kube-system job/"), "{logging}");
@@ -226,7 +232,7 @@ async fn a_pod_that_a_node_refused_hides_none_that_runs() {
     let runs = format!(
         r#"{{"metadata":{{"name":"ca-1","uid":"u",{annotations}}},"status":{{"phase":"Running","containerStatuses":[{{"ready":true,"restartCount":0,"state":{{"running":{{}}}}}}]}}}}"#
     );
-    let both = format!(r#"{{"items":[{refused},{runs}]}}"#);
-    let fake = cluster(&hash, true, "Starting main loop").says_first("get pods", &both);
+    let both = format!(r#"{{"kind":"List","metadata":{{}},"items":[{refused},{runs}]}}"#);
+    let fake = cluster(&hash, true, "Starting main loop").says_first("/pods?", &both);
     assert_eq!(check(&fake).await.unwrap(), Finding::done());
 }

@@ -145,15 +145,18 @@ mod tests {
     use crate::pipeline::testing::hands;
     use crate::steps::testing::{Fake, world};
 
-    const NODES: &str = r#"{"items":[{"metadata":{"name":"k3s-cp-1"},"status":{"conditions":[{"type":"Ready","status":"True","lastTransitionTime":"1970-01-01T00:00:00Z"}]}}]}"#;
+    const NODES: &str = r#"{"kind":"List","metadata":{},"items":[{"metadata":{"name":"k3s-cp-1"},"status":{"conditions":[{"type":"Ready","status":"True","lastTransitionTime":"1970-01-01T00:00:00Z"}]}}]}"#;
 
     /// A VM that the autoscaler had made seconds before, for pods of someone else, went with those of the proof that failed.
     #[tokio::test(start_paused = true)]
     async fn after_a_failed_proof_only_vms_go_that_had_the_time_to_join() {
         let server = Fake::new()
-            .says("get pods", r#"{"items":[]}"#)
-            .says("get persistentvolume", r#"{"items":[]}"#)
-            .says("get nodes", NODES);
+            .says("/pods?", r#"{"kind":"List","metadata":{},"items":[]}"#)
+            .says(
+                "/persistentvolumes?",
+                r#"{"kind":"List","metadata":{},"items":[]}"#,
+            )
+            .says("/nodes?", NODES);
         let host = Fake::new()
             .says("auth/token", "t0ken\n")
             .says("date -d", "900\n")
@@ -194,7 +197,7 @@ mod tests {
 
     #[tokio::test]
     async fn pods_that_a_killed_run_left_are_noticed() {
-        let fake = Fake::new().says("get pods", r#"{"items":[{}]}"#);
+        let fake = Fake::new().says("/pods?", r#"{"kind":"List","metadata":{},"items":[{}]}"#);
         let step = Clean::new(&super::super::trial(false));
         let found = step.check(&world(&[("k3s-cp-1", &fake)])).await.unwrap();
         assert!(matches!(found, Finding::Differs(_)));

@@ -70,7 +70,7 @@ mod tests {
             (r#""k3s-agents-1.begun":"""#, false),
             (r#""k3s-agents-2":"bar""#, true),
         ] {
-            let fake = Fake::new().says("get configmap", &format!(r#"{{"data":{{{data}}}}}"#));
+            let fake = Fake::new().says("/configmaps/", &format!(r#"{{"data":{{{data}}}}}"#));
             let found = step.check(&world(&[("k3s-cp-1", &fake)])).await.unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), done, "{data}");
         }

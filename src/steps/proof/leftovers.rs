@@ -209,7 +209,7 @@ impl Step for Leftovers {
 mod tests {
     use super::*;
     use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, world};
+    use crate::steps::testing::{Fake, NOT_FOUND, world};
 
     const BEGUN: &str = r#"{"data":{"k3s-agents-1.begun":"k3s-agents-1-1"}}"#;
     const NODES: &str = "GET /hostgroup/k3s-agents-1/nodes";
@@ -221,11 +221,14 @@ mod tests {
     #[tokio::test]
     async fn what_a_killed_run_left_is_noticed_by_its_pods_or_its_note() {
         for (fake, clean) in [
-            (Fake::new().says("get pods", r#"{"items":[{}]}"#), false),
-            (Fake::new().says("get configmap", BEGUN), false),
+            (
+                Fake::new().says("/pods?", r#"{"kind":"List","metadata":{},"items":[{}]}"#),
+                false,
+            ),
+            (Fake::new().says("/configmaps/", BEGUN), false),
             (Fake::new(), true),
         ] {
-            let fake = fake.says("get nodes", r#"{"items":[]}"#);
+            let fake = fake.says("/nodes?", r#"{"kind":"List","metadata":{},"items":[]}"#);
             let host = host("900", "[]");
             let world = world(&[("k3s-cp-1", &fake), ("ryzen", &host)]);
             let found = step().check(&world).await.unwrap();
@@ -245,19 +248,21 @@ mod tests {
     #[tokio::test]
     async fn a_proof_waits_for_agents_that_others_asked_for() {
         const VM: &str = r#"[{"hostname":"k3s-agents-1-1","created_at":"1970-01-01T00:10:00Z"}]"#;
-        const NODE: &str = r#"{"items":[{"metadata":{"name":"k3s-agents-1-1"}}]}"#;
+        const NODE: &str =
+            r#"{"kind":"List","metadata":{},"items":[{"metadata":{"name":"k3s-agents-1-1"}}]}"#;
         const PROVEN: &str = r#"{"data":{"k3s-agents-1":"f00"}}"#;
+        const NONE: &str = r#"{"kind":"List","metadata":{},"items":[]}"#;
         for (now, nodes, record, waits) in [
-            ("660", r#"{"items":[]}"#, "", true),
-            ("660", NODE, "", false),
-            ("660", r#"{"items":[]}"#, PROVEN, false),
+            ("660", NONE, NOT_FOUND, true),
+            ("660", NODE, NOT_FOUND, false),
+            ("660", NONE, PROVEN, false),
             // It had the time to join, and did not.
-            ("960", r#"{"items":[]}"#, "", false),
+            ("960", NONE, NOT_FOUND, false),
         ] {
             let server = Fake::new()
-                .says("helmcharts.helm", r#"{"items":[]}"#)
-                .says("get nodes", nodes)
-                .says("get configmap", record);
+                .says("helmcharts.helm", NONE)
+                .says("/nodes?", nodes)
+                .says("/configmaps/", record);
             let host = host(now, VM);
             let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
             let found = step().check(&world).await.unwrap();
@@ -273,10 +278,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn vms_that_never_joined_are_deleted_and_no_others() {
         let server = Fake::new()
-            .says("get persistentvolume", r#"{"items":[]}"#)
-            .says("get configmap", BEGUN)
-            .says("get deployment", "{}")
-            .says("get nodes", r#"{"items":[{"metadata":{"name":"k3s-agents-1-3"}},{"metadata":{"name":"k3s-cp-1"},"status":{"conditions":[{"type":"Ready","status":"True","lastTransitionTime":"1970-01-01T00:00:00Z"}]}}]}"#);
+            .says("/persistentvolumes?", r#"{"kind":"List","metadata":{},"items":[]}"#)
+            .says("/configmaps/", BEGUN)
+            .says("/deployments", "{}")
+            .says("/nodes?", r#"{"kind":"List","metadata":{},"items":[{"metadata":{"name":"k3s-agents-1-3"}},{"metadata":{"name":"k3s-cp-1"},"status":{"conditions":[{"type":"Ready","status":"True","lastTransitionTime":"1970-01-01T00:00:00Z"}]}}]}"#);
         let host = Fake::new()
             .says("auth/token", "t0ken\n")
             .says("date -d", "900\n")
@@ -294,16 +299,19 @@ mod tests {
     /// Its Node is the autoscaler's to remove, unless somebody else's pod has come to run there.
     #[tokio::test]
     async fn an_idle_node_of_the_proof_is_waited_for() {
-        let nodes = r#"{"items":[{"metadata":{"name":"n","labels":{"slicer/hostname":"k3s-agents-1-2"}}}]}"#;
+        let nodes = r#"{"kind":"List","metadata":{},"items":[{"metadata":{"name":"n","labels":{"slicer/hostname":"k3s-agents-1-2"}}}]}"#;
         for (pods, waits) in [
             (
-                r#"{"items":[{"metadata":{"ownerReferences":[{"kind":"DaemonSet"}]}}]}"#,
+                r#"{"kind":"List","metadata":{},"items":[{"metadata":{"ownerReferences":[{"kind":"DaemonSet"}]}}]}"#,
                 true,
             ),
-            (r#"{"items":[{"metadata":{}}]}"#, false),
+            (
+                r#"{"kind":"List","metadata":{},"items":[{"metadata":{}}]}"#,
+                false,
+            ),
         ] {
             let server = Fake::new()
-                .says("get nodes", nodes)
+                .says("/nodes?", nodes)
                 .says("spec.nodeName", pods);
             let step = step();
             *step.before.lock().unwrap() = Some(BTreeSet::new());

@@ -79,7 +79,7 @@ mod tests {
             // After `prove` the next `init` found something to do.
             (r#""k3s-agents-1":"f00","k3s-agents-1.begun":"""#, false),
         ] {
-            let fake = Fake::new().says("get configmap", &format!(r#"{{"data":{{{data}}}}}"#));
+            let fake = Fake::new().says("/configmaps/", &format!(r#"{{"data":{{{data}}}}}"#));
             let step = Proven::new(&super::super::trial(false));
             let found = step.check(&world(&[("k3s-cp-1", &fake)])).await.unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), done);

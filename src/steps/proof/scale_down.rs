@@ -106,10 +106,9 @@ mod tests {
     use crate::steps::testing::{Fake, world};
 
     const AGENT: &str = "k3s-agents-1-1";
-    const NODES: &str =
-        r#"{"items":[{"metadata":{"name":"n","labels":{"slicer/hostname":"k3s-agents-1-1"}}}]}"#;
-    const THEIRS: &str = r#"{"items":[{"metadata":{"namespace":"default","name":"web-0"},"status":{"phase":"Running"}}]}"#;
-    const OWN: &str = r#"{"items":[
+    const NODES: &str = r#"{"kind":"List","metadata":{},"items":[{"metadata":{"name":"n","labels":{"slicer/hostname":"k3s-agents-1-1"}}}]}"#;
+    const THEIRS: &str = r#"{"kind":"List","metadata":{},"items":[{"metadata":{"namespace":"default","name":"web-0"},"status":{"phase":"Running"}}]}"#;
+    const OWN: &str = r#"{"kind":"List","metadata":{},"items":[
         {"metadata":{"name":"going","labels":{"slicer-k3s.dev/proof":"k3s-agents-1"}}},
         {"metadata":{"name":"lb","ownerReferences":[{"kind":"DaemonSet"}]}},
         {"metadata":{"name":"job"},"status":{"phase":"Succeeded"}}]}"#;
@@ -121,7 +120,7 @@ mod tests {
         let goes = Finding::Unknown("Node n is still there".into());
         for (pods, expected) in [(THEIRS, stays), (OWN, goes)] {
             let server = Fake::new()
-                .says("get nodes", NODES)
+                .says("/nodes?", NODES)
                 .says("spec.nodeName", pods);
             let host = Fake::new().says("auth/token", "t0ken\n").says(
                 "GET /hostgroup/k3s-agents-1/nodes",

@@ -156,7 +156,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_proof_that_stands_is_kept_unless_asked_for_again() {
-        let fake = Fake::new().says("get configmap", r#"{"data":{"k3s-agents-1":"f00"}}"#);
+        let fake = Fake::new().says("/configmaps/", r#"{"data":{"k3s-agents-1":"f00"}}"#);
         let world = world(&[("k3s-cp-1", &fake)]);
         let step = |again| ScaleUp::new(&super::super::trial(again));
         assert!(matches!(
@@ -172,8 +172,8 @@ mod tests {
     #[tokio::test]
     async fn running_pods_tell_their_nodes() {
         let fake = Fake::new()
-            .says("get pods", r#"{"items":[{"metadata":{},"spec":{"nodeName":"a-1-ff"},"status":{"conditions":[{"type":"Ready","status":"True"}]}}]}"#)
-            .says("get nodes", r#"{"items":[{"metadata":{"name":"a-1-ff","labels":{"slicer/hostname":"a-1"}}},{"metadata":{"name":"a-2-ff","labels":{"slicer/hostname":"a-2"}}}]}"#);
+            .says("/pods?", r#"{"kind":"List","metadata":{},"items":[{"metadata":{},"spec":{"nodeName":"a-1-ff"},"status":{"conditions":[{"type":"Ready","status":"True"}]}}]}"#)
+            .says("/nodes?", r#"{"kind":"List","metadata":{},"items":[{"metadata":{"name":"a-1-ff","labels":{"slicer/hostname":"a-1"}}},{"metadata":{"name":"a-2-ff","labels":{"slicer/hostname":"a-2"}}}]}"#);
         let trial = super::super::trial(true);
         trial.progress().started = true;
         let step = ScaleUp::new(&trial);

@@ -105,9 +105,7 @@ mod tests {
             };
             let server = server(groups);
             let world = world(&[("k3s-cp-1", &server), ("n100", &host)]);
-            let kubernetes = Kubernetes {
-                server: Arc::clone(world.first_server().await.unwrap()),
-            };
+            let kubernetes = world.kubernetes().await.unwrap();
             let trial = super::super::trial(true);
             assert_eq!(found(&world, &kubernetes, &trial).await, None, "too early");
             tokio::time::advance(PAUSE).await;

@@ -100,7 +100,7 @@ mod tests {
         // The first server is down, and the third has it.
         let third = Fake::new()
             .says("/readyz", "ok")
-            .says("get helmchart", r#"{"metadata":{}}"#);
+            .says("/helmcharts/", r#"{"metadata":{}}"#);
         let silent = Fake::new()
             .says("auth/token", "t0ken\n")
             .answers("POST /vm/", 503, "{}");

@@ -1,11 +1,11 @@
 //! A group's Nodes take no new pods and run none that could run elsewhere. kubectl's own drain does it, with evictions that
 //! respect disruption budgets; it runs as a unit of a server, which tries on while we tell what it waits for.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
 use serde_json::Value;
 
 use crate::failure::{Code, Failure, Result};
@@ -30,9 +30,8 @@ pub(in crate::steps) struct NodesDrained {
     group: String,
     drain: Drain,
     needs: Vec<StepId>,
-    started: AtomicBool,
-    /// The server on which it was started.
-    on: OnceLock<Arc<Machine>>,
+    /// The server on which the drain was started: the API may be asked on another one later.
+    started: Mutex<Option<Arc<Machine>>>,
 }
 
 pub(super) fn id(group: &str) -> StepId {
@@ -46,8 +45,7 @@ impl NodesDrained {
             group: group.to_owned(),
             drain,
             needs: told.to_vec(),
-            started: AtomicBool::new(false),
-            on: OnceLock::new(),
+            started: Mutex::default(),
         }
     }
 
@@ -55,14 +53,19 @@ impl NodesDrained {
         unit_of(&self.group)
     }
 
+    fn started(&self) -> Option<Arc<Machine>> {
+        let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        started.clone()
+    }
+
     /// Why the drain does not get on, in kubectl's words.
-    async fn blocked(&self, kubernetes: &Kubernetes) -> Result<String> {
+    async fn blocked(&self, server: &Machine) -> Result<String> {
         let unit = self.unit();
         let look = Look::Journal {
             unit: unit.clone(),
             lines: 60,
         };
-        let journal = kubernetes.server.look(&look).await?;
+        let journal = server.look(&look).await?;
         Ok(cause(&journal.stdout, &unit).to_owned())
     }
 }
@@ -114,31 +117,50 @@ fn cause<'j>(journal: &'j str, unit: &'j str) -> &'j str {
         .unwrap_or(last)
 }
 
-/// `namespace/name` of pods that a drain still has to move from these Nodes.
-fn movable(pods: &[Value], nodes: &[&str]) -> Vec<String> {
+/// Selects the Nodes that take pods.
+const OPEN: &str = "spec.unschedulable=false";
+
+/// Nodes whose pods are asked for at the same time.
+const AT_ONCE: usize = 8;
+
+/// `namespace/name` of the pods that a drain still has to move from these Nodes. Each Node's pods are asked for by its name, for
+/// those of the whole cluster may be any number, and their metadata are enough.
+async fn left(kubernetes: &Kubernetes, nodes: &[&str]) -> Result<Vec<String>> {
+    let mut left = Vec::new();
+    for some in nodes.chunks(AT_ONCE) {
+        let asked = some.iter().map(|node| pods_of(kubernetes, node));
+        for pods in try_join_all(asked).await? {
+            left.extend(movable(&pods));
+        }
+    }
+    Ok(left)
+}
+
+/// The metadata of a Node's pods that are not over.
+async fn pods_of(kubernetes: &Kubernetes, node: &str) -> Result<Vec<Value>> {
+    let over = OVER.map(|phase| format!(",status.phase!={phase}")).concat();
+    let selector = format!("spec.nodeName={node}{over}");
+    let words = ["pods", "-A", "--field-selector", &selector];
+    kubernetes.list_metadata(&words).await
+}
+
+/// `namespace/name` of those that run elsewhere once they are evicted.
+fn movable(pods: &[Value]) -> Vec<String> {
     let stays = |pod: &Value| {
         let owners = pod["metadata"]["ownerReferences"].as_array();
         let daemon = owners.is_some_and(|all| all.iter().any(|owner| owner["kind"] == DAEMON_SET));
-        let mirror = &pod["metadata"]["annotations"][MIRROR];
-        let phase = pod["status"]["phase"].as_str();
-        let over = phase.is_some_and(|phase| OVER.contains(&phase));
-        daemon || !mirror.is_null() || over
+        daemon || !pod["metadata"]["annotations"][MIRROR].is_null()
     };
+    let part = |pod: &Value, key: &str| pod["metadata"][key].as_str().unwrap_or("?").to_owned();
     pods.iter()
-        .filter(|pod| {
-            let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
-            nodes.contains(&node) && !stays(pod)
-        })
-        .map(|pod| {
-            let part = |key: &str| pod["metadata"][key].as_str().unwrap_or("?").to_owned();
-            format!("{}/{}", part("namespace"), part("name"))
-        })
+        .filter(|pod| !stays(pod))
+        .map(|pod| format!("{}/{}", part(pod, "namespace"), part(pod, "name")))
         .collect()
 }
 
 /// A unit of an earlier, killed run would drain in its way: ours takes its place.
 const DRAIN: &str = "set -e; u={}; f={}; systemctl stop \"$u\" 2>/dev/null || true; systemctl reset-failed \"$u\" 2>/dev/null || true
-k3s kubectl label nodes --overwrite -l {} --field-selector spec.unschedulable=false {} || true
+k3s kubectl label nodes --overwrite -l {} --field-selector {} {} || true
 systemd-run --quiet --collect --unit \"$u\" -p RuntimeMaxSec={} {} kubectl drain -l {} --ignore-daemonsets --delete-emptydir-data --timeout {} $f";
 
 #[async_trait]
@@ -169,7 +191,9 @@ impl Step for NodesDrained {
     async fn check(&self, world: &World) -> Result<Finding> {
         let kubernetes = world.kubernetes().await?;
         let selector = selector(&self.group);
-        let nodes = kubernetes.list(&["nodes", "-l", &selector]).await?;
+        let of_group = ["nodes", "-l", &selector];
+        let open = [&of_group[..], &["--field-selector", OPEN]].concat();
+        let nodes = kubernetes.list_metadata(&of_group).await?;
         let names: Vec<&str> = nodes
             .iter()
             .filter_map(|node| node["metadata"]["name"].as_str())
@@ -177,27 +201,26 @@ impl Step for NodesDrained {
         if names.is_empty() {
             return Ok(Finding::Done("no nodes".into()));
         }
-        let open = nodes
-            .iter()
-            .filter(|node| node["spec"]["unschedulable"] != true);
-        let open = open.count();
-        let pods = movable(&kubernetes.list(&["pods"]).await?, &names);
+        let open = kubernetes.list_metadata(&open).await?.len();
+        let pods = left(&kubernetes, &names).await?;
         if pods.is_empty() && open == 0 {
             return Ok(Finding::Done(format!("{} nodes", names.len())));
         }
-        let unit = Unit::look(&kubernetes.server, &self.unit()).await?;
+        let started = self.started();
+        let server = started.as_ref().unwrap_or(&kubernetes.server);
+        let unit = Unit::look(server, &self.unit()).await?;
         let what = match pods.first() {
             Some(pod) => format!("{} pods are left, {pod} one of them", pods.len()),
             None => format!("{open} nodes still take pods"),
         };
         if unit.runs() {
-            let words = self.blocked(&kubernetes).await?;
+            let words = self.blocked(server).await?;
             return Ok(Finding::Unknown(format!("{what}: {words}")));
         }
-        if !self.started.load(Ordering::Relaxed) {
+        if started.is_none() {
             return Ok(Finding::Differs(what));
         }
-        let words = self.blocked(&kubernetes).await?;
+        let words = self.blocked(server).await?;
         if words.ends_with(DONE) {
             return Ok(Finding::Unknown(what));
         }
@@ -211,7 +234,7 @@ impl Step for NodesDrained {
     }
 
     async fn stopped(&self, _: &World, hands: &Hands) -> Option<String> {
-        let server = self.on.get()?;
+        let server = &self.started()?;
         let group = &self.group;
         Some(match end_drain(server, hands, group).await {
             Ok(()) => format!(
@@ -240,22 +263,20 @@ impl Step for NodesDrained {
         let script = Script::new(
             DRAIN,
             &[
-                &unit, force, &selector, &label, &most, PROGRAM, &selector, &limit,
+                &unit, force, &selector, OPEN, &label, &most, PROGRAM, &selector, &limit,
             ],
         );
-        self.started.store(true, Ordering::Relaxed);
-        let _ = self.on.set(Arc::clone(&kubernetes.server));
-        kubernetes
-            .server
-            .must(hands, "starting the drain", &script)
-            .await
-            .map(drop)
+        let server = kubernetes.server;
+        *self.started.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&server));
+        let begun = server.must(hands, "starting the drain", &script).await;
+        begun.map(drop)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::testing::Api;
     use crate::pipeline::testing::hands;
     use crate::steps::testing::{Fake, world};
 
@@ -267,23 +288,66 @@ mod tests {
 
     fn cluster(unit: &str) -> Fake {
         let pod = |name: &str, more: &str| {
-            format!(
-                r#"{{"metadata":{{"name":"{name}","namespace":"default"{more}}},"spec":{{"nodeName":"n"}},"status":{{"phase":"Running"}}}}"#
-            )
+            format!(r#"{{"metadata":{{"name":"{name}","namespace":"default"{more}}}}}"#)
         };
+        let list = |items: &str| format!(r#"{{"kind":"List","metadata":{{}},"items":[{items}]}}"#);
         let daemon = pod("log", r#","ownerReferences":[{"kind":"DaemonSet"}]"#);
-        let pods = format!(r#"{{"items":[{},{daemon}]}}"#, pod("web", ""));
         Fake::new()
-            .says(
-                "/nodes",
-                r#"{"items":[{"metadata":{"name":"n"},"spec":{"unschedulable":true}}]}"#,
-            )
-            .says("/pods", &pods)
+            .says("unschedulable%3Dfalse", &list(""))
+            .says("/nodes?", &list(r#"{"metadata":{"name":"n"}}"#))
+            .says("/pods?", &list(&format!("{},{daemon}", pod("web", ""))))
             .says("ActiveState", unit)
             .says(
                 "journalctl",
                 "Cannot evict pod as it would violate the pod's disruption budget.\n",
             )
+    }
+
+    /// Every pod of the cluster was asked for each half second; from some 300 on the answer was cut, and no host could leave.
+    #[tokio::test]
+    async fn a_drain_in_a_large_cluster_asks_for_the_groups_own_pods() {
+        let plan = crate::steps::testing::plan();
+        let of = |drained: usize, pods: usize| {
+            let api = Api::new("k3s-agents-1", 255, drained, pods, 10_000);
+            let world = World::new(plan.clone(), crate::steps::testing::secrets(), [].into());
+            world.put_server("k3s-cp-1", api.machine("k3s-cp-1"));
+            (api, world)
+        };
+        let (api, full) = of(255, 20_000);
+        let found = step(false).check(&full).await.unwrap();
+        let expected = "20000 pods are left, default/p-0 one of them";
+        assert_eq!(found, Finding::differs(expected));
+        let of_all = |url: &str| url.contains("/pods") && !url.contains("spec.nodeName");
+        assert!(
+            api.asked()
+                .iter()
+                .all(|one| !of_all(&one.url) && one.bytes < 100_000)
+        );
+        let (_, empty) = of(255, 0);
+        let found = step(false).check(&empty).await.unwrap();
+        assert_eq!(found, Finding::Done("255 nodes".into()));
+        let (_, open) = of(254, 0);
+        let found = step(false).check(&open).await.unwrap();
+        assert_eq!(found, Finding::differs("1 nodes still take pods"));
+    }
+
+    /// Each was "no nodes": the daemon went with all that ran on it.
+    #[tokio::test]
+    async fn an_answer_that_did_not_come_is_not_a_drained_group() {
+        for answer in ["", "{}", crate::steps::testing::NOT_FOUND] {
+            for part in ["/nodes?", "/pods?"] {
+                let fake = Fake::new().says(part, answer);
+                let fake = fake.says(
+                    "/nodes?",
+                    r#"{"kind":"List","metadata":{},"items":[{"metadata":{"name":"n"}}]}"#,
+                );
+                let found = step(false).check(&world(&[("k3s-cp-1", &fake)])).await;
+                assert!(
+                    !matches!(found, Ok(Finding::Done(_))),
+                    "{part} {answer}: {found:?}"
+                );
+            }
+        }
     }
 
     #[tokio::test]
@@ -327,6 +391,22 @@ mod tests {
             assert!(said.contains(says), "{said}");
             assert!(fake.was_told("systemctl stop slicer-k3s-drain-k3s-agents-1.service"));
         }
+    }
+
+    /// The server that is asked may change in mid-drain; the unit stays where it is, and was taken for one that gave up.
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_is_looked_for_where_it_was_started() {
+        let unit = "ActiveState=active\nSubState=running\n";
+        let first = cluster(unit).says_first("/nodes?", "");
+        let (first, second) = (first, cluster("ActiveState=inactive\n"));
+        let world = world(&[("k3s-cp-1", &first), ("k3s-cp-2", &second)]);
+        let step = step(false);
+        step.apply(&world, &hands()).await.unwrap();
+        // Its API fails once: from then on the second server is asked.
+        assert!(step.check(&world).await.is_err());
+        let found = step.check(&world).await.unwrap();
+        assert!(matches!(found, Finding::Unknown(_)), "{found:?}");
+        assert!(second.was_told("/pods?") && !second.was_told("ActiveState"));
     }
 
     /// systemd has the last word in the journal, and it is no cause.

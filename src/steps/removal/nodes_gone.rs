@@ -48,7 +48,9 @@ impl Step for NodesGone {
     async fn check(&self, world: &World) -> Result<Finding> {
         let kubernetes = world.kubernetes().await?;
         let selector = selector(&self.group);
-        let nodes = kubernetes.list_whole(&["nodes", "-l", &selector]).await?;
+        let nodes = kubernetes
+            .list_metadata(&["nodes", "-l", &selector])
+            .await?;
         Ok(match nodes.first() {
             Some(node) => {
                 let name = node["metadata"]["name"].as_str().unwrap_or_default();

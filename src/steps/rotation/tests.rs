@@ -268,7 +268,7 @@ async fn what_keeps_a_rotation_from_beginning_names_the_server() {
         let node = format!(
             r#"{{"status":{{"conditions":[{{"type":"Ready","status":"True"}},{{"type":"EtcdIsVoter","status":"{voter}"}}]}}}}"#
         );
-        Fake::new().says("get node", &node)
+        Fake::new().says("/nodes/", &node)
     };
     let (well, learner) = (node("True"), node("False"));
     let servers = |third| {

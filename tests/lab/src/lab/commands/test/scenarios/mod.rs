@@ -24,6 +24,7 @@ mod k3s_servers;
 mod kills;
 mod local_data;
 mod manual;
+mod many_pods;
 mod mixed;
 mod proxies;
 mod reconfigured;
@@ -92,6 +93,7 @@ pub(super) fn checks() -> Vec<Check> {
         Check::long("shared", shared::run),
         Check::long("reconfigured", reconfigured::run),
         Check::long("versions", versions::run),
+        Check::long("many-pods", many_pods::run),
         Check::long("fleet-changes", fleet_changes::run),
         Check::long("enrol-kills", enrol_kills::run),
         Check::seeded("kills", kills::run),
