@@ -18,7 +18,7 @@ use crate::world::World;
 /// How long one host is waited for before the next is tried beside it: what is off on a LAN does not answer at all.
 const HEAD_START: Duration = Duration::from_secs(1);
 
-/// A cluster seen from the first of the control plane's hosts that answers and lets one of its servers be reached; its plan has the
+/// A cluster seen from the first of the control plane's hosts that answers and has a server whose API is ready; its plan has the
 /// servers of that host alone.
 pub(super) async fn of_control_plane(
     global: &Global,
@@ -42,7 +42,13 @@ pub(super) async fn of_control_plane(
         let mut here = plan.clone();
         here.servers.retain(|server| server.host == name);
         let world = World::new(here, state.secrets.clone(), machines);
-        world.first_server().await?;
+        // A server that can be reached may have an API that is not ready, and another host one that is.
+        let kubernetes = world.kubernetes().await?;
+        let ready = kubernetes.ready().await?;
+        ready.map_err(|why| {
+            let what = format!("the API on {} is not ready", kubernetes.server.name());
+            Failure::new(Code::Kubernetes, what).because(why)
+        })?;
         Ok(world)
     };
     if hosts.is_empty() {

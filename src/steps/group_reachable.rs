@@ -11,6 +11,7 @@ use super::way;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Daemon, Plan, Server};
+use crate::question::limited;
 use crate::remote::Look;
 use crate::world::World;
 
@@ -61,7 +62,7 @@ impl GroupReachable {
             let machine = world.server(server).await?;
             machine.look(&Look::Http(url)).await
         };
-        let output = tokio::time::timeout(ANSWER, asked).await.map_err(|_| {
+        let output = limited(ANSWER, asked).await.map_err(|_| {
             let what = format!("{} does not answer", server.name);
             Failure::new(Code::SshUnreachable, what)
                 .because(format!("nothing within {} s", ANSWER.as_secs()))
