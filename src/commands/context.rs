@@ -44,7 +44,7 @@ impl Home {
     }
 
     /// This workstation's lock for a command that changes something, and its log; neither for one that only looks.
-    pub(crate) fn begin(&self, command: &str, consent: Consent) -> Result<Option<Here>> {
+    pub(super) fn begin(&self, command: &str, consent: Consent) -> Result<Option<Here>> {
         if consent.dry_run {
             return Ok(None);
         }

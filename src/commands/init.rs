@@ -90,27 +90,21 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     if turn.is_some() {
         may_begin(&world, &world.plan, &wanted).await?;
     }
+    let instead = if first.is_kept() {
+        CHANGE_THE_FILE
+    } else {
+        CHANGE_THE_FLAGS
+    };
     let prospect = Prospect {
-        text: "",
         outages: &outages,
         allow_outage: options.allow_outage,
-        loss: &loss,
-        delete_local_data: options.delete_local_data,
         asks: new,
-        instead: if first.is_kept() {
-            CHANGE_THE_FILE
-        } else {
-            CHANGE_THE_FLAGS
-        },
+        ..Prospect::of("", instead).losing(&loss, options.delete_local_data)
     };
-    prospect.agree(consent).await?;
+    agree(&options, &prospect, &control_plane).await?;
     // What was allowed is what was shown.
     wanted.silent = outages.silent;
     if let Some(turn) = &turn {
-        if new {
-            let given_up = servers::consent(&options, &control_plane);
-            given_up.await.map_err(one)?;
-        }
         state.decisions = world.plan.decisions(&state.decisions);
         turn.record(&mut state).await.map_err(one)?;
         first.write().map_err(one)?;
@@ -138,6 +132,21 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     }
     report::say(&last_words::after_init(&world.plan, &home, &ended));
     Ok(0)
+}
+
+/// Asks for what has to be agreed to: the plan, and what is given up for it.
+async fn agree(
+    options: &Init,
+    prospect: &Prospect<'_>,
+    control_plane: &ControlPlane,
+) -> Result<(), Vec<Failure>> {
+    prospect.agree(options.making.consent).await?;
+    if prospect.asks {
+        servers::consent(options, control_plane)
+            .await
+            .map_err(one)?;
+    }
+    Ok(())
 }
 
 /// What the steps are asked for by flags.

@@ -54,7 +54,7 @@ pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
         match command {
             Command::Init(options) => init::run(&global, options).await,
             Command::AddHost(options) => add_host::run(&global, &options).await,
-            Command::RemoveHost(options) => remove_host::run(&global, &options).await,
+            Command::RemoveHost(options) => Box::pin(remove_host::run(&global, &options)).await,
             Command::Prove(options) => prove::run(&global, options).await,
             Command::Kubectl(options) => return kubectl::run(&global, options).await,
             Command::Exec(options) => exec::run(&global, &options).await,

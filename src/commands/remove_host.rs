@@ -18,6 +18,7 @@ use super::one;
 use super::turn::Turn;
 use crate::agents::GROUP_LABEL;
 use crate::cli::{Global, RemoveHost};
+use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::generate::{FORWARDING_PATH, Route};
@@ -63,11 +64,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     let (mut state, last) = context::known(&home, &before.name)?;
     let named = may_leave::check(&file.before, &state.decisions, &last, options).map_err(one)?;
     if let Named::Unknown(failure) = named {
-        // A host that does not let us in is no reason to say less of the name.
-        let fleet = fleet::connect(&file.before, global).await;
-        let marked = may_leave::is_marked(fleet.ok(), &before.name, name).await;
-        let nothing = marked.then(|| nothing_to_do(&before.name, name));
-        return nothing.ok_or_else(|| one(failure));
+        return unknown(global, &file.before, name, failure).await;
     }
     tokens::may_leave(&state, options).map_err(one)?;
     file.withdraw(name, options.agents)?;
@@ -83,8 +80,12 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
         .partition(|facts| facts.name == name && !options.agents);
     let found = there.iter().flat_map(|facts| facts.daemons.clone());
     let (mut remains, decisions) = parted(&before.name, &state.decisions, found, options);
-    let all = facts.iter().chain(&there);
-    heed(&mut remains, &before.name, &state.decisions, all);
+    heed(
+        &mut remains,
+        &before.name,
+        &state.decisions,
+        facts.iter().chain(&there),
+    );
     let groups: Vec<&str> = remains.iter().map(|daemon| &*daemon.group).collect();
     if let Some(stays) = facts.iter_mut().find(|facts| facts.name == name) {
         stays.overlook(&groups);
@@ -165,6 +166,20 @@ fn told(absent: Vec<(String, Failure)>) -> Result<u8, Vec<Failure>> {
         return Ok(0);
     }
     Err(absent.into_iter().map(|(_, failure)| failure).collect())
+}
+
+/// What becomes of a name that no one here knows: nothing is to be done where a host was enrolled by it.
+async fn unknown(
+    global: &Global,
+    config: &Config,
+    name: &str,
+    failure: Failure,
+) -> Result<u8, Vec<Failure>> {
+    // A host that does not let us in is no reason to say less of the name.
+    let fleet = fleet::connect(config, global).await;
+    let marked = may_leave::is_marked(fleet.ok(), &config.name, name).await;
+    let nothing = marked.then(|| nothing_to_do(&config.name, name));
+    nothing.ok_or_else(|| one(failure))
 }
 
 /// Whoever runs it twice has what was wanted.

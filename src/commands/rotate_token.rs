@@ -70,14 +70,12 @@ pub(super) async fn run(global: &Global, options: RotateToken) -> Result<u8, Vec
     } else {
         String::new()
     };
+    let instead = "slicer-k3s token shows where the tokens are";
     let prospect = Prospect {
-        text: &text,
         outages: &outages,
         allow_outage: options.allow_outage,
-        loss: &loss,
-        delete_local_data: options.delete_local_data,
         asks: news,
-        instead: "slicer-k3s token shows where the tokens are",
+        ..Prospect::of(&text, instead).losing(&loss, options.delete_local_data)
     };
     prospect.agree(consent).await?;
     let rotation = Rotation {

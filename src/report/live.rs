@@ -88,9 +88,7 @@ impl Report for Live {
                     bar.finish_and_clear();
                     self.screen.remove(&bar);
                 }
-                let _ = self
-                    .screen
-                    .println(plain(&text.unwrap_or_default()).into_owned());
+                let _ = self.screen.println(plain(&text.unwrap_or_default()));
             }
             other => {
                 if let Some(line) = line(other) {

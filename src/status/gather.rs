@@ -301,7 +301,8 @@ async fn cluster(
     let listed = async {
         let mut last = "no server's API is ready".to_owned();
         while let Some(server) = ready.recv().await {
-            match answer(waiting, &server.name, list(world, server)).await {
+            let listed = Box::pin(answer(waiting, &server.name, list(world, server)));
+            match listed.await {
                 Ok(cluster) => return Ok(cluster),
                 Err(why) => last = why,
             }

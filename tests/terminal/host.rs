@@ -197,7 +197,7 @@ impl Server {
     }
 }
 
-/// What a login shell would hand on: commands travel in base64 (src/remote/ssh/login_shell.rs).
+/// What a login shell would hand on: commands travel in base64 (`src/remote/ssh/login_shell.rs`).
 fn unwrapped(line: &str) -> String {
     let text = line.split("$(echo ").nth(1).unwrap_or_default();
     let text = text.split(' ').next().unwrap_or_default();

@@ -68,8 +68,6 @@ async fn answers(world: &World, daemon: &Daemon) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
 
