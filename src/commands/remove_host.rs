@@ -80,12 +80,8 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
         .partition(|facts| facts.name == name && !options.agents);
     let found = there.iter().flat_map(|facts| facts.daemons.clone());
     let (mut remains, decisions) = parted(&before.name, &state.decisions, found, options);
-    heed(
-        &mut remains,
-        &before.name,
-        &state.decisions,
-        facts.iter().chain(&there),
-    );
+    let all = facts.iter().chain(&there);
+    heed(&mut remains, &before.name, &state.decisions, all);
     let groups: Vec<&str> = remains.iter().map(|daemon| &*daemon.group).collect();
     if let Some(stays) = facts.iter_mut().find(|facts| facts.name == name) {
         stays.overlook(&groups);
@@ -154,8 +150,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     file.write().map_err(one)?;
     home.keep_config(&global.config, &file.after).map_err(one)?;
     drop(turn);
-    let shared = remains.iter().any(|daemon| daemon.shares.is_some());
-    say(&stays(options, shared));
+    say_what_stays(options, &remains);
     say_unenrolled(&world.plan, enrolled.as_ref());
     told(fleet.absent)
 }
@@ -357,6 +352,11 @@ async fn nodes(world: &World, groups: &[&str]) -> Result<Vec<String>> {
     let nodes = kubernetes.list_metadata(&["nodes", "-l", &ours]).await?;
     let names = nodes.iter().map(|node| node["metadata"]["name"].as_str());
     Ok(names.flatten().map(str::to_owned).collect())
+}
+
+fn say_what_stays(options: &RemoveHost, remains: &[Remains]) {
+    let shared = remains.iter().any(|daemon| daemon.shares.is_some());
+    say(&stays(options, shared));
 }
 
 /// What is left, so that nobody has to look for it.
