@@ -125,6 +125,8 @@ impl Api {
         page.truncate(limit);
         for object in &mut page {
             if metadata {
+                // Most of a real object's metadata says who manages which field.
+                object["metadata"]["managedFields"] = json!("f".repeat(2000));
                 *object = json!({"kind": "PartialObjectMetadata", "metadata": object["metadata"]});
             } else {
                 let length = self.0.size.saturating_sub(object.to_string().len());

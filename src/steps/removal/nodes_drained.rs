@@ -321,7 +321,7 @@ mod tests {
         assert!(
             api.asked()
                 .iter()
-                .all(|one| !of_all(&one.url) && one.bytes < 100_000)
+                .all(|one| !of_all(&one.url) && one.bytes < 1_000_000)
         );
         let (_, empty) = of(255, 0);
         let found = step(false).check(&empty).await.unwrap();
