@@ -71,6 +71,8 @@ impl Pty {
         let mut session = Command::new("/usr/bin/setsid");
         session
             .arg("--ctty")
+            // Whatever started the tests may ignore some (nohup does), and that is inherited.
+            .args(["/usr/bin/env", "--default-signal"])
             .arg(command.get_program())
             .args(command.get_args())
             .env_clear()
