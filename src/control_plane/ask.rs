@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::time::Instant;
 
 use super::held::Held;
 use crate::failure::{Code, Failure, Result};
@@ -138,11 +139,17 @@ async fn without_answer(world: &World, server: &Server, why: String) -> Observed
     }
 }
 
-/// Whether its VM runs, as its daemon says.
+/// Whether its VM runs, as its daemon says: all within [`SOON`], also the reading of its token.
 async fn runs(world: &World, server: &Server) -> Result<bool> {
     let daemon = daemon(world, server)?;
-    let slicer = world.slicer(daemon).await?;
-    let vms = tokio::time::timeout(SOON, slicer.vms(&daemon.group)).await;
+    let end = Instant::now() + SOON;
+    let slicer = tokio::time::timeout_at(end, world.slicer(daemon)).await;
+    let slicer = slicer.unwrap_or_else(|_| {
+        let what = format!("{} does not show its Slicer API token", daemon.host);
+        let why = format!("no answer after {} s", SOON.as_secs());
+        Err(Failure::new(Code::SlicerToken, what).because(why))
+    })?;
+    let vms = tokio::time::timeout_at(end, slicer.vms(&daemon.group)).await;
     let vms = vms.unwrap_or_else(|_| Err(slicer.late(SOON)))?;
     let mut vms = vms.iter();
     Ok(vms.any(|vm| vm.hostname == server.name && vm.runs()))
