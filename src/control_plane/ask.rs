@@ -139,10 +139,15 @@ async fn without_answer(world: &World, server: &Server, why: String) -> Observed
     }
 }
 
-/// Whether its VM runs, as its daemon says.
+/// Whether its VM runs, as its daemon says; the daemon's token and its answer take at most [`SOON`] each.
 async fn runs(world: &World, server: &Server) -> Result<bool> {
     let daemon = daemon(world, server)?;
-    let slicer = world.slicer(daemon).await?;
+    let slicer = limited(SOON, world.slicer(daemon)).await;
+    let slicer = slicer.unwrap_or_else(|_| {
+        let what = format!("{} does not show its Slicer API token", daemon.host);
+        let why = format!("no answer after {} s", SOON.as_secs());
+        Err(Failure::new(Code::SlicerToken, what).because(why))
+    })?;
     let vms = limited(SOON, slicer.vms(&daemon.group)).await;
     let vms = vms.unwrap_or_else(|_| Err(slicer.late(SOON)))?;
     let mut vms = vms.iter();
