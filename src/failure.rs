@@ -165,7 +165,9 @@ impl Code {
             }
             Self::Route => "slicer-k3s routes tells who needs which",
             Self::Command => "run again; the log has the command's own words",
-            Self::LocalFile => "look at its directory's permissions and free space (df -h)",
+            Self::LocalFile => {
+                "look at its owner and permissions, its directory's, and free space (df -h)"
+            }
             Self::Locked => "wait for the other run to end",
             _ => return None,
         })

@@ -118,7 +118,7 @@ async fn find_in(
         _ => {
             return Err(failure("cannot tell who we are")
                 .because(output.last_words())
-                .hint("it must run commands by its login shell, /bin/sh and base64: try ssh with `id -u` as the command"));
+                .hint("it must run commands by its login shell and /bin/sh: try ssh with `id -u` as the command"));
         }
     }
     if let Some(refusal) = refused(&output.stderr) {

@@ -1,25 +1,48 @@
 //! Commands through login shells of any kind: sshd gives the command line to the user's own, which may be fish, tcsh or another
 //! one that does not read what a POSIX shell does.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
-/// A command line for `/bin/sh`, as every login shell hands it on: one line of plain words and one pair of single quotes, in
-/// which nothing stands that any shell takes apart (no `\`, no `!`, no single quote, no end of line).
+/// A command for `/bin/sh`, as a command line that every login shell hands on unchanged. Each line of it is a word, for csh
+/// ends no quotes over an end of line; `/bin/sh` joins them by `IFS`'s last default character, which is an end of line.
 ///
-/// Source: sshd(8), "Login process" (the command runs in the user's shell, with `-c`); fish's quotes take `\\` and `\'`
-/// apart, csh's `!` and ends of lines.
+/// Source: sshd(8), "Login process" (the command runs in the user's shell, with `-c`); POSIX, 2.5.3 (`IFS` is never taken from the
+/// environment) and 2.5.2 (`"$*"`).
 pub(super) fn wrapped(command: &str) -> String {
-    let text = STANDARD.encode(command);
-    format!("exec /bin/sh -c 'eval \"$(echo {text} | base64 -d)\"'")
+    let mut line =
+        String::from("exec /bin/sh -c 'IFS=${IFS#??}; eval \"$*\"' sh 'unset IFS; set --'");
+    for text in command.split('\n') {
+        line.push(' ');
+        line.push_str(&word(text));
+    }
+    line
+}
+
+/// One word for all of them: single quotes around everything but what one of them takes apart even there. fish does so with
+/// `\\` and `\'`, csh with `!`.
+fn word(text: &str) -> String {
+    let mut word = String::from("'");
+    for character in text.chars() {
+        match character {
+            '\'' => word.push_str("'\"'\"'"),
+            '\\' | '!' => word.extend(["'\\", character.encode_utf8(&mut [0; 4]), "'"]),
+            _ => word.push(character),
+        }
+    }
+    word.push('\'');
+    word
 }
 
 /// What was wrapped.
 #[cfg(test)]
 pub(super) fn unwrapped(line: &str) -> String {
-    let text = line.split("$(echo ").nth(1).unwrap_or_default();
-    let text = text.split(' ').next().unwrap_or_default();
-    String::from_utf8(STANDARD.decode(text).unwrap_or_default()).unwrap_or_default()
+    let words = line
+        .split_once(" 'unset IFS; set --' ")
+        .map_or("", |(_, words)| words);
+    let words = words
+        .strip_prefix('\'')
+        .and_then(|words| words.strip_suffix('\''));
+    let words = words.unwrap_or_default().replace("'\"'\"'", "\0");
+    let words = words.replace("'\\\\'", "\\").replace("'\\!'", "!");
+    words.replace("' '", "\n").replace('\0', "'")
 }
 
 #[cfg(test)]
@@ -34,8 +57,7 @@ mod tests {
     #[test]
     fn no_shell_takes_the_line_apart() {
         let line = wrapped(COMMAND);
-        assert!(!line.contains(['\\', '!', '\n', '~', '*', '?']), "{line}");
-        assert_eq!(line.matches('\'').count(), 2, "{line}");
+        assert!(!line.contains('\n'), "{line}");
         assert_eq!(unwrapped(&line), COMMAND);
     }
 

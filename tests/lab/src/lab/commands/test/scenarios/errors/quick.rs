@@ -180,7 +180,7 @@ const WAY: &[Row] = &[
         &[Spoil::On(
             "workstation",
             "cd /home/me/.ssh && cp -p known_hosts aside && rm -f /tmp/other && ssh-keygen -q -t ed25519 -N '' -f /tmp/other \
-             && ssh-keygen -q -R 192.168.1.11 -f known_hosts && rm known_hosts.old && echo \"192.168.1.11 $(cut -d' ' -f1,2 /tmp/other.pub)\" >>known_hosts",
+             && ssh-keygen -q -R 192.168.1.11 -f known_hosts && rm known_hosts.old && chown me: known_hosts && echo \"192.168.1.11 $(cut -d' ' -f1,2 /tmp/other.pub)\" >>known_hosts",
             "cd /home/me/.ssh && mv aside known_hosts",
         )],
         "host-key-changed",
