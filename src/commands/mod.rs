@@ -52,7 +52,7 @@ pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
     form::check(&command, global.output).map_err(one)?;
     let work = async {
         match command {
-            Command::Init(options) => init::run(&global, options).await,
+            Command::Init(options) => Box::pin(init::run(&global, options)).await,
             Command::AddHost(options) => add_host::run(&global, &options).await,
             Command::RemoveHost(options) => Box::pin(remove_host::run(&global, &options)).await,
             Command::Prove(options) => prove::run(&global, options).await,

@@ -80,7 +80,7 @@ async fn exec(State(daemon): State<Arc<Daemon>>, uri: Uri) -> String {
         .lock()
         .unwrap()
         .pop()
-        .unwrap_or("ssh-ed25519 SAME root@vm");
+        .unwrap_or("ssh-ed25519 SAME root@vm\n== again\nssh-ed25519 SAME root@vm");
     serde_json::json!({"stdout": format!("{key}\n"), "exit_code": 0}).to_string()
 }
 
@@ -166,19 +166,21 @@ async fn a_secret_that_exists_is_replaced() {
 #[tokio::test]
 async fn host_keys_count_only_when_two_readings_agree() {
     let (daemon, slicer) = start().await;
-    daemon
-        .keys
-        .lock()
-        .unwrap()
-        .extend(["ssh-ed25519 NEW x", "ssh-ed25519 OLD x"]);
-    assert_eq!(
-        slicer.host_keys("k3s-cp-1").await.unwrap_err().code,
-        Code::Vm
-    );
-    assert_eq!(
-        slicer.host_keys("k3s-cp-1").await.unwrap(),
-        ["ssh-ed25519 SAME"]
-    );
+    daemon.keys.lock().unwrap().extend([
+        // Up for long: one reading.
+        "ssh-ed25519 SAME root@vm",
+        "== again\nssh-ed25519 NEW x",
+        "ssh-ed25519 OLD x\n== again",
+        "ssh-ed25519 OLD x\n== again\nssh-ed25519 NEW x",
+    ]);
+    for _ in 0..3 {
+        let failure = slicer.host_keys("k3s-cp-1").await.unwrap_err();
+        assert_eq!(failure.code, Code::Vm);
+    }
+    for _ in 0..2 {
+        let keys = slicer.host_keys("k3s-cp-1").await.unwrap();
+        assert_eq!(keys, ["ssh-ed25519 SAME"]);
+    }
     let asked = daemon.asked.lock().unwrap();
     assert!(
         asked.iter().all(|uri| uri.contains("uid=0&gid=0")),

@@ -175,6 +175,23 @@ fn ended(pod: &Value) -> bool {
     phase.is_some_and(|phase| OVER.contains(&phase))
 }
 
+/// Why there is no pod to go by. The Deployment makes none while an earlier one still ends (`Recreate`), which a Node whose
+/// kubelet does not answer holds up for as long as it is so.
+fn no_pod(pods: &[Value]) -> String {
+    let ending = pods
+        .iter()
+        .find(|pod| pod["metadata"].get("deletionTimestamp").is_some() && !ended(pod));
+    let Some(pod) = ending else {
+        return "its pod is not made yet".into();
+    };
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    format!(
+        "its earlier pod {} has not ended yet on {}",
+        text(&pod["metadata"]["name"]),
+        text(&pod["spec"]["nodeName"])
+    )
+}
+
 /// Whether pods of an older form are still there, or the change has not even been seen yet.
 fn rolls(deployment: &Value) -> bool {
     let number = |value: &Value| value.as_u64().unwrap_or(0);
@@ -258,7 +275,7 @@ impl Step for AutoscalerRunning {
         });
         let Some(pod) = current else {
             self.hint_at(Some(pods_hint()));
-            return Ok(Finding::Unknown("its pod is not made yet".into()));
+            return Ok(Finding::Unknown(no_pod(&pods)));
         };
         let container = &pod["status"]["containerStatuses"][0];
         let restarts = container["restartCount"].as_u64().unwrap_or(0);

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
 
 use super::difference;
 use super::file::File;
@@ -110,26 +111,21 @@ impl K3sConfig {
         machine: &Machine,
         join: Option<&Server>,
     ) -> Result<Option<String>> {
-        for file in self.files(world, join)? {
-            if let Some(why) = file.differs(machine).await? {
-                return Ok(Some(why));
-            }
-        }
-        Ok(None)
+        let files = self.files(world, join)?;
+        let differ = try_join_all(files.iter().map(|file| file.differs(machine))).await?;
+        Ok(differ.into_iter().flatten().next())
     }
 
     /// A file of ours that cluster.toml no longer asks for.
     async fn leftover(&self, world: &World, machine: &Machine) -> Result<Option<DeletablePath>> {
         let files = self.files(world, None)?;
-        for path in [REGISTRIES_PATH, ENVIRONMENT_PATH] {
-            if files.iter().all(|file| file.path != path)
-                && let Some(text) = machine.read(path).await?
-                && let Some(path) = DeletablePath::written_by_us(path, &text)
-            {
-                return Ok(Some(path));
-            }
-        }
-        Ok(None)
+        let others = [REGISTRIES_PATH, ENVIRONMENT_PATH].into_iter();
+        let others = others.filter(|path| files.iter().all(|file| file.path != *path));
+        let asked = others.map(|path| async move {
+            let text = machine.read(path).await?;
+            Ok::<_, Failure>(text.and_then(|text| DeletablePath::written_by_us(path, &text)))
+        });
+        Ok(try_join_all(asked).await?.into_iter().flatten().next())
     }
 
     /// Refuses a server whose drop-ins say otherwise than its file.
@@ -229,11 +225,15 @@ impl Step for K3sConfig {
             ));
         };
         let join = self.joins(world, &start);
-        self.not_overruled(world, machine, join).await?;
-        if let Some(why) = self.differs(world, machine, join).await? {
+        let ((), differs, leftover) = tokio::try_join!(
+            self.not_overruled(world, machine, join),
+            self.differs(world, machine, join),
+            self.leftover(world, machine)
+        )?;
+        if let Some(why) = differs {
             return Ok(Finding::Differs(why));
         }
-        if let Some(path) = self.leftover(world, machine).await? {
+        if let Some(path) = leftover {
             return Ok(Finding::differs(format!(
                 "{} is no longer asked for",
                 path.as_str()

@@ -153,6 +153,18 @@ pub async fn of_init(world: &World, options: &Options) -> Stake {
     if world.plan.founded.is_none() {
         return Stake::default();
     }
+    let (mut stake, strays) = tokio::join!(
+        of_agents_that_restart(world, options),
+        limited(LOOK, of_strays(world))
+    );
+    // Without an answer none of them is deleted either.
+    if let Ok(Ok(claims)) = strays {
+        stake.claims.extend(claims);
+    }
+    stake
+}
+
+async fn of_agents_that_restart(world: &World, options: &Options) -> Stake {
     let mut ending = Vec::new();
     for daemon in world.plan.workers() {
         let step = AgentsDrained::new(daemon, options, Cause::Configuration);
@@ -163,12 +175,7 @@ pub async fn of_init(world: &World, options: &Options) -> Stake {
             ending.push(&*daemon.group);
         }
     }
-    let mut stake = of_groups(world, &ending).await;
-    // Without an answer none of them is deleted either.
-    if let Ok(Ok(claims)) = limited(LOOK, of_strays(world)).await {
-        stake.claims.extend(claims);
-    }
-    stake
+    of_groups(world, &ending).await
 }
 
 /// Refuses to delete VMs of a group on which claims have their data.

@@ -236,3 +236,20 @@ async fn a_pod_that_a_node_refused_hides_none_that_runs() {
     let fake = cluster(&hash, true, "Starting main loop").says_first("/pods?", &both);
     assert_eq!(check(&fake).await.unwrap(), Finding::done());
 }
+
+/// "its pod is not made yet", for minutes, where the pod that it waited for was on a server that had died.
+#[tokio::test]
+async fn an_earlier_pod_that_does_not_end_is_named_with_its_node() {
+    let hash = crate::secret::sha256(b"abc");
+    let ending = cluster(&hash, true, "").replacing(
+        r#""name":"ca-1","#,
+        r#""name":"ca-1","deletionTimestamp":"2026-11-30T01:00:00Z","#,
+    );
+    let ending = ending.replacing(
+        r#""status":{"containerStatuses""#,
+        r#""spec":{"nodeName":"k3s-cp-2"},"status":{"containerStatuses""#,
+    );
+    let found = check(&ending).await.unwrap();
+    let said = "its earlier pod ca-1 has not ended yet on k3s-cp-2";
+    assert_eq!(found, Finding::Unknown(said.into()));
+}
