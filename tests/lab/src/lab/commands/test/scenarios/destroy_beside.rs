@@ -73,7 +73,7 @@ impl ByHand {
 
 /// Runs it.
 pub(super) fn run(_: &Place) -> Result<()> {
-    let trial = Trial::up("three", "test-destroy-beside", &[])?;
+    let trial = Trial::up("three", "beside", &[])?;
     CLUSTER_OF_THREE.write(&trial)?;
     let names = r#"sed -i 's/^hosts = .*/&\nservers = 1/' cluster.toml
         printf '%s\n' '[hosts.ryzen.workers]' 'group = "k3s-agents-1"' >>cluster.toml

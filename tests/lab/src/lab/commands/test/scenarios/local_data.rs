@@ -14,7 +14,7 @@ const FLAG: &str = "--delete-local-data";
 
 /// Runs it.
 pub(super) fn run(_: &Place) -> Result<()> {
-    let trial = Trial::up("three", "test-local-data", &[])?;
+    let trial = Trial::up("three", "local-data", &[])?;
     CLUSTER_OF_THREE.write(&trial)?;
     // One server is enough.
     trial

@@ -53,7 +53,7 @@ rm /tmp/many.json"#;
 
 /// Runs it.
 pub(super) fn run(_: &Place) -> Result<()> {
-    let trial = Trial::up("three", "test-many-pods", &[])?;
+    let trial = Trial::up("three", "many-pods", &[])?;
     CLUSTER_OF_THREE.write(&trial)?;
     trial.me(&format!("{INIT} --skip-proof"))?.expect(0)?;
     let alone = drain(&trial).context("with no pods")?;
