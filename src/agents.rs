@@ -44,10 +44,19 @@ pub fn without_node<'v>(group: &str, vms: &'v [Vm], nodes: &[Value]) -> Vec<&'v 
     vms.iter().filter(|vm| !joined(vm)).collect()
 }
 
+/// The time in seconds since 1970, by each of the clocks that go into [`had_time`]: they may differ by more than a VM takes to join.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// By the clock of the VM's host, which wrote when the VM was made.
+    pub host: i64,
+    /// By a server's clock, which wrote since when the servers are as they are.
+    pub servers: i64,
+}
+
 /// How long in seconds a VM has had to join at `now`: since it was made, and since the last server became Ready or stopped
 /// being so, for an agent that waited for its server needs a while when that is back. `None` where this is not known.
-pub fn had_time(vm: &Vm, servers: &[String], nodes: &[Value], now: i64) -> Option<i64> {
-    let mut time = age(vm, now)?;
+pub fn had_time(vm: &Vm, servers: &[String], nodes: &[Value], now: Now) -> Option<i64> {
+    let mut time = age(vm, now.host)?;
     let mut ready = false;
     for node in nodes {
         let name = node["metadata"]["name"].as_str().unwrap_or_default();
@@ -60,7 +69,7 @@ pub fn had_time(vm: &Vm, servers: &[String], nodes: &[Value], now: i64) -> Optio
             .flatten();
         let own = conditions.find(|condition| condition["type"] == READY)?;
         let since = own["lastTransitionTime"].as_str().and_then(time::unix)?;
-        time = time.min(now.saturating_sub(since));
+        time = time.min(now.servers.saturating_sub(since));
         ready |= own["status"] == TRUE;
     }
     ready.then_some(time)
@@ -165,11 +174,22 @@ mod tests {
         let names = ["s-1".to_owned(), "s-2".to_owned()];
         let old = vm("a-1", Some("1970-01-01T00:00:00Z"));
         let long = server("s-1", "True", "1970-01-01T00:00:00Z");
-        let had = |vm: &Vm, nodes: &[Value]| had_time(vm, &names, nodes, 1000);
+        let now = Now {
+            host: 1000,
+            servers: 1000,
+        };
+        let had = |vm: &Vm, nodes: &[Value]| had_time(vm, &names, nodes, now);
         assert_eq!(had(&old, std::slice::from_ref(&long)), Some(1000));
         assert_eq!(had(&vm("a-1", None), std::slice::from_ref(&long)), None);
         let back = server("s-2", "True", "1970-01-01T00:16:00Z");
         assert_eq!(had(&old, &[long.clone(), back]), Some(40));
+        // A host whose clock is ahead does not make the servers' change older.
+        let ahead = Now { host: 2000, ..now };
+        let back = server("s-2", "True", "1970-01-01T00:16:00Z");
+        assert_eq!(
+            had_time(&old, &names, &[long.clone(), back], ahead),
+            Some(40)
+        );
         let lost = server("s-2", "Unknown", "1970-01-01T00:16:00Z");
         assert_eq!(had(&old, &[long.clone(), lost]), Some(40));
         let off = server("s-2", "Unknown", "1970-01-01T00:00:00Z");

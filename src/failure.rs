@@ -60,6 +60,8 @@ codes! {
     Sudo = "sudo",
     /// The machine lacks something a Slicer host needs.
     HostUnfit = "host-unfit",
+    /// A machine holds something of another cluster's or of a person's that stands in the way.
+    HostConflict = "host-conflict",
     /// Slicer is not installed and we were not told to install it.
     SlicerMissing = "slicer-missing",
     /// Slicer's licence is missing or not accepted.
@@ -125,6 +127,7 @@ impl Code {
                 | Self::SshForward
                 | Self::Sudo
                 | Self::HostUnfit
+                | Self::HostConflict
                 | Self::SlicerMissing
                 | Self::SlicerLicence
                 | Self::LocalData

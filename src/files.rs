@@ -1,7 +1,7 @@
 //! Local files: private from creation, replaced whole.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::failure::{Code, Failure, Result};
 
@@ -68,20 +68,21 @@ pub fn is_open(path: &Path) -> bool {
 }
 
 /// Keeps a copy of a file that is about to be replaced, 0600: `NAME.SUFFIX`, then `NAME.SUFFIX.2` and so on. No copy is ever
-/// replaced; where one has this content there is no other.
-pub fn keep_copy(path: &Path, suffix: &str, content: &[u8]) -> Result<()> {
-    for number in 1_u32.. {
+/// replaced; where one has this content there is no other. Returns where it is.
+pub fn keep_copy(path: &Path, suffix: &str, content: &[u8]) -> Result<PathBuf> {
+    let mut number = 1_u32;
+    loop {
         let mut name = path.as_os_str().to_owned();
         name.push(format!(".{suffix}"));
         if number > 1 {
             name.push(format!(".{number}"));
         }
-        let copy = Path::new(&name);
-        match fs_err::read(copy) {
-            Ok(there) if there == content => return Ok(()),
-            Ok(_) => {}
+        let copy = PathBuf::from(name);
+        match fs_err::read(&copy) {
+            Ok(there) if there == content => return Ok(copy),
+            Ok(_) => number = number.saturating_add(1),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return write_private(copy, content);
+                return write_private(&copy, content).map(|()| copy);
             }
             Err(error) => {
                 return Err(Failure::new(
@@ -93,7 +94,6 @@ pub fn keep_copy(path: &Path, suffix: &str, content: &[u8]) -> Result<()> {
             }
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]

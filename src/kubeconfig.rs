@@ -167,23 +167,36 @@ pub fn forget(mut theirs: Value, ours: &Value) -> Value {
 
 /// Merges `ours` into the file at `path`. Returns whether it changed.
 pub fn merge_into(path: &Path, ours: &Value) -> Result<bool> {
-    change(path, |theirs| merge(theirs, ours))
+    let changed = change(path, |theirs| merge(theirs, ours))?;
+    Ok(changed.is_some())
 }
 
-/// Takes `ours` out of the file at `path`, where there is one. Returns whether it changed.
-pub fn forget_in(path: &Path, ours: &Value) -> Result<bool> {
-    Ok(path.is_file() && change(path, |theirs| forget(theirs, ours))?)
+/// Takes `ours` out of the file at `path`, where there is one. Returns where the file of before is kept; `None` where nothing
+/// changed.
+pub fn forget_in(path: &Path, ours: &Value) -> Result<Option<PathBuf>> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let changed = change(path, |theirs| forget(theirs, ours))?;
+    Ok(changed.and_then(|changed| changed.before))
+}
+
+/// What a change of a file leaves.
+struct Changed {
+    /// The copy of the file of before, where there was one.
+    before: Option<PathBuf>,
 }
 
 /// Changes a file: 0600, atomic, where a link leads (dotfiles are often kept elsewhere). The old one is kept beside it as
 /// `….bak`, and of later changes as `….bak.2` and so on: comments are in these only. Nothing is written where nothing changes.
-fn change(path: &Path, change: impl FnOnce(Value) -> Value) -> Result<bool> {
+fn change(path: &Path, change: impl FnOnce(Value) -> Value) -> Result<Option<Changed>> {
     let failed = |error: std::io::Error| {
         Failure::new(Code::LocalFile, format!("cannot change {}", path.display())).because(error)
     };
     let old = match fs_err::read_to_string(path) {
         Ok(text) => Some(text),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        // A link that leads nowhere would be replaced by a file: what it leads to may be mounted later.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !path.is_symlink() => None,
         Err(error) => return Err(failed(error)),
     };
     let before = parse(
@@ -192,16 +205,18 @@ fn change(path: &Path, change: impl FnOnce(Value) -> Value) -> Result<bool> {
     )?;
     let after = change(before.clone());
     if old.is_some() && after == before {
-        return Ok(false);
+        return Ok(None);
     }
     let text = crate::yaml::write(&after)?;
     if let Some(old) = &old {
-        crate::files::keep_copy(path, "bak", old.as_bytes())?;
+        let before = crate::files::keep_copy(path, "bak", old.as_bytes())?;
         crate::files::replace_private(path, text.as_bytes())?;
-    } else {
-        crate::files::write_private(path, text.as_bytes())?;
+        return Ok(Some(Changed {
+            before: Some(before),
+        }));
     }
-    Ok(true)
+    crate::files::write_private(path, text.as_bytes())?;
+    Ok(Some(Changed { before: None }))
 }
 
 /// The user's own file: the first of `$KUBECONFIG`, else `~/.kube/config`.

@@ -77,7 +77,7 @@ fn put(modes: &Termios) {
 }
 
 /// Discards what was typed and not read.
-fn discard_input() {
+pub(crate) fn discard_input() {
     let _ = tcflush(stdin(), QueueSelector::IFlush);
 }
 

@@ -101,11 +101,13 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
         // Its record here, if nothing else.
         return Ok(act::WOULD_CHANGE);
     }
-    let forgotten = forget_context(&home).map_err(one)?;
+    // What is gone is put away even where a file of the person's own cannot be changed.
+    let forgotten = forget_context(&home);
     let archive = home.archive(&state.id).map_err(one)?;
     drop(turn);
-    say(&stays(&config.name, &hosts, &archive, forgotten.as_deref()));
-    Ok(0)
+    let changed = forgotten.as_ref().ok().and_then(Option::as_ref);
+    say(&stays(&config.name, &hosts, &archive, changed));
+    forgotten.map(|_| 0).map_err(one)
 }
 
 /// What to do about a host that is off; one that is gone for good must not keep the cluster alive.
@@ -270,23 +272,36 @@ async fn wants_snapshot(options: &Destroy, inside: &Inside) -> Result<bool> {
     Ok(Terminal.confirm(question).await?.unwrap_or(false))
 }
 
+/// A file of the person's own that was changed.
+struct ChangedFile {
+    path: PathBuf,
+    /// The copy of the file of before.
+    before: PathBuf,
+}
+
 /// Takes the cluster's entries out of the user's own kubeconfig, where they were merged; that file.
-fn forget_context(home: &Home) -> Result<Option<PathBuf>> {
+fn forget_context(home: &Home) -> Result<Option<ChangedFile>> {
     let Ok(text) = fs_err::read_to_string(home.kubeconfig()) else {
         return Ok(None);
     };
     let ours = kubeconfig::parse(&text, &home.kubeconfig().display().to_string())?;
-    let file = kubeconfig::users_file()?;
-    let changed = kubeconfig::forget_in(&file, &ours)?;
-    Ok(changed.then_some(file))
+    let path = kubeconfig::users_file()?;
+    let before = kubeconfig::forget_in(&path, &ours)?;
+    Ok(before.map(|before| ChangedFile { path, before }))
 }
 
 /// What is left, so that nobody has to look for it.
-fn stays(cluster: &str, hosts: &[String], archive: &Path, kubeconfig: Option<&Path>) -> String {
+fn stays(
+    cluster: &str,
+    hosts: &[String],
+    archive: &Path,
+    kubeconfig: Option<&ChangedFile>,
+) -> String {
     let kubeconfig = kubeconfig.map_or_else(String::new, |file| {
         format!(
-            "\n  {} lost the cluster's entries (before: {0}.bak)",
-            file.display()
+            "\n  {} lost the cluster's entries (before: {})",
+            file.path.display(),
+            file.before.display()
         )
     });
     format!(

@@ -24,6 +24,7 @@ use crate::fleet::{self, Fleet};
 use crate::generate::{FORWARDING_PATH, Route};
 use crate::plan::{self, Decisions, FoundDaemon, HostFacts, Plan};
 use crate::question::limited;
+use crate::remote::ssh;
 use crate::report::{escape, say};
 use crate::state::State;
 use crate::steps::local_data::{self, Stake};
@@ -170,9 +171,9 @@ async fn unknown(
     name: &str,
     failure: Failure,
 ) -> Result<u8, Vec<Failure>> {
-    // A host that does not let us in is no reason to say less of the name.
-    let fleet = fleet::connect(config, global).await;
-    let marked = may_leave::is_marked(fleet.ok(), &config.name, name).await;
+    // A misspelt name is worth no question, and a host that does not let us in is no reason to say less of the name.
+    let fleet = ssh::unasked(fleet::connect_what_answers(config, global)).await;
+    let marked = may_leave::is_marked(Some(fleet), &config.name, name).await;
     let nothing = marked.then(|| nothing_to_do(&config.name, name));
     nothing.ok_or_else(|| one(failure))
 }

@@ -55,18 +55,21 @@ pub(super) async fn run(global: &Global, options: RotateToken) -> Result<u8, Vec
             Err(failure) => return Err(one(failure)),
         }
     }
-    let ending = token.ends(&context.world.plan, options.replace_agents);
+    let replaces = token.replaces_agents(&state.secrets.retired, options.replace_agents);
+    let ending = token.ends(&context.world.plan, replaces);
     let loss = local_data::of_groups(&context.world, &ending).await;
     let retired = &state.secrets.retired;
     let more = options.replace_agents && !retired.replace_agents;
     let news = more || !token.is_retired(retired);
+    // What was agreed to before this run may have cost less: agents have new data, or there are more of them.
+    let asks = news || replaces;
     let outages = match &token {
         Token::Slicer(host) => outages::of_token(&context.world, host).await,
         // That servers restart in turn is what it is asked for.
         Token::Agent | Token::Server => Outages::default(),
     };
-    let text = if news || consent.dry_run {
-        what_happens(&context.world.plan, &token, options.replace_agents)
+    let text = if asks || consent.dry_run {
+        what_happens(&context.world.plan, &token, replaces)
     } else {
         String::new()
     };
@@ -74,7 +77,7 @@ pub(super) async fn run(global: &Global, options: RotateToken) -> Result<u8, Vec
     let prospect = Prospect {
         outages: &outages,
         allow_outage: options.allow_outage,
-        asks: news,
+        asks,
         ..Prospect::of(&text, instead).losing(&loss, options.delete_local_data)
     };
     prospect.agree(consent).await?;
@@ -139,6 +142,12 @@ impl Token {
             Self::Server => retired.server.is_some(),
             Self::Slicer(host) => retired.slicer.contains_key(host),
         }
+    }
+
+    /// Whether the agents of before are replaced: it is asked for, or was when the rotation began that this one finishes.
+    fn replaces_agents(&self, retired: &Retired, asked: bool) -> bool {
+        let earlier = self.is_retired(retired) && retired.replace_agents;
+        matches!(self, Self::Agent) && (asked || earlier)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::config::{Config, Problem};
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::plan::Plan;
+use crate::remote::ssh;
 use crate::state::State;
 use crate::status::{self, Asked, NotSeen, Status, Waiting};
 use crate::stop::{self, Requests};
@@ -86,7 +87,8 @@ async fn watch(global: &Global, options: &Options, known: &Known, mut fleet: Fle
             }
             tell(global.output, &seen, true)?;
             tokio::time::sleep(Duration::from_secs(options.every)).await;
-            fleet.glance(&known.config, global).await;
+            // Whoever declined a question is not asked it again at each look.
+            ssh::unasked(fleet.glance(&known.config, global)).await;
         }
     };
     tokio::select! {

@@ -11,9 +11,10 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::clock::Open;
 use super::{Ask, Typed};
+use crate::escape::is_raw;
 use crate::failure::{Code, Failure, Result};
 use crate::secret::Secret;
-use crate::terminal::Modes;
+use crate::terminal::{Modes, discard_input};
 
 /// The person at this process's terminal, where stdin and stderr are one.
 pub struct Terminal;
@@ -41,14 +42,16 @@ pub(super) struct Turn {
 impl Ask for Terminal {
     async fn confirm(&self, question: &str) -> Result<Option<bool>> {
         let question = format!("{question} [y/n] ");
-        let answer = ask(&question, "Please type y or n: ", false, |line| match line
-            .to_lowercase()
-            .as_str()
-        {
-            "y" | "yes" => Some(true),
-            "n" | "no" => Some(false),
-            _ => None,
-        });
+        let answer = ask(
+            &question,
+            "Please type y or n: ",
+            Kind::Consent,
+            |line| match line.to_lowercase().as_str() {
+                "y" | "yes" => Some(true),
+                "n" | "no" => Some(false),
+                _ => None,
+            },
+        );
         Ok(answer.await?.map(|(yes, _)| yes))
     }
 
@@ -58,7 +61,7 @@ impl Ask for Terminal {
         } else {
             format!("{question} [{default}]: ")
         };
-        let answer = ask(&question, "", false, |line| {
+        let answer = ask(&question, "", Kind::Line, |line| {
             Some(if line.is_empty() { default } else { line }.to_owned())
         });
         Ok(answer.await?.map(|(line, _)| line))
@@ -66,7 +69,7 @@ impl Ask for Terminal {
 
     async fn secret(&self, question: &str) -> Result<Option<Typed>> {
         let question = format!("{question}: ");
-        let answer = ask(&question, "", true, |line| Some(Secret::new(line))).await?;
+        let answer = ask(&question, "", Kind::Secret, |line| Some(Secret::new(line))).await?;
         Ok(answer.map(|(secret, turn)| Typed {
             secret,
             _turn: Some(turn),
@@ -87,12 +90,22 @@ impl Ask for Terminal {
     }
 }
 
-/// Asks every question there is. `read` makes an answer of a line; where it does not, `again` is asked. A hidden answer keeps
-/// its blanks.
+/// What is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Any text.
+    Line,
+    /// A yes or a no: what was typed before the question was seen is none.
+    Consent,
+    /// What is not shown, and keeps its blanks.
+    Secret,
+}
+
+/// Asks every question there is. `read` makes an answer of a line; where it does not, `again` is asked.
 async fn ask<T>(
     question: &str,
     again: &str,
-    hidden: bool,
+    kind: Kind,
     read: impl Fn(&str) -> Option<T> + Send,
 ) -> Result<Option<(T, Turn)>> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
@@ -101,14 +114,17 @@ async fn ask<T>(
     let open = Open::now();
     let keyboard = KEYBOARD.lock().await;
     let turn = Turn {
-        _modes: if hidden {
-            Modes::hidden()
-        } else {
-            Modes::line()
+        _modes: match kind {
+            Kind::Secret => Modes::hidden(),
+            Kind::Line | Kind::Consent => Modes::line(),
         },
         _keyboard: keyboard,
         _open: open,
     };
+    if kind == Kind::Consent {
+        discard_input();
+    }
+    let hidden = kind == Kind::Secret;
     let mut prompt = question;
     loop {
         let shown = Prompt::show(prompt);
@@ -190,13 +206,13 @@ async fn line() -> Option<String> {
     }
 }
 
-/// On stderr. Names come from configuration files and machines: no control character may reach the terminal.
+/// On stderr. Names come from configuration files and machines: no control character and no mark of direction may reach the terminal.
 fn write(text: &str) {
     let printable: String = text
         .chars()
         .map(|c| match c {
             '\n' => c,
-            c if c.is_control() => '\u{fffd}',
+            c if is_raw(c) => '\u{fffd}',
             c => c,
         })
         .collect();

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::group_nodes::{self, DRAINED, selector};
 use super::recount::recount;
-use super::removal::end_drain;
+use super::removal::end_drains;
 use super::{Options, api_ready, daemon_answers, daemon_current, node_ready, orphans};
 use crate::agents::{ABANDONED, JOIN};
 use crate::deletion::{self, DeletableObject, GroupNode, Sightings};
@@ -243,29 +243,31 @@ impl Step for AgentsSettled {
         let kubernetes = world.kubernetes().await?;
         let unsettled = self.unsettled(world, &kubernetes).await?;
         let now = self.confirmed(&unsettled);
+        // First: what is refused below stays so until a person decides.
+        if !unsettled.closed.is_empty() {
+            // What a run that was killed left draining would close them again.
+            end_drains(world, &kubernetes.server, hands, &self.daemon.group).await?;
+        }
+        for node in &unsettled.closed {
+            kubernetes.reopen(hands, node, DRAINED).await?;
+        }
         for node in DeletableObject::confirmed_nodes(&now.ghosts, &unsettled.nodes) {
             kubernetes.delete(hands, &node).await?;
         }
-        if !now.ghosts.is_empty() && now.strays.is_empty() {
-            recount(&kubernetes, hands).await?;
-        }
         let (daemon, local_data) = (&self.daemon, self.local_data);
         let strays = &now.strays;
-        orphans::delete(world, &kubernetes, hands, daemon, strays, local_data).await?;
+        let gone = orphans::delete(world, &kubernetes, hands, daemon, strays, local_data).await;
+        // Who deletes VMs has it counted, too.
+        if !now.ghosts.is_empty() && (now.strays.is_empty() || gone.is_err()) {
+            recount(&kubernetes, hands).await?;
+        }
         if !(now.ghosts.is_empty() && now.strays.is_empty()) {
             let mut seen = self.seen();
             let now = Instant::now();
             seen.nodes.next_pass(now);
             seen.vms.next_pass(now);
         }
-        if !unsettled.closed.is_empty() {
-            // What a run that was killed left draining would close them again.
-            end_drain(&kubernetes.server, hands, &self.daemon.group).await?;
-        }
-        for node in &unsettled.closed {
-            kubernetes.reopen(hands, node, DRAINED).await?;
-        }
-        Ok(())
+        gone.map(drop)
     }
 }
 

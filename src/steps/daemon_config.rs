@@ -35,7 +35,7 @@ pub(super) async fn not_anothers(world: &World, daemon: &Daemon) -> Result<()> {
         return Ok(());
     }
     Err(Failure::new(
-        Code::PlanConflict,
+        Code::HostConflict,
         format!(
             "{} on {} is somebody else's daemon",
             daemon.unit(),
@@ -165,7 +165,7 @@ mod tests {
     async fn a_daemon_that_is_not_ours_is_left_alone() {
         let fake = Fake::new().says("cat --", "[Service]\nWorkingDirectory=/root/mine\n");
         let result = step().apply(&world(&[("ryzen", &fake)]), &hands()).await;
-        assert_eq!(result.unwrap_err().code, Code::PlanConflict);
+        assert_eq!(result.unwrap_err().code, Code::HostConflict);
         assert!(!fake.was_told("install -d"));
     }
 

@@ -300,7 +300,7 @@ mod tests {
             .says("ActiveState", "ActiveState=inactive\n");
         let world = world(&[("n100", &fake)]);
         let failure = step().apply(&world, &hands()).await.unwrap_err();
-        assert_eq!(failure.code, Code::PlanConflict);
+        assert_eq!(failure.code, Code::HostConflict);
         assert!(!fake.was_told("mv -f") && !fake.was_told("systemctl start"));
     }
 

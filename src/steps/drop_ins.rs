@@ -38,7 +38,7 @@ pub(super) async fn check(machine: &Machine, config: &str) -> Result<()> {
 }
 
 fn refusal(what: String, hint: String) -> Failure {
-    Failure::new(Code::PlanConflict, what)
+    Failure::new(Code::HostConflict, what)
         .because("k3s reads it after config.yaml, which slicer-k3s writes")
         .hint(hint)
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::group_nodes::clock;
 use super::local_data;
 use super::recount::recount;
-use crate::agents;
+use crate::agents::{self, Now};
 use crate::deletion::{self, DeletableVm};
 use crate::failure::Result;
 use crate::kubernetes::Kubernetes;
@@ -60,7 +60,9 @@ impl Orphans {
         if self.vms.is_empty() {
             return Ok(Vec::new());
         }
-        let now = clock(world.host(&daemon.host)?).await?;
+        let server = world.kubernetes().await?.server;
+        let (host, servers) = tokio::try_join!(clock(world.host(&daemon.host)?), clock(&server))?;
+        let now = Now { host, servers };
         let servers = world.plan.servers.iter();
         let servers: Vec<String> = servers.map(|server| server.name.clone()).collect();
         let of = |vm: &Vm| {

@@ -30,7 +30,7 @@ pub(super) async fn check(plan: &Plan, host: &str, machine: &Machine) -> Result<
             if let Some(what) = clash {
                 let path = Mark::path(&cluster);
                 return Err(Failure::new(
-                    Code::PlanConflict,
+                    Code::HostConflict,
                     format!("{host} has {what} in another cluster already, {cluster}"),
                 )
                 .because(format!("{path} says so: both were decided at about the same time"))

@@ -63,7 +63,7 @@ pub(super) fn state(home: &Home, state: &mut State, plan: &Plan, until: u64) -> 
 /// them was replaced, in seconds since 1970.
 fn replace(directory: &Path, file: &Path, state: &mut State, until: u64) -> Result<()> {
     match fs_err::read(file) {
-        Ok(old) => files::keep_copy(file, COPY, &old)?,
+        Ok(old) => drop(files::keep_copy(file, COPY, &old)?),
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => {
             return Err(

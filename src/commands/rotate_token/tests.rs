@@ -42,6 +42,20 @@ fn agents_end_where_their_daemon_restarts_or_others_take_their_place() {
     assert_eq!(Token::Agent.ends(&plan, true).len(), 2);
 }
 
+/// A run without the flag that finished such a rotation removed all agents: it named no data and asked nothing.
+#[test]
+fn a_rotation_that_is_finished_later_replaces_agents_as_it_began() {
+    let mut secrets = State::create("home").unwrap().secrets;
+    assert!(!Token::Agent.replaces_agents(&secrets.retired, false));
+    assert!(Token::Agent.replaces_agents(&secrets.retired, true));
+    secrets.renew(false).unwrap();
+    secrets.retired.replace_agents = true;
+    assert!(Token::Agent.replaces_agents(&secrets.retired, false));
+    for other in [Token::Server, Token::Slicer("pi5".into())] {
+        assert!(!other.replaces_agents(&secrets.retired, false));
+    }
+}
+
 /// Agents of an imported cluster join by the servers' token until `init` has given them their own.
 #[test]
 fn a_cluster_that_is_not_configured_yet_is_configured_first() {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{INIT, add, facts, versions};
-use crate::agents::{self, GROUP_LABEL, VM_LABEL};
+use crate::agents::{self, GROUP_LABEL, Now, VM_LABEL};
 use crate::control_plane::Start;
 use crate::k3s::VOTES;
 use crate::kubernetes::{READY, TRUE, condition};
@@ -209,17 +209,31 @@ fn ready(plan: &Plan, seen: &Seen, node: &Node, drift: &mut Vec<Drift>) {
 /// The VMs of a worker group that have had the time to join and did not: the autoscaler never removes them. What is certain to be
 /// ours `init` removes (`steps::orphans`, by the same rule).
 pub(super) fn never_joined<'s>(plan: &Plan, daemon: &Daemon, seen: &'s Seen) -> Vec<&'s Vm> {
-    let (Some(facts), Ok(cluster)) = (facts(seen, &daemon.host), &seen.cluster) else {
+    let (Some(host), Ok(cluster)) = (facts(seen, &daemon.host), &seen.cluster) else {
         return Vec::new();
     };
     let servers = plan.servers.iter();
     let servers: Vec<String> = servers.map(|server| server.name.clone()).collect();
-    let now = clock(facts);
+    let now = clock(host);
+    // The servers' own clocks were not read: the one of their hosts that is furthest behind.
+    let theirs = plan
+        .servers
+        .iter()
+        .filter_map(|server| facts(seen, &server.host));
+    let servers_now = theirs.map(clock).min().unwrap_or(now);
     let vms = vms(seen, &daemon.group).map_or(&[][..], Vec::as_slice);
     let mut left = agents::without_node(&daemon.group, vms, &cluster.nodes);
     left.retain(|vm| match agents::age(vm, now) {
-        Some(_) => agents::had_time(vm, &servers, &cluster.nodes, now)
-            .is_some_and(|time| time >= agents::ABANDONED),
+        Some(_) => agents::had_time(
+            vm,
+            &servers,
+            &cluster.nodes,
+            Now {
+                host: now,
+                servers: servers_now,
+            },
+        )
+        .is_some_and(|time| time >= agents::ABANDONED),
         // No one will ever know: a person has to judge.
         None => true,
     });

@@ -142,6 +142,7 @@ async fn strays(daemon: &Daemon, vms: &str, all: &str, volumes: &str) -> (Result
         )
         .says("/persistentvolumes?", volumes)
         .says("/nodes", all)
+        .says("date -d", "900\n")
         .says("deployment", "{}");
     let host = Fake::new()
         .says("auth/token", "t0ken\n")

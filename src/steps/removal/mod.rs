@@ -24,7 +24,7 @@ use crate::plan::{Adopted, Decisions, FoundDaemon, Plan};
 pub use daemon_gone::Remains;
 pub use leave::{Leaving, enrolled, leave};
 pub use nodes_drained::Drain;
-pub(super) use nodes_drained::{NodesDrained, end_drain};
+pub(super) use nodes_drained::{NodesDrained, end_drains};
 pub use snapshot_kept::Snapshots;
 
 /// Everything of a cluster gone from the hosts that are connected; `snapshot` says where etcd's last one is to be kept, if it is.

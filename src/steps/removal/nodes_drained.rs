@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use serde_json::Value;
 
 use crate::failure::{Code, Failure, Result};
 use crate::k3s::PROGRAM;
 use crate::kubernetes::{DAEMON_SET, Kubernetes, MIRROR, OVER};
 use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::question::limited;
 use crate::remote::{Look, Machine, Script};
 use crate::steps::group_nodes::{DRAINED, selector};
 use crate::steps::unit::{Unit, own_words};
@@ -75,19 +76,41 @@ fn unit_of(group: &str) -> String {
     format!("slicer-k3s-drain-{group}.service")
 }
 
+/// How long a drain takes to end where its server answers.
+const TO_END: Duration = Duration::from_secs(8);
+
 /// Ends a drain that a run has left on this server.
-pub(in crate::steps) async fn end_drain(
-    server: &Machine,
-    hands: &Hands,
-    group: &str,
-) -> Result<()> {
+async fn end_drain(server: &Machine, hands: &Hands, group: &str) -> Result<()> {
     let script = Script::new(
         "u={}; systemctl stop {} 2>/dev/null; ! systemctl -q is-active \"$u\"",
         &[&unit_of(group), &unit_of(group)],
     )
-    .limit(Duration::from_secs(10));
-    server.must(hands, "stopping the drain", &script).await?;
-    Ok(())
+    .limit(TO_END);
+    match limited(TO_END, server.must(hands, "stopping the drain", &script)).await {
+        Ok(ended) => ended.map(drop),
+        Err(_) => Err(Failure::new(
+            Code::Command,
+            format!("no answer within {} s", TO_END.as_secs()),
+        )),
+    }
+}
+
+/// Ends a drain that a run has left on a server, whichever it is: the API may be asked on another one now. Those that cannot be
+/// reached are let be, but not this one.
+pub(in crate::steps) async fn end_drains(
+    world: &World,
+    server: &Machine,
+    hands: &Hands,
+    group: &str,
+) -> Result<()> {
+    let others = world.plan.servers_here();
+    let others = others.filter(|other| other.name != server.name());
+    let others = others.map(|other| async move {
+        if let Ok(Ok(other)) = limited(TO_END, world.server(other)).await {
+            let _ = end_drain(other, hands, group).await;
+        }
+    });
+    tokio::join!(end_drain(server, hands, group), join_all(others)).0
 }
 
 /// What kubectl says last of a Node that is empty.
@@ -158,8 +181,8 @@ fn movable(pods: &[Value]) -> Vec<String> {
         .collect()
 }
 
-/// A unit of an earlier, killed run would drain in its way: ours takes its place.
-const DRAIN: &str = "set -e; u={}; f={}; systemctl stop \"$u\" 2>/dev/null || true; systemctl reset-failed \"$u\" 2>/dev/null || true
+/// A unit of an earlier, killed run has been stopped: ours takes its place.
+const DRAIN: &str = "set -e; u={}; f={}; systemctl reset-failed \"$u\" 2>/dev/null || true
 k3s kubectl label nodes --overwrite -l {} --field-selector {} {} || true
 systemd-run --quiet --collect --unit \"$u\" -p RuntimeMaxSec={} {} kubectl drain -l {} --ignore-daemonsets --delete-emptydir-data --timeout {} $f";
 
@@ -267,6 +290,7 @@ impl Step for NodesDrained {
             ],
         );
         let server = kubernetes.server;
+        end_drains(world, &server, hands, &self.group).await?;
         *self.started.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&server));
         let begun = server.must(hands, "starting the drain", &script).await;
         begun.map(drop)

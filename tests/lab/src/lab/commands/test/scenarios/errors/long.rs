@@ -71,7 +71,7 @@ const ON_THE_WAY: &[Row] = &[
         "Slicer's API refuses every token",
         &[Spoil::Fault(&["api", "n100", "401", "--group", "k3s-cp"])],
         "slicer-token",
-        &["k3s-cp on n100", "401", "restart slicer-k3s-cp.service"],
+        &["k3s-cp on n100", "401", "rotate-token --slicer n100"],
         40.0,
     ),
     row(
@@ -163,7 +163,7 @@ const ON_THE_WAY: &[Row] = &[
         &[
             Spoil::On(
                 "k3s-cp-2",
-                "mkdir -p /etc/systemd/system/k3s.service.d && printf '[Service]\\nExecStart=\\nExecStart=/usr/local/bin/k3s server --cluster-cidr=10.44.0.0/16\\n' >/etc/systemd/system/k3s.service.d/99.conf",
+                "systemctl stop k3s.service; mkdir -p /etc/systemd/system/k3s.service.d && printf '[Service]\\nExecStart=\\nExecStart=/usr/local/bin/k3s server --cluster-cidr=10.44.0.0/16\\n' >/etc/systemd/system/k3s.service.d/99.conf && systemctl daemon-reload",
                 "rm /etc/systemd/system/k3s.service.d/99.conf; systemctl daemon-reload",
             ),
             Spoil::Fault(&["name", "ghcr.io", "unreachable"]),
@@ -182,27 +182,24 @@ const ON_THE_WAY: &[Row] = &[
         "a token that the first server refuses",
         &[Spoil::On(
             "k3s-cp-2",
-            "mkdir -p /etc/systemd/system/k3s.service.d && printf '[Service]\\nExecStart=\\nExecStart=/usr/local/bin/k3s server --token=wrong\\n' >/etc/systemd/system/k3s.service.d/99.conf",
+            "systemctl stop k3s.service; mkdir -p /etc/systemd/system/k3s.service.d && printf '[Service]\\nExecStart=\\nExecStart=/usr/local/bin/k3s server --token=wrong\\n' >/etc/systemd/system/k3s.service.d/99.conf && systemctl daemon-reload",
             "rm /etc/systemd/system/k3s.service.d/99.conf; systemctl daemon-reload",
         )],
         "k3s-start",
         &["k3s-cp-2", "refuses its token"],
         330.0,
     ),
-    Row {
-        exit: 2,
-        ..row(
-            "a drop-in that would win over config.yaml",
-            &[Spoil::On(
-                "k3s-cp-2",
-                "mkdir -p /etc/rancher/k3s/config.yaml.d && echo 'token: wrong' >/etc/rancher/k3s/config.yaml.d/99.yaml",
-                "rm -r /etc/rancher/k3s/config.yaml.d",
-            )],
-            "plan-conflict",
-            &["99.yaml on k3s-cp-2 sets token", "remove token from"],
-            330.0,
-        )
-    },
+    row(
+        "a drop-in that would win over config.yaml",
+        &[Spoil::On(
+            "k3s-cp-2",
+            "mkdir -p /etc/rancher/k3s/config.yaml.d && echo 'token: wrong' >/etc/rancher/k3s/config.yaml.d/99.yaml",
+            "rm -r /etc/rancher/k3s/config.yaml.d",
+        )],
+        "host-conflict",
+        &["99.yaml on k3s-cp-2 sets token", "remove token from"],
+        330.0,
+    ),
     row(
         "a full disk on one server",
         &[Spoil::Fault(&["disk-full", "k3s-cp-2"])],
