@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{Findings, Found, servers, surroundings};
+use super::{Findings, Found, servers, settings, surroundings};
 use crate::config::own::SERVER_ARGS;
 use crate::config::{self, Config};
 use crate::failure::{Code, Failure, Result};
@@ -314,6 +314,10 @@ fn k3s(file: &mut File, findings: &Findings, defaults: &Config) -> Result<()> {
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
     file.keys_only("server-args", &more)?;
+    for (key, why) in settings::left(findings) {
+        file.begin();
+        file.line(&format!("# {key}: not taken over from the servers ({why})"));
+    }
     surroundings(file, findings)
 }
 

@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use serde_json::Value;
 
 use super::file::defaults;
-use super::{Autoscaler, Found, Mark, cloud_config, servers};
+use super::{Autoscaler, Found, Mark, cloud_config, servers, settings};
 use crate::config;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::UNITS;
@@ -185,6 +185,9 @@ pub fn adopt(
                 .because(format!("{PROGRAM} on its servers does not tell")),
         );
     }
+    if let Some(refusal) = settings::refusal(told) {
+        return Err(refusal);
+    }
     // The oldest: where they differ, `init` must not take one for what was decided and raise the others to it unasked.
     let oldest = told
         .iter()
@@ -193,13 +196,7 @@ pub fn adopt(
     let version = oldest.map_or_else(|| some.version.clone(), |oldest| oldest.to_string());
     let usual = defaults()?;
     let config = servers::config(some);
-    let network = |key: &str, usual: Ipv4Net| {
-        let said = match &config[key] {
-            Value::Array(several) => several.first().and_then(Value::as_str),
-            single => single.as_str(),
-        };
-        said.and_then(|text| text.parse().ok()).unwrap_or(usual)
-    };
+    let network = |key: &str, usual: Ipv4Net| settings::network(&config[key]).unwrap_or(usual);
     let grown = told
         .iter()
         .map(|(_, facts)| facts.cloud_config.expose())
@@ -351,6 +348,39 @@ mod tests {
             Autoscaler::of_release(server().release.expose(), server().cloud_config.expose());
         assert!(missing_groups(&found, known.as_ref()).is_empty());
         assert_eq!(missing_groups(&[], known.as_ref()), ["k3s-agents-1"]);
+    }
+
+    /// Two networks became the first one, or the default; a Node of another name stayed as a ghost, and registries were lost.
+    #[test]
+    fn settings_with_which_no_server_of_ours_runs_are_refused() {
+        let told = |config: &str, flag: &str| {
+            let mut server = server();
+            server.config = Secret::new(config);
+            server.arguments = vec![flag.to_owned()];
+            vec![("k3s-cp-1".to_owned(), server)]
+        };
+        for (config, flag, key) in [
+            (
+                "cluster-cidr: 10.44.0.0/16,fd00:44::/56\n",
+                "",
+                "cluster-cidr",
+            ),
+            (
+                "service-cidr: [10.44.0.0/16, 10.45.0.0/16]\n",
+                "",
+                "service-cidr",
+            ),
+            ("", "--service-cidr=fd00:45::/112", "service-cidr"),
+            ("node-name: one\n", "", "node-name"),
+            ("", "--private-registry=/etc/other.yaml", "private-registry"),
+        ] {
+            let failure = adopt("home", vec![candidate(1)], &told(config, flag)).unwrap_err();
+            assert_eq!(failure.code, Code::Import);
+            assert!(failure.what.starts_with(key), "{failure}");
+        }
+        let usual = "cluster-cidr: [10.44.0.0/16]\nnode-name: k3s-cp-1\nprivate-registry: /etc/rancher/k3s/registries.yaml\n";
+        let found = adopt("home", vec![candidate(1)], &told(usual, "")).unwrap();
+        assert_eq!(found[0].mark.cluster_cidr.to_string(), "10.44.0.0/16");
     }
 
     /// What its owner decided is kept: the server token, unencrypted Secrets, the autoscaler's flags.

@@ -7,6 +7,7 @@ mod file;
 mod hand_made;
 mod heard;
 mod servers;
+mod settings;
 mod surroundings;
 mod tokens;
 

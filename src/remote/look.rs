@@ -3,17 +3,19 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use super::absent::{none, read_or_none, tell_none};
 use super::{ImageTag, Script};
 use crate::k3s::{CHANNELS_URL, JOIN_PATH, TLS_DIRECTORY, local_api};
 use crate::secret::Secret;
 use crate::slicer::CONSOLES;
 
-/// One question; each renders to a script that changes nothing.
+/// One question; each renders to a script that changes nothing. Where "status 1" is said, the script says itself that there is
+/// none, and anything else is a failure (see `remote::absent`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Look {
     /// A file's content; status 1 and empty where it does not exist.
     File(String),
-    /// Status 0 where a file exists and may be run.
+    /// Status 0 where a file exists and may be run, else 1.
     Program(String),
     /// A file's "MODE UID GID SHA256" line (mode octal without leading zero); status 1 where it does not exist.
     FileFacts(String),
@@ -81,7 +83,7 @@ pub enum Look {
     Addresses,
     /// The route the kernel would take to an address: `ip -j route get`.
     RouteTo(String),
-    /// `nft list table ip NAME`; another status than 0 where there is none.
+    /// `nft list table ip NAME`; status 1 where there is none.
     NatTable(String),
     /// How many seconds ago a moment was, by the machine's own clock: what it wrote itself is told by no other.
     SecondsSince(String),
@@ -124,6 +126,33 @@ pub enum Look {
 /// Says whether `stat` with this option finds a path.
 const THERE: &str = "if w=$(LC_ALL=C stat {} -c %n -- {} 2>&1); then echo yes; else case $w in *'No such file or directory') echo no;; \
      *) echo \"$w\" >&2; exit 3;; esac; fi";
+
+/// What is there and is no directory is none.
+const DIRECTORY: &str = concat!(
+    "test -d {} && { stat -c '%a %u' -- {}; exit; }\n",
+    "w=$(LC_ALL=C stat -c %F -L -- {} 2>&1) && w=': Not a directory'\n",
+    tell_none!()
+);
+
+/// A pattern that matches nothing is a name that `ls` does not find.
+const CONSOLE_LOGS: &str = concat!(
+    "export LC_ALL=C; l={}\n",
+    "f=$(ls -- \"$l\"-[0-9].txt \"$l\"-[0-9][0-9].txt \"$l\"-[0-9][0-9][0-9].txt 2>&1 | grep -v '^ls: .*: No such file or directory$')\n",
+    "case $? in 0) ;; 1) ",
+    none!(),
+    ";; *) exit 3;; esac\n",
+    "if printf '%s\\n' \"$f\" | grep '^ls: ' >&2; then exit 3; fi; printf '%s\\n' \"$f\""
+);
+
+/// A host without nft, or whose kernel has none, has no table either.
+const NAT_TABLE: &str = concat!(
+    "command -v nft >/dev/null 2>&1 || { ",
+    none!(),
+    "; }\n{ w=$(LC_ALL=C nft list table ip {} 2>&1 >&3); } 3>&1 && exit 0\n",
+    "case $w in *'No such file or directory'* | *'not supported'*) ",
+    none!(),
+    ";; esac; printf '%s\\n' \"$w\" >&2; exit 3"
+);
 
 /// Where marks lie (see `plan::Mark::path`); `survey.sh` has it, too.
 const MARKS: &str = "/etc/slicer-k3s";
@@ -190,25 +219,24 @@ impl Look {
     /// The script that asks.
     pub fn script(&self) -> Script {
         match self {
-            Self::File(path) => Script::new("cat -- {} 2>/dev/null", &[path]),
-            Self::Program(path) => Script::new("test -x {}", &[path]),
+            Self::File(path) => Script::new(read_or_none!("cat -- {}"), &[path]),
+            Self::Program(path) => Script::new(concat!("test -x {} && exit 0; ", none!()), &[path]),
             Self::FileFacts(path) => Script::new(
-                "stat -c '%a %u %g' -- {} 2>/dev/null && sha256sum < {}",
+                read_or_none!("stat -c '%a %u %g' -- {} && sha256sum < {}"),
                 &[path, path],
             ),
             Self::DiskFree(path) => Script::new("df -Pk -- {} 2>/dev/null | sed -n 2p", &[path]),
             // As server_data.sh prints it.
             Self::FileStamp(path) => {
-                Script::new("stat -L -c '%i %s %z' -- {} 2>/dev/null", &[path])
+                Script::new(read_or_none!("stat -L -c '%i %s %z' -- {}"), &[path])
             }
             Self::Unit(unit) => Script::new(
                 "systemctl show -p ActiveState,SubState,UnitFileState,NRestarts,ExecMainStatus,Result,InvocationID,ExecMainStartTimestampMonotonic,NeedDaemonReload,WorkingDirectory -- {}",
                 &[unit],
             ),
-            Self::ConsoleLogs(group) => Script::new(
-                "l={}; ls -- \"$l\"-[0-9].txt \"$l\"-[0-9][0-9].txt \"$l\"-[0-9][0-9][0-9].txt 2>/dev/null | grep .",
-                &[&format!("{CONSOLES}/{group}")],
-            ),
+            Self::ConsoleLogs(group) => {
+                Script::new(CONSOLE_LOGS, &[&format!("{CONSOLES}/{group}")])
+            }
             Self::Exists(path) => Script::new(THERE, &["-L", path]),
             Self::Entry(path) => Script::new(THERE, &["-c%n", path]),
             Self::ServerData { versions } => Script::new(
@@ -216,9 +244,7 @@ impl Look {
                 &[if *versions { "yes" } else { "no" }],
             )
             .limit(Duration::from_secs(12)),
-            Self::Directory(path) => {
-                Script::new("test -d {} && stat -c '%a %u' -- {}", &[path, path])
-            }
+            Self::Directory(path) => Script::new(DIRECTORY, &[path, path, path]),
             Self::SlicerUp { directory, file } => {
                 Script::new(include_str!("slicer_up.sh"), &[directory, file])
             }
@@ -247,7 +273,7 @@ impl Look {
             Self::Routes => Script::new("ip -j -4 route show", &[]),
             Self::Addresses => Script::new("ip -j -4 addr show", &[]),
             Self::RouteTo(address) => Script::new("ip -j -4 route get {}", &[address]),
-            Self::NatTable(name) => Script::new("nft list table ip {}", &[name]),
+            Self::NatTable(name) => Script::new(NAT_TABLE, &[name]),
             Self::SecondsSince(moment) => Script::new(
                 "then=$(date -d {} +%s) && echo $(($(date +%s) - then))",
                 &[moment],

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::batch::Batches;
 use super::looks::Looks;
 use super::root::Root;
-use super::{Input, Look, Output, Put, Remote, Script, Stream, Sudo, cut_words, quote};
+use super::{Input, Look, Output, Put, Remote, Script, Stream, Sudo, quote};
 use crate::event::Asked;
 use crate::failure::{Code, Failure, Result};
 use crate::log;
@@ -46,8 +46,8 @@ impl Machine {
         &self.name
     }
 
-    /// Asks one of the closed set of questions. An answer that was cut is a failure, but of the API's, which can be asked for
-    /// less at a time.
+    /// Asks one of the closed set of questions. One that nobody answered is a failure, whatever it is about. So is an answer
+    /// that was cut, but of the API's, which can be asked for less at a time.
     pub async fn look(&self, look: &Look) -> Result<Output> {
         let answer = self.looks.answer(look);
         let output = answer.get_or_try_init(|| async {
@@ -65,10 +65,22 @@ impl Machine {
         });
         let output = output.await?;
         if output.cut && !matches!(look, Look::Kubernetes { .. }) {
-            let what = format!("{} answers more than can be taken", self.name);
-            return Err(Failure::new(Code::Command, what).because(cut_words()));
+            let what = format!("{} does not answer a question whole", self.name);
+            return Err(Failure::new(Code::Command, what).because(output.cut_words()));
+        }
+        if look.is_unanswered(output) {
+            return Err(self.unanswered(look, output));
         }
         Ok(output.clone())
+    }
+
+    fn unanswered(&self, look: &Look, output: &Output) -> Failure {
+        let what = match look.thing() {
+            Some(thing) => format!("cannot look at {thing} on {}", self.name),
+            None => format!("{} cannot be asked", self.name),
+        };
+        let (status, words) = (output.status, output.last_words());
+        Failure::new(Code::Command, what).because(format!("exit status {status}: {words}"))
     }
 
     /// A file's content, or `None` where it does not exist.

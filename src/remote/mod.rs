@@ -1,6 +1,7 @@
 //! Machines: run a script, put a file, open a tunnel. One trait, two ways (SSH, local), one wrapper that
 //! separates looking from changing by type.
 
+mod absent;
 mod batch;
 mod child;
 mod console;
@@ -53,7 +54,7 @@ pub struct Output {
     pub stdout: String,
     /// Standard error, at most [`OUTPUT_LIMIT`] bytes.
     pub stderr: String,
-    /// Whether either stream had more than [`OUTPUT_LIMIT`] bytes: what is here is not all of it.
+    /// Whether what is here may not be all of it: a stream had more than [`OUTPUT_LIMIT`] bytes, or its end was not seen.
     pub cut: bool,
 }
 
@@ -71,6 +72,15 @@ impl Output {
             stderr: stderr.text(),
             cut: stdout.cut || stderr.cut,
         }
+    }
+
+    /// How an output that was cut is described.
+    fn cut_words(&self) -> String {
+        let longest = self.stdout.len().max(self.stderr.len());
+        if longest < OUTPUT_LIMIT {
+            return "the end of its output did not arrive".to_owned();
+        }
+        cut_words()
     }
 
     /// The last non-empty line of stderr, else of stdout: the machine's own last words.

@@ -15,8 +15,11 @@ pub struct Put<'a> {
 }
 
 /// What arrives is the content's hash, on a line of its own, and the content. The hash is in no command line: a token that a
-/// person chose may be guessed from it.
-const SCRIPT: &str = "set -e; p={}; m={}; d=$(dirname -- \"$p\"); mkdir -p -- \"$d\"; t=$(mktemp -- \"$d/.slicer-k3s.XXXXXX\")
+/// person chose may be guessed from it. No trap runs where it is killed: what an earlier one left, which may hold a token, is
+/// removed first, once no write can still be at it.
+const SCRIPT: &str = "set -e; p={}; m={}; d=$(dirname -- \"$p\"); mkdir -p -- \"$d\"
+find \"$d\" -maxdepth 1 -type f -name '.slicer-k3s.??????' -mmin +1 -delete 2>/dev/null || true
+t=$(mktemp -- \"$d/.slicer-k3s.XXXXXX\")
 trap 'rm -f -- \"$t\"' EXIT; chmod 0600 -- \"$t\"
 IFS= read -r h || h=; cat >\"$t\"; s=$(sha256sum <\"$t\")
 if [ \"${s%% *}\" != \"$h\" ]; then echo 'it did not arrive whole' >&2; exit 1; fi
@@ -94,6 +97,44 @@ mod tests {
             ..put
         };
         assert!(!run(&empty, b"") && run(&empty, empty.script().input()));
+    }
+
+    /// A write that was killed left a copy of a file with both tokens for good.
+    #[test]
+    fn what_a_killed_write_left_goes_with_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let old = std::time::SystemTime::now() - std::time::Duration::from_secs(200);
+        fs_err::create_dir(at("below")).unwrap();
+        for (name, age) in [
+            (".slicer-k3s.Ab12Cd", Some(old)),
+            (".slicer-k3s.Fr35H0", None),
+            (".slicer-k3s.longer-one", Some(old)),
+            ("a.slicer-k3s.Ab12Cd", Some(old)),
+            ("below/.slicer-k3s.Ab12Cd", Some(old)),
+        ] {
+            let file = std::fs::File::create(at(name)).unwrap();
+            if let Some(age) = age {
+                file.set_modified(age).unwrap();
+            }
+        }
+        let path = at("file").display().to_string();
+        let put = Put {
+            path: &path,
+            mode: "0600",
+            content: b"new",
+        };
+        assert!(run(&put, put.script().input()));
+        assert!(!at(".slicer-k3s.Ab12Cd").exists());
+        for name in [
+            "file",
+            ".slicer-k3s.Fr35H0",
+            ".slicer-k3s.longer-one",
+            "a.slicer-k3s.Ab12Cd",
+            "below/.slicer-k3s.Ab12Cd",
+        ] {
+            assert!(at(name).exists(), "{name}");
+        }
     }
 
     #[test]

@@ -34,12 +34,13 @@ h <"$f"; tr '\0' '\n' 2>/dev/null <"/proc/${p:-0}/environ" | h; systemctl is-act
 const WAITS: &str = "/run/slicer-k3s-token";
 
 /// A command in a VM is killed when its client is gone (slicervm/sdk@fb6f052 exec.go, `Command`), and then no trap runs: what
-/// an earlier one left, which may hold a token, is removed first. A token that did not come whole is none.
+/// an earlier one left, which may hold a token, is removed first, and nothing else beside the file. A token that did not come
+/// whole is none.
 const TAKE: &str = r#"set -e; umask 077; f={}; s={}; n={}
-t=$n; trap 'rm -f "$n" "$t"' EXIT; rm -f "$f".??????
+t=$n; trap 'rm -f "$n" "$t"' EXIT; rm -f "$f".slicer-k3s.??????
 { IFS= read -r h; v=$(cat); } <"$n"; sum=$(printf %s "$v" | sha256sum)
 if [ -z "$v" ] || [ "${sum%% *}" != "$h" ]; then echo 'the token did not arrive whole' >&2; exit 1; fi
-t=$(mktemp "$f.XXXXXX")
+t=$(mktemp "$f.slicer-k3s.XXXXXX")
 { grep -v '^K3S_TOKEN=' "$f" || true; printf "K3S_TOKEN='%s'\n" "$v"; } >"$t"; sync "$t"; mv -f "$t" "$f"
 systemctl reset-failed "$s" 2>/dev/null || true; systemctl restart --no-block "$s""#;
 
@@ -148,18 +149,22 @@ mod tests {
         names
     }
 
-    /// A script that was killed leaves a copy of the file, token and all: the next one removes it.
+    /// A script that was killed leaves a copy of the file, token and all: the next one removes it. It took whatever had six
+    /// letters behind the file's name.
     #[test]
     fn a_killed_script_leaves_no_token_behind_for_ever() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("k3s-agent.service.env");
         std::fs::write(&file, "A=1\nK3S_TOKEN='old'\n").unwrap();
+        // A person's own, of as many letters.
+        let own = "k3s-agent.service.env.backup";
+        std::fs::write(dir.path().join(own), "").unwrap();
         lay(dir.path(), "first");
         assert!(!taken(dir.path(), "kill -9 $PPID"));
-        assert!(names(dir.path()).len() > 2, "{:?}", names(dir.path()));
+        assert!(names(dir.path()).len() > 3, "{:?}", names(dir.path()));
         lay(dir.path(), "second");
         assert!(taken(dir.path(), GREP));
-        assert_eq!(names(dir.path()), ["k3s-agent.service.env"]);
+        assert_eq!(names(dir.path()), ["k3s-agent.service.env", own]);
         let text = std::fs::read_to_string(&file).unwrap();
         assert_eq!(text, "A=1\nK3S_TOKEN='second'\n");
     }

@@ -1,23 +1,29 @@
 //! Groups that the autoscaler has on hosts which this run does not reach. Such a host may be off, or only out of this
 //! workstation's reach, as behind a VPN: the servers can say which.
 
-use futures_util::future::join_all;
+use std::time::Duration;
+
+use futures_util::future::{join_all, try_join_all};
 
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{NodeGroup, node_groups};
 use crate::plan::Plan;
+use crate::question::limited;
 use crate::remote::Look;
 use crate::world::World;
 
+/// A server that has not answered within this time cannot be asked; its own steps report why.
+const ANSWER: Duration = Duration::from_secs(20);
+
 /// Those of `file`, the autoscaler's cloud-config, whose API answers from the servers, as they are in it.
 pub(super) async fn groups(world: &World, file: &str) -> Result<Vec<NodeGroup>> {
-    let mut kept = Vec::new();
-    for group in node_groups(file) {
-        if is_away(&world.plan, &group) && answers(world, &group.url).await? {
-            kept.push(group);
-        }
-    }
-    Ok(kept)
+    let groups = node_groups(file).into_iter();
+    let away = groups.filter(|group| is_away(&world.plan, group));
+    let asked = away.map(|group| async move {
+        let answers = answers(world, &group.url).await?;
+        Ok::<_, Failure>(answers.then_some(group))
+    });
+    Ok(try_join_all(asked).await?.into_iter().flatten().collect())
 }
 
 /// Whether a group is one of a host that is not reached.
@@ -35,7 +41,13 @@ fn is_away(plan: &Plan, group: &NodeGroup) -> bool {
 async fn answers(world: &World, url: &str) -> Result<bool> {
     let asked = world.plan.servers_here().map(|server| async {
         let look = Look::Http(format!("{url}/hostgroup"));
-        let said = world.server(server).await?.look(&look).await?.stdout;
+        let asked = async { world.server(server).await?.look(&look).await };
+        let output = limited(ANSWER, asked).await.map_err(|_| {
+            let what = format!("{} does not answer", server.name);
+            Failure::new(Code::SshUnreachable, what)
+                .because(format!("nothing within {} s", ANSWER.as_secs()))
+        })??;
+        let said = output.stdout;
         // Any answer will do, a refusal without a token most of all.
         Ok::<bool, Failure>(matches!(said.trim().parse::<u16>(), Ok(100..=599)))
     });
@@ -66,4 +78,41 @@ pub(super) fn in_order(
         groups.insert(place.map_or(0, |place| place + 1), group);
     }
     groups
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::remote::{Machine, Sudo};
+    use crate::steps::testing::{Fake, Hangs, world};
+
+    /// One server that hung cost each group of a host behind a VPN up to 45 s, one after the other.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_hangs_costs_its_time_once_for_all_groups() {
+        let well = Fake::new().says("http_code", "401");
+        let mut world = world(&[("k3s-cp-2", &well), ("k3s-cp-3", &well)]);
+        let hangs = Machine::new("k3s-cp-1", Box::new(Hangs), Sudo::Root);
+        world.put_server("k3s-cp-1", Arc::new(hangs));
+        world.plan.away = vec![crate::plan::Away {
+            host: "far".into(),
+            lan_address: [192, 168, 1, 12].into(),
+            behind: None,
+            cidrs: vec!["192.168.200.0/24".parse().unwrap()],
+        }];
+        let group = |name: &str| NodeGroup {
+            name: name.into(),
+            url: "http://192.168.200.1:8082".into(),
+            token: crate::secret::Secret::new("t0ken"),
+            min: 0,
+            max: 4,
+        };
+        let all = ["a", "b", "c"].map(group);
+        let token = crate::secret::Secret::new("K");
+        let file = crate::generate::cloud_config("https://x", &token, &all).unwrap();
+        let begin = tokio::time::Instant::now();
+        assert_eq!(groups(&world, &file).await.unwrap(), all);
+        assert_eq!(begin.elapsed(), ANSWER);
+    }
 }

@@ -12,7 +12,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::k3s;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Daemon, Plan};
-use crate::remote::Look;
+use crate::remote::{Look, Machine};
 use crate::secret::{Secret, sha256};
 use crate::slicer::Slicer;
 use crate::world::World;
@@ -36,19 +36,29 @@ pub(super) fn id(group: &str) -> StepId {
 /// The full agent token of the cluster as it is now.
 pub(super) async fn token(world: &World) -> Result<Secret> {
     let machine = world.first_server().await?;
+    let told = cacerts(machine).await;
+    if told.is_err() {
+        world.failed(machine).await;
+    }
+    let told = told?;
+    same_cluster(world, machine.name(), &told)?;
+    k3s::agent_token(&told, &world.secrets.agent_token)
+}
+
+/// The CA certificate that a server shows to whoever is to join.
+async fn cacerts(machine: &Machine) -> Result<String> {
     let server = machine.name();
     let look = Look::Supervisor(k3s::CA_REQUEST_PATH.to_owned());
     let output = machine.look(&look).await?;
-    if !output.ok() {
-        return Err(Failure::new(
-            Code::Kubernetes,
-            format!("{server} does not tell its CA certificate"),
-        )
-        .because(output.last_words())
-        .hint(format!("on {server}: sudo journalctl -u k3s -n 30")));
+    if output.ok() {
+        return Ok(output.stdout);
     }
-    same_cluster(world, server, &output.stdout)?;
-    k3s::agent_token(&output.stdout, &world.secrets.agent_token)
+    Err(Failure::new(
+        Code::Kubernetes,
+        format!("{server} does not tell its CA certificate"),
+    )
+    .because(output.last_words())
+    .hint(format!("on {server}: sudo journalctl -u k3s -n 30")))
 }
 
 /// Agents and people are sent to the cluster that is on record only.
@@ -172,6 +182,18 @@ impl Step for K3sTokenSecret {
 mod tests {
     use super::*;
     use crate::steps::testing::{Fake, plan, world};
+
+    /// The server that was chosen for the run had died, and every group failed at it though the others were ready.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_fails_is_not_asked_again() {
+        let dead = Fake::new().answers("cacerts", 7, "");
+        let cacerts = "-----BEGIN CERTIFICATE-----\nYWJj\n-----END CERTIFICATE-----\n";
+        let well = Fake::new().says("cacerts", cacerts);
+        let world = world(&[("k3s-cp-1", &dead), ("k3s-cp-2", &well)]);
+        let failure = token(&world).await.map(drop).unwrap_err();
+        assert!(failure.what.contains("k3s-cp-1"), "{failure}");
+        token(&world).await.unwrap();
+    }
 
     #[tokio::test]
     async fn the_record_holds_no_token_and_is_roots_alone() {

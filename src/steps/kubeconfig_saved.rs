@@ -12,6 +12,7 @@ use crate::k3s::{CA_PATH, KUBECONFIG_PATH, api_url};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Plan, Server};
 use crate::question::limited;
+use crate::remote::Machine;
 use crate::world::World;
 use crate::{files, kubeconfig, yaml};
 
@@ -35,7 +36,7 @@ impl KubeconfigSaved {
         fs_err::read_to_string(&self.path).ok()
     }
 
-    /// What the file is to hold: the kubeconfig of the server that it names, where that can be reached, else of the first one
+    /// What the file is to hold: the kubeconfig of the server that it names, where that can be read, else of the first one
     /// whose API is ready. Each server makes an administrator's certificate of its own, so another server's is no news. `None`
     /// until k3s has written it.
     async fn wanted(&self, world: &World) -> Result<Option<String>> {
@@ -47,22 +48,19 @@ impl KubeconfigSaved {
                 .any(|line| line.trim_start() == format!("server: {url}"))
         };
         let named = servers.find(named);
-        let machine = match named.map(|server| limited(ANSWER, world.server(server))) {
-            Some(reached) => reached.await.ok().and_then(Result::ok),
+        let theirs = match named.map(|server| limited(ANSWER, read_on(world, server))) {
+            Some(read) => read.await.ok().and_then(Result::ok),
             None => None,
         };
-        let machine = match machine {
-            Some(machine) => machine,
-            None => world.first_server().await?,
+        let (machine, read) = match theirs {
+            Some(theirs) => theirs,
+            None => read_first(world).await?,
         };
         let mut servers = world.plan.servers.iter();
         let server = servers.find(|server| server.name == machine.name());
         let server = server
             .ok_or_else(|| Failure::new(Code::SshUnreachable, "no host of a server is there"))?;
-        let Some(text) = machine.read(KUBECONFIG_PATH).await? else {
-            return Ok(None);
-        };
-        let Some(ca) = machine.read(CA_PATH).await? else {
+        let Some((text, ca)) = read else {
             return Ok(None);
         };
         same_cluster(world, &server.name, &ca)?;
@@ -70,6 +68,34 @@ impl KubeconfigSaved {
         let ours = kubeconfig::rename(theirs, &world.plan.cluster, &api_url(server))?;
         yaml::write(&ours).map(Some)
     }
+}
+
+/// A server with its kubeconfig and its CA; `None` until k3s has written them.
+type Read<'w> = (&'w Machine, Option<(String, String)>);
+
+/// Those of this server.
+async fn read_on<'w>(world: &'w World, server: &Server) -> Result<Read<'w>> {
+    read(world, world.server(server).await?).await
+}
+
+/// Those of the first server whose API is ready.
+async fn read_first(world: &World) -> Result<Read<'_>> {
+    read(world, world.first_server().await?).await
+}
+
+async fn read<'w>(world: &World, machine: &'w Machine) -> Result<Read<'w>> {
+    let files = async {
+        let Some(text) = machine.read(KUBECONFIG_PATH).await? else {
+            return Ok(None);
+        };
+        let ca = machine.read(CA_PATH).await?;
+        Ok(ca.map(|ca| (text, ca)))
+    };
+    let files: Result<_> = files.await;
+    if files.is_err() {
+        world.failed(machine).await;
+    }
+    Ok((machine, files?))
 }
 
 #[async_trait]
@@ -128,6 +154,25 @@ mod tests {
     use super::*;
     use crate::pipeline::testing::hands;
     use crate::steps::testing::{Fake, world};
+
+    /// The server that the file names, or that was chosen for the run, had died since: it was asked again and again.
+    #[tokio::test(start_paused = true)]
+    async fn the_kubeconfig_of_another_server_will_do_where_one_cannot_be_read() {
+        let k3s = "clusters: [{name: default, cluster: {server: 'https://127.0.0.1:6443'}}]\nusers: [{name: default, user: {}}]\ncontexts: [{name: default, context: {}}]\n";
+        let dir = tempfile::tempdir().unwrap();
+        let step = KubeconfigSaved {
+            path: dir.path().join("kubeconfig"),
+            needs: Vec::new(),
+        };
+        let dead = Fake::new().answers(KUBECONFIG_PATH, 127, "");
+        let well = Fake::new().says(KUBECONFIG_PATH, k3s);
+        let world = world(&[("k3s-cp-1", &dead), ("k3s-cp-2", &well)]);
+        assert!(step.wanted(&world).await.is_err());
+        let wanted = step.wanted(&world).await.unwrap().unwrap();
+        assert!(wanted.contains("192.168.137.3:6443"), "{wanted}");
+        fs_err::write(&step.path, "    server: https://192.168.137.2:6443\n").unwrap();
+        assert_eq!(step.wanted(&world).await.unwrap(), Some(wanted));
+    }
 
     #[tokio::test]
     async fn it_is_saved_once_and_again_when_certificates_change() {

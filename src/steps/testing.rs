@@ -43,6 +43,17 @@ impl Fake {
         self
     }
 
+    /// Commands that contain `part` end with `status` and say `stderr`.
+    pub(crate) fn refuses(self, part: &str, status: i32, stderr: &str) -> Self {
+        let output = Output {
+            status,
+            stderr: stderr.to_owned(),
+            ..Output::default()
+        };
+        self.table.lock().unwrap().push((part.to_owned(), output));
+        self
+    }
+
     /// The first command that contains `part` prints `stdout`, before anything else is looked up.
     pub(crate) fn says_first(self, part: &str, stdout: &str) -> Self {
         let output = Output {

@@ -88,14 +88,25 @@ impl World {
     }
 
     /// The first server whose API is ready, as it was found in this run. Where none is, the first that can be reached: what is
-    /// wrong with its API is then said by that itself.
+    /// wrong with its API is then said by that itself. Whoever sees it fail says so: see [`World::failed`].
     pub async fn first_server(&self) -> Result<&Arc<Machine>> {
         match self.choose().await? {
             Found::Ready(server, _) | Found::Reached(server, _) => Ok(server),
         }
     }
 
-    /// The same, and a failure where none is ready.
+    /// Says that what was asked of a server without Kubernetes' API failed: where it is the one that was chosen, another one is
+    /// chosen next.
+    pub async fn failed(&self, server: &Machine) {
+        let standing = self.choice.0.lock().await;
+        if let Some(chosen) = &standing.chosen
+            && self.plan.servers[chosen.place].name == server.name()
+        {
+            chosen.failed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// As [`World::first_server`], and a failure where none is ready.
     pub async fn ready_server(&self) -> Result<&Arc<Machine>> {
         match self.choose().await? {
             Found::Ready(server, _) => Ok(server),

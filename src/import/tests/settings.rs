@@ -97,6 +97,31 @@ fn scalars_drop_ins_and_flags_are_taken_over() {
     assert!(config::parse(&own.text, "x").unwrap().control_plane.taint);
 }
 
+/// It was lost without a word; its value may be a password.
+#[test]
+fn a_setting_that_is_not_taken_over_is_named() {
+    let findings = told(
+        "write-kubeconfig-mode: \"0644\"\ntoken-file: /root/5ecre7\n",
+        "",
+        &["--datastore-endpoint=postgres://me:5ecre7@db"],
+    );
+    let file = file(&findings, &(Value::Null, Value::Null));
+    for key in ["write-kubeconfig-mode", "token-file", "datastore-endpoint"] {
+        let line = format!("# {key}: not taken over");
+        assert!(file.shown.contains(&line), "{}", file.shown);
+    }
+    assert!(!file.text.contains("5ecre7"), "{}", file.text);
+    assert!(config::parse(&file.text, "x").is_ok(), "{}", file.text);
+    // What slicer-k3s writes itself is no news.
+    let own = told(
+        "write-kubeconfig-mode: \"0600\"\ncluster-init: true\n",
+        "",
+        &[],
+    );
+    let own = super::text(&own, &Default::default()).unwrap();
+    assert!(!own.text.contains("not taken over"), "{}", own.text);
+}
+
 /// The parser's words may quote a token.
 #[test]
 fn a_file_that_cannot_be_read_is_refused_without_its_text() {

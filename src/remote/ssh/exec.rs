@@ -16,7 +16,8 @@ pub(super) enum Broken {
     Refused,
 }
 
-/// A command that has ended may have left a child that holds its output open: after so much silence we no longer listen.
+/// A command that has ended may have left a child that holds its output open: after so much silence we no longer listen. The
+/// same silence is that of a connection that stalls before the last of the output, so it is marked as cut.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// Runs `command`. Dropping the future closes the channel.
@@ -38,6 +39,7 @@ pub(super) async fn run(
     };
     tokio::pin!(feed);
     let (mut stdout, mut stderr, mut status) = (Kept::default(), Kept::default(), None);
+    let mut whole = false;
     loop {
         let message = tokio::select! {
             message = read.wait() => message,
@@ -48,12 +50,19 @@ pub(super) async fn run(
             Some(ChannelMsg::Data { data }) => stdout.add(&data),
             Some(ChannelMsg::ExtendedData { data, ext: 1 }) => stderr.add(&data),
             Some(ChannelMsg::Failure) => return Err(Broken::Refused),
-            Some(ChannelMsg::Close) | None => break,
+            Some(ChannelMsg::Eof) => whole = true,
+            Some(ChannelMsg::Close) => {
+                whole = true;
+                break;
+            }
+            None => break,
             Some(other) => status = ended(&other).or(status),
         }
     }
     let status = status.ok_or(Broken::Lost)?;
-    Ok(Output::of(status, &stdout, &stderr))
+    let mut output = Output::of(status, &stdout, &stderr);
+    output.cut |= !whole;
+    Ok(output)
 }
 
 /// The exit status in a message, if it is one; 128 + signal where a signal ended the command, as shells say it.

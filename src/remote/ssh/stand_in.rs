@@ -36,7 +36,8 @@ pub(super) struct Habits {
 
 /// Starts a server; its port. It ends with the test's runtime.
 ///
-/// Commands: `count` prints how many bytes of stdin it read, `kill` ends by SIGTERM, `vanish` ends the connection.
+/// Commands: `count` prints how many bytes of stdin it read, `kill` ends by SIGTERM, `vanish` ends the connection, `stall` ends and
+/// does not say that its output has.
 pub(super) async fn start(habits: Habits) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -138,6 +139,9 @@ impl Handler for Server {
             session.data(channel, count.to_string().into_bytes())?;
             session.extended_data(channel, 1, b"\xff\xfe broken text".to_vec())?;
             session.exit_status_request(channel, 3)?;
+            if command == "stall" {
+                return Ok(());
+            }
         }
         session.eof(channel)?;
         session.close(channel)

@@ -315,10 +315,22 @@ mod tests {
             .unwrap();
         assert_eq!((out.status, out.stdout.as_str()), (3, "3145728"));
         assert_eq!(out.last_words(), "\u{fffd}\u{fffd} broken text");
+        assert!(!out.cut);
         assert_eq!(
             remote.exec("kill", b"", LIMIT).await.unwrap().status,
             128 + 15
         );
+    }
+
+    /// The rest of an output that came later was taken for nothing: half a file was the whole one.
+    #[tokio::test]
+    async fn an_output_whose_end_did_not_come_is_cut() {
+        let (host, mine) = (key(), key());
+        let remote = connect(habits(&host, &mine), &mine, &[&host])
+            .await
+            .unwrap();
+        let out = remote.exec("stall", b"four", LIMIT).await.unwrap();
+        assert_eq!((out.status, &*out.stdout, out.cut), (3, "4", true));
     }
 
     #[tokio::test]

@@ -91,3 +91,44 @@ impl Step for MarkGone {
             .map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::daemon_gone::{DaemonGone, Remains};
+    use super::super::own_addresses_gone::OwnAddressesGone;
+    use super::super::routes_gone::RoutesGone;
+    use super::*;
+    use crate::steps::testing::{Fake, world};
+
+    /// A host whose sudo refused, or whose disk could no longer be read, counted as one that holds nothing: its removal was done,
+    /// and its VMs ran on with nothing on record.
+    #[tokio::test]
+    async fn a_host_where_nothing_can_be_asked_is_not_one_without_anything() {
+        let daemon = Remains {
+            group: "k3s-agents-1".into(),
+            host: "ryzen".into(),
+            shares: None,
+            adopted: None,
+            served_elsewhere: false,
+        };
+        let steps: [Box<dyn Step>; 4] = [
+            Box::new(MarkGone::new("ryzen", &[])),
+            Box::new(RoutesGone::new("ryzen")),
+            Box::new(OwnAddressesGone::new("ryzen")),
+            Box::new(DaemonGone::new("home", &daemon)),
+        ];
+        for (status, stderr) in [
+            (1, "sudo: a password is required\n"),
+            (126, "sh: cat: Input/output error\n"),
+            (127, ""),
+            (3, "cat: x: Input/output error\n"),
+        ] {
+            let host = Fake::new().refuses("", status, stderr);
+            let world = world(&[("ryzen", &host)]);
+            for step in &steps {
+                let found = step.check(&world).await;
+                assert!(found.is_err(), "{:?}: {found:?}", step.id());
+            }
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! A last snapshot of etcd lies on the workstation, 0600. The server token that opens it lies in the same directory.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -11,7 +12,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::k3s::SNAPSHOTS_DIRECTORY;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Role;
-use crate::remote::Script;
+use crate::remote::{Machine, Script};
 use crate::secret::Secret;
 use crate::steps::CLUSTER;
 use crate::steps::unit::Unit;
@@ -87,8 +88,24 @@ impl SnapshotKept {
         Ok((last, file))
     }
 
+    /// Takes one: where a server fails, as with a full disk, the others are tried, each once.
     async fn take(&self, world: &World, hands: &Hands) -> Result<()> {
-        let server = world.first_server().await?;
+        let (mut tried, mut failed) = (BTreeSet::new(), None);
+        loop {
+            let server = match world.first_server().await {
+                Ok(server) if tried.insert(server.name().to_owned()) => server,
+                Ok(_) => return failed.unwrap_or(Ok(())),
+                Err(failure) => return failed.unwrap_or(Err(failure)),
+            };
+            match self.take_on(server, hands).await {
+                Ok(()) => return Ok(()),
+                failure => _ = failed.get_or_insert(failure),
+            }
+            world.failed(server).await;
+        }
+    }
+
+    async fn take_on(&self, server: &Machine, hands: &Hands) -> Result<()> {
         let mark = Secret::random_hex(4)
             .map_err(|error| Failure::new(Code::LocalFile, "no random numbers").because(error))?;
         let name = format!("slicer-k3s-last-{}", mark.expose());
@@ -172,6 +189,28 @@ mod tests {
     use super::*;
     use crate::pipeline::testing::hands;
     use crate::steps::testing::{Fake, world};
+
+    /// With a full disk on the server that is ready first, no run ever came to a snapshot.
+    #[tokio::test(start_paused = true)]
+    async fn where_a_server_takes_none_the_others_are_tried() {
+        let home = tempfile::tempdir().unwrap();
+        let step = SnapshotKept::new(Snapshots::of(home.path(), "f00"));
+        let full = Fake::new().answers("etcd-snapshot save", 1, "no space left on device");
+        let saved = format!("{}  /x/snapshot\n", "a".repeat(64));
+        let well = Fake::new().says("etcd-snapshot save", &saved);
+        let all = world(&[("k3s-cp-1", &full), ("k3s-cp-2", &well)]);
+        let failure = step.take(&all, &hands()).await.unwrap_err();
+        // The second one is told to hand its snapshot over, which the stand-in does not.
+        assert!(full.was_told("save") && well.was_told("save"), "{failure}");
+        assert!(failure.to_string().contains("no space left"), "{failure}");
+        let count = |fake: &Fake| {
+            let told = fake.told();
+            told.iter()
+                .filter(|(said, _)| said.contains("save"))
+                .count()
+        };
+        assert_eq!((count(&full), count(&well)), (1, 1));
+    }
 
     /// It took what lay there for its own, however old that was.
     #[tokio::test]
