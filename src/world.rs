@@ -180,13 +180,14 @@ fn client(host: &Arc<Machine>, daemon: &Daemon, token: Secret) -> Slicer {
     }
 }
 
-/// A daemon's API on its host, with the token as that has it now.
+/// A daemon's API on its host, with the token as that has it now. Where there is none nobody refused us: that is as if the daemon
+/// did not answer.
 pub async fn slicer_on(host: &Arc<Machine>, daemon: &Daemon) -> Result<Slicer> {
     if let Some(token) = host_token(host).await? {
         return Ok(client(host, daemon, token));
     }
     Err(Failure::new(
-        Code::SlicerToken,
+        Code::SlicerApi,
         format!("no Slicer API token on {}", daemon.host),
     )
     .because(format!("{} does not exist yet", TOKEN_PATHS[0]))

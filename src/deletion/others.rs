@@ -2,20 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use crate::plan::{Daemon, FoundDaemon};
+use crate::plan::{Adopted, Daemon, FoundDaemon};
 
-/// Whether one of the daemons that were found serves this group, and is neither in the cluster's own directories nor in one of
-/// `adopted`.
+/// Whether one of the daemons that were found serves this group, and is neither the cluster's own nor one of `adopted`.
 pub fn serves_elsewhere(
     cluster: &str,
     group: &str,
-    adopted: &[&str],
+    adopted: &[&Adopted],
     found: &[FoundDaemon],
 ) -> bool {
-    let others = found
-        .iter()
-        .filter(|daemon| !is_of(cluster, adopted, daemon));
-    let mut others = others.flat_map(|daemon| &daemon.groups);
+    let mut others = others(cluster, adopted, found).flat_map(|daemon| &daemon.groups);
     others.any(|served| served == group)
 }
 
@@ -26,21 +22,36 @@ pub fn users_of_the_token<'a>(
     own: impl Iterator<Item = &'a Daemon>,
     found: &[FoundDaemon],
 ) -> BTreeSet<String> {
-    let adopted: Vec<&str> = own
-        .filter_map(|daemon| Some(daemon.adopted.as_ref()?.directory.as_str()))
-        .collect();
-    let others = found
-        .iter()
-        .filter(|daemon| !is_of(cluster, &adopted, daemon));
+    let adopted: Vec<&Adopted> = own.filter_map(|daemon| daemon.adopted.as_ref()).collect();
     let name = |daemon: &FoundDaemon| match daemon.groups.as_slice() {
         [] => daemon.directory.clone(),
         groups => format!("{} in {}", groups.join(", "), daemon.directory),
     };
-    others.map(name).collect()
+    others(cluster, &adopted, found).map(name).collect()
 }
 
-fn is_of(cluster: &str, adopted: &[&str], daemon: &FoundDaemon) -> bool {
-    daemon.cluster() == Some(cluster) || adopted.contains(&&*daemon.directory)
+/// The daemons that are someone else's. A daemon that runs is found twice, by its unit and by its process, and a link gives the
+/// two different directories; their file, which is resolved, is the same.
+fn others<'f>(
+    cluster: &str,
+    adopted: &[&Adopted],
+    found: &'f [FoundDaemon],
+) -> impl Iterator<Item = &'f FoundDaemon> {
+    let works_in = |daemon: &FoundDaemon, own: &Adopted| {
+        let bare = |path: &str| path.trim_end_matches('/').to_owned();
+        bare(&own.directory) == bare(&daemon.directory)
+    };
+    let by_directory = |daemon: &&FoundDaemon| {
+        daemon.cluster() == Some(cluster) || adopted.iter().any(|own| works_in(daemon, own))
+    };
+    let ours: Vec<&FoundDaemon> = found.iter().filter(by_directory).collect();
+    let files = ours.iter().map(|daemon| &daemon.config);
+    let files = files.chain(adopted.iter().map(|own| &own.file));
+    let files: BTreeSet<String> = files.filter(|file| !file.is_empty()).cloned().collect();
+    let is_ours = move |daemon: &FoundDaemon| {
+        files.contains(&daemon.config) || ours.iter().any(|own| std::ptr::eq(*own, daemon))
+    };
+    found.iter().filter(move |daemon| !is_ours(daemon))
 }
 
 #[cfg(test)]
@@ -60,13 +71,52 @@ mod tests {
     fn a_daemon_of_someone_else_is_known_by_its_directory() {
         let ours = found("/var/lib/slicer-k3s/home/a-1", "a-1");
         let theirs = found("/root/k3s-agents", "a-1");
-        let serves = |found: &[FoundDaemon], adopted: &[&str]| {
+        let serves = |found: &[FoundDaemon], adopted: &[&Adopted]| {
             serves_elsewhere("home", "a-1", adopted, found)
         };
+        let mut handed_over = adopted(&plan().daemons[1]);
+        handed_over.directory = "/root/k3s-agents".into();
         assert!(!serves(std::slice::from_ref(&ours), &[]));
         assert!(serves(&[ours, theirs.clone()], &[]));
-        assert!(!serves(&[theirs], &["/root/k3s-agents"]));
+        assert!(!serves(&[theirs], &[&handed_over]));
         assert!(!serves(&[found("/root/k3s-agents", "a-10")], &[]));
+    }
+
+    /// A daemon's process shows where a link leads: ours passed for another's, and its directory went under its VMs.
+    #[test]
+    fn a_daemon_of_ours_is_known_behind_a_link() {
+        let with = |directory: &str, config: &str| FoundDaemon {
+            config: config.into(),
+            ..found(directory, "a-1")
+        };
+        let (file, link) = ("/mnt/nvme/home/a-1/a-1.yaml", "/mnt/nvme/home/a-1");
+        let unit = with("/var/lib/slicer-k3s/home/a-1", file);
+        let process = with(link, file);
+        let namesake = with("/root/mine", "/root/mine/a-1.yaml");
+        let others = |found: &[FoundDaemon], own: &[Daemon]| {
+            let named = users_of_the_token("home", own.iter(), found);
+            let adopted: Vec<&Adopted> = own.iter().filter_map(|it| it.adopted.as_ref()).collect();
+            let serves = serves_elsewhere("home", "a-1", &adopted, found);
+            assert_eq!(serves, !named.is_empty());
+            named.len()
+        };
+        assert_eq!(others(&[unit.clone(), process.clone()], &[]), 0);
+        assert_eq!(others(&[unit, process, namesake.clone()], &[]), 1);
+        // Handed over by a unit that names its directory with a stroke at its end, or by a link.
+        let mut own = plan().daemons[1].clone();
+        let handed_over = Adopted {
+            directory: "/home/alex/".into(),
+            file: "/data/alex/a-1.yaml".into(),
+            ..adopted(&own)
+        };
+        own.adopted = Some(handed_over);
+        let both = [
+            with("/home/alex", "/home/alex/other.yaml"),
+            with("/data/alex", "/data/alex/a-1.yaml"),
+        ];
+        let own = std::slice::from_ref(&own);
+        assert_eq!(others(&both, own), 0);
+        assert_eq!(others(&[namesake], own), 1);
     }
 
     /// Their autoscaler was refused after their daemon's next restart.

@@ -1,8 +1,11 @@
 //! A VM of a group. One without a Node goes where the group is wholly ours, the autoscaler made it, and it had the time to join;
-//! all of a group where a person named it.
+//! one that others replace where it is an agent; all of a group where a person named it.
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
+use crate::agents;
 use crate::plan::Daemon;
 use crate::slicer::Vm;
 
@@ -23,6 +26,17 @@ impl DeletableVm {
     /// VMs of a group that a person named on the command line, or whose host or cluster that person named.
     pub fn named(group: &str, vms: &[String]) -> Vec<Self> {
         vms.iter().map(|vm| Self::of(group, vm)).collect()
+    }
+
+    /// A VM that others are to replace, where it is an agent. The autoscaler numbers what it makes; in a group that someone else set
+    /// up there may be VMs of theirs, and there only what has a Node of the group is one. `nodes` are all Nodes.
+    pub fn agent(daemon: &Daemon, vm: &Vm, nodes: &[Value]) -> Option<Self> {
+        let (group, name) = (&daemon.group, &vm.hostname);
+        let is_agent = match daemon.adopted {
+            Some(_) => nodes.iter().any(|node| agents::is_node_of(node, group, vm)),
+            None => is_numbered(group, name),
+        };
+        is_agent.then(|| Self::of(group, name))
     }
 
     fn of(group: &str, name: &str) -> Self {
@@ -81,6 +95,32 @@ mod tests {
             (&theirs, "k3s-agents-1-7", JOIN, false),
         ] {
             assert_eq!(may_go_without_node(daemon, vm, time, JOIN), goes, "{vm}");
+        }
+    }
+
+    /// A person's own VM in a group that was handed over went with its disk, as did what someone made beside the autoscaler's.
+    #[test]
+    fn only_an_agent_is_replaced() {
+        let daemon = plan().daemons[1].clone();
+        let theirs = Daemon {
+            adopted: Some(adopted(&daemon)),
+            ..daemon.clone()
+        };
+        let node = |name: &str| serde_json::json!({"metadata": {"name": name}});
+        let nodes = [node("k3s-agents-1-7-00ff00ff"), node("joined")];
+        for (daemon, name, goes) in [
+            (&daemon, "k3s-agents-1-7", true),
+            (&daemon, "k3s-agents-1-8", true),
+            (&daemon, "joined", false),
+            (&daemon, "mine", false),
+            (&theirs, "k3s-agents-1-7", true),
+            (&theirs, "k3s-agents-1-8", false),
+            (&theirs, "joined", true),
+            (&theirs, "mine", false),
+        ] {
+            let vm = serde_json::from_value(serde_json::json!({"hostname": name})).unwrap();
+            let agent = DeletableVm::agent(daemon, &vm, &nodes);
+            assert_eq!(agent.is_some(), goes, "{name}");
         }
     }
 

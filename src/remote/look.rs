@@ -38,6 +38,8 @@ pub enum Look {
     },
     /// "MODE UID" of a directory; status 1 where it is none.
     Directory(String),
+    /// Where a path leads once every link is followed; nothing where that cannot be told.
+    Resolved(String),
     /// The processes that run `slicer up` with this YAML in this directory, one id a line: units' and hand-started ones.
     SlicerUp {
         /// The working directory.
@@ -134,14 +136,15 @@ const DIRECTORY: &str = concat!(
     tell_none!()
 );
 
-/// A pattern that matches nothing is a name that `ls` does not find.
+/// A VM's number may have any number of digits, and nothing else stands between its group's name and the ending.
 const CONSOLE_LOGS: &str = concat!(
-    "export LC_ALL=C; l={}\n",
-    "f=$(ls -- \"$l\"-[0-9].txt \"$l\"-[0-9][0-9].txt \"$l\"-[0-9][0-9][0-9].txt 2>&1 | grep -v '^ls: .*: No such file or directory$')\n",
-    "case $? in 0) ;; 1) ",
+    "l={}; w=$(LC_ALL=C ls -- \"${l%/*}\" 2>&1 >/dev/null) || {\n",
+    tell_none!(),
+    "\n}\n",
+    "f=$(for f in \"$l\"-[0-9]*.txt; do n=${f#\"$l\"-}; case ${n%.txt} in *[!0-9]*) ;; *) echo \"$f\" ;; esac; done)\n",
+    "[ -n \"$f\" ] || { ",
     none!(),
-    ";; *) exit 3;; esac\n",
-    "if printf '%s\\n' \"$f\" | grep '^ls: ' >&2; then exit 3; fi; printf '%s\\n' \"$f\""
+    "; }; printf '%s\\n' \"$f\""
 );
 
 /// A host without nft, or whose kernel has none, has no table either.
@@ -197,6 +200,7 @@ impl Look {
             | Self::Exists(_)
             | Self::Entry(_)
             | Self::Directory(_)
+            | Self::Resolved(_)
             | Self::SlicerUp { .. }
             | Self::RunningConfig(_)
             | Self::RunningProxies(_)
@@ -245,6 +249,7 @@ impl Look {
             )
             .limit(Duration::from_secs(12)),
             Self::Directory(path) => Script::new(DIRECTORY, &[path, path, path]),
+            Self::Resolved(path) => Script::new("readlink -f -- {} 2>/dev/null", &[path]),
             Self::SlicerUp { directory, file } => {
                 Script::new(include_str!("slicer_up.sh"), &[directory, file])
             }
@@ -326,6 +331,81 @@ pub(crate) fn curl_option(name: &str, value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A VM numbered 1000 left its log for ever; and by a wider pattern a group would have taken another one's for its own.
+    #[test]
+    fn console_logs_are_found_by_numbers_of_any_length() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().display().to_string();
+        let look = Look::ConsoleLogs("a".into()).script();
+        let text = look.text().replace(CONSOLES, &place);
+        let ask = || {
+            let asked = std::process::Command::new("sh")
+                .args(["-c", &text])
+                .output();
+            let asked = asked.unwrap();
+            (
+                asked.status.success(),
+                String::from_utf8(asked.stdout).unwrap(),
+            )
+        };
+        assert_eq!(ask(), (false, String::new()));
+        let file = |name: &str| fs_err::write(directory.path().join(name), "x").unwrap();
+        for name in ["a-1-1.txt", "a-x.txt", "a-1.txt.old", "b-1.txt"] {
+            file(name);
+        }
+        assert_eq!(ask(), (false, String::new()));
+        for name in ["a-7.txt", "a-1000.txt", "a-12345.txt"] {
+            file(name);
+        }
+        let lines =
+            ["a-1000.txt", "a-12345.txt", "a-7.txt"].map(|name| format!("{place}/{name}\n"));
+        assert_eq!(ask(), (true, lines.concat()));
+    }
+
+    /// A daemon whose directory was handed over by a link was not seen to run: its process shows where the link leads.
+    #[test]
+    fn a_daemon_that_a_person_started_is_found_behind_a_link() {
+        let real = tempfile::tempdir().unwrap();
+        let links = tempfile::tempdir().unwrap();
+        let link = links.path().join("home");
+        std::os::unix::fs::symlink(real.path(), &link).unwrap();
+        // A process of Slicer's name whose words are Slicer's: a shell that reads a script called `up`.
+        fs_err::copy("/bin/sh", real.path().join("slicer")).unwrap();
+        fs_err::write(real.path().join("up"), "echo ready; read line").unwrap();
+        fs_err::write(real.path().join("a.yaml"), "").unwrap();
+        let mut child = std::process::Command::new(real.path().join("slicer"))
+            .args(["up", "./a.yaml"])
+            .current_dir(real.path())
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = [0; 6];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut ready).unwrap();
+        let ask = |directory: String, file: &str| {
+            let file = format!("{directory}/{file}");
+            let script = Look::SlicerUp { directory, file }.script();
+            let asked = std::process::Command::new("sh")
+                .args(["-c", script.text()])
+                .output();
+            String::from_utf8(asked.unwrap().stdout).unwrap()
+        };
+        let (link, real) = (
+            link.display().to_string(),
+            real.path().display().to_string(),
+        );
+        let found = [&link, &format!("{link}/"), &real].map(|place| ask(place.clone(), "a.yaml"));
+        let others = [
+            ask(link, "b.yaml"),
+            ask(links.path().display().to_string(), "a.yaml"),
+        ];
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let id = format!("{}\n", child.id());
+        assert_eq!(found, [&*id; 3]);
+        assert_eq!(others, [""; 2]);
+    }
 
     /// It asks a registry on the Internet, for up to 24 s: its companions would lose their answers.
     #[test]

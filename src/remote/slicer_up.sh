@@ -1,4 +1,6 @@
 d={} y={}
+# A process shows what links have led to.
+d=$(readlink -f -- "$d" || echo "$d") y=$(readlink -f -- "$y" || echo "$y")
 for p in /proc/[0-9]*; do
     read -r name 2>/dev/null <"$p/comm" && [ "$name" = slicer ] || continue
     [ "$(readlink "$p/cwd" 2>/dev/null)" = "$d" ] || continue

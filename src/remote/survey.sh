@@ -70,10 +70,23 @@ for mark in /etc/slicer-k3s/*.json; do
     section mark <"$mark"
 done
 
+# A directory, by the name that slicer-k3s gives it where it is one of its own: a link may lead to it, and a process shows only
+# what links have led to.
+named() {
+    for own in /var/lib/slicer-k3s/*/*; do
+        # shellcheck disable=SC3013 # dash, bash and busybox know it
+        if [ -d "$own" ] && [ "$own" -ef "$1" ]; then
+            echo "$own"
+            return
+        fi
+    done
+    echo "$1"
+}
+
 # One daemon: where it comes from, its directory, its file, the licence it was given, the file's text.
 daemon() {
     echo "$1" | section daemon
-    echo "$2" | section daemon-directory
+    named "$2" | section daemon-directory
     file=$3
     case $file in /*) ;; *) file=$2/$file ;; esac
     file=$(readlink -f "$file" || echo "$file")

@@ -220,8 +220,9 @@ mod tests {
         let found = step().check(&others).await.unwrap();
         assert!(matches!(found, Finding::Differs(_)), "{found:?}");
 
-        let fake = Fake::new().says("GET /hostgroup", r#"[{"hostname":"a-1"}]"#);
-        let fake = fake.says("GET /secrets", "[]").says("auth/token", "t\n");
+        let armed = r#"[{"name":"k3s-token","mod_time":"2026-05-01T10:00:00Z"}]"#;
+        let fake = Fake::new().says("GET /hostgroup", r#"[{"hostname":"k3s-agents-1-1"}]"#);
+        let fake = fake.says("GET /secrets", armed).says("auth/token", "t\n");
         let ryzen = Arc::new(machine("ryzen", fake));
         let hosts = HashMap::from([("n100".to_owned(), hangs()), ("ryzen".to_owned(), ryzen)]);
         let world = World::new(plan(), secrets(), hosts);

@@ -79,6 +79,11 @@ mod tests {
         assert!(matches!(api(&down).await.unwrap(), Api::Down(_)));
         // Its host is off.
         assert!(matches!(api(&world(&[])).await.unwrap(), Api::Down(_)));
+        // Slicer was removed from its host: the autoscaler was waited for in each `destroy`, and none could end.
+        for token in [Fake::new().answers("auth/token", 1, ""), Fake::new()] {
+            let purged = world(&[("n100", &token), ("k3s-cp-1", &unready)]);
+            assert!(matches!(api(&purged).await.unwrap(), Api::Down(_)));
+        }
         let locked_out = world(&[("n100", &refuses), ("k3s-cp-1", &unready)]);
         let failure = api(&locked_out).await.err().unwrap();
         assert_eq!(failure.code, Code::SlicerToken);

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use proptest::prelude::*;
 
@@ -39,6 +39,10 @@ fn program(dir: &Path, name: &str, text: &str) {
 
 /// Runs the real script with these programs in front of the system's; sudo's clean environment included.
 fn run(dir: &Path) -> String {
+    run_script(dir, Look::Survey.script().text())
+}
+
+fn run_script(dir: &Path, text: &str) -> String {
     program(
         dir,
         "ip",
@@ -48,7 +52,7 @@ fn run(dir: &Path) -> String {
 esac"#,
     );
     let script = dir.join("survey.sh");
-    fs_err::write(&script, Look::Survey.script().text()).unwrap();
+    fs_err::write(&script, text).unwrap();
     let path = format!("{}:/usr/bin:/bin", dir.display());
     let output = Command::new("sh")
         .arg("-c")
@@ -82,26 +86,63 @@ fn a_machine_disguised_as_a_pi_is_read_by_the_real_script() {
     assert!(!facts.identity.is_empty() && facts.interfaces.contains(&"lo".to_owned()));
 }
 
-#[test]
-fn a_daemon_that_was_started_by_hand_is_found_with_what_it_occupies() {
-    let dir = tempfile::tempdir().unwrap();
-    // A process of Slicer's name whose words are Slicer's: a shell that reads a script called `up`.
-    fs_err::copy("/bin/sh", dir.path().join("slicer")).unwrap();
-    fs_err::write(dir.path().join("up"), "echo ready; read line").unwrap();
-    fs_err::write(
-        dir.path().join("mine.yaml"),
-        "config:\n  host_groups:\n  - name: mine\n    network: {gateway: 10.77.0.1/24}\n== arch\n",
-    )
-    .unwrap();
-    let mut child = Command::new(dir.path().join("slicer"))
-        .args(["up", "./mine.yaml", "--license-file", "/srv/LICENSE"])
-        .current_dir(dir.path())
+/// A process of Slicer's name whose words are Slicer's: a shell that reads a script called `up`.
+fn daemon(dir: &Path, words: &[&str]) -> Child {
+    fs_err::copy("/bin/sh", dir.join("slicer")).unwrap();
+    fs_err::write(dir.join("up"), "echo ready; read line").unwrap();
+    let mut child = Command::new(dir.join("slicer"))
+        .arg("up")
+        .args(words)
+        .current_dir(dir)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut ready = [0; 6];
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut ready).unwrap();
+    child
+}
+
+/// The directory of all clusters was a link to a larger drive, and each process seemed to be someone else's daemon.
+#[test]
+fn a_daemon_in_a_directory_of_ours_behind_a_link_is_found_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let drive = dir.path().join("drive");
+    let (works, root) = (drive.join("home/a-1"), dir.path().join("slicer-k3s"));
+    fs_err::create_dir_all(&works).unwrap();
+    std::os::unix::fs::symlink(&drive, &root).unwrap();
+    let mut child = daemon(&works, &["./a-1.yaml"]);
+    let other = tempfile::tempdir().unwrap();
+    let root = root.display().to_string();
+    let script = Look::Survey.script();
+    let text = run_script(
+        other.path(),
+        &script.text().replace(FoundDaemon::ROOT, &root),
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let text = text.replace(&root, FoundDaemon::ROOT);
+    let facts = HostFacts::parse("box", &text).unwrap();
+    let ours = facts
+        .daemons
+        .iter()
+        .find(|daemon| daemon.cluster() == Some("home"));
+    assert_eq!(
+        ours.expect("it is found").directory,
+        "/var/lib/slicer-k3s/home/a-1"
+    );
+}
+
+#[test]
+fn a_daemon_that_was_started_by_hand_is_found_with_what_it_occupies() {
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::write(
+        dir.path().join("mine.yaml"),
+        "config:\n  host_groups:\n  - name: mine\n    network: {gateway: 10.77.0.1/24}\n== arch\n",
+    )
+    .unwrap();
+    let words = ["./mine.yaml", "--license-file", "/srv/LICENSE"];
+    let mut child = daemon(dir.path(), &words);
     let other = tempfile::tempdir().unwrap();
     let text = run(other.path());
     child.kill().unwrap();

@@ -156,7 +156,8 @@ mod tests {
                 "/persistentvolumes?",
                 r#"{"kind":"List","metadata":{},"items":[]}"#,
             )
-            .says("/nodes?", NODES);
+            .says("/nodes?", NODES)
+            .says("date -d", "900\n");
         let host = Fake::new()
             .says("auth/token", "t0ken\n")
             .says("date -d", "900\n")

@@ -281,6 +281,7 @@ mod tests {
             .says("/persistentvolumes?", r#"{"kind":"List","metadata":{},"items":[]}"#)
             .says("/configmaps/", BEGUN)
             .says("/deployments", "{}")
+            .says("date -d", "900\n")
             .says("/nodes?", r#"{"kind":"List","metadata":{},"items":[{"metadata":{"name":"k3s-agents-1-3"}},{"metadata":{"name":"k3s-cp-1"},"status":{"conditions":[{"type":"Ready","status":"True","lastTransitionTime":"1970-01-01T00:00:00Z"}]}}]}"#);
         let host = Fake::new()
             .says("auth/token", "t0ken\n")

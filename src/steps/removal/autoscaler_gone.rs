@@ -97,6 +97,10 @@ mod tests {
         assert!(step.check(&world(&[("n100", &refuses)])).await.is_err());
         let off = step.check(&world(&[])).await.unwrap();
         assert!(matches!(off, Finding::Done(_)), "{off:?}");
+        // Its host was installed anew, or Slicer was removed from it.
+        let purged = Fake::new().answers("auth/token", 1, "");
+        let found = step.check(&world(&[("n100", &purged)])).await.unwrap();
+        assert!(matches!(found, Finding::Done(_)), "{found:?}");
         // The first server is down, and the third has it.
         let third = Fake::new()
             .says("/readyz", "ok")

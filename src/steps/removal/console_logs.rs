@@ -5,6 +5,9 @@ use crate::failure::Result;
 use crate::pipeline::Hands;
 use crate::remote::{Look, Machine, Script};
 
+/// How many are removed by one command: its line has a bound.
+const AT_ONCE: usize = 500;
+
 /// Whether a VM of the group has left one.
 pub(super) async fn left(host: &Machine, group: &str) -> Result<bool> {
     Ok(host.look(&Look::ConsoleLogs(group.to_owned())).await?.ok())
@@ -14,10 +17,13 @@ pub(super) async fn left(host: &Machine, group: &str) -> Result<bool> {
 pub(super) async fn remove(host: &Machine, hands: &Hands, group: &str) -> Result<()> {
     let found = host.look(&Look::ConsoleLogs(group.to_owned())).await?;
     let logs = deletion::consoles(group, &found.stdout);
-    if !found.ok() || logs.is_empty() {
+    if !found.ok() {
         return Ok(());
     }
-    let script = Script::words(["rm", "-f", "--"].into_iter().chain(logs));
-    let what = "removing the VMs' console logs";
-    host.must(hands, what, &script).await.map(drop)
+    for logs in logs.chunks(AT_ONCE) {
+        let words = ["rm", "-f", "--"].into_iter().chain(logs.iter().copied());
+        let what = "removing the VMs' console logs";
+        host.must(hands, what, &Script::words(words)).await?;
+    }
+    Ok(())
 }

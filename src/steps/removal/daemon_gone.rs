@@ -86,16 +86,33 @@ impl DaemonGone {
         }
     }
 
-    /// Where the unit of its name works, by its file, else by what systemd knows; `None` where there is no such unit.
+    /// Where the unit of its name works, by its file, else by what systemd knows; `None` where there is no such unit. The name that
+    /// we know of the directory, where it says it otherwise, as by a link.
     async fn unit_works(&self, host: &Machine, unit: &Unit) -> Result<Option<String>> {
-        if let Some(text) = host.read(&self.unit_file()).await? {
+        let said = if let Some(text) = host.read(&self.unit_file()).await? {
             let mut lines = text.lines().map(str::trim);
             let works = lines.find_map(|line| line.strip_prefix("WorkingDirectory="));
-            return Ok(Some(works.unwrap_or_default().to_owned()));
-        }
-        Ok(unit
-            .is_known()
-            .then(|| unit.works.clone().unwrap_or_default()))
+            // `-` says that the directory may be missing.
+            works.unwrap_or_default().trim_start_matches('-').to_owned()
+        } else if unit.is_known() {
+            unit.works.clone().unwrap_or_default()
+        } else {
+            return Ok(None);
+        };
+        let bare = |path: &str| path.trim_end_matches('/').to_owned();
+        let ours = bare(&said) == bare(&self.works)
+            || !said.is_empty() && self.leads_to_works(host, &said).await?;
+        Ok(Some(if ours { self.works.clone() } else { said }))
+    }
+
+    /// Whether a directory is the one where its unit works, all links followed.
+    async fn leads_to_works(&self, host: &Machine, directory: &str) -> Result<bool> {
+        let (said, works) = (
+            Look::Resolved(directory.to_owned()),
+            Look::Resolved(self.works.clone()),
+        );
+        let (said, works) = tokio::try_join!(host.look(&said), host.look(&works))?;
+        Ok(!said.stdout.trim().is_empty() && said.stdout == works.stdout)
     }
 
     /// Whether our directory for it is there. What another group's daemon served has none of its own; the cluster's stays until
@@ -109,11 +126,15 @@ impl DaemonGone {
     }
 
     async fn seen(&self, host: &Machine, unit: &Unit) -> Result<Seen> {
-        let (directory, unit) =
-            tokio::try_join!(self.has_directory(host), self.unit_works(host, unit))?;
+        let (directory, unit, processes) = tokio::try_join!(
+            self.has_directory(host),
+            self.unit_works(host, unit),
+            self.hand_started(host)
+        )?;
         Ok(Seen {
             directory,
             unit,
+            runs: !processes.is_empty(),
             adopted: self.daemon.adopted.is_some(),
             served_elsewhere: self.daemon.served_elsewhere,
         })
@@ -125,7 +146,17 @@ const STOP_UNIT: &str = "set -e; u={}; f={}; b={}
 systemctl -q disable -- \"$u\" 2>/dev/null || true
 systemctl stop -- \"$u\" 2>/dev/null || [ \"$(systemctl is-active -- \"$u\")\" != active ]
 if [ -n \"$f\" ]; then rm -f -- \"$f\"; rm -rf -- \"$f.d\"; fi; systemctl daemon-reload; systemctl reset-failed -- \"$u\" 2>/dev/null || true
-if [ -d \"/sys/class/net/$b\" ]; then ip link delete \"$b\"; fi";
+if [ -n \"$b\" ] && [ -d \"/sys/class/net/$b\" ]; then ip link delete \"$b\"; fi";
+
+/// Not while a daemon works there, whoever started it: its VMs would run on without their disks.
+const REMOVE_DIRECTORY: &str = "d={}; at=$(readlink -f -- \"$d\" || echo \"$d\")
+for p in /proc/[0-9]*; do
+    read -r name 2>/dev/null <\"$p/comm\" && [ \"$name\" = slicer ] || continue
+    [ \"$(readlink \"$p/cwd\" 2>/dev/null)\" = \"$at\" ] || continue
+    [ \"$(tr '\\000' '\\n' 2>/dev/null <\"$p/cmdline\" | sed -n 2p)\" = up ] || continue
+    echo \"process ${p#/proc/} runs slicer up in $d\" >&2; exit 1
+done
+rm -rf --one-file-system -- {}";
 
 /// As Ctrl-C would: its VMs are shut down.
 const STOP: &str = "kill -TERM {} 2>/dev/null; n=0
@@ -155,35 +186,34 @@ impl Step for DaemonGone {
         let host = world.host(&self.daemon.host)?;
         let bridge = Look::Directory(format!("/sys/class/net/{}", self.bridge));
         let directory = Look::Directory(self.directory.clone());
-        let (processes, unit, directory, bridge, logs) = tokio::try_join!(
-            self.hand_started(host),
+        let (unit, directory, bridge, logs) = tokio::try_join!(
             Unit::look(host, &self.unit),
             host.look(&directory),
             host.look(&bridge),
             console_logs::left(host, &self.daemon.group)
         )?;
         let seen = self.seen(host, &unit).await?;
+        let belongings = Belongings::of(&seen, &self.works);
+        let (has_unit, has_rest) = (belongings.has_unit(), belongings == Belongings::All);
+        let unit_is_left = !(unit.file.is_empty() || self.keeps_unit() && !unit.enabled())
+            || !matches!(unit.active.as_str(), "" | "inactive");
         let why = if directory.ok() {
             format!("{} is there", self.directory)
-        } else if !processes.is_empty() {
+        } else if seen.runs {
             "it runs".to_owned()
-        } else if Belongings::of(&seen, &self.works) != Belongings::All {
-            let has_its_name = unit.is_known() || bridge.ok() || logs;
+        } else if has_unit && unit_is_left {
+            format!("{} is there", self.unit)
+        } else if has_rest && bridge.ok() {
+            format!("{} is there", self.bridge)
+        } else if has_rest && logs {
+            "its VMs' console logs are there".to_owned()
+        } else {
+            let has_its_name = unit.is_known() && !has_unit || bridge.ok() || logs;
             return Ok(if has_its_name {
                 Finding::Done("what has its name is not ours".into())
             } else {
                 Finding::done()
             });
-        } else if !(unit.file.is_empty() || self.keeps_unit() && !unit.enabled())
-            || !matches!(unit.active.as_str(), "" | "inactive")
-        {
-            format!("{} is there", self.unit)
-        } else if bridge.ok() {
-            format!("{} is there", self.bridge)
-        } else if logs {
-            "its VMs' console logs are there".to_owned()
-        } else {
-            return Ok(Finding::done());
         };
         Ok(Finding::Differs(why))
     }
@@ -192,13 +222,16 @@ impl Step for DaemonGone {
         let host = world.host(&self.daemon.host)?;
         let unit = Unit::look(host, &self.unit).await?;
         let belongings = Belongings::of(&self.seen(host, &unit).await?, &self.works);
-        if belongings == Belongings::All {
+        if belongings.stops() {
             self.stop(host, hands, &unit, belongings).await?;
+        }
+        if belongings == Belongings::All {
             console_logs::remove(host, hands, &self.daemon.group).await?;
         }
         // Last: by it a later run knows that something is left, and that it is ours.
         let directory = DeletablePath::of_cluster(&self.cluster, &self.directory)?;
-        let script = Script::new("rm -rf --one-file-system -- {}", &[directory.as_str()]);
+        let directory = directory.as_str();
+        let script = Script::new(REMOVE_DIRECTORY, &[directory, directory]);
         let script = script.limit(Duration::from_secs(200));
         let what = "removing the daemon's directory";
         host.must(hands, what, &script).await.map(drop)
@@ -206,7 +239,7 @@ impl Step for DaemonGone {
 }
 
 impl DaemonGone {
-    /// Stops the daemon with its VMs; then its unit and its bridge are gone.
+    /// Stops the daemon with its VMs; then what is its of unit and bridge is gone.
     async fn stop(
         &self,
         host: &Machine,
@@ -214,16 +247,24 @@ impl DaemonGone {
         unit: &Unit,
         belongings: Belongings,
     ) -> Result<()> {
-        if !unit.runs() {
+        // A unit stops its own.
+        if !(belongings.has_unit() && unit.runs()) {
             for process in self.hand_started(host).await? {
                 let process = process.to_string();
                 let stop = Script::new(STOP, &[&process, &process]).limit(Duration::from_secs(200));
                 host.must(hands, "stopping the daemon", &stop).await?;
             }
         }
+        if !belongings.has_unit() {
+            return Ok(());
+        }
         let file = belongings.unit_file(&self.unit_file(), self.keeps_unit());
         let file = file.as_ref().map_or("", DeletablePath::as_str);
-        let words = [&*self.unit, file, &*self.bridge];
+        let bridge = match belongings {
+            Belongings::All => &*self.bridge,
+            _ => "",
+        };
+        let words = [&*self.unit, file, bridge];
         // The unit gives its VMs three minutes.
         let script = Script::new(STOP_UNIT, &words).limit(Duration::from_secs(200));
         let done = host.run(hands, &script).await?;

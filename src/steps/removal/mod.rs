@@ -106,8 +106,7 @@ pub fn remains_on(
 /// Notes which of the daemons that are to go have a namesake on their host that is not the cluster's.
 pub fn heed(remains: &mut [Remains], cluster: &str, decisions: &Decisions, found: &[FoundDaemon]) {
     let adopted = decisions.groups.values();
-    let adopted = adopted.filter_map(|group| Some(&*group.adopted.as_ref()?.directory));
-    let adopted: Vec<&str> = adopted.collect();
+    let adopted: Vec<&Adopted> = adopted.filter_map(|group| group.adopted.as_ref()).collect();
     for daemon in remains {
         daemon.served_elsewhere |= serves_elsewhere(cluster, &daemon.group, &adopted, found);
     }

@@ -95,14 +95,20 @@ async fn end_drain(server: &Machine, hands: &Hands, group: &str) -> Result<()> {
     }
 }
 
-/// Ends a drain that a run has left on a server, whichever it is: the API may be asked on another one now. Those that cannot be
-/// reached are let be, but not this one.
+/// Ends a drain that a run has left, on whichever server: the API may be asked on another one now. Those that cannot be reached are
+/// let be, but not this one.
 pub(in crate::steps) async fn end_drains(
     world: &World,
     server: &Machine,
     hands: &Hands,
     group: &str,
 ) -> Result<()> {
+    let elsewhere = end_elsewhere(world, server, hands, group);
+    tokio::join!(end_drain(server, hands, group), elsewhere).0
+}
+
+/// Ends a drain that a run has left on another server than this one, where that can be reached.
+async fn end_elsewhere(world: &World, server: &Machine, hands: &Hands, group: &str) {
     let others = world.plan.servers_here();
     let others = others.filter(|other| other.name != server.name());
     let others = others.map(|other| async move {
@@ -110,7 +116,7 @@ pub(in crate::steps) async fn end_drains(
             let _ = end_drain(other, hands, group).await;
         }
     });
-    tokio::join!(end_drain(server, hands, group), join_all(others)).0
+    join_all(others).await;
 }
 
 /// What kubectl says last of a Node that is empty.
@@ -181,8 +187,8 @@ fn movable(pods: &[Value]) -> Vec<String> {
         .collect()
 }
 
-/// A unit of an earlier, killed run has been stopped: ours takes its place.
-const DRAIN: &str = "set -e; u={}; f={}; systemctl reset-failed \"$u\" 2>/dev/null || true
+/// A unit of an earlier, killed run would drain in its way: ours takes its place.
+const DRAIN: &str = "set -e; u={}; f={}; systemctl stop \"$u\" 2>/dev/null || true; systemctl reset-failed \"$u\" 2>/dev/null || true
 k3s kubectl label nodes --overwrite -l {} --field-selector {} {} || true
 systemd-run --quiet --collect --unit \"$u\" -p RuntimeMaxSec={} {} kubectl drain -l {} --ignore-daemonsets --delete-emptydir-data --timeout {} $f";
 
@@ -290,7 +296,7 @@ impl Step for NodesDrained {
             ],
         );
         let server = kubernetes.server;
-        end_drains(world, &server, hands, &self.group).await?;
+        end_elsewhere(world, &server, hands, &self.group).await;
         *self.started.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&server));
         let begun = server.must(hands, "starting the drain", &script).await;
         begun.map(drop)
@@ -415,6 +421,16 @@ mod tests {
             assert!(said.contains(says), "{said}");
             assert!(fake.was_told("systemctl stop slicer-k3s-drain-k3s-agents-1.service"));
         }
+    }
+
+    /// Another run had begun the drain on another server, and it went on there, with its own flags.
+    #[tokio::test]
+    async fn a_drain_that_another_run_left_on_another_server_ends() {
+        let (first, second) = (Fake::new(), Fake::new());
+        let world = world(&[("k3s-cp-1", &first), ("k3s-cp-2", &second)]);
+        step(false).apply(&world, &hands()).await.unwrap();
+        assert!(first.was_told("systemd-run") && !second.was_told("systemd-run"));
+        assert!(second.was_told("systemctl stop slicer-k3s-drain-k3s-agents-1.service"));
     }
 
     /// The server that is asked may change in mid-drain; the unit stays where it is, and was taken for one that gave up.

@@ -14,8 +14,8 @@ use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Role;
 use crate::remote::{Machine, Script};
 use crate::secret::Secret;
-use crate::steps::CLUSTER;
 use crate::steps::unit::Unit;
+use crate::steps::{CLUSTER, daemon_running};
 use crate::world::World;
 
 /// How the files are called: before runs had a name of their own, only this.
@@ -132,7 +132,9 @@ async fn removal_has_begun(world: &World) -> Result<bool> {
         // A host that is off says nothing.
         if let Ok(host) = world.host(&daemon.host) {
             let unit = Unit::look(host, &daemon.unit()).await?;
-            if !unit.runs() && !unit.enabled() {
+            let started = unit.runs() || unit.enabled();
+            // What a person started and handed over has no unit until `init` gives it one.
+            if !started && !daemon_running::by_hand(host, daemon).await? {
                 return Ok(true);
             }
         }
@@ -248,5 +250,20 @@ mod tests {
             .await
             .unwrap();
         assert!(matches!(found, Finding::Done(_)), "{found:?}");
+    }
+
+    /// Imported, and never touched by `init`: daemons in tmux passed for what a `destroy` of before had stopped.
+    #[tokio::test]
+    async fn servers_that_a_person_started_are_not_being_removed() {
+        for (processes, begun) in [("4711\n", false), ("", true)] {
+            let none = "ActiveState=inactive\nUnitFileState=\n";
+            let host = Fake::new()
+                .says("systemctl show", none)
+                .says("comm", processes);
+            let mut world = world(&[("n100", &host)]);
+            let daemon = &mut world.plan.daemons[0];
+            daemon.adopted = Some(crate::steps::testing::adopted(daemon));
+            assert_eq!(removal_has_begun(&world).await.unwrap(), begun);
+        }
     }
 }

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 
 use super::old_refused;
 use crate::deletion::DeletableVm;
-use crate::failure::Result;
+use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Daemon, Plan};
 use crate::slicer::Vm;
@@ -44,20 +44,54 @@ pub(super) fn steps(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
     steps
 }
 
-/// The VMs of a group that were made before its daemon had the new token, by their host's clock: what they hold now says
-/// nothing, for a run that did not replace them gave them the new one.
-pub(in crate::steps) async fn outdated(world: &World, daemon: &Daemon) -> Result<Vec<String>> {
+/// The agents of a group that were made before its daemon had the new token, by their host's clock: what they hold now says
+/// nothing, for a run that did not replace them gave them the new one. Which VMs are agents is for [`crate::deletion`] to say.
+///
+/// # Errors
+///
+/// Where a list does not come, or the daemon does not say since when it has the new token: then nobody knows which they are.
+pub(in crate::steps) async fn outdated(world: &World, daemon: &Daemon) -> Result<Vec<DeletableVm>> {
     let slicer = world.slicer(daemon).await?;
-    let armed = k3s_token_secret::written(&slicer).await?;
     let vms = slicer.vms(&daemon.group).await?;
-    let before = vms.iter().filter(|vm| is_of_before(vm, armed));
-    Ok(before.map(|vm| vm.hostname.clone()).collect())
+    let nodes = if daemon.adopted.is_some() && !vms.is_empty() {
+        world.kubernetes().await?.list(&["nodes"]).await?
+    } else {
+        Vec::new()
+    };
+    let agents = vms.iter().filter_map(|vm| {
+        let agent = DeletableVm::agent(daemon, vm, &nodes)?;
+        Some((vm, agent))
+    });
+    let agents: Vec<(&Vm, DeletableVm)> = agents.collect();
+    if agents.is_empty() {
+        return Ok(Vec::new());
+    }
+    let armed = k3s_token_secret::written(&slicer).await?;
+    let armed = armed.ok_or_else(|| untold(daemon))?;
+    let before = agents.into_iter().filter(|(vm, _)| is_of_before(vm, armed));
+    Ok(before.map(|(_, agent)| agent).collect())
+}
+
+/// Nothing tells old agents from new ones.
+fn untold(daemon: &Daemon) -> Failure {
+    let (group, host) = (&daemon.group, &daemon.host);
+    Failure::new(
+        Code::SlicerApi,
+        format!("which agents of {group} joined by the old token is not known"),
+    )
+    .because(format!(
+        "the daemon on {host} does not say since when it has the new one"
+    ))
+    .hint(format!(
+        "on {host}: sudo slicer vm list shows them; delete those from before the rotation with sudo slicer vm delete"
+    ))
+    .lasting()
 }
 
 /// Whether a VM may have been made before this second; so may one that does not tell.
-fn is_of_before(vm: &Vm, armed: Option<i64>) -> bool {
+fn is_of_before(vm: &Vm, armed: i64) -> bool {
     let made = vm.created_at.as_deref().and_then(time::unix);
-    made.zip(armed).is_none_or(|(made, armed)| made <= armed)
+    made.is_none_or(|made| made <= armed)
 }
 
 #[async_trait]
@@ -83,18 +117,20 @@ impl Step for AgentsReplaced {
 
     async fn check(&self, world: &World) -> Result<Finding> {
         let outdated = outdated(world, &self.daemon).await?;
-        Ok(match outdated.first() {
-            Some(vm) => Finding::differs(format!("{vm} joined by the old token")),
-            None => Finding::done(),
-        })
+        if outdated.is_empty() {
+            return Ok(Finding::done());
+        }
+        let names: Vec<&str> = outdated.iter().map(DeletableVm::name).collect();
+        let names = names.join(", ");
+        Ok(Finding::differs(format!("{names} joined by the old token")))
     }
 
     /// Their Nodes go with the next step, as those of other VMs that are gone.
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
         let slicer = world.slicer(&self.daemon).await?;
         let outdated = outdated(world, &self.daemon).await?;
-        for vm in DeletableVm::named(&self.daemon.group, &outdated) {
-            slicer.delete_vm(hands, &vm).await?;
+        for vm in &outdated {
+            slicer.delete_vm(hands, vm).await?;
         }
         Ok(())
     }
@@ -104,7 +140,7 @@ impl Step for AgentsReplaced {
 mod tests {
     use super::*;
     use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::steps::testing::{Fake, adopted, plan, world};
 
     /// After a plain run each of them holds the new token, and none has joined by it.
     #[tokio::test]
@@ -120,16 +156,67 @@ mod tests {
             )
             .says(
                 "GET /hostgroup/k3s-agents-1/nodes",
-                r#"[{"hostname":"a-1","created_at":"2026-05-01T09:59:59Z"},{"hostname":"a-2","created_at":"2026-05-01T10:00:01Z"},
-                    {"hostname":"a-3"},{"hostname":"a-4","created_at":"2026-05-01T10:00:00.9Z"}]"#,
+                r#"[{"hostname":"k3s-agents-1-1","created_at":"2026-05-01T09:59:59Z"},
+                    {"hostname":"k3s-agents-1-2","created_at":"2026-05-01T10:00:01Z"},{"hostname":"k3s-agents-1-3"},
+                    {"hostname":"k3s-agents-1-4","created_at":"2026-05-01T10:00:00.9Z"},{"hostname":"mine"}]"#,
             );
         let world = world(&[("ryzen", &host)]);
         let daemon = plan().daemons[1].clone();
         let step = AgentsReplaced { daemon };
+        let found = step.check(&world).await.unwrap();
+        let named = "k3s-agents-1-1, k3s-agents-1-3, k3s-agents-1-4 joined by the old token";
+        assert_eq!(found, Finding::differs(named));
         step.apply(&world, &hands()).await.unwrap();
-        for (vm, goes) in [("a-1", true), ("a-2", false), ("a-3", true), ("a-4", true)] {
-            let told = host.was_told(&format!("DELETE /hostgroup/k3s-agents-1/nodes/{vm}"));
-            assert_eq!(told, goes, "{vm}");
+        let goes = |vm: &str| host.was_told(&format!("DELETE /hostgroup/k3s-agents-1/nodes/{vm}"));
+        let gone = [1, 2, 3, 4].map(|n| goes(&format!("k3s-agents-1-{n}")));
+        assert_eq!(gone, [true, false, true, true]);
+        assert!(!goes("mine"));
+    }
+
+    /// A person's own VM in a group that was handed over is no agent, however old it is.
+    #[tokio::test]
+    async fn in_an_adopted_group_only_what_has_a_node_goes() {
+        let host = Fake::new()
+            .says("auth/token", "t0ken\n")
+            .says(
+                "GET /secrets",
+                r#"[{"name":"k3s-token","mod_time":"2026-05-01T10:00:00Z"}]"#,
+            )
+            .says(
+                "GET /hostgroup/k3s-agents-1/nodes",
+                r#"[{"hostname":"k3s-agents-1-1"},{"hostname":"k3s-agents-1-2"}]"#,
+            );
+        let server = Fake::new().says(
+            "/nodes",
+            r#"{"kind":"List","metadata":{},"items":[{"metadata":{"name":"k3s-agents-1-2-00ff00ff"}}]}"#,
+        );
+        let world = world(&[("ryzen", &host), ("k3s-cp-1", &server)]);
+        let mut daemon = plan().daemons[1].clone();
+        daemon.adopted = Some(adopted(&daemon));
+        let step = AgentsReplaced { daemon };
+        step.apply(&world, &hands()).await.unwrap();
+        assert!(host.was_told("DELETE /hostgroup/k3s-agents-1/nodes/k3s-agents-1-2"));
+        assert!(!host.was_told("DELETE /hostgroup/k3s-agents-1/nodes/k3s-agents-1-1"));
+    }
+
+    /// A daemon that gave no time for its secret made every VM one of before, in each run again.
+    #[tokio::test]
+    async fn without_the_moment_of_the_new_token_nothing_goes() {
+        for secrets in ["[]", r#"[{"name":"k3s-token"}]"#] {
+            for (vms, known) in [(r#"[{"hostname":"k3s-agents-1-1"}]"#, false), ("[]", true)] {
+                let host = Fake::new()
+                    .says("auth/token", "t0ken\n")
+                    .says("GET /secrets", secrets)
+                    .says("GET /hostgroup/k3s-agents-1/nodes", vms);
+                let world = world(&[("ryzen", &host)]);
+                let daemon = plan().daemons[1].clone();
+                let step = AgentsReplaced { daemon };
+                let applied = step.apply(&world, &hands()).await;
+                assert_eq!(applied.is_ok(), known, "{secrets} {vms}");
+                let lasting = applied.err().is_some_and(|failure| failure.is_lasting());
+                assert_eq!(lasting, !known);
+                assert!(!host.was_told("DELETE"));
+            }
         }
     }
 }

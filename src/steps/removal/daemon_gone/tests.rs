@@ -98,6 +98,138 @@ async fn a_bridge_and_logs_without_a_directory_or_unit_of_ours_stay() {
     }
 }
 
+/// A namesake that came later: the unit that works in our directory was left running, and the directory went under its VMs.
+#[tokio::test]
+async fn beside_a_namesake_our_unit_is_stopped_before_its_directory_goes() {
+    const OURS: &str = "[Service]\nWorkingDirectory=/var/lib/slicer-k3s/home/k3s-agents-1\n";
+    let beside = DaemonGone {
+        daemon: Remains {
+            served_elsewhere: true,
+            ..step().daemon
+        },
+        ..step()
+    };
+    let show = "ActiveState=active\nSubState=running\nUnitFileState=enabled\n";
+    let fake = Fake::new()
+        .says("cat --", OURS)
+        .says("systemctl show", show)
+        .says("/var/log/slicer", "/var/log/slicer/k3s-agents-1-1.txt\n");
+    beside
+        .apply(&world(&[("ryzen", &fake)]), &hands())
+        .await
+        .unwrap();
+    let told = fake.told();
+    let place = |words: &str| told.iter().position(|(command, _)| command.contains(words));
+    let stopped = place("systemctl stop");
+    assert!(stopped.is_some() && stopped < place("rm -rf --one-file-system"));
+    // What has these names may be the other daemon's.
+    let (stop, _) = &told[stopped.unwrap()];
+    assert!(!stop.contains("brk3s-agents-10") && !fake.was_told("rm -f -- /var/log/slicer"));
+    let left = Fake::new()
+        .answers("test -d", 1, "")
+        .says("cat --", OURS)
+        .says("systemctl show", show);
+    let found = beside.check(&world(&[("ryzen", &left)])).await.unwrap();
+    assert_eq!(
+        found,
+        Finding::differs("slicer-k3s-agents-1.service is there")
+    );
+}
+
+/// A person's unit named its directory by a link or with a stroke at its end, and was left running as someone else's.
+#[tokio::test]
+async fn a_unit_that_names_our_directory_otherwise_is_ours() {
+    let daemon = crate::steps::testing::plan().daemons[1].clone();
+    let mut own = crate::steps::testing::adopted(&daemon);
+    own.unit = Some("mine.service".into());
+    let remains = Remains {
+        adopted: Some(own),
+        ..step().daemon
+    };
+    let step = DaemonGone::new("home", &remains);
+    for (said, ours) in [
+        ("/home/alex/", true),
+        ("-/home/alex", true),
+        ("/srv/link", true),
+        ("/srv/other", false),
+    ] {
+        let fake = Fake::new()
+            .says("cat --", &format!("[Service]\nWorkingDirectory={said}\n"))
+            .says("readlink -f -- /home/alex 2", "/data/alex\n")
+            .says("readlink -f -- /srv/link 2", "/data/alex\n")
+            .says("readlink -f -- /srv/other 2", "/srv/other\n");
+        step.apply(&world(&[("ryzen", &fake)]), &hands())
+            .await
+            .unwrap();
+        assert_eq!(fake.was_told("systemctl stop"), ours, "{said}");
+    }
+}
+
+/// A daemon that was handed over and runs by hand ran on after "home is gone", where another one has its group's name.
+#[tokio::test]
+async fn a_process_of_ours_beside_a_namesake_is_stopped() {
+    let daemon = crate::steps::testing::plan().daemons[1].clone();
+    let remains = Remains {
+        adopted: Some(crate::steps::testing::adopted(&daemon)),
+        served_elsewhere: true,
+        ..step().daemon
+    };
+    let step = DaemonGone::new("home", &remains);
+    let fake = Fake::new().says("comm", "4711\n").answers("cat --", 1, "");
+    let world = world(&[("ryzen", &fake)]);
+    step.apply(&world, &hands()).await.unwrap();
+    assert!(fake.was_told("kill -TERM 4711"));
+    assert!(!fake.was_told("systemctl stop") && !fake.was_told("ip link"));
+}
+
+/// Its VMs would run on without their disks.
+#[test]
+fn a_directory_in_which_a_daemon_works_is_not_removed() {
+    use std::io::Read as _;
+    use std::process::{Command, Stdio};
+
+    let place = tempfile::tempdir().unwrap();
+    let works = place.path().join("works");
+    fs_err::create_dir(&works).unwrap();
+    let link = place.path().join("link");
+    std::os::unix::fs::symlink(place.path(), &link).unwrap();
+    // A process of Slicer's name whose words are Slicer's: a shell that reads a script called `up`.
+    fs_err::copy("/bin/sh", place.path().join("slicer")).unwrap();
+    fs_err::write(works.join("up"), "echo ready; read line").unwrap();
+    let mut child = Command::new(place.path().join("slicer"))
+        .args(["up", "a.yaml"])
+        .current_dir(&works)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut [0; 6])
+        .unwrap();
+    let named = link.join("works").display().to_string();
+    let script = Script::new(REMOVE_DIRECTORY, &[&named, &named]);
+    let remove = || {
+        Command::new("sh")
+            .args(["-c", script.text()])
+            .output()
+            .unwrap()
+    };
+    let refused = remove();
+    let there = works.exists();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let words = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && there);
+    assert!(
+        words.contains(&format!("process {} runs", child.id())),
+        "{words}"
+    );
+    assert!(remove().status.success() && !works.exists());
+}
+
 /// A unit that `systemd-run` made has its file elsewhere, and runs all the same.
 #[tokio::test]
 async fn a_transient_unit_of_our_name_is_left_alone() {
