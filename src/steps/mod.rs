@@ -222,7 +222,9 @@ fn ordered(
     if plan.workers().next().is_some() {
         let config = cloud_config::CloudConfig::new(plan, &seen);
         steps.push(Box::new(
-            Ordered::new(config, &[]).behind(&order.chart_after()),
+            Ordered::new(config, &[])
+                .behind(&order.chart_after())
+                .behind(&vm_up::drains(plan, options, control_plane)),
         ));
         steps.push(Box::new(chart::Chart));
         steps.push(Box::new(autoscaler_running::AutoscalerRunning::new(plan)));
