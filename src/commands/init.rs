@@ -84,7 +84,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     let later = rotation::begin_or_leave(&mut world).await;
     let (outages, loss) = tokio::join!(
         outages::of_init(&world, &wanted, &control_plane),
-        local_data::of_init(&world, &wanted)
+        local_data::of_init(&world, &wanted, &control_plane)
     );
     let new = show(last.as_ref(), &world.plan, &control_plane, &versions);
     if turn.is_some() {

@@ -54,6 +54,7 @@ pub(super) async fn run(global: &Global, options: Prove) -> Result<u8, Vec<Failu
             pods: options.pods,
             again: true,
         },
+        false,
     );
     let act = Act {
         global,

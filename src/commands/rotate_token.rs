@@ -89,6 +89,7 @@ pub(super) async fn run(global: &Global, options: RotateToken) -> Result<u8, Vec
         home: &context.home,
         allow_outage: options.allow_outage,
         replace_agents: options.replace_agents,
+        delete_local_data: options.delete_local_data,
         token,
     };
     rotation.run(&mut state, &mut context.world).await?;
@@ -105,7 +106,7 @@ pub(super) async fn run(global: &Global, options: RotateToken) -> Result<u8, Vec
         pods: 1,
         again: true,
     };
-    let steps = steps::prove(plan, &[], proof);
+    let steps = steps::prove(plan, &[], proof, options.delete_local_data);
     let act = Act {
         global,
         command: COMMAND,

@@ -83,7 +83,7 @@ impl ControlPlane {
         }
         for server in &self.without_disk {
             let what = "its disk is gone: Slicer makes a new one; where it refuses, its daemon restarts, which reboots every \
-                        other server of that daemon (--allow-outage)";
+                        other server of that daemon and ends its agents, where it serves any (--allow-outage)";
             remarks.push((server.clone(), what.to_owned()));
         }
         for (server, via) in self.returning() {

@@ -42,6 +42,41 @@ pub fn lost_with(volumes: &[Value], is_lost: impl Fn(&str) -> bool) -> BTreeSet<
     lost.collect()
 }
 
+/// The claims that are bound to volumes on a Node's own disk which say where they lie by other labels than the host name's, where
+/// one of `nodes` may be meant: nobody can say on which Node's disk they are, and [`Claim::node`] is empty. A VM that has no Node has no labels.
+pub fn perhaps_lost_with(volumes: &[Value], nodes: &[Value]) -> BTreeSet<Claim> {
+    let bound = volumes
+        .iter()
+        .filter(|volume| is_local(volume) && is_bound(volume) && self::nodes(volume).is_empty());
+    let meant = bound.filter(|volume| {
+        let mut terms = terms(volume);
+        terms.any(|term| nodes.iter().any(|node| may_mean(term, node)))
+    });
+    let claims = meant.map(|volume| Claim {
+        name: claim(volume),
+        node: String::new(),
+    });
+    claims.collect()
+}
+
+/// Whether a term may mean this Node: nothing in it speaks of a label that the Node has not, or has with another value. Rules of
+/// other kinds are taken to hold.
+///
+/// Source: kubernetes/api@master `core/v1/types.go` (`NodeSelectorTerm`: its rules hold all together; `NodeSelectorOperator`).
+fn may_mean(term: &Value, node: &Value) -> bool {
+    let mut rules = term["matchExpressions"].as_array().into_iter().flatten();
+    rules.all(|rule| {
+        let label = &node["metadata"]["labels"][rule["key"].as_str().unwrap_or_default()];
+        match rule["operator"].as_str() {
+            Some("In") => rule["values"]
+                .as_array()
+                .is_none_or(|values| values.contains(label)),
+            Some("Exists") => !label.is_null(),
+            _ => true,
+        }
+    })
+}
+
 fn is_local(volume: &Value) -> bool {
     let spec = &volume["spec"];
     !spec["local"].is_null() || !spec["hostPath"].is_null()
@@ -58,11 +93,16 @@ fn claim(volume: &Value) -> String {
     format!("{}/{}", part("namespace"), part("name"))
 }
 
+/// By what a volume says on which Nodes it may be used: alternatives.
+fn terms(volume: &Value) -> impl Iterator<Item = &Value> {
+    let terms = volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"].as_array();
+    terms.into_iter().flatten()
+}
+
 /// The Nodes that a volume requires. Terms are alternatives; each may name several.
 fn nodes(volume: &Value) -> Vec<&str> {
-    let terms = volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"].as_array();
     let mut found = Vec::new();
-    for term in terms.into_iter().flatten() {
+    for term in terms(volume) {
         for (list, key) in [
             ("matchExpressions", HOSTNAME),
             ("matchFields", "metadata.name"),
@@ -120,6 +160,41 @@ mod tests {
             node: "a-1".into(),
         };
         assert_eq!(found, BTreeSet::from([claim]));
+    }
+
+    /// A volume that goes by a zone's label was taken for one on no Node, and went unnamed.
+    #[test]
+    fn a_volume_that_goes_by_other_labels_is_perhaps_on_a_node_that_has_them() {
+        let by = |source: &str, rule: Value| {
+            json!({"spec": {source: {}, "claimRef": {"namespace": "a", "name": "b"},
+                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [rule]}]}}}})
+        };
+        let zone = |operator: &str, values: &[&str]| json!({"key": "zone", "operator": operator, "values": values});
+        let node = json!({"metadata": {"name": "a-1", "labels": {"zone": "attic"}}});
+        for (volume, perhaps) in [
+            (by("local", zone("In", &["cellar", "attic"])), true),
+            (by("hostPath", zone("In", &["attic"])), true),
+            (by("local", zone("In", &["cellar"])), false),
+            (by("local", zone("Exists", &[])), true),
+            (by("local", zone("NotIn", &["cellar"])), true),
+            (
+                by("local", json!({"key": "disk", "operator": "Exists"})),
+                false,
+            ),
+            (by("nfs", zone("In", &["attic"])), false),
+            // It names its Node, whatever else it goes by.
+            (volume("local", "a-1", "Bound"), false),
+            (
+                json!({"spec": {"hostPath": {}, "claimRef": {"name": "b"}}}),
+                false,
+            ),
+        ] {
+            let found =
+                perhaps_lost_with(std::slice::from_ref(&volume), std::slice::from_ref(&node));
+            assert_eq!(!found.is_empty(), perhaps, "{volume}");
+            assert!(found.iter().all(|claim| claim.node.is_empty()));
+            assert_eq!(perhaps_lost_with(&[volume], &[]), BTreeSet::new());
+        }
     }
 
     /// With the cluster goes what lies on any of its VMs, whether or not the volume says which.

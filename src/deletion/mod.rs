@@ -23,7 +23,7 @@ pub use down::is_down;
 pub use files::{DeletablePath, is_name};
 pub use generated::is_unchanged;
 pub use group_node::{GroupNode, ghosts};
-pub use local_data::{Claim, all_local, lost_with};
+pub use local_data::{Claim, all_local, lost_with, perhaps_lost_with};
 pub use logs::{consoles, surplus};
 pub use objects::DeletableObject;
 pub use others::{serves_elsewhere, users_of_the_token};

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use super::has_read::Process;
 use super::reach::{self, Api};
@@ -13,7 +14,7 @@ use super::removal::{Drain, NodesDrained};
 use super::restart::Cause;
 use super::rotation::{agents_replaced, daemon_token};
 use super::unit::Unit;
-use super::{Options, daemon_running};
+use super::{Options, daemon_running, local_data};
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{AUTOSCALER, NAMESPACE};
 use crate::pipeline::{Finding, Hands, Step, StepId};
@@ -32,6 +33,8 @@ const ANSWER: Duration = Duration::from_secs(20);
 enum End {
     /// Their daemon restarts.
     Restart(Cause),
+    /// It restarts to make a new disk for one of its servers.
+    Disk,
     /// They joined by a token that was replaced, and must not stay.
     Replacement,
 }
@@ -39,6 +42,8 @@ enum End {
 pub(super) struct AgentsDrained {
     daemon: Daemon,
     end: End,
+    /// Data on their disks may go with them.
+    local_data: bool,
     drain: NodesDrained,
 }
 
@@ -57,15 +62,20 @@ impl AgentsDrained {
     /// The step, where a restart needs it.
     pub(super) fn new(daemon: &Daemon, options: &Options, cause: Cause) -> Option<Self> {
         let ends = options.allow_outage && daemon.role == Role::Workers;
-        ends.then(|| Self::before(daemon, End::Restart(cause)))
+        ends.then(|| Self::before(daemon, End::Restart(cause), options))
     }
 
     /// The step for agents that others replace.
-    pub(super) fn for_replacement(daemon: &Daemon) -> Self {
-        Self::before(daemon, End::Replacement)
+    pub(super) fn for_replacement(daemon: &Daemon, options: &Options) -> Self {
+        Self::before(daemon, End::Replacement, options)
     }
 
-    fn before(daemon: &Daemon, end: End) -> Self {
+    /// The same for agents whose daemon restarts to make a disk, which only turns out when Slicer refuses to do without.
+    pub(super) fn for_a_disk(daemon: &Daemon, options: &Options) -> Self {
+        Self::before(daemon, End::Disk, options)
+    }
+
+    fn before(daemon: &Daemon, end: End, options: &Options) -> Self {
         let drain = Drain {
             limit: LIMIT,
             force: false,
@@ -73,6 +83,7 @@ impl AgentsDrained {
         Self {
             daemon: daemon.clone(),
             end,
+            local_data: options.delete_local_data,
             drain: NodesDrained::new(&daemon.group, drain, &[]),
         }
     }
@@ -92,6 +103,36 @@ impl AgentsDrained {
             End::Restart(Cause::Token) => {
                 Ok(daemon_token::lacks(world, &self.daemon).await?.is_some())
             }
+            End::Disk => Ok(true),
+        }
+    }
+
+    /// Whether the agents end also where no server answers: their daemon may have to restart for the servers to come back.
+    fn ends_undrained(&self) -> bool {
+        matches!(self.end, End::Restart(Cause::Configuration) | End::Disk)
+    }
+
+    /// Drains in the midst of another step, and waits for it.
+    pub(super) async fn drained(&self, world: &World, hands: &Hands) -> Result<()> {
+        if let Finding::Done(_) = self.check(world).await? {
+            return Ok(());
+        }
+        self.apply(world, hands).await?;
+        let begin = Instant::now();
+        loop {
+            let why = match self.check(world).await {
+                Ok(Finding::Done(_)) => return Ok(()),
+                Ok(Finding::Differs(why) | Finding::Unknown(why)) => why,
+                Err(failure) if failure.is_lasting() => return Err(failure),
+                Err(failure) => failure.to_string(),
+            };
+            if begin.elapsed() >= self.patience() {
+                let what = format!("{} cannot be drained", self.daemon.group);
+                return Err(Failure::new(Code::Kubernetes, what)
+                    .because(why)
+                    .hint(self.hint()));
+            }
+            tokio::time::sleep(self.pace()).await;
         }
     }
 }
@@ -104,7 +145,9 @@ impl Step for AgentsDrained {
 
     fn title(&self) -> String {
         match self.end {
-            End::Restart(_) => format!("Drain {} before its daemon restarts", self.daemon.group),
+            End::Restart(_) | End::Disk => {
+                format!("Drain {} before its daemon restarts", self.daemon.group)
+            }
             End::Replacement => {
                 format!("Drain {} before its agents are replaced", self.daemon.group)
             }
@@ -133,10 +176,8 @@ impl Step for AgentsDrained {
                 let found = self.drain.check(world).await;
                 found.map_err(|failure| failure.hint(self.hint()))
             }
-            // Their daemon may have to restart for the servers to come back.
             Ok(Err(_)) | Err(_)
-                if self.end == End::Restart(Cause::Configuration)
-                    && matches!(reach::api(world).await?, Api::Down(_)) =>
+                if self.ends_undrained() && matches!(reach::api(world).await?, Api::Down(_)) =>
             {
                 Ok(Finding::Done("no server answers".into()))
             }
@@ -157,6 +198,9 @@ impl Step for AgentsDrained {
     }
 
     async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+        // Claims may have come since the plan was agreed to.
+        let loss = local_data::of_groups(world, &[&self.daemon.group]).await;
+        loss.permitted(self.local_data)?;
         let kubernetes = world.kubernetes().await?;
         let deployment = ["deployment", "-n", NAMESPACE, AUTOSCALER];
         if kubernetes.get(&deployment).await?.is_some() {
@@ -226,7 +270,8 @@ mod tests {
         let ryzen = Arc::new(machine("ryzen", fake));
         let hosts = HashMap::from([("n100".to_owned(), hangs()), ("ryzen".to_owned(), ryzen)]);
         let world = World::new(plan(), secrets(), hosts);
-        let replaced = AgentsDrained::for_replacement(&plan().daemons[1]);
+        let replaced =
+            AgentsDrained::for_replacement(&plan().daemons[1], &crate::steps::tests::options());
         assert!(replaced.check(&world).await.is_err());
     }
 
@@ -239,6 +284,33 @@ mod tests {
         let world = world(&[("ryzen", &host("0ld")), ("n100", &refuses)]);
         let failure = step().check(&world).await.unwrap_err();
         assert_eq!(failure.code, Code::SlicerToken);
+    }
+
+    /// A claim that was bound between the plan and the drain, for which nobody was asked, went with its agent.
+    #[tokio::test]
+    async fn claims_that_have_come_since_the_plan_are_asked_for_before_the_drain() {
+        const VOLUMES: &str = r#"{"kind":"List","metadata":{},"items":[{"spec":{"local":{"path":"/x"},"claimRef":{"namespace":"default","name":"late"},
+            "nodeAffinity":{"required":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"kubernetes.io/hostname","operator":"In","values":["k3s-agents-1-4-00ff00ff"]}]}]}}}}]}"#;
+        for (allowed, drains) in [(false, false), (true, true)] {
+            let server = Fake::new()
+                .says("/persistentvolumes?", VOLUMES)
+                .says("/nodes", NODES)
+                .says("/deployments", "{}");
+            let world = world(&[("k3s-cp-1", &server)]);
+            let options = Options {
+                delete_local_data: allowed,
+                ..crate::steps::tests::options()
+            };
+            let daemon = &plan().daemons[1];
+            let step = AgentsDrained::new(daemon, &options, Cause::Configuration).unwrap();
+            let drained = step.apply(&world, &hands()).await;
+            assert_eq!(server.was_told("kubectl drain"), drains);
+            assert_eq!(server.was_told("--replicas 0"), drains);
+            assert_eq!(
+                drained.err().map(|failure| failure.code),
+                (!drains).then_some(Code::LocalData)
+            );
+        }
     }
 
     /// It would make agents of the old size for the pods that are evicted, and they would die next.

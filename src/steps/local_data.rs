@@ -1,22 +1,25 @@
-//! Claims whose data lies on the disks of VMs that a command would end: looked for while it plans, and once more by the step that
-//! deletes. Who ends such VMs unasked is the autoscaler.
+//! Claims whose data lies on the disks of VMs that a command would end: looked for while it plans, and once more by the steps that
+//! drain agents before they end, and that delete VMs which never joined. Who ends such VMs unasked is the autoscaler.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::Value;
 
 use super::agents_drained::AgentsDrained;
 use super::restart::Cause;
-use super::{Options, orphans};
+use super::{Options, orphans, vm_up};
 use crate::agents::{self, ABANDONED, GROUP_LABEL};
+use crate::control_plane::ControlPlane;
 use crate::deletion::{self, Claim};
 use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::Kubernetes;
 use crate::plan::Daemon;
 use crate::question::limited;
 use crate::report::escape;
+use crate::slicer::Vm;
 use crate::world::World;
 
 /// For how long the cluster is asked.
@@ -64,7 +67,7 @@ impl Stake {
                 text,
                 "  WARNING: data on the disks of VMs that end is lost ({}): {}",
                 self.claims.len(),
-                self.list()
+                escape(&self.list())
             );
         }
         if let Some(why) = &self.unknown {
@@ -103,7 +106,7 @@ impl Stake {
             Code::LocalData,
             "claims have their data on the disks of VMs that this would end",
         )
-        .because(self.list())
+        .because(escape(&self.list()))
         .hint(format!(
             "copy what is needed (slicer-k3s kubectl get pv), then run again with {FLAG}, which gives it up"
         ))
@@ -112,13 +115,38 @@ impl Stake {
     fn list(&self) -> String {
         let first = self.claims.iter().take(NAMED);
         let mut names: Vec<String> = first
-            .map(|claim| format!("{} on {}", claim.name, claim.node))
+            .map(|claim| match &*claim.node {
+                "" => format!(
+                    "{} (perhaps: its volume goes by labels that such a VM's Node has)",
+                    claim.name
+                ),
+                node => format!("{} on {node}", claim.name),
+            })
             .collect();
         let rest = self.claims.len().saturating_sub(NAMED);
         if rest > 0 {
             names.push(format!("and {rest} more"));
         }
-        escape(&names.join(", "))
+        names.join(", ")
+    }
+
+    /// Takes up what would be lost with agents of whom it is not known whether they end. Nothing that lies on their disks is nothing
+    /// to ask about.
+    fn perhaps(&mut self, daemon: &Daemon, why: &str, with: &Self) {
+        if *with == Self::NONE {
+            return;
+        }
+        let lies = with.unknown.clone().unwrap_or_else(|| with.list());
+        let more = format!(
+            "whether {} on {} restarts, which ends the agents of {}, cannot be told ({why}); on their disks: {lies}",
+            daemon.unit(),
+            daemon.host,
+            daemon.group
+        );
+        self.unknown = Some(match self.unknown.take() {
+            Some(before) => format!("{before}; {more}"),
+            None => more,
+        });
     }
 }
 
@@ -129,12 +157,12 @@ pub async fn of_groups(world: &World, groups: &[&str]) -> Stake {
     }
     let asked = async {
         let kubernetes = world.kubernetes().await?;
-        claims_of(&kubernetes, groups).await
+        Volumes::look(&kubernetes, groups).await
     };
     let why = match limited(LOOK, asked).await {
-        Ok(Ok(claims)) => {
+        Ok(Ok(volumes)) => {
             return Stake {
-                claims,
+                claims: volumes.lost_with(world, groups).await,
                 unknown: None,
             };
         }
@@ -148,13 +176,13 @@ pub async fn of_groups(world: &World, groups: &[&str]) -> Stake {
 }
 
 /// What `init` would lose: with the agents whose daemons are about to restart, and with VMs that never joined.
-pub async fn of_init(world: &World, options: &Options) -> Stake {
+pub async fn of_init(world: &World, options: &Options, control_plane: &ControlPlane) -> Stake {
     // What was never founded has run nothing.
     if world.plan.founded.is_none() {
         return Stake::default();
     }
     let (mut stake, strays) = tokio::join!(
-        of_agents_that_restart(world, options),
+        of_agents_that_restart(world, options, control_plane),
         limited(LOOK, of_strays(world))
     );
     // Without an answer none of them is deleted either.
@@ -164,18 +192,44 @@ pub async fn of_init(world: &World, options: &Options) -> Stake {
     stake
 }
 
-async fn of_agents_that_restart(world: &World, options: &Options) -> Stake {
-    let mut ending = Vec::new();
-    for daemon in world.plan.workers() {
-        let step = AgentsDrained::new(daemon, options, Cause::Configuration);
-        // A daemon that cannot be asked now is refused or waited for by its own steps.
-        if let Some(step) = step
-            && matches!(step.is_due(world).await, Ok(true))
-        {
-            ending.push(&*daemon.group);
+async fn of_agents_that_restart(
+    world: &World,
+    options: &Options,
+    control_plane: &ControlPlane,
+) -> Stake {
+    let here = |daemon: &&Daemon| world.host(&daemon.host).is_ok();
+    let asked = world.plan.workers().filter(here).map(|daemon| async move {
+        if vm_up::may_end(&world.plan, options, control_plane, daemon) {
+            return (daemon, Ok(true));
+        }
+        (daemon, are_to_restart(world, options, daemon).await)
+    });
+    let (mut ending, mut unsure) = (Vec::new(), Vec::new());
+    for (daemon, restarts) in join_all(asked).await {
+        match restarts {
+            Ok(true) => ending.push(&*daemon.group),
+            Ok(false) => {}
+            Err(why) => unsure.push((daemon, why)),
         }
     }
-    of_groups(world, &ending).await
+    let mut stake = of_groups(world, &ending).await;
+    for (daemon, why) in unsure {
+        let with = of_groups(world, &[&daemon.group]).await;
+        stake.perhaps(daemon, &why, &with);
+    }
+    stake
+}
+
+/// Whether the agents of a daemon end because it is about to restart, or why that cannot be told: it may answer a minute later, and
+/// restart.
+async fn are_to_restart(world: &World, options: &Options, daemon: &Daemon) -> Result<bool, String> {
+    let Some(step) = AgentsDrained::new(daemon, options, Cause::Configuration) else {
+        return Ok(false);
+    };
+    match limited(LOOK, step.is_due(world)).await {
+        Ok(due) => due.map_err(|failure| failure.to_string()),
+        Err(_) => Err(format!("no answer within {} s", LOOK.as_secs())),
+    }
 }
 
 /// Refuses to delete VMs of a group on which claims have their data.
@@ -194,7 +248,10 @@ pub(super) async fn spare(
     };
     let mut failure = stake.refused();
     failure.what = format!("VMs of {group} that never joined are kept: claims have data on them");
-    Err(failure)
+    // Proofs come to this in commands that have no flag for it.
+    Err(failure.hint(format!(
+        "copy what is needed (slicer-k3s kubectl get pv), then slicer-k3s init {FLAG} gives it up and deletes them"
+    )))
 }
 
 async fn volumes(kubernetes: &Kubernetes) -> Result<Vec<Value>> {
@@ -208,23 +265,75 @@ async fn claims_on(kubernetes: &Kubernetes, vms: &BTreeSet<String>) -> Result<BT
     }))
 }
 
-async fn claims_of(kubernetes: &Kubernetes, groups: &[&str]) -> Result<BTreeSet<Claim>> {
-    let nodes = ["nodes", "-l", GROUP_LABEL];
-    let (volumes, nodes) = tokio::try_join!(volumes(kubernetes), kubernetes.list(&nodes))?;
-    let ours = nodes.iter().filter(|node| {
-        let group = node["metadata"]["labels"][GROUP_LABEL].as_str();
-        group.is_some_and(|group| groups.contains(&group))
-    });
-    let names: BTreeSet<&str> = ours
-        .flat_map(|node| {
+/// A cluster's volumes, and the Nodes of groups whose VMs would end.
+struct Volumes {
+    volumes: Vec<Value>,
+    nodes: Vec<Value>,
+}
+
+impl Volumes {
+    async fn look(kubernetes: &Kubernetes, groups: &[&str]) -> Result<Self> {
+        let nodes = ["nodes", "-l", GROUP_LABEL];
+        let (volumes, mut nodes) = tokio::try_join!(volumes(kubernetes), kubernetes.list(&nodes))?;
+        nodes.retain(|node| {
+            let group = node["metadata"]["labels"][GROUP_LABEL].as_str();
+            group.is_some_and(|group| groups.contains(&group))
+        });
+        Ok(Self { volumes, nodes })
+    }
+
+    /// What is lost with all VMs of these groups.
+    async fn lost_with(&self, world: &World, groups: &[&str]) -> BTreeSet<Claim> {
+        let names = self.names();
+        let claims = self.claims(groups, &HashMap::new());
+        let has_node = |claim: &Claim| claim.node.is_empty() || names.contains(&*claim.node);
+        if claims.iter().all(has_node) {
+            return claims;
+        }
+        // A VM without a Node may run on, or be gone with its disk. Asked after the volumes: what one lies on is in the list.
+        self.claims(groups, &complete_lists(world, groups).await)
+    }
+
+    /// What may be lost, where the VMs of some groups are known to be these and no others.
+    fn claims(&self, groups: &[&str], vms: &HashMap<&str, Vec<Vm>>) -> BTreeSet<Claim> {
+        let names = self.names();
+        let is_there = |node: &str, group: &str| {
+            let vms = vms.get(group);
+            vms.is_none_or(|vms| vms.iter().any(|vm| agents::is_name_of(node, &vm.hostname)))
+        };
+        let mut claims = deletion::lost_with(&self.volumes, |node| {
+            let mut groups = groups.iter();
+            names.contains(node)
+                || groups.any(|group| agents::is_of_group(node, group) && is_there(node, group))
+        });
+        claims.extend(deletion::perhaps_lost_with(&self.volumes, &self.nodes));
+        claims
+    }
+
+    /// By what volumes know the Nodes.
+    fn names(&self) -> BTreeSet<&str> {
+        let names = self.nodes.iter().flat_map(|node| {
             let metadata = &node["metadata"];
             [&metadata["name"], &metadata["labels"][HOSTNAME]]
-        })
-        .filter_map(Value::as_str)
-        .collect();
-    Ok(deletion::lost_with(&volumes, |node| {
-        names.contains(node) || groups.iter().any(|group| agents::is_of_group(node, group))
-    }))
+        });
+        names.filter_map(Value::as_str).collect()
+    }
+}
+
+/// The VMs of those of the groups whose daemon says which they are: `null` may be no list.
+async fn complete_lists<'g>(world: &World, groups: &[&'g str]) -> HashMap<&'g str, Vec<Vm>> {
+    let asked = groups.iter().map(|group| async move {
+        let vms = limited(LOOK, vms_or_null(world, group)).await;
+        Some((*group, vms.ok()?.ok()??))
+    });
+    join_all(asked).await.into_iter().flatten().collect()
+}
+
+async fn vms_or_null(world: &World, group: &str) -> Result<Option<Vec<Vm>>> {
+    match world.plan.daemon(group) {
+        Some(daemon) => world.slicer(daemon).await?.vms_or_null(group).await,
+        None => Ok(None),
+    }
 }
 
 /// What is lost with VMs that had the time to join and did not.
@@ -249,118 +358,10 @@ async fn of_strays(world: &World) -> Result<BTreeSet<Claim>> {
 
 /// Whether one of the groups has VMs, or may have.
 async fn may_have_vms(world: &World, groups: &[&str]) -> bool {
-    for group in groups {
-        let Some(daemon) = world.plan.daemon(group) else {
-            return true;
-        };
-        let vms = async { world.slicer(daemon).await?.vms(group).await };
-        match limited(LOOK, vms).await {
-            Ok(Ok(vms)) if vms.is_empty() => {}
-            _ => return true,
-        }
-    }
-    false
+    let lists = complete_lists(world, groups).await;
+    let is_empty = |group: &str| lists.get(group).is_some_and(Vec::is_empty);
+    !groups.iter().all(|group| is_empty(group))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::steps::testing::{Fake, plan, world};
-
-    /// A bound volume on this Node's disk, as the local-path-provisioner makes it.
-    fn volumes(node: &str) -> String {
-        format!(
-            r#"{{"kind":"List","metadata":{{}},"items":[{{"spec":{{"hostPath":{{"path":"/x"}},"claimRef":{{"namespace":"default","name":"precious"}},
-            "nodeAffinity":{{"required":{{"nodeSelectorTerms":[{{"matchExpressions":[{{"key":"kubernetes.io/hostname","operator":"In","values":["{node}"]}}]}}]}}}}}},
-            "status":{{"phase":"Bound"}}}}]}}"#
-        )
-    }
-
-    const NODES: &str = r#"{"kind":"List","metadata":{},"items":[{"metadata":{"name":"n","labels":{"slicer/hostgroup":"k3s-agents-1","kubernetes.io/hostname":"n.lan"}}}]}"#;
-
-    fn server(node: &str) -> Fake {
-        Fake::new()
-            .says("/persistentvolumes?", &volumes(node))
-            .says("/nodes", NODES)
-    }
-
-    #[tokio::test]
-    async fn claims_of_a_group_are_named_by_its_nodes_and_refused_without_the_flag() {
-        for (node, lost) in [
-            ("n", true),
-            ("n.lan", true),
-            ("k3s-agents-1-4-00ff00ff", true),
-            ("k3s-agents-10-4-00ff00ff", false),
-            ("k3s-cp-1", false),
-        ] {
-            let world = world(&[("k3s-cp-1", &server(node))]);
-            let stake = of_groups(&world, &["k3s-agents-1"]).await;
-            let named = stake
-                .told()
-                .contains(&format!("default/precious on {node}"));
-            assert_eq!(named, lost, "{node}");
-            assert_eq!(stake.permitted(false).is_err(), lost, "{node}");
-            assert!(stake.permitted(true).is_ok());
-        }
-        let world = world(&[("k3s-cp-1", &server("n"))]);
-        let stake = of_groups(&world, &["k3s-agents-1"]).await;
-        let failure = stake.permitted(false).unwrap_err();
-        assert_eq!(failure.code, Code::LocalData);
-        assert!(failure.hint.unwrap().contains(FLAG));
-    }
-
-    /// No answer is no proof that nothing is there; a group without VMs has nothing to lose.
-    #[tokio::test]
-    async fn a_list_that_did_not_come_is_not_an_empty_one() {
-        for (vms, refused) in [
-            (r#"[{"hostname":"a-1"}]"#, true),
-            ("null", false),
-            ("[]", false),
-            ("", true),
-        ] {
-            let host = Fake::new()
-                .says("auth/token", "t0ken\n")
-                .says("GET /hostgroup/k3s-agents-1/nodes", vms);
-            let server = Fake::new()
-                .says("/persistentvolumes?", "")
-                .says("/nodes", NODES);
-            let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
-            let stake = of_groups(&world, &["k3s-agents-1"]).await;
-            assert_eq!(stake.permitted(false).is_err(), refused, "{vms}");
-            assert_eq!(!stake.told().is_empty(), refused, "{vms}");
-        }
-    }
-
-    /// `init` ends agents only by restarts that were allowed and are due.
-    #[tokio::test]
-    async fn init_names_the_claims_of_agents_whose_daemon_is_about_to_restart() {
-        let daemon = plan().daemons[1].clone();
-        let yaml = super::super::daemon_config::host_yaml(&world(&[]), &daemon).unwrap();
-        let current = crate::secret::sha256(yaml.content.as_bytes());
-        for (process, allowed, lost) in [
-            ("0ld", true, true),
-            ("0ld", false, false),
-            (current.as_str(), true, false),
-        ] {
-            let host = Fake::new()
-                .says("ActiveState", "ActiveState=active\nSubState=running\n")
-                .says("environ", process);
-            let server = server("n");
-            let mut world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
-            world.plan.daemons.truncate(2);
-            world.plan.founded = Some(crate::plan::Founded {
-                ca: "f00".into(),
-                voters: BTreeSet::new(),
-            });
-            let options = Options {
-                allow_outage: allowed,
-                ..crate::steps::tests::options()
-            };
-            let stake = of_init(&world, &options).await;
-            assert_eq!(stake.permitted(false).is_err(), lost, "{process} {allowed}");
-            // A cluster that was never made has nothing to lose, and is not asked.
-            world.plan.founded = None;
-            assert_eq!(of_init(&world, &options).await, Stake::default());
-        }
-    }
-}
+mod tests;

@@ -222,7 +222,9 @@ fn ordered(
     if plan.workers().next().is_some() {
         let config = cloud_config::CloudConfig::new(plan, &seen);
         steps.push(Box::new(
-            Ordered::new(config, &[]).behind(&order.chart_after()),
+            Ordered::new(config, &[])
+                .behind(&order.chart_after())
+                .behind(&vm_up::drains(plan, options, control_plane)),
         ));
         steps.push(Box::new(chart::Chart));
         steps.push(Box::new(autoscaler_running::AutoscalerRunning::new(plan)));
@@ -234,7 +236,8 @@ fn ordered(
             .filter(|server| matches!(control_plane.start(&server.name), Start::Member));
         let restarts: Vec<StepId> = members.map(|server| etcd_voter::id(&server.name)).collect();
         for daemon in plan.workers() {
-            steps.extend(proof::steps(plan, daemon, options.proof, &restarts));
+            let (proof, local_data) = (options.proof, options.delete_local_data);
+            steps.extend(proof::steps(plan, daemon, proof, &restarts, local_data));
         }
     }
     steps
@@ -357,11 +360,11 @@ pub fn routes(plan: &Plan) -> Vec<Box<dyn Step>> {
         .collect()
 }
 
-/// The proof of scaling alone, of the named groups or of all.
-pub fn prove(plan: &Plan, groups: &[String], proof: Proof) -> Vec<Box<dyn Step>> {
+/// The proof of scaling alone, of the named groups or of all; `local_data`: data on VMs that are deleted may go with them.
+pub fn prove(plan: &Plan, groups: &[String], proof: Proof, local_data: bool) -> Vec<Box<dyn Step>> {
     plan.workers()
         .filter(|daemon| groups.is_empty() || groups.contains(&daemon.group))
-        .flat_map(|daemon| proof::steps(plan, daemon, Some(proof), &[]))
+        .flat_map(|daemon| proof::steps(plan, daemon, Some(proof), &[], local_data))
         .collect()
 }
 

@@ -14,10 +14,9 @@ use super::rotation::Order;
 use super::unit::Unit;
 use super::{Options, k3s_started, quorum, vm_up};
 use crate::control_plane::{ControlPlane, Start};
-use crate::failure::{Failure, Result};
+use crate::failure::{Code, Failure, Result};
 use crate::plan::{Daemon, Plan, Server};
 use crate::question::limited;
-use crate::slicer::Vm;
 use crate::world::World;
 
 /// How long a machine may take to say what it runs: one that does not answer runs nothing that this run restarts.
@@ -49,7 +48,7 @@ struct Silent(Vec<Server>);
 pub async fn of_init(world: &World, options: &Options, control_plane: &ControlPlane) -> Outages {
     let order = Order::new(&world.plan, &world.secrets, options);
     let daemons: Vec<&Daemon> = world.plan.daemons.iter().collect();
-    let (servers, daemons, disks) = tokio::join!(
+    let (servers, (daemons, unsure), disks) = tokio::join!(
         servers_that_restart(world, control_plane),
         daemons_that_restart(world, &daemons),
         disks_to_make(world, control_plane)
@@ -58,6 +57,9 @@ pub async fn of_init(world: &World, options: &Options, control_plane: &ControlPl
     let restarts = |carrier: &str| daemons.iter().any(|(daemon, _)| daemon.group == carrier);
     let disks = disks.into_iter().filter(|(carrier, _)| !restarts(carrier));
     all.found.extend(disks.map(|(_, outage)| outage));
+    // Else its step is refused when it turns out.
+    all.found
+        .extend(unsure.into_iter().filter(|_| options.allow_outage));
     all
 }
 
@@ -67,7 +69,7 @@ pub async fn of_hosts(world: &World, hosts: &[String]) -> Outages {
     let theirs: Vec<&Daemon> = daemons
         .filter(|daemon| hosts.contains(&daemon.host))
         .collect();
-    let daemons = daemons_that_restart(world, &theirs).await;
+    let (daemons, _) = daemons_that_restart(world, &theirs).await;
     of_both(
         world,
         &Order::default(),
@@ -125,21 +127,41 @@ async fn servers_that_restart<'w>(
     join_all(asked).await.into_iter().flatten().collect()
 }
 
-/// Those of the daemons that have to read another configuration, where a restart costs something, with the cost.
+/// Those of the daemons that have to read another configuration, where a restart costs something, with the cost; and what goes down
+/// by those of whom this cannot be told though their hosts are there: they may answer a minute later.
 async fn daemons_that_restart<'w>(
     world: &World,
     daemons: &[&'w Daemon],
-) -> Vec<(&'w Daemon, String)> {
-    let own = daemons.iter().filter(|daemon| daemon.shares.is_none());
+) -> (Vec<(&'w Daemon, String)>, Vec<Outage>) {
+    let own = daemons.iter().filter(|daemon| {
+        let here = world.host(&daemon.host).is_ok();
+        daemon.shares.is_none() && here
+    });
     let asked = own.map(|daemon| async move {
         let restarts = limited(ANSWER, restarts(world, daemon)).await;
-        if matches!(restarts, Ok(Ok(true))) {
-            Some((*daemon, cost(world, daemon).await?))
-        } else {
-            None
-        }
+        let why = match restarts {
+            Ok(Ok(false)) => return None,
+            Ok(Ok(true)) => None,
+            Ok(Err(failure)) => Some(failure.to_string()),
+            Err(_) => Some(format!("no answer within {} s", ANSWER.as_secs())),
+        };
+        Some((*daemon, why, cost(world, daemon).await?))
     });
-    join_all(asked).await.into_iter().flatten().collect()
+    let (mut sure, mut unsure) = (Vec::new(), Vec::new());
+    for (daemon, why, cost) in join_all(asked).await.into_iter().flatten() {
+        let Some(why) = why else {
+            sure.push((daemon, cost));
+            continue;
+        };
+        let (unit, host) = (daemon.unit(), &daemon.host);
+        unsure.push(Outage {
+            what: format!(
+                "{unit} on {host} may restart, for what it runs with cannot be told ({why}): {cost}"
+            ),
+            refusal: None,
+        });
+    }
+    (sure, unsure)
 }
 
 async fn restarts(world: &World, daemon: &Daemon) -> Result<bool> {
@@ -153,11 +175,18 @@ async fn restarts(world: &World, daemon: &Daemon) -> Result<bool> {
 }
 
 async fn cost(world: &World, daemon: &Daemon) -> Option<String> {
-    let slicer = world.slicer(daemon).await;
-    restart::cost(restart::vms(world, daemon, slicer).await)
+    let asked = async {
+        let slicer = world.slicer(daemon).await;
+        restart::vms(world, daemon, slicer).await
+    };
+    let silent = |_| {
+        let what = format!("no answer within {} s", ANSWER.as_secs());
+        Err(Failure::new(Code::SlicerApi, what))
+    };
+    restart::cost(limited(ANSWER, asked).await.unwrap_or_else(silent))
 }
 
-/// Disks that Slicer makes at a daemon's start only, where other servers of that daemon run: (the daemon's group, the outage).
+/// Disks that Slicer makes at a daemon's start only, where that daemon has other VMs: (the daemon's group, the outage).
 /// A VM that Slicer lists may get its disk without a restart, which is tried first.
 async fn disks_to_make(world: &World, control_plane: &ControlPlane) -> Vec<(String, Outage)> {
     let lost = world.plan.servers_here();
@@ -169,27 +198,16 @@ async fn disks_to_make(world: &World, control_plane: &ControlPlane) -> Vec<(Stri
         if listed.iter().any(|vm| vm.hostname == server.name) {
             return None;
         }
-        let mut others = Vec::new();
-        for group in world.plan.carried(daemon) {
-            let vms = slicer.vms(&group.group).await.ok()?;
-            others.extend(vms.into_iter().filter(Vm::runs).map(|vm| vm.hostname));
-        }
-        if others.is_empty() {
-            return None;
-        }
-        let cost = format!(
-            "Slicer makes a disk at its start only, and a restart reboots {}",
-            others.join(", ")
-        );
+        let cost = vm_up::cost(&world.plan, &slicer, daemon).await.ok()??;
+        let why = format!("Slicer makes a disk at its start only, and a restart {cost}");
         let outage = Outage {
             what: format!(
-                "{} on {} restarts to make a new disk for {}: reboots {}",
+                "{} on {} restarts to make a new disk for {}: {cost}",
                 daemon.unit(),
                 daemon.host,
-                server.name,
-                others.join(", ")
+                server.name
             ),
-            refusal: Some(vm_up::refusal(daemon, server, &cost)),
+            refusal: Some(vm_up::refusal(daemon, server, &why)),
         };
         Some((daemon.carrier().to_owned(), outage))
     });

@@ -4,14 +4,16 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
+use super::agents_drained::AgentsDrained;
 use super::quorum::Turns;
 use super::{Options, restart};
 use crate::control_plane::ControlPlane;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::plan::{Daemon, Plan, Server};
+use crate::plan::{Daemon, Plan, Role, Server};
 use crate::remote::Script;
 use crate::slicer::{Slicer, Vm, console_log};
 use crate::world::World;
@@ -26,6 +28,8 @@ pub(super) struct VmUp {
     /// Whether its disk is gone, so that Slicer has to make a new one.
     without_disk: bool,
     allow_outage: bool,
+    /// The agents of its daemon, who end where that restarts for a disk.
+    agents: Vec<AgentsDrained>,
     turns: Turns,
     /// Since when it has been seen to run.
     runs: Mutex<Option<Instant>>,
@@ -46,6 +50,54 @@ pub(super) fn refusal(daemon: &Daemon, server: &Server, cost: &str) -> Failure {
     Failure::new(Code::Outage, what)
         .because(cost)
         .hint("slicer-k3s init --allow-outage")
+}
+
+/// Whether the agents of this group may end for a server's new disk: their daemon may have to restart to make it.
+pub(super) fn may_end(
+    plan: &Plan,
+    options: &Options,
+    control_plane: &ControlPlane,
+    daemon: &Daemon,
+) -> bool {
+    let mut lost = plan.servers_here();
+    options.allow_outage
+        && daemon.role == Role::Workers
+        && lost.any(|server| {
+            server.group == daemon.carrier() && control_plane.without_disk.contains(&server.name)
+        })
+}
+
+/// The steps that may drain such agents, in which the autoscaler is stopped.
+pub(super) fn drains(plan: &Plan, options: &Options, control_plane: &ControlPlane) -> Vec<StepId> {
+    let mut workers = plan.workers();
+    if !workers.any(|daemon| may_end(plan, options, control_plane, daemon)) {
+        return Vec::new();
+    }
+    control_plane
+        .without_disk
+        .iter()
+        .map(|server| id(server))
+        .collect()
+}
+
+/// What a restart that makes a disk costs the groups of a daemon: servers reboot, agents end. `None` where it costs nothing.
+pub(super) async fn cost(plan: &Plan, slicer: &Slicer, daemon: &Daemon) -> Result<Option<String>> {
+    let (mut servers, mut agents) = (Vec::new(), Vec::new());
+    for group in plan.carried(daemon) {
+        let vms = slicer.vms(&group.group).await?.into_iter();
+        match group.role {
+            Role::ControlPlane => {
+                servers.extend(vms.filter(Vm::runs).map(|vm| vm.hostname));
+            }
+            Role::Workers => agents.extend(vms.map(|vm| vm.hostname)),
+        }
+    }
+    let costs = [("reboots", servers), ("ends the agents", agents)];
+    let costs = costs.iter().filter(|(_, vms)| !vms.is_empty());
+    let costs: Vec<String> = costs
+        .map(|(what, vms)| format!("{what} {}", vms.join(", ")))
+        .collect();
+    Ok((!costs.is_empty()).then(|| costs.join(", and ")))
 }
 
 impl VmUp {
@@ -69,6 +121,11 @@ impl VmUp {
             after: others.map(|other| id(&other.name)).collect(),
             without_disk,
             allow_outage: options.allow_outage,
+            agents: plan
+                .workers()
+                .filter(|group| without_disk && group.carrier() == server.group)
+                .map(|group| AgentsDrained::for_a_disk(group, options))
+                .collect(),
             turns: turns.clone(),
             runs: Mutex::new(None),
         }
@@ -109,9 +166,10 @@ impl VmUp {
             .hint(format!(
                 // Slicer refuses to delete what its YAML counts (403); what has stopped is relaunched by the next run.
                 "{}; to boot it anew: sudo slicer vm shutdown {vm}, then run again; where that does not stop it: sudo \
-                 systemctl restart slicer-{} (boots all of its servers)",
+                 systemctl restart slicer-{} (boots all of its servers{})",
                 self.hint(),
-                self.server.group
+                self.server.group,
+                self.ends_agents(world)
             ))
             .lasting()
     }
@@ -185,6 +243,12 @@ impl Step for VmUp {
         Ok(Finding::Unknown(why))
     }
 
+    async fn stopped(&self, world: &World, hands: &Hands) -> Option<String> {
+        let stopped = self.agents.iter().map(|group| group.stopped(world, hands));
+        let said: Vec<String> = join_all(stopped).await.into_iter().flatten().collect();
+        (!said.is_empty()).then(|| said.join("\n"))
+    }
+
     async fn last_words(&self, world: &World) -> Option<String> {
         let daemon = world.plan.daemon(&self.server.group)?;
         super::console::last_line(world, daemon, &self.server.name).await
@@ -201,9 +265,10 @@ impl Step for VmUp {
                 // Whether Slicer makes a disk where there is none is not documented.
                 Err(refused) if self.without_disk => self.restart(world, hands, refused).await,
                 Err(refused) => Err(refused.hint(format!(
-                    "on {}: sudo systemctl restart {} boots it, and every other server of that host",
+                    "on {}: sudo systemctl restart {} boots it, and every other server of that host{}",
                     self.server.host,
-                    self.unit(world)
+                    self.unit(world),
+                    self.ends_agents(world)
                 ))),
             },
             None if self.without_disk => {
@@ -222,25 +287,33 @@ impl VmUp {
         daemon.map_or_else(String::new, crate::plan::Daemon::unit)
     }
 
-    /// Restarts its daemon, which makes a disk for every VM that it counts and that has none.
+    /// What else such a restart does, where its daemon serves agents, too.
+    fn ends_agents(&self, world: &World) -> &'static str {
+        let mut workers = world.plan.workers();
+        if workers.any(|group| group.carrier() == self.server.group) {
+            ", and ends its agents"
+        } else {
+            ""
+        }
+    }
+
+    /// Restarts its daemon, which makes a disk for every VM that it counts and that has none. Agents of that daemon are drained
+    /// before they end.
     async fn restart(&self, world: &World, hands: &Hands, refused: Failure) -> Result<()> {
         let server = &self.server;
         let Some(daemon) = world.plan.daemon(&server.group) else {
             return Err(refused);
         };
-        let mut others = Vec::new();
-        for group in world.plan.carried(daemon) {
-            let slicer = world.slicer(daemon).await?;
-            let vms = slicer.vms(&group.group).await?;
-            let running = vms.into_iter().filter(Vm::runs);
-            others.extend(running.map(|vm| vm.hostname));
-        }
-        if !others.is_empty() && !self.allow_outage {
+        let slicer = world.slicer(daemon).await?;
+        let cost = cost(&world.plan, &slicer, daemon).await?;
+        if let Some(cost) = cost.filter(|_| !self.allow_outage) {
             let cost = format!(
-                "Slicer does not relaunch it without its disk ({refused}), and a restart reboots {}",
-                others.join(", ")
+                "Slicer does not relaunch it without its disk ({refused}), and a restart {cost}"
             );
             return Err(refusal(daemon, server, &cost));
+        }
+        for agents in self.agents.iter().filter(|_| self.allow_outage) {
+            agents.drained(world, hands).await?;
         }
         let script = Script::new("systemctl restart --no-block -- {}", &[&daemon.unit()]);
         restart::restart(world, hands, daemon, &self.turns, &script).await
@@ -248,95 +321,4 @@ impl VmUp {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, plan, world};
-
-    fn step() -> VmUp {
-        VmUp::new(
-            &plan(),
-            &plan().servers[0],
-            &crate::steps::tests::options(),
-            &Turns::default(),
-            &ControlPlane::default(),
-        )
-    }
-
-    /// A restart for one server's disk rebooted the others in the middle of what was done on them.
-    #[test]
-    fn the_other_servers_of_a_daemon_wait_for_one_without_a_disk() {
-        let plan = plan();
-        let control_plane = ControlPlane {
-            without_disk: vec!["k3s-cp-1".into(), "k3s-cp-3".into()],
-            ..ControlPlane::default()
-        };
-        let after = |server: usize| {
-            let (options, turns) = (crate::steps::tests::options(), Turns::default());
-            VmUp::new(
-                &plan,
-                &plan.servers[server],
-                &options,
-                &turns,
-                &control_plane,
-            )
-            .after()
-        };
-        assert_eq!(after(0), []);
-        assert_eq!(after(1), [id("k3s-cp-1"), id("k3s-cp-3")]);
-        assert_eq!(after(2), [id("k3s-cp-1")]);
-    }
-
-    /// Slicer starts what its YAML counts only when the daemon starts: without us a server that ended stays so.
-    #[tokio::test]
-    async fn a_server_that_ended_is_brought_back_and_one_that_runs_is_left_alone() {
-        for (status, told) in [
-            ("Stopped", Some("POST /vm/k3s-cp-1/relaunch")),
-            ("Paused", Some("POST /vm/k3s-cp-1/resume")),
-            ("Running", None),
-        ] {
-            let vms = format!(
-                r#"[{{"hostname":"k3s-cp-1","ip":"192.168.137.2/24","status":"{status}"}}]"#
-            );
-            let host = Fake::new()
-                .says("auth/token", "t0ken\n")
-                .says("GET /hostgroup/k3s-cp/nodes", &vms)
-                .says("GET /vm/k3s-cp-1/health", r#"{"agent_uptime":1}"#);
-            let world = world(&[("n100", &host)]);
-            let step = step();
-            let found = step.check(&world).await.unwrap();
-            assert_eq!(
-                matches!(found, Finding::Done(_)),
-                told.is_none(),
-                "{found:?}"
-            );
-            step.apply(&world, &hands()).await.unwrap();
-            assert_eq!(host.was_told("POST /"), told.is_some());
-            assert!(told.is_none_or(|line| host.was_told(line)));
-        }
-    }
-
-    /// The API answers for a VM whose agent hangs with an error: that is the VM's fault, and its time runs.
-    #[tokio::test(start_paused = true)]
-    async fn a_boot_that_hangs_ends_after_its_own_limit() {
-        let vms = r#"[{"hostname":"k3s-cp-1","ip":"192.168.137.2/24","status":"Running"}]"#;
-        let host = Fake::new()
-            .says("auth/token", "t0ken\n")
-            .says("GET /hostgroup/k3s-cp/nodes", vms);
-        let world = world(&[("n100", &host)]);
-        let step = step();
-        assert!(matches!(
-            step.check(&world).await.unwrap(),
-            Finding::Unknown(why) if why.starts_with("its agent does not answer yet: ")
-        ));
-        tokio::time::advance(BOOT).await;
-        let failure = step.check(&world).await.unwrap_err();
-        assert_eq!(failure.code, Code::Vm);
-        assert!(
-            failure
-                .hint
-                .unwrap()
-                .contains("slicer vm shutdown k3s-cp-1")
-        );
-    }
-}
+mod tests;

@@ -83,6 +83,7 @@ impl Tokens<'_> {
             // No daemon restarts.
             allow_outage: false,
             replace_agents: false,
+            delete_local_data: self.options.delete_local_data,
             token,
         };
         rotation.run(state, world).await

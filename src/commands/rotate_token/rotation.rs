@@ -31,6 +31,8 @@ pub(in crate::commands) struct Rotation<'a> {
     /// Whether daemons that have VMs may restart.
     pub(in crate::commands) allow_outage: bool,
     pub(in crate::commands) replace_agents: bool,
+    /// Whether data on the disks of VMs that end may go.
+    pub(in crate::commands) delete_local_data: bool,
     pub(in crate::commands) token: Token,
 }
 
@@ -74,10 +76,7 @@ impl Rotation<'_> {
             ));
         }
         world.secrets = state.secrets.clone();
-        let all = Options {
-            allow_outage: self.allow_outage,
-            ..self.home.modest()
-        };
+        let all = self.wanted();
         let scope = match &self.token {
             Token::Agent | Token::Server => Scope::Join,
             Token::Slicer(host) => Scope::Slicer(host),
@@ -106,6 +105,15 @@ impl Rotation<'_> {
         state.save(self.home.path()).map_err(one)?;
         world.secrets = state.secrets.clone();
         Ok(())
+    }
+
+    /// What its steps were allowed.
+    fn wanted(&self) -> Options {
+        Options {
+            allow_outage: self.allow_outage,
+            delete_local_data: self.delete_local_data,
+            ..self.home.modest()
+        }
     }
 }
 
@@ -193,6 +201,28 @@ mod tests {
             (Code::QuorumAtRisk, 1)
         );
         assert!(failure.to_string().contains("k3s-cp-3"), "{failure}");
+    }
+
+    /// The flag was given, the plan was agreed to, and a step in the midst of the run asked for the flag.
+    #[test]
+    fn that_data_may_go_is_known_to_the_steps() {
+        use clap::Parser as _;
+        let cli = crate::cli::Cli::parse_from(["slicer-k3s", "rotate-token"]);
+        let home = Home::of("home").unwrap();
+        for delete_local_data in [false, true] {
+            let rotation = Rotation {
+                global: &cli.global,
+                command: "rotate-token",
+                started: Instant::now(),
+                turn: None,
+                home: &home,
+                allow_outage: true,
+                replace_agents: true,
+                delete_local_data,
+                token: Token::Agent,
+            };
+            assert_eq!(rotation.wanted().delete_local_data, delete_local_data);
+        }
     }
 
     /// A continuation without the flag gave the old agents the new token, and they stayed.

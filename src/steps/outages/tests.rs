@@ -158,3 +158,53 @@ async fn a_disk_that_slicer_does_not_list_takes_the_word() {
         }
     }
 }
+
+/// Agents of the same daemon were told as servers that reboot.
+#[tokio::test]
+async fn agents_of_a_daemon_that_restarts_for_a_disk_are_told_to_end() {
+    let control_plane = ControlPlane {
+        without_disk: vec!["k3s-cp-1".into()],
+        ..ControlPlane::default()
+    };
+    let others = r#"[{"hostname":"k3s-cp-2","status":"Running"}]"#;
+    let host = host(others).says(
+        "GET /hostgroup/k3s-agents-2/nodes",
+        r#"[{"hostname":"k3s-agents-2-1","status":"Paused"}]"#,
+    );
+    let mut world = world(&[("n100", &host)]);
+    world.plan = crate::steps::testing::shared();
+    let disks = disks_to_make(&world, &control_plane).await;
+    let what = &disks[0].1.what;
+    let cost = "reboots k3s-cp-2, and ends the agents k3s-agents-2-1";
+    assert!(what.ends_with(cost), "{what}");
+}
+
+/// It answered a minute later, restarted as it was allowed to, and no plan had said so.
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_cannot_be_asked_now_is_shown_where_it_may_restart() {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+
+    use crate::remote::{Machine, Sudo};
+    use crate::steps::testing::{Hangs, secrets};
+
+    for allow_outage in [true, false] {
+        let hangs = Machine::new("ryzen", Box::new(Hangs), Sudo::Root);
+        let hosts = HashMap::from([("ryzen".to_owned(), Arc::new(hangs))]);
+        let world = World::new(plan(), secrets(), hosts);
+        let options = Options {
+            allow_outage,
+            ..crate::steps::tests::options()
+        };
+        let outages = of_init(&world, &options, &ControlPlane::default()).await;
+        let told = costs(&outages);
+        assert_eq!(told.len(), usize::from(allow_outage), "{told:?}");
+        for (what, refusal) in told {
+            assert!(
+                what.starts_with("slicer-k3s-agents-1.service on ryzen may restart"),
+                "{what}"
+            );
+            assert_eq!(refusal, None);
+        }
+    }
+}

@@ -132,7 +132,8 @@ impl Step for Clean {
         if confirmed.is_empty() {
             return Ok(());
         }
-        orphans::delete(world, &kubernetes, hands, daemon, &confirmed, false).await?;
+        let local_data = self.trial.local_data;
+        orphans::delete(world, &kubernetes, hands, daemon, &confirmed, local_data).await?;
         self.seen().next_pass(Instant::now());
         Ok(())
     }
@@ -193,6 +194,40 @@ mod tests {
         ] {
             let told = host.was_told(&format!("DELETE /hostgroup/k3s-agents-1/nodes/{vm}"));
             assert_eq!(told, gone, "{vm}");
+        }
+    }
+
+    /// The flag was given to `init` or `rotate-token`, and the proof at their end refused what it allows.
+    #[tokio::test(start_paused = true)]
+    async fn data_on_such_a_vm_goes_where_the_run_was_allowed_to_delete_it() {
+        let volumes = r#"{"kind":"List","metadata":{},"items":[{"spec":{"local":{},"claimRef":{"namespace":"a","name":"b"},
+            "nodeAffinity":{"required":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"kubernetes.io/hostname","operator":"In","values":["k3s-agents-1-2"]}]}]}}}}]}"#;
+        for allowed in [false, true] {
+            let server = Fake::new()
+                .says("/pods?", r#"{"kind":"List","metadata":{},"items":[]}"#)
+                .says("/persistentvolumes?", volumes)
+                .says("/nodes?", NODES);
+            let host = Fake::new()
+                .says("auth/token", "t0ken\n")
+                .says("date -d", "900\n")
+                .says(
+                    "GET /hostgroup/k3s-agents-1/nodes",
+                    r#"[{"hostname":"k3s-agents-1-2","created_at":"1970-01-01T00:00:00Z"}]"#,
+                )
+                .says("DELETE /", "");
+            let mut trial = super::super::trial(true);
+            Arc::get_mut(&mut trial).unwrap().local_data = allowed;
+            trial.progress().started = true;
+            let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
+            let step = Clean::new(&trial);
+            step.check(&world).await.unwrap();
+            tokio::time::advance(APART).await;
+            let ended = step.apply(&world, &hands()).await;
+            assert_eq!(host.was_told("DELETE"), allowed);
+            assert_eq!(
+                ended.err().map(|it| it.code),
+                (!allowed).then_some(Code::LocalData)
+            );
         }
     }
 

@@ -77,8 +77,9 @@ impl Leftovers {
             seen.see(now, &old);
             let confirmed = seen.confirmed(now, orphans.of);
             if !confirmed.is_empty() {
+                let data = self.trial.local_data;
                 gone.extend(
-                    orphans::delete(world, kubernetes, hands, daemon, &confirmed, false).await?,
+                    orphans::delete(world, kubernetes, hands, daemon, &confirmed, data).await?,
                 );
                 seen.next_pass(now);
             }

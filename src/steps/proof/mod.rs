@@ -31,6 +31,8 @@ use crate::world::World;
 struct Trial {
     daemon: Daemon,
     wanted: Proof,
+    /// Data on the disks of VMs that never joined may go with them.
+    local_data: bool,
     /// What a proof vouches for: another URL, k3s or autoscaler must be proven anew.
     fingerprint: String,
     progress: Mutex<Progress>,
@@ -73,6 +75,7 @@ pub(super) fn steps(
     daemon: &Daemon,
     wanted: Option<Proof>,
     restarts: &[StepId],
+    local_data: bool,
 ) -> Vec<Box<dyn Step>> {
     let vouched = format!(
         "{} {} {} {}:{}",
@@ -88,6 +91,7 @@ pub(super) fn steps(
             pods: 0,
             again: false,
         }),
+        local_data,
         fingerprint: sha256(vouched.as_bytes()),
         progress: Mutex::default(),
     });
@@ -129,6 +133,7 @@ fn trial(again: bool) -> Arc<Trial> {
     Arc::new(Trial {
         daemon: super::testing::plan().daemons[1].clone(),
         wanted: Proof { pods: 2, again },
+        local_data: false,
         fingerprint: "f00".into(),
         progress: Mutex::default(),
     })

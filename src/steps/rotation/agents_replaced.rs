@@ -32,7 +32,7 @@ pub(super) fn steps(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
     for daemon in plan.workers() {
         let mut needs = before.clone();
         needs.push(k3s_token_secret::id(&daemon.group));
-        let drained = agents_drained::AgentsDrained::for_replacement(daemon);
+        let drained = agents_drained::AgentsDrained::for_replacement(daemon, options);
         steps.push(Box::new(Ordered::new(drained, &needs)));
         // Whoever asked for other agents asked for the end of these.
         let settled = agents_settled::AgentsSettled::new(plan, daemon, options).named();
