@@ -14,11 +14,11 @@ fn volumes(node: &str) -> String {
 
 const NODES: &str = r#"{"kind":"List","metadata":{},"items":[{"metadata":{"name":"n","labels":{"slicer/hostgroup":"k3s-agents-1","kubernetes.io/hostname":"n.lan"}}}]}"#;
 
-fn founded() -> Option<crate::plan::Founded> {
-    Some(crate::plan::Founded {
+fn founded() -> crate::plan::Founded {
+    crate::plan::Founded {
         ca: "f00".into(),
         voters: BTreeSet::new(),
-    })
+    }
 }
 
 fn server(node: &str) -> Fake {
@@ -92,7 +92,7 @@ async fn init_names_the_claims_of_agents_whose_daemon_is_about_to_restart() {
         let server = server("n");
         let mut world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
         world.plan.daemons.truncate(2);
-        world.plan.founded = founded();
+        world.plan.founded = Some(founded());
         let options = Options {
             allow_outage: allowed,
             ..crate::steps::tests::options()
@@ -125,7 +125,7 @@ async fn init_names_the_claims_of_agents_whose_daemon_may_restart_for_a_servers_
         let server = server("k3s-agents-2-4-00ff00ff");
         let mut world = crate::steps::testing::world(&[("k3s-cp-2", &server), ("n100", &host)]);
         world.plan = plan;
-        world.plan.founded = founded();
+        world.plan.founded = Some(founded());
         let options = Options {
             allow_outage: allowed,
             ..crate::steps::tests::options()
@@ -158,7 +158,7 @@ async fn a_daemon_that_cannot_be_asked_now_may_restart_all_the_same() {
         let hosts = HashMap::from([("ryzen".to_owned(), Arc::new(hangs))]);
         let mut world = World::new(plan(), secrets(), hosts);
         world.put_server("k3s-cp-1", Arc::new(machine("k3s-cp-1", server(node))));
-        world.plan.founded = founded();
+        world.plan.founded = Some(founded());
         let options = Options {
             allow_outage: allowed,
             ..crate::steps::tests::options()

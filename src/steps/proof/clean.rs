@@ -206,7 +206,8 @@ mod tests {
             let server = Fake::new()
                 .says("/pods?", r#"{"kind":"List","metadata":{},"items":[]}"#)
                 .says("/persistentvolumes?", volumes)
-                .says("/nodes?", NODES);
+                .says("/nodes?", NODES)
+                .says("date -d", "900\n");
             let host = Fake::new()
                 .says("auth/token", "t0ken\n")
                 .says("date -d", "900\n")

@@ -184,7 +184,7 @@ mod tests {
         for (groups, vms) in [(groups, "null"), ("null", "[]"), ("[]", "[]")] {
             let fake = Fake::new()
                 .says("auth/token", "t0ken\n")
-                .answers("grep .", 1, "")
+                .answers("[!0-9]", 1, "")
                 .says("GET /hostgroup/k3s-agents-2/nodes", vms)
                 .says("GET /hostgroup", groups);
             let world = world(&[("n100", &fake)]);
@@ -221,7 +221,7 @@ mod tests {
     async fn a_group_that_its_daemon_forgot_has_no_vms() {
         let fake = Fake::new()
             .says("auth/token", "t0ken\n")
-            .answers("grep .", 1, "")
+            .answers("[!0-9]", 1, "")
             .says("GET /hostgroup", r#"[{"name":"k3s-cp"}]"#);
         let found = step().check(&world(&[("n100", &fake)])).await.unwrap();
         assert_eq!(found, Finding::done());
