@@ -191,7 +191,8 @@ impl Server {
         let mut says = self.habits.says.iter();
         match says.find(|(part, _)| command.contains(part)) {
             Some((_, stdout)) => end(0, stdout, ""),
-            None => end(1, "", "no such thing\n"),
+            // As a script says that finds nothing.
+            None => end(1, "", "slicer-k3s: there is none\n"),
         }
     }
 }
