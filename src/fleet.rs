@@ -19,10 +19,12 @@ pub use note::{Note, Replaced, newest_note};
 use crate::cli::Global;
 use crate::config::{self, Config};
 use crate::failure::{Code, Failure, Result};
-use crate::plan::{HostFacts, Mark};
+use crate::plan::{HostFacts, Mark, Plan};
 use crate::question::{Elapsed, limited};
 use crate::remote::ssh::{self, HostTarget, KeyPolicy};
 use crate::remote::{Local, Look, Machine, Remote, sudo};
+use crate::state::Secrets;
+use crate::world::World;
 
 /// Connected hosts, and those that did not answer.
 pub struct Fleet {
@@ -38,6 +40,11 @@ impl Fleet {
         let absent = self.absent.iter();
         let reasons = absent.map(|(name, failure)| (name.clone(), failure.to_string()));
         reasons.collect()
+    }
+
+    /// A plan's world, over the connections that there are.
+    pub fn world(&self, plan: Plan, secrets: Secrets) -> World {
+        World::new(plan, secrets, self.machines.clone()).without(self.absent.clone())
     }
 }
 

@@ -18,7 +18,6 @@ use crate::fleet::{self, Fleet};
 use crate::plan::{self, HostFacts, Plan};
 use crate::state::State;
 use crate::steps::outages;
-use crate::world::World;
 use crate::{report, steps};
 
 const COMMAND: &str = "add-host";
@@ -52,8 +51,7 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     }
     let plan = decide(&file.after, &state, &facts, &fleet)?;
     let wanted = asked_for(&options.making, &home);
-    let world =
-        World::new(plan, state.secrets.clone(), fleet.machines).without(fleet.absent.clone());
+    let world = fleet.world(plan, state.secrets.clone());
     let (plan, part) = (&world.plan, world.plan.about(&names));
     let news = file.is_changed() || !names.iter().all(|name| last.host(name).is_some());
     if news {

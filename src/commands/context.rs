@@ -184,7 +184,7 @@ impl Context {
         let fleet = fleet::connect(&config, global).await?;
         let context = Self {
             home,
-            world: World::new(plan, state.secrets, fleet.machines).without(fleet.absent.clone()),
+            world: fleet.world(plan, state.secrets),
         };
         let absent = fleet.absent.into_iter().map(|(_, failure)| failure);
         Ok((context, absent.collect()))
@@ -214,7 +214,7 @@ impl Context {
                 state.save(home.path()).map_err(super::one)?;
             }
         }
-        let world = World::new(plan, state.secrets, fleet.machines).without(fleet.absent);
+        let world = fleet.world(plan, state.secrets);
         Ok((Self { home, world }, turn))
     }
 }

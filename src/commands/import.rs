@@ -30,7 +30,7 @@ use crate::report::{escape, say};
 use crate::slicer::ServerFacts;
 use crate::state::State;
 use crate::steps;
-use crate::world::{World, slicer_on};
+use crate::world::slicer_on;
 
 /// Runs it.
 pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Failure>> {
@@ -116,7 +116,7 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
     let wanted = home.modest();
     let names = ["server-key", "vm-reachable", "kubeconfig-saved"];
     let steps = steps::only(&plan, &wanted, &names);
-    let world = World::new(plan, state.secrets, fleet.machines).without(fleet.absent.clone());
+    let world = fleet.world(plan, state.secrets);
     let act = Act {
         global,
         command: "import",

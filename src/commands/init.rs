@@ -24,11 +24,6 @@ use crate::{config::Config, kubeconfig, report};
 /// What to do with a plan that is not as wanted.
 pub(super) const CHANGE_THE_FILE: &str = "change cluster.toml and run again";
 
-/// A plan's world, over the connections that there are.
-fn world_of(plan: Plan, state: &State, fleet: &Fleet) -> World {
-    World::new(plan, state.secrets.clone(), fleet.machines.clone()).without(fleet.absent.clone())
-}
-
 /// Runs it.
 pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failure>> {
     let started = Instant::now();
@@ -45,7 +40,8 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     let last = home.last_plan().map_err(one)?;
     // As the last run went by it: who was off then is looked at like a new host.
     let last = last.map(|plan| plan.with_those_back(|_| false));
-    let by_last = last.clone().map(|plan| world_of(plan, &state, &fleet));
+    let then = last.clone();
+    let by_last = then.map(|plan| fleet.world(plan, state.secrets.clone()));
     // All at once: what the Internet says depends on nothing that is seen here.
     let (facts, turn, version, digest) = tokio::join!(
         fleet::survey(&fleet),
@@ -72,7 +68,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     });
     let mut world = match by_last {
         Some(world) => world.replanned(plan),
-        None => world_of(plan, &state, &fleet),
+        None => fleet.world(plan, state.secrets.clone()),
     };
     let new_cluster = new_cluster && world.plan.founded.is_none();
     let mut wanted = wanted(&options, &home);

@@ -92,8 +92,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     let version = decisions.k3s_version.clone().unwrap_or_default();
     let plan = plan::decide(&file.after, &decisions, &facts, &absent, &version)?;
 
-    let world = World::new(plan, state.secrets.clone(), fleet.machines);
-    let mut world = world.without(fleet.absent.clone());
+    let mut world = fleet.world(plan, state.secrets.clone());
     let enrolled = limited(LOOK, removal::enrolled(&world));
     let ((prospect, loss), enrolled) = tokio::join!(prospect(&world, &remains, options), enrolled);
     let enrolled = enrolled.ok().and_then(Result::ok);

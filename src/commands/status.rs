@@ -1,6 +1,5 @@
 //! `slicer-k3s status [--watch]`: one picture, and what drifted.
 
-use std::collections::HashMap;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
@@ -15,7 +14,6 @@ use crate::remote::ssh;
 use crate::state::State;
 use crate::status::{self, Asked, NotSeen, Status, Waiting};
 use crate::stop::{self, Requests};
-use crate::world::World;
 use crate::{report, steps};
 
 /// Exit code where something drifted.
@@ -99,9 +97,7 @@ async fn watch(global: &Global, options: &Options, known: &Known, mut fleet: Fle
 
 /// One look, over the hosts' connections that are there; servers are connected to anew, for a VM may be another by now.
 async fn look(known: &Known, fleet: &Fleet) -> Status {
-    let machines: HashMap<_, _> = fleet.machines.clone();
-    let world = World::new(known.plan.clone(), known.state.secrets.in_use(), machines)
-        .without(fleet.absent.clone());
+    let world = fleet.world(known.plan.clone(), known.state.secrets.in_use());
     let absent = fleet.reasons();
     let not_seen: Vec<(String, NotSeen)> = fleet
         .absent

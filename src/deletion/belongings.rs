@@ -4,6 +4,11 @@
 
 use super::DeletablePath;
 
+/// Whether two paths are one directory as they are written, with or without a `/` at the end.
+pub fn is_same_directory(one: &str, other: &str) -> bool {
+    one.trim_end_matches('/') == other.trim_end_matches('/')
+}
+
 /// What a host shows of a daemon that is to go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(

@@ -18,7 +18,7 @@ mod server_node;
 mod snapshot;
 mod vm;
 
-pub use belongings::{Belongings, Seen};
+pub use belongings::{Belongings, Seen, is_same_directory};
 pub use down::is_down;
 pub use files::{DeletablePath, is_name};
 pub use generated::is_unchanged;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::belongings::is_same_directory;
 use crate::plan::{Adopted, Daemon, FoundDaemon};
 
 /// Whether one of the daemons that were found serves this group, and is neither the cluster's own nor one of `adopted`.
@@ -37,12 +38,11 @@ fn others<'f>(
     adopted: &[&Adopted],
     found: &'f [FoundDaemon],
 ) -> impl Iterator<Item = &'f FoundDaemon> {
-    let works_in = |daemon: &FoundDaemon, own: &Adopted| {
-        let bare = |path: &str| path.trim_end_matches('/').to_owned();
-        bare(&own.directory) == bare(&daemon.directory)
-    };
     let by_directory = |daemon: &&FoundDaemon| {
-        daemon.cluster() == Some(cluster) || adopted.iter().any(|own| works_in(daemon, own))
+        daemon.cluster() == Some(cluster)
+            || adopted
+                .iter()
+                .any(|own| is_same_directory(&own.directory, &daemon.directory))
     };
     let ours: Vec<&FoundDaemon> = found.iter().filter(by_directory).collect();
     let files = ours.iter().map(|daemon| &daemon.config);

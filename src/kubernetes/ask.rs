@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::words::{bounded, cause, refusal};
 use super::{Kubernetes, path};
 use crate::failure::{Code, Failure, Result};
-use crate::remote::{Look, cut_words};
+use crate::remote::Look;
 
 /// The code of what does not exist: an object, or a kind that no one has defined yet.
 const NOT_FOUND: u64 = 404;
@@ -46,8 +46,8 @@ enum Answer {
     Object(Value),
     /// A refusal: its code and why.
     Refused(u64, String),
-    /// More than an output holds.
-    Cut,
+    /// More than an output holds, or an output whose end did not arrive; how that is described.
+    Cut(String),
 }
 
 /// How reading a list from its beginning ended.
@@ -91,8 +91,7 @@ impl Kubernetes {
         match self.ask(self.path(words)?, false).await? {
             Answer::Object(object) => Ok(Some(object)),
             Answer::Refused(NOT_FOUND, _) => Ok(None),
-            Answer::Refused(_, why) => Err(self.no(&why)),
-            Answer::Cut => Err(self.no(&cut_words())),
+            Answer::Refused(_, why) | Answer::Cut(why) => Err(self.no(&why)),
         }
     }
 
@@ -124,11 +123,12 @@ impl Kubernetes {
                 .ask(path::with(path.to_owned(), query), metadata)
                 .await?
             {
-                Answer::Cut if size > 1 => size = (size / 4).max(1),
-                Answer::Cut => return Err(self.unlisted(words).because(cut_words())),
+                Answer::Cut(_) if size > 1 => size = (size / 4).max(1),
                 Answer::Refused(NOT_FOUND, _) if next.is_empty() => return Ok(List::Unknown),
                 Answer::Refused(GONE, _) if !next.is_empty() => return Ok(List::Expired),
-                Answer::Refused(_, why) => return Err(self.unlisted(words).because(why)),
+                Answer::Refused(_, why) | Answer::Cut(why) => {
+                    return Err(self.unlisted(words).because(why));
+                }
                 Answer::Object(list) => {
                     let Some((page, more)) = page(list) else {
                         return Err(self.unlisted(words).because("what it answered is no list"));
@@ -170,7 +170,7 @@ impl Kubernetes {
     async fn answer(&self, look: &Look) -> Result<Answer> {
         let output = self.server.look(look).await?;
         if output.cut {
-            return Ok(Answer::Cut);
+            return Ok(Answer::Cut(output.cut_words()));
         }
         if !output.ok() {
             return match refusal(&output.stderr) {

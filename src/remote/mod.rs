@@ -74,13 +74,13 @@ impl Output {
         }
     }
 
-    /// How an output that was cut is described.
-    fn cut_words(&self) -> String {
+    /// How an output that was cut is described: no more of it is shown.
+    pub(crate) fn cut_words(&self) -> String {
         let longest = self.stdout.len().max(self.stderr.len());
         if longest < OUTPUT_LIMIT {
             return "the end of its output did not arrive".to_owned();
         }
-        cut_words()
+        format!("its output was cut at {} MiB", OUTPUT_LIMIT / 1024 / 1024)
     }
 
     /// The last non-empty line of stderr, else of stdout: the machine's own last words.
@@ -97,11 +97,6 @@ impl Output {
 
 /// Most bytes kept of one output stream; more is read and dropped, and [`Output::cut`] is set.
 pub const OUTPUT_LIMIT: usize = 4 * 1024 * 1024;
-
-/// How an output that was cut is described: no more of it is shown.
-pub fn cut_words() -> String {
-    format!("its output was cut at {} MiB", OUTPUT_LIMIT / 1024 / 1024)
-}
 
 /// One stream's first [`OUTPUT_LIMIT`] bytes.
 #[derive(Debug, Default)]

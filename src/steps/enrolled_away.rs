@@ -1,19 +1,13 @@
 //! Groups that the autoscaler has on hosts which this run does not reach. Such a host may be off, or only out of this
 //! workstation's reach, as behind a VPN: the servers can say which.
 
-use std::time::Duration;
-
 use futures_util::future::{join_all, try_join_all};
 
+use super::group_reachable::answers_from;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{NodeGroup, node_groups};
 use crate::plan::Plan;
-use crate::question::limited;
-use crate::remote::Look;
 use crate::world::World;
-
-/// A server that has not answered within this time cannot be asked; its own steps report why.
-const ANSWER: Duration = Duration::from_secs(20);
 
 /// Those of `file`, the autoscaler's cloud-config, whose API answers from the servers, as they are in it.
 pub(super) async fn groups(world: &World, file: &str) -> Result<Vec<NodeGroup>> {
@@ -39,18 +33,8 @@ fn is_away(plan: &Plan, group: &NodeGroup) -> bool {
 
 /// Whether an API answers from every server that can be asked; a failure where none can.
 async fn answers(world: &World, url: &str) -> Result<bool> {
-    let asked = world.plan.servers_here().map(|server| async {
-        let look = Look::Http(format!("{url}/hostgroup"));
-        let asked = async { world.server(server).await?.look(&look).await };
-        let output = limited(ANSWER, asked).await.map_err(|_| {
-            let what = format!("{} does not answer", server.name);
-            Failure::new(Code::SshUnreachable, what)
-                .because(format!("nothing within {} s", ANSWER.as_secs()))
-        })??;
-        let said = output.stdout;
-        // Any answer will do, a refusal without a token most of all.
-        Ok::<bool, Failure>(matches!(said.trim().parse::<u16>(), Ok(100..=599)))
-    });
+    let servers = world.plan.servers_here();
+    let asked = servers.map(|server| answers_from(world, server, url));
     let (mut said, mut last) = (None, None);
     for answer in join_all(asked).await {
         match answer {
@@ -86,6 +70,7 @@ mod tests {
 
     use super::*;
     use crate::remote::{Machine, Sudo};
+    use crate::steps::group_reachable::ANSWER;
     use crate::steps::testing::{Fake, Hangs, world};
 
     /// One server that hung cost each group of a host behind a VPN up to 45 s, one after the other.

@@ -16,7 +16,7 @@ use crate::remote::Look;
 use crate::world::World;
 
 /// A server that has not answered within this time cannot be asked; its own steps report why.
-const ANSWER: Duration = Duration::from_secs(20);
+pub(super) const ANSWER: Duration = Duration::from_secs(20);
 
 pub(super) struct GroupReachable {
     daemon: Daemon,
@@ -54,22 +54,19 @@ impl GroupReachable {
             seen: Arc::clone(seen),
         }
     }
+}
 
-    /// Whether the API answers from a server; a failure where that server cannot be asked.
-    async fn answers(&self, world: &World, server: &Server) -> Result<bool> {
-        let url = format!("{}/hostgroup", self.daemon.url());
-        let asked = async {
-            let machine = world.server(server).await?;
-            machine.look(&Look::Http(url)).await
-        };
-        let output = limited(ANSWER, asked).await.map_err(|_| {
-            let what = format!("{} does not answer", server.name);
-            Failure::new(Code::SshUnreachable, what)
-                .because(format!("nothing within {} s", ANSWER.as_secs()))
-        })??;
-        // Any answer will do, a refusal without a token most of all: it is the way there that is asked about.
-        Ok(matches!(output.stdout.trim().parse::<u16>(), Ok(100..=599)))
-    }
+/// Whether the Slicer API at `url` answers from a server; a failure where that server cannot be asked within [`ANSWER`].
+pub(super) async fn answers_from(world: &World, server: &Server, url: &str) -> Result<bool> {
+    let look = Look::Http(format!("{url}/hostgroup"));
+    let asked = async { world.server(server).await?.look(&look).await };
+    let output = limited(ANSWER, asked).await.map_err(|_| {
+        let what = format!("{} does not answer", server.name);
+        Failure::new(Code::SshUnreachable, what)
+            .because(format!("nothing within {} s", ANSWER.as_secs()))
+    })??;
+    // Any answer will do, a refusal without a token most of all: it is the way there that is asked about.
+    Ok(matches!(output.stdout.trim().parse::<u16>(), Ok(100..=599)))
 }
 
 #[async_trait]
@@ -107,10 +104,11 @@ impl Step for GroupReachable {
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
+        let url = &self.daemon.url();
         let asked = world
             .plan
             .servers_here()
-            .map(|server| async move { (server, self.answers(world, server).await) });
+            .map(|server| async move { (server, answers_from(world, server, url).await) });
         let (mut reached, mut unreachable, mut unasked) = (0, Vec::new(), Vec::new());
         for (server, answered) in join_all(asked).await {
             match answered {

@@ -148,28 +148,36 @@ mod tests {
 
     const NODES: &str = r#"{"kind":"List","metadata":{},"items":[{"metadata":{"name":"k3s-cp-1"},"status":{"conditions":[{"type":"Ready","status":"True","lastTransitionTime":"1970-01-01T00:00:00Z"}]}}]}"#;
 
+    /// A server at 900 s, with these volumes and no pods.
+    fn server(volumes: &str) -> Fake {
+        Fake::new()
+            .says("/pods?", r#"{"kind":"List","metadata":{},"items":[]}"#)
+            .says("/persistentvolumes?", volumes)
+            .says("/nodes?", NODES)
+            .says("date -d", "900\n")
+    }
+
+    /// ryzen at 900 s, with these VMs.
+    fn host(vms: &str) -> Fake {
+        Fake::new()
+            .says("auth/token", "t0ken\n")
+            .says("date -d", "900\n")
+            .says("GET /hostgroup/k3s-agents-1/nodes", vms)
+            .says("DELETE /", "")
+    }
+
     /// A VM that the autoscaler had made seconds before, for pods of someone else, went with those of the proof that failed.
     #[tokio::test(start_paused = true)]
     async fn after_a_failed_proof_only_vms_go_that_had_the_time_to_join() {
-        let server = Fake::new()
-            .says("/pods?", r#"{"kind":"List","metadata":{},"items":[]}"#)
-            .says(
-                "/persistentvolumes?",
-                r#"{"kind":"List","metadata":{},"items":[]}"#,
-            )
-            .says("/nodes?", NODES)
-            .says("date -d", "900\n");
-        let host = Fake::new()
-            .says("auth/token", "t0ken\n")
-            .says("date -d", "900\n")
-            .says(
-                "GET /hostgroup/k3s-agents-1/nodes",
+        let (server, host) = (
+            server(r#"{"kind":"List","metadata":{},"items":[]}"#),
+            host(
                 r#"[{"hostname":"k3s-agents-1-1","created_at":"1970-01-01T00:00:00Z"},
                     {"hostname":"k3s-agents-1-2","created_at":"1970-01-01T00:00:00Z"},
                     {"hostname":"k3s-agents-1-3","created_at":"1970-01-01T00:14:00Z"},
                     {"hostname":"mine","created_at":"1970-01-01T00:00:00Z"}]"#,
-            )
-            .says("DELETE /", "");
+            ),
+        );
         let trial = super::super::trial(true);
         {
             let mut progress = trial.progress();
@@ -203,19 +211,9 @@ mod tests {
         let volumes = r#"{"kind":"List","metadata":{},"items":[{"spec":{"local":{},"claimRef":{"namespace":"a","name":"b"},
             "nodeAffinity":{"required":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"kubernetes.io/hostname","operator":"In","values":["k3s-agents-1-2"]}]}]}}}}]}"#;
         for allowed in [false, true] {
-            let server = Fake::new()
-                .says("/pods?", r#"{"kind":"List","metadata":{},"items":[]}"#)
-                .says("/persistentvolumes?", volumes)
-                .says("/nodes?", NODES)
-                .says("date -d", "900\n");
-            let host = Fake::new()
-                .says("auth/token", "t0ken\n")
-                .says("date -d", "900\n")
-                .says(
-                    "GET /hostgroup/k3s-agents-1/nodes",
-                    r#"[{"hostname":"k3s-agents-1-2","created_at":"1970-01-01T00:00:00Z"}]"#,
-                )
-                .says("DELETE /", "");
+            let server = server(volumes);
+            let host =
+                host(r#"[{"hostname":"k3s-agents-1-2","created_at":"1970-01-01T00:00:00Z"}]"#);
             let mut trial = super::super::trial(true);
             Arc::get_mut(&mut trial).unwrap().local_data = allowed;
             trial.progress().started = true;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::console_logs;
-use crate::deletion::{Belongings, DeletablePath, Seen};
+use crate::deletion::{Belongings, DeletablePath, Seen, is_same_directory};
 use crate::failure::{Code, Failure, Result};
 use crate::generate::unit_path;
 use crate::pipeline::{Finding, Hands, Step, StepId};
@@ -99,8 +99,7 @@ impl DaemonGone {
         } else {
             return Ok(None);
         };
-        let bare = |path: &str| path.trim_end_matches('/').to_owned();
-        let ours = bare(&said) == bare(&self.works)
+        let ours = is_same_directory(&said, &self.works)
             || !said.is_empty() && self.leads_to_works(host, &said).await?;
         Ok(Some(if ours { self.works.clone() } else { said }))
     }

@@ -193,7 +193,7 @@ fn a_directory_in_which_a_daemon_works_is_not_removed() {
     fs_err::create_dir(&works).unwrap();
     let link = place.path().join("link");
     std::os::unix::fs::symlink(place.path(), &link).unwrap();
-    // A process of Slicer's name whose refusal are Slicer's: a shell that reads a script called `up`.
+    // A process of Slicer's name whose words are Slicer's: a shell that reads a script called `up`.
     fs_err::copy("/bin/sh", place.path().join("slicer")).unwrap();
     fs_err::write(works.join("up"), "echo ready; read line").unwrap();
     let mut child = Command::new(place.path().join("slicer"))
