@@ -3,29 +3,10 @@
 
 use serde_json::Value;
 
-use crate::kubernetes::{READY, TRUE};
+use crate::names::autoscaler::{GROUP_LABEL, JOIN, VM_LABEL};
+use crate::names::kubernetes::{READY, TRUE};
 use crate::slicer::Vm;
 use crate::time;
-
-/// The label of an agent's Node with its group's name. The autoscaler goes by it: a Node without it is none of Slicer's.
-///
-/// Source: kubernetes/autoscaler@093de0a5 cluster-autoscaler/cloudprovider/slicer/slicer_node_group.go, `IncreaseSize` (the user
-/// data of a new VM), and `slicer_cloud_provider.go`, `NodeGroupForNode`.
-pub const GROUP_LABEL: &str = "slicer/hostgroup";
-
-/// The label of an agent's Node with its VM's name: the Node's own name has a random ending.
-///
-/// Source: as for [`GROUP_LABEL`].
-pub const VM_LABEL: &str = "slicer/hostname";
-
-/// A VM joins within this time, in seconds: boot and k3s's download take one or two minutes. A VM that is younger and has no
-/// Node, or whose Node is not Ready yet, is joining.
-pub const JOIN: i64 = 300;
-
-/// What has no Node after this time, in seconds, will not get one: the autoscaler itself gives up then
-/// (`--max-node-provision-time`, kubernetes/autoscaler@093de0a5 cluster-autoscaler/config/flags/flags.go). On a slow line a VM
-/// may download for longer than [`JOIN`].
-pub const ABANDONED: i64 = 900;
 
 /// How old a VM is in seconds at `now`, both by its host's clock; `None` where Slicer does not say when it was made.
 pub fn age(vm: &Vm, now: i64) -> Option<i64> {

@@ -24,6 +24,7 @@ pub mod k3s;
 pub mod kubeconfig;
 pub mod kubernetes;
 pub mod log;
+pub mod names;
 pub mod pipeline;
 pub mod plan;
 pub mod question;

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::failure::{Code, Failure, Result};
+use crate::names::slicer::{TOKEN_PATHS, VM_USER};
 use crate::plan::{Daemon, Plan, Server};
-use crate::remote::Machine;
-use crate::remote::Sudo;
 use crate::remote::ssh::{self, HostKeys, VmTarget};
+use crate::remote::{Machine, Sudo};
 use crate::secret::Secret;
 use crate::shared::Shared;
-use crate::slicer::{Slicer, TOKEN_PATHS, VM_USER};
+use crate::slicer::Slicer;
 use crate::state::Secrets;
 use choice::Choice;
 

@@ -24,7 +24,8 @@ use crate::fleet::{self, Fleet, Note};
 use crate::generate::routes_path;
 use crate::import::{self, ClusterFile, Findings, Found, Noted};
 use crate::log::unix_time;
-use crate::plan::{self, FoundDaemon, HostFacts, Mark, Plan, Role};
+use crate::names::ours::ROOT;
+use crate::plan::{self, HostFacts, Mark, Plan, Role};
 use crate::remote::Machine;
 use crate::report::{escape, say};
 use crate::slicer::ServerFacts;
@@ -289,7 +290,7 @@ async fn found(cluster: &str, host: &targets::Host) -> Result<Found> {
     for daemon in &mark.daemons {
         if daemon.role == Role::ControlPlane {
             let group = &daemon.group;
-            let ours = || format!("{}/{cluster}/{group}/{group}.yaml", FoundDaemon::ROOT);
+            let ours = || format!("{}/{cluster}/{group}/{group}.yaml", ROOT);
             let own = daemon.adopted.as_ref();
             let file = own.map_or_else(ours, |own| own.file.clone());
             let yaml = host.machine.read(&file).await?.unwrap_or_default();

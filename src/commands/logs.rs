@@ -10,12 +10,12 @@ use super::{one, one_host, passed_on};
 use crate::cli::{Global, Logs};
 use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
-use crate::generate::{AUTOSCALER, NAMESPACE};
 use crate::kubernetes::selector;
+use crate::names::autoscaler::{AUTOSCALER, NAMESPACE};
+use crate::names::slicer::console_log;
 use crate::plan::{Daemon, Plan};
 use crate::remote::Script;
 use crate::report;
-use crate::slicer::console_log;
 use part::{NOTHING, Part};
 
 /// Exit code of a process that wrote to a pipe nobody reads.

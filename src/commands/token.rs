@@ -6,8 +6,8 @@ use super::context::{self, Home};
 use super::one;
 use crate::cli::{Global, Token, WhichToken};
 use crate::failure::Failure;
-use crate::k3s::{AGENT_TOKEN_PATH, TOKEN_PATH};
 use crate::log::utc;
+use crate::names::k3s::{AGENT_TOKEN_PATH, TOKEN_PATH};
 use crate::report;
 
 /// Runs it.

@@ -7,11 +7,11 @@ use super::{Context, one};
 use crate::cli::Global;
 use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
-use crate::k3s::AGENT_UNIT;
+use crate::names::k3s::AGENT_UNIT;
+use crate::names::slicer::PROGRAM;
 use crate::plan::{Daemon, Plan, Server};
 use crate::question::limited;
 use crate::remote::Script;
-use crate::slicer::PROGRAM;
 use crate::suggest;
 use crate::world::World;
 

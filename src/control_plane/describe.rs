@@ -3,7 +3,8 @@
 use super::judge::Side;
 use super::refusals::{Refusal, ago, counted, side};
 use crate::failure::{Failure, Result};
-use crate::kubernetes::{Kubernetes, SYSTEM_NAMESPACE};
+use crate::kubernetes::Kubernetes;
+use crate::names::kubernetes::SYSTEM_NAMESPACE;
 use crate::remote::Look;
 use crate::world::World;
 

@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 
 use serde::Deserialize;
 
-use crate::k3s::{ETCD_PEER_PORT, Release};
+use crate::k3s::Release;
+use crate::names::k3s::ETCD_PEER_PORT;
 
 /// Most members that are read of a list.
 const MOST: usize = 64;

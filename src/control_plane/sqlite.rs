@@ -9,7 +9,8 @@
 use super::held::Held;
 use super::refusals::{ago, listed};
 use crate::failure::{Code, Failure};
-use crate::k3s::{CONFIG_PATH, SERVER_DIRECTORY};
+use crate::k3s::CONFIG_PATH;
+use crate::names::k3s::SERVER_DIRECTORY;
 
 /// Where k3s keeps SQLite's database.
 const STATE_DB: &str = "/var/lib/rancher/k3s/server/db/state.db";

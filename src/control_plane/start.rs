@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::k3s::SERVER_DIRECTORY;
+use crate::names::k3s::SERVER_DIRECTORY;
 use crate::plan::{Founded, Plan};
 
 /// How one server has to start.

@@ -2,11 +2,7 @@
 //! this program wrote and cluster.toml no longer asks for.
 
 use crate::failure::{Code, Failure, Result};
-use crate::k3s::MARK;
-use crate::plan::FoundDaemon;
-
-/// Where marks, notes, and tables of routes and addresses lie on a host.
-const SETTINGS: &str = "/etc/slicer-k3s/";
+use crate::names::ours::{MARK, ROOT, SETTINGS};
 
 /// A path that a rule lets go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +51,7 @@ pub fn is_name(name: &str) -> bool {
 
 /// Whether it is the cluster's directory, or a group's in it.
 fn is_below(cluster: &str, path: &str) -> bool {
-    let rest = path.strip_prefix(FoundDaemon::ROOT);
+    let rest = path.strip_prefix(ROOT);
     let mut parts = rest.unwrap_or_default().split('/');
     let root = parts.next() == Some("") && parts.next() == Some(cluster);
     root && match (parts.next(), parts.next()) {
@@ -66,7 +62,10 @@ fn is_below(cluster: &str, path: &str) -> bool {
 }
 
 fn is_setting(cluster: &str, path: &str) -> bool {
-    let Some(rest) = path.strip_prefix(SETTINGS) else {
+    let Some(rest) = path
+        .strip_prefix(SETTINGS)
+        .and_then(|rest| rest.strip_prefix('/'))
+    else {
         return false;
     };
     let name = match rest.split_once('/') {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::agents::JOIN;
+use crate::names::autoscaler::JOIN;
 use crate::slicer::Vm;
 
 /// A Node of a group, as a complete list has it.

@@ -1,7 +1,7 @@
 //! Logs: what a group's VMs left of their consoles on its host, and the oldest logs of runs on this workstation.
 
 use super::is_name;
-use crate::slicer::CONSOLES;
+use crate::names::slicer::CONSOLES;
 
 /// Of these paths those of consoles of the group's VMs, which are numbered: a group whose name begins with this one's has logs of
 /// its own.

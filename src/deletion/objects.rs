@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::GroupNode;
 use super::files::is_name;
-use crate::agents::GROUP_LABEL;
+use crate::names::autoscaler::GROUP_LABEL;
 
 /// Objects that a rule lets go, in kubectl's words.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -75,7 +75,7 @@ fn is_numbered(group: &str, vm: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agents::JOIN;
+    use crate::names::autoscaler::JOIN;
     use crate::steps::testing::{adopted, plan};
 
     #[test]

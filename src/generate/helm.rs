@@ -8,59 +8,15 @@ use serde_json::{Map, Value, json};
 
 use crate::config::keys::PRIORITY;
 use crate::failure::Result;
-use crate::kubernetes::{CONTROL_PLANE, HELM_API, SYSTEM_NAMESPACE};
+use crate::names::autoscaler::{
+    AUTOSCALER, CHART, CLOUD_CONFIG_DIRECTORY, CLOUD_CONFIG_KEY, CLOUD_CONFIG_SECRET, EXTRA_ARGS,
+    NAMESPACE, POD_ANNOTATIONS, VALUES_CONTENT,
+};
+use crate::names::kubernetes::{CONTROL_PLANE, HELM_API};
+use crate::names::ours::{CONFIG_ANNOTATION, VALUES_ANNOTATION};
 use crate::plan::Plan;
 use crate::secret::sha256;
 use crate::yaml;
-
-/// Name of the HelmChart, the release, the Deployment and its service account.
-pub const AUTOSCALER: &str = "slicer-cluster-autoscaler";
-
-/// Where all of it lives.
-pub const NAMESPACE: &str = SYSTEM_NAMESPACE;
-
-/// The secret with the cloud-config.
-pub const CLOUD_CONFIG_SECRET: &str = "cluster-autoscaler-cloud-config";
-
-/// The key of that secret, and the file's name below [`CLOUD_CONFIG_DIRECTORY`].
-pub const CLOUD_CONFIG_KEY: &str = "cloud-config";
-
-/// Where the autoscaler's container has the file, as in the manual.
-///
-/// Source: slicervm/docs.slicervm.com@05085f9 docs/examples/autoscaling-k3s.md.
-const CLOUD_CONFIG_DIRECTORY: &str = "/etc/slicer/";
-
-/// The chart's name in its repository.
-///
-/// Source: kubernetes/autoscaler@093de0a5 cluster-autoscaler/charts/cluster-autoscaler/Chart.yaml.
-const CHART: &str = "cluster-autoscaler";
-
-/// The chart's value with the autoscaler's flags.
-///
-/// Source: kubernetes/autoscaler@093de0a5 cluster-autoscaler/charts/cluster-autoscaler/values.yaml, as for all other values.
-pub const EXTRA_ARGS: &str = "extraArgs";
-
-/// The chart's value with the pod's annotations.
-///
-/// Source: as for [`EXTRA_ARGS`].
-pub const POD_ANNOTATIONS: &str = "podAnnotations";
-
-/// Where a HelmChart has the chart's values, as YAML.
-///
-/// Source: k3s-io/helm-controller v0.17.1 pkg/apis/helm.cattle.io/v1/types.go (`HelmChartSpec`), as for its other fields.
-pub const VALUES_CONTENT: &str = "valuesContent";
-
-/// What the name of a HelmChart's job begins with; the chart's name follows.
-///
-/// Source: k3s-io/helm-controller v0.17.1 pkg/controllers/chart/chart.go, `job`.
-pub const INSTALL_JOB: &str = "helm-install-";
-
-/// The pod annotation with the cloud-config's hash: the provider reads its file once, so a new hash must make a new pod.
-pub const CONFIG_ANNOTATION: &str = "slicer-k3s.dev/cloud-config";
-
-/// The Deployment's annotation with the hash of what the chart was installed with. It tells whether Helm is done with a
-/// change, and rolls nothing: only what the pod itself is told makes a new pod.
-pub const VALUES_ANNOTATION: &str = "slicer-k3s.dev/values";
 
 /// The hash that the Deployment must carry once Helm has installed the chart as it is to be. The cloud-config's hash
 /// has an annotation of its own and is not in it: it comes from secrets, and `generate` knows none of the daemons'.

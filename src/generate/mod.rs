@@ -15,11 +15,7 @@ pub use file::{
     FORWARDING_PATH, File, daemon_config, daemon_unit, forwarding, host_files, host_mark,
     host_routes, own_addresses, password_drop_in, server_files, server_files_joining,
 };
-pub use helm::{
-    AUTOSCALER, CLOUD_CONFIG_KEY, CLOUD_CONFIG_SECRET, CONFIG_ANNOTATION, EXTRA_ARGS, INSTALL_JOB,
-    NAMESPACE, POD_ANNOTATIONS, VALUES_ANNOTATION, VALUES_CONTENT, cloud_config_secret, helm_chart,
-    values, values_hash,
-};
+pub use helm::{cloud_config_secret, helm_chart, values, values_hash};
 pub use host_yaml::host_yaml;
 pub use own_addresses::{ServerWay, own_addresses_path, own_addresses_table, server_ways};
 pub use routes::{

@@ -4,10 +4,11 @@ use serde_json::{Value, json};
 
 use super::{File, NodeGroup, cloud_config, helm_chart, host_files, server_files, values};
 use crate::failure::Result;
-use crate::k3s::{AGENT_TOKEN_PATH, api_url};
+use crate::k3s::api_url;
+use crate::names::k3s::AGENT_TOKEN_PATH;
+use crate::names::slicer::TOKEN_PATHS;
 use crate::plan::Plan;
 use crate::secret::Secret;
-use crate::slicer::TOKEN_PATHS;
 use crate::state::Secrets;
 use crate::yaml;
 

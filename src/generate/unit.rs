@@ -4,9 +4,9 @@ use askama::Template;
 
 use super::{host_yaml, render};
 use crate::failure::Result;
+use crate::names::slicer::PROGRAM;
 use crate::plan::{Daemon, Plan};
 use crate::secret::sha256;
-use crate::slicer::PROGRAM;
 
 /// Where the units of a host lie that are written by hand or by us.
 ///

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use crate::generate::{
-    self, CONFIG_ANNOTATION, EXTRA_ARGS, POD_ANNOTATIONS, VALUES_ANNOTATION, VALUES_CONTENT,
-};
+use crate::generate;
+use crate::names::autoscaler::{EXTRA_ARGS, POD_ANNOTATIONS, VALUES_CONTENT};
+use crate::names::ours::{CONFIG_ANNOTATION, VALUES_ANNOTATION};
 use crate::plan::{self, Plan};
 
 /// The autoscaler as it is deployed.

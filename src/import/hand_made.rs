@@ -12,7 +12,8 @@ use super::{Autoscaler, Found, Mark, cloud_config, servers, settings};
 use crate::config;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::UNITS;
-use crate::k3s::{PROGRAM, Release};
+use crate::k3s::Release;
+use crate::names::k3s::PROGRAM;
 use crate::plan::{Adopted, Daemon, FoundDaemon, HostFacts, Role, Server};
 use crate::slicer::ServerFacts;
 

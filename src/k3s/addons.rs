@@ -4,8 +4,8 @@
 
 use serde_json::Value;
 
-use super::SERVER_DIRECTORY;
-use crate::kubernetes::CONTROL_PLANE;
+use crate::names::k3s::SERVER_DIRECTORY;
+use crate::names::kubernetes::CONTROL_PLANE;
 
 /// A Deployment that k3s makes of one of its manifests.
 pub struct Packaged {

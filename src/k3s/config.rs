@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::config::own::refused;
 use crate::failure::{Code, Failure, Result};
-use crate::kubernetes::control_plane;
+use crate::names::kubernetes::control_plane;
 use crate::plan::{Founded, Plan, Server};
 use crate::state::Secrets;
 use crate::yaml;

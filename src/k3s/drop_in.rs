@@ -1,6 +1,6 @@
 //! Drop-ins of k3s's unit: what the running process has read, and a password file that never stops a start.
 
-use super::names::server;
+use crate::names::k3s::server;
 use crate::secret::sha256;
 
 /// A drop-in of the unit that tells which configuration the running process has read.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::config::{config, settings};
 use crate::failure::Result;
+use crate::names::ours::MARK;
 use crate::plan::{Plan, Server};
 use crate::secret::sha256;
 use crate::state::Secrets;
@@ -25,9 +26,6 @@ pub const ENVIRONMENT_PATH: &str = "/etc/default/k3s";
 ///
 /// Source: k3s@af977adf install.sh, `create_env_file`; Go's golang.org/x/net/http/httpproxy, `FromEnvironment`.
 const PROXIES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
-
-/// How both begin: what lies there without it is somebody else's.
-pub const MARK: &str = "# Written by slicer-k3s.\n";
 
 /// registries.yaml, where it has anything to say.
 pub fn registries(plan: &Plan) -> Result<Option<String>> {

@@ -1,6 +1,7 @@
 //! What a person runs to upgrade a server.
 
-use super::{INSTALLER_URL, Release};
+use super::Release;
+use crate::names::k3s::INSTALLER_URL;
 
 /// The commands that bring a server to a release, the last one to `to`. k3s supports no step over a minor version, so each
 /// minor version in between comes first, by its channel. Each command ends when k3s is up again.

@@ -1,18 +1,12 @@
 //! The cluster's API, asked and told on a server: no route and no client of our own.
 
 mod ask;
-mod names;
 mod path;
 mod pod;
 #[cfg(test)]
 pub(crate) mod testing;
 mod words;
 
-pub(crate) use names::control_plane;
-pub use names::{
-    ADDON_API, CONTROL_PLANE, DAEMON_SET, DEFAULT_NAMESPACE, HELM_API, HELM_CHART, JOB_NAME,
-    MIRROR, OVER, READY, SERVERS, SYSTEM_NAMESPACE, TRUE,
-};
 pub use pod::{selector, waiting};
 pub use words::bounded;
 

@@ -1,6 +1,6 @@
 //! From kubectl's words to the API's path: asking the API itself costs a tenth of starting kubectl.
 
-use super::{ADDON_API, HELM_API};
+use crate::names::kubernetes::{ADDON_API, HELM_API};
 
 /// (kubectl's word, the API group with its version, the plural, whether each object is in a namespace).
 ///

@@ -1,5 +1,6 @@
 //! What was found on a host, read from the survey's labelled sections.
 
+use crate::names::ours::ROOT;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -123,12 +124,9 @@ pub struct FoundDaemon {
 }
 
 impl FoundDaemon {
-    /// Where slicer-k3s keeps every daemon's directory: `<root>/<cluster>/<group>`.
-    pub const ROOT: &str = "/var/lib/slicer-k3s";
-
     /// The cluster of slicer-k3s that it belongs to, if any.
     pub fn cluster(&self) -> Option<&str> {
-        let rest = self.directory.strip_prefix(Self::ROOT)?.strip_prefix('/')?;
+        let rest = self.directory.strip_prefix(ROOT)?.strip_prefix('/')?;
         rest.split('/').next().filter(|name| !name.is_empty())
     }
 }

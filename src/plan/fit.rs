@@ -1,11 +1,12 @@
 //! Whether the hosts found can be what cluster.toml wants them to be.
 
 use super::decisions::Decisions;
-use super::facts::{FoundDaemon, HostFacts};
+use super::facts::HostFacts;
 use super::mark::Mark;
 use super::pool::overlap;
 use crate::config::Config;
 use crate::failure::{Code, Failure};
+use crate::names::ours::ROOT;
 
 /// Disk that one VM needs to boot at all: its image is sparse and grows with use.
 const LEAST_DISK_GB: u32 = 5;
@@ -122,7 +123,7 @@ fn room(config: &Config, decisions: &Decisions, host: &HostFacts, failures: &mut
             Failure::new(Code::HostUnfit, format!("{} has too little disk", host.name))
                 .because(format!(
                     "{needed} GB are needed to begin with ({vms} × {LEAST_DISK_GB}), {free} GB are free where {} will be",
-                    FoundDaemon::ROOT
+                    ROOT
                 ))
                 .hint(format!("free some, or mount a disk; on {}: df -h /var/lib", host.name)),
         );

@@ -23,6 +23,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
+use crate::names::ours::ROOT;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -359,7 +360,7 @@ impl Plan {
 
     /// Our directory of a daemon on its host: YAML, disk images, `.secrets/`; of an adopted one only what we note.
     pub fn directory(&self, daemon: &Daemon) -> String {
-        let (root, carrier) = (FoundDaemon::ROOT, daemon.carrier());
+        let (root, carrier) = (ROOT, daemon.carrier());
         format!("{root}/{}/{carrier}", self.cluster)
     }
 }

@@ -85,6 +85,7 @@ fn says_none(output: &Output) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::slicer::CONSOLES;
     use crate::remote::{Local, Machine, Sudo};
 
     fn asked(text: &str) -> Output {
@@ -196,7 +197,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().display().to_string();
         let script = Look::ConsoleLogs("k3s-a".into()).script().text().to_owned();
-        let script = script.replace(crate::slicer::CONSOLES, &place);
+        let script = script.replace(CONSOLES, &place);
         assert!(says_none(&asked(&script)));
         fs_err::write(dir.path().join("k3s-a-12.txt"), "").unwrap();
         fs_err::write(dir.path().join("k3s-a-b-1.txt"), "").unwrap();

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::absent::{none, read_or_none, tell_none};
 use super::{ImageTag, Script};
-use crate::k3s::{CHANNELS_URL, JOIN_PATH, TLS_DIRECTORY, local_api};
+use crate::names::k3s::{CHANNELS_URL, JOIN_PATH, TLS_DIRECTORY, local_api};
+use crate::names::ours::SETTINGS;
+use crate::names::slicer::CONSOLES;
 use crate::secret::Secret;
-use crate::slicer::CONSOLES;
 
 /// One question; each renders to a script that changes nothing. Where "status 1" is said, the script says itself that there is
 /// none, and anything else is a failure (see `remote::absent`).
@@ -157,9 +158,6 @@ const NAT_TABLE: &str = concat!(
     ";; esac; printf '%s\\n' \"$w\" >&2; exit 3"
 );
 
-/// Where marks lie (see `plan::Mark::path`); `survey.sh` has it, too.
-const MARKS: &str = "/etc/slicer-k3s";
-
 const SURVEY: &str = concat!(
     "slicer_lacks() {\n",
     include_str!("slicer_lacks.sh"),
@@ -273,7 +271,7 @@ impl Look {
             Self::Marks => Script::new(
                 "for f in {}/*.json; do [ -f \"$f\" ] || continue; t=$(cat -- \"$f\") || exit 3; echo \"== $(basename \"$f\" .json)\"; \
                  printf '%s\\n' \"$t\" | sed 's/^/ /'; done; echo '== end'",
-                &[MARKS],
+                &[SETTINGS],
             ),
             Self::Routes => Script::new("ip -j -4 route show", &[]),
             Self::Addresses => Script::new("ip -j -4 addr show", &[]),

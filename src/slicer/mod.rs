@@ -5,7 +5,6 @@
 mod attach;
 mod exec;
 mod http;
-mod names;
 mod server;
 mod types;
 mod worker;
@@ -21,12 +20,12 @@ use serde_json::json;
 
 use crate::deletion::DeletableVm;
 use crate::failure::{Code, Failure, Result};
+use crate::names::slicer::TOKEN_PATHS;
 use crate::pipeline::Hands;
 use crate::remote::Machine;
 use crate::secret::Secret;
 use http::Request;
 
-pub use names::{CONSOLES, INSTALLER_URL, LICENCE, PROGRAM, TOKEN_PATHS, VM_USER, console_log};
 pub use server::{Process, ServerFacts};
 pub use types::{Group, Health, Logs, SecretEntry, Vm};
 pub use worker::Held;

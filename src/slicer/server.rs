@@ -3,11 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::names::AUTHORIZED_KEYS;
-use super::{Slicer, VM_USER, exec};
+use super::{Slicer, exec};
 use crate::failure::{Code, Failure, Result};
-use crate::generate::CLOUD_CONFIG_KEY;
 use crate::k3s::{self, DropIn};
+use crate::names::autoscaler::CLOUD_CONFIG_KEY;
+use crate::names::slicer::{AUTHORIZED_KEYS, VM_USER};
 use crate::pipeline::Hands;
 use crate::remote::{Output, Script};
 use crate::secret::Secret;
@@ -202,6 +202,7 @@ fn part(text: &str, label: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::names::kubernetes::HELM_API;
     use std::path::Path;
 
     use super::*;
@@ -222,13 +223,10 @@ mod tests {
     /// The script asks for what the autoscaler's chart is called by `generate`; another name would pass for one that is not there.
     #[test]
     fn the_script_asks_for_the_autoscalers_objects_by_their_names() {
-        use crate::generate::{AUTOSCALER, CLOUD_CONFIG_SECRET, NAMESPACE};
+        use crate::names::autoscaler::{AUTOSCALER, CLOUD_CONFIG_SECRET, NAMESPACE};
         for words in [
             format!("/namespaces/{NAMESPACE}/"),
-            format!(
-                "ask /apis/{} helmcharts/{AUTOSCALER}\n",
-                crate::kubernetes::HELM_API
-            ),
+            format!("ask /apis/{} helmcharts/{AUTOSCALER}\n", HELM_API),
             format!("name%3D{AUTOSCALER},"),
             format!("secrets/{CLOUD_CONFIG_SECRET}\n"),
         ] {

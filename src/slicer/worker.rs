@@ -3,7 +3,7 @@
 use super::http::{self, Request};
 use super::{Slicer, exec};
 use crate::failure::{Code, Failure, Result};
-use crate::k3s::{AGENT_UNIT, AGENT_UNIT_ENVIRONMENT_PATH};
+use crate::names::k3s::{AGENT_UNIT, AGENT_UNIT_ENVIRONMENT_PATH};
 use crate::pipeline::Hands;
 use crate::remote::Script;
 use crate::secret::Secret;

@@ -11,9 +11,11 @@ use tokio::time::Instant;
 use super::CLUSTER;
 use crate::deletion::DeletableObject;
 use crate::failure::{Code, Failure, Result};
-use crate::generate::NAMESPACE;
 use crate::k3s::addons::{self, PACKAGED, Packaged, TRAEFIK};
-use crate::kubernetes::{CONTROL_PLANE, HELM_API, Kubernetes, SERVERS};
+use crate::kubernetes::Kubernetes;
+use crate::names::autoscaler::NAMESPACE;
+use crate::names::kubernetes::{CONTROL_PLANE, HELM_API, SERVERS};
+use crate::names::ours::KEPT_ON_SERVERS;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Plan;
 use crate::world::World;
@@ -23,9 +25,6 @@ const DEPLOYED: Duration = Duration::from_mins(2);
 
 /// A new pod of a component that ran before is there within this time: its image may have to be pulled.
 const ROLLED_OUT: Duration = Duration::from_mins(5);
-
-/// Marks a Deployment whose pods this program keeps on servers.
-const KEPT: &str = "slicer-k3s.dev/on-servers";
 
 pub(super) struct AddonsOnServers {
     needs: Vec<StepId>,
@@ -95,7 +94,7 @@ async fn look(world: &World, kubernetes: &Kubernetes) -> Result<Seen> {
         };
         let available = deployment["status"]["availableReplicas"].as_u64() >= Some(1);
         if !k3s.addons_on_servers {
-            if deployment["metadata"]["annotations"][KEPT] == "true" {
+            if deployment["metadata"]["annotations"][KEPT_ON_SERVERS] == "true" {
                 seen.deployments.push((name, available));
             }
             continue;
@@ -158,7 +157,7 @@ fn values() -> Result<String> {
 fn patch(keep: bool) -> Value {
     let value = if keep { json!("true") } else { Value::Null };
     json!({
-        "metadata": {"annotations": {KEPT: value}},
+        "metadata": {"annotations": {KEPT_ON_SERVERS: value}},
         "spec": {"template": {"spec": {"nodeSelector": {CONTROL_PLANE: value}}}},
     })
 }

@@ -16,7 +16,7 @@ use super::rotation::{agents_replaced, daemon_token};
 use super::unit::Unit;
 use super::{Options, daemon_running, local_data};
 use crate::failure::{Code, Failure, Result};
-use crate::generate::{AUTOSCALER, NAMESPACE};
+use crate::names::autoscaler::{AUTOSCALER, NAMESPACE};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Daemon, Plan, Role};
 use crate::question::limited;

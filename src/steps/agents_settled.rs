@@ -11,14 +11,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::group_nodes::{self, DRAINED, selector};
+use super::group_nodes;
+use super::group_nodes::selector;
 use super::recount::recount;
 use super::removal::end_drains;
 use super::{Options, api_ready, daemon_answers, daemon_current, node_ready, orphans};
-use crate::agents::{ABANDONED, JOIN};
 use crate::deletion::{self, DeletableObject, GroupNode, Sightings};
 use crate::failure::Result;
 use crate::kubernetes::Kubernetes;
+use crate::names::autoscaler::{ABANDONED, JOIN};
+use crate::names::ours::DRAINED;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Daemon, Plan};
 use crate::world::World;

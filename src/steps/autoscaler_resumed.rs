@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::{CLUSTER, autoscaler_running};
 use crate::failure::{Code, Result};
-use crate::generate::{AUTOSCALER, NAMESPACE};
 use crate::kubernetes::Kubernetes;
+use crate::names::autoscaler::{AUTOSCALER, NAMESPACE};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::world::World;
 

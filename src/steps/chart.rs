@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 use super::CLUSTER;
 use super::difference;
 use crate::failure::{Code, Failure, Result};
-use crate::generate::{self, AUTOSCALER, NAMESPACE, VALUES_CONTENT};
+use crate::generate;
+use crate::names::autoscaler::{AUTOSCALER, NAMESPACE, VALUES_CONTENT};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::world::World;
 

@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use crate::failure::{Code, Failure, Result};
-use crate::generate::{AUTOSCALER, INSTALL_JOB, NAMESPACE};
-use crate::kubernetes::{JOB_NAME, Kubernetes, TRUE, bounded, condition};
+use crate::kubernetes::{Kubernetes, bounded, condition};
+use crate::names::autoscaler::{AUTOSCALER, INSTALL_JOB, NAMESPACE};
+use crate::names::kubernetes::{JOB_NAME, TRUE};
 use crate::pipeline::Finding;
 
 /// Where the installation stands, and the command that shows more of it.

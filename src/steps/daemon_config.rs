@@ -6,10 +6,10 @@ use super::difference;
 use super::file::File;
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
+use crate::names::slicer::CONSOLES;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Adopted, Daemon};
 use crate::remote::{Look, Machine, Script};
-use crate::slicer::CONSOLES;
 use crate::world::World;
 
 pub(super) struct DaemonConfig {

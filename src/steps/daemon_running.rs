@@ -13,10 +13,10 @@ use super::file::File;
 use super::unit::Unit;
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
+use crate::names::slicer::{LICENCE, TOKEN_PATHS};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Adopted, Daemon};
 use crate::remote::{Look, Machine, Script};
-use crate::slicer::{LICENCE, TOKEN_PATHS};
 use crate::world::World;
 
 pub(super) struct DaemonRunning {

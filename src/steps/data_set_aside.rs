@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::control_plane::{self, ControlPlane};
 use crate::failure::Result;
-use crate::k3s::SERVER_DIRECTORY;
+use crate::names::k3s::SERVER_DIRECTORY;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
 use crate::remote::{Machine, Script};

@@ -5,8 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::failure::{Code, Result};
-use crate::k3s::{MEMBERS_PATH, VOTES, local_api};
-use crate::kubernetes::{TRUE, condition};
+use crate::kubernetes::condition;
+use crate::names::k3s::{MEMBERS_PATH, VOTES, local_api};
+use crate::names::kubernetes::TRUE;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
 use crate::world::World;

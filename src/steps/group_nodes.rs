@@ -1,14 +1,13 @@
 //! The Nodes of a group of agents, as Kubernetes lists them.
 
-use crate::agents::{GROUP_LABEL, VM_LABEL};
 use crate::deletion::GroupNode;
 use crate::failure::{Code, Failure, Result};
-use crate::kubernetes::{Kubernetes, READY, TRUE, condition};
+use crate::kubernetes::{Kubernetes, condition};
+use crate::names::autoscaler::{GROUP_LABEL, VM_LABEL};
+use crate::names::kubernetes::{READY, TRUE};
+use crate::names::ours::DRAINED;
 use crate::remote::{Look, Machine};
 use crate::time;
-
-/// The label of Nodes that a drain of ours closed, and no person.
-pub(super) const DRAINED: &str = "slicer-k3s.dev/drained";
 
 /// The label that every Node of a group has.
 pub(super) fn selector(group: &str) -> String {

@@ -2,7 +2,8 @@
 
 use super::daemon_config::host_yaml;
 use crate::failure::Result;
-use crate::k3s::{self, UNIT};
+use crate::k3s;
+use crate::names::k3s::UNIT;
 use crate::plan::{Daemon, Server};
 use crate::remote::{Look, Machine};
 use crate::secret::sha256;
@@ -74,6 +75,7 @@ async fn runs_with(machine: &Machine, unit: &str, configurations: &[String]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::ours::MARK;
     use crate::steps::testing::{Fake, plan, world};
 
     /// Its configuration's hash says nothing of a proxy that k3s's install script copied to a file of its own.
@@ -130,7 +132,7 @@ mod tests {
         let script = Look::RunningProxies(UNIT.to_owned()).script();
         let plan = plan();
         let mut others = Vec::new();
-        for mark in ["", k3s::MARK] {
+        for mark in ["", MARK] {
             fs_err::write(&file, format!("{mark}HTTPS_PROXY=http://a:1\n")).unwrap();
             let mut shell = Command::new("bash");
             let said = shell

@@ -11,12 +11,13 @@ use super::k3s_password_file::reload;
 use crate::control_plane::{self, ControlPlane, Start};
 use crate::deletion::DeletablePath;
 use crate::failure::{Code, Failure, Result};
-use crate::generate;
-use crate::k3s::{self, AGENT_TOKEN_PATH, ENVIRONMENT_PATH, REGISTRIES_PATH, TOKEN_PATH};
+use crate::k3s::{ENVIRONMENT_PATH, REGISTRIES_PATH};
+use crate::names::k3s::{AGENT_TOKEN_PATH, TOKEN_PATH};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Plan, Server};
 use crate::remote::{Machine, Script};
 use crate::world::World;
+use crate::{generate, k3s};
 
 /// How long others may take to say whether this server may start a cluster or has one to join.
 const DECISION: Duration = Duration::from_mins(5);

@@ -8,11 +8,11 @@ use async_trait::async_trait;
 use super::unit::Unit;
 use crate::control_plane::ControlPlane;
 use crate::failure::{Code, Failure, Result};
-use crate::k3s::{
-    self, ENVIRONMENT_PATH, INSTALLER_URL, PROGRAM, Release, UNIT, UNIT_ENVIRONMENT_PATH,
-    UNIT_PATH, overrules,
-};
-use crate::kubernetes::{Kubernetes, SERVERS};
+use crate::k3s;
+use crate::k3s::{ENVIRONMENT_PATH, Release, UNIT_ENVIRONMENT_PATH, UNIT_PATH, overrules};
+use crate::kubernetes::Kubernetes;
+use crate::names::k3s::{INSTALLER_URL, PROGRAM, UNIT};
+use crate::names::kubernetes::SERVERS;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
 use crate::remote::{Look, Machine, Script};

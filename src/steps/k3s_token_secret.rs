@@ -10,6 +10,7 @@ use super::file::File;
 use super::seen::Seen;
 use crate::failure::{Code, Failure, Result};
 use crate::k3s;
+use crate::names::k3s::CA_REQUEST_PATH;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Daemon, Plan};
 use crate::remote::{Look, Machine};
@@ -48,7 +49,7 @@ pub(super) async fn token(world: &World) -> Result<Secret> {
 /// The CA certificate that a server shows to whoever is to join.
 async fn cacerts(machine: &Machine) -> Result<String> {
     let server = machine.name();
-    let look = Look::Supervisor(k3s::CA_REQUEST_PATH.to_owned());
+    let look = Look::Supervisor(CA_REQUEST_PATH.to_owned());
     let output = machine.look(&look).await?;
     if output.ok() {
         return Ok(output.stdout);

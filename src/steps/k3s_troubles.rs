@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::unit::Unit;
 use crate::failure::Result;
-use crate::k3s::{TOMBSTONE_PATH, Told, UNIT, texts, told};
+use crate::k3s::{Told, texts, told};
+use crate::names::k3s::{TOMBSTONE_PATH, UNIT};
 use crate::remote::{Look, Machine};
 
 /// While one start goes on, its journal is read again after this time: that costs more than asking its API.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::failure::{Code, Result};
-use crate::kubernetes::{CONTROL_PLANE, READY, TRUE, condition};
+use crate::kubernetes::condition;
+use crate::names::kubernetes::{CONTROL_PLANE, READY, TRUE};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Server;
 use crate::world::World;

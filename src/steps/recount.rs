@@ -4,8 +4,8 @@
 //! Source: Slicer's provider keeps its target size in memory; cluster-autoscaler corrects it only for a group that has Nodes.
 
 use crate::failure::Result;
-use crate::generate::{AUTOSCALER, NAMESPACE};
 use crate::kubernetes::Kubernetes;
+use crate::names::autoscaler::{AUTOSCALER, NAMESPACE};
 use crate::pipeline::Hands;
 
 /// Starts it anew, where it is deployed.

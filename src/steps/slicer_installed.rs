@@ -7,11 +7,11 @@ use async_trait::async_trait;
 
 use super::Options;
 use crate::failure::{Code, Failure, Result};
+use crate::names::slicer::{INSTALLER_URL, PROGRAM};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Host;
 use crate::remote::{Look, Machine, Script};
 use crate::report::escape;
-use crate::slicer::{INSTALLER_URL, PROGRAM};
 use crate::world::World;
 
 /// Most settings shown of one file.

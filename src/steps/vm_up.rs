@@ -12,10 +12,11 @@ use super::quorum::Turns;
 use super::{Options, restart};
 use crate::control_plane::ControlPlane;
 use crate::failure::{Code, Failure, Result};
+use crate::names::slicer::console_log;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::{Daemon, Plan, Role, Server};
 use crate::remote::Script;
-use crate::slicer::{Slicer, Vm, console_log};
+use crate::slicer::{Slicer, Vm};
 use crate::world::World;
 
 /// A VM that runs and whose agent is silent for so long hangs in its boot; what takes longer is the pull of the image,

@@ -3,7 +3,7 @@
 use crate::deletion::users_of_the_token;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet;
-use crate::slicer::TOKEN_PATHS;
+use crate::names::slicer::TOKEN_PATHS;
 use crate::world::World;
 
 /// Refuses to replace the token of a host where daemons that are not this cluster's use it: their clients would be refused from

@@ -1,6 +1,7 @@
 //! The troubles that k3s has: what it says, what that means, and what to do.
 
-use crate::k3s::{API_PORT, CONFIG_PATH};
+use crate::k3s::CONFIG_PATH;
+use crate::names::k3s::API_PORT;
 
 /// A known trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

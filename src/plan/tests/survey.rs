@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use proptest::prelude::*;
 
 use super::*;
+use crate::names::ours::ROOT;
 use crate::remote::Look;
 
 #[test]
@@ -115,13 +116,10 @@ fn a_daemon_in_a_directory_of_ours_behind_a_link_is_found_there() {
     let other = tempfile::tempdir().unwrap();
     let root = root.display().to_string();
     let script = Look::Survey.script();
-    let text = run_script(
-        other.path(),
-        &script.text().replace(FoundDaemon::ROOT, &root),
-    );
+    let text = run_script(other.path(), &script.text().replace(ROOT, &root));
     child.kill().unwrap();
     child.wait().unwrap();
-    let text = text.replace(&root, FoundDaemon::ROOT);
+    let text = text.replace(&root, ROOT);
     let facts = HostFacts::parse("box", &text).unwrap();
     let ours = facts
         .daemons

@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use super::{add, restart};
-use crate::k3s::{AGENT_UNIT, AUTHORITIES_EXPIRE, CERTIFICATES_EXPIRE, CERTIFICATES_SOUND, UNIT};
+use crate::names::k3s::{
+    AGENT_UNIT, AUTHORITIES_EXPIRE, CERTIFICATES_EXPIRE, CERTIFICATES_SOUND, UNIT,
+};
 use crate::status::document::{Drift, Node, Remark};
 use crate::status::gather::Seen;
 use crate::time;

@@ -1,7 +1,8 @@
 //! Disks that are nearly full, and Nodes that say that they lack disk, memory or processes.
 
 use super::{add, facts};
-use crate::kubernetes::{TRUE, condition};
+use crate::kubernetes::condition;
+use crate::names::kubernetes::TRUE;
 use crate::plan::Plan;
 use crate::status::document::{Drift, Node};
 use crate::status::gather::Seen;

@@ -3,10 +3,13 @@
 use serde_json::Value;
 
 use super::{INIT, add, facts, versions};
-use crate::agents::{self, GROUP_LABEL, Now, VM_LABEL};
+use crate::agents;
+use crate::agents::Now;
 use crate::control_plane::Start;
-use crate::k3s::VOTES;
-use crate::kubernetes::{READY, TRUE, condition};
+use crate::kubernetes::condition;
+use crate::names::autoscaler::{ABANDONED, GROUP_LABEL, VM_LABEL};
+use crate::names::k3s::VOTES;
+use crate::names::kubernetes::{READY, TRUE};
 use crate::plan::{Daemon, HostFacts, Plan, Role, Server};
 use crate::slicer::Vm;
 use crate::status::document::{Drift, Node};
@@ -233,7 +236,7 @@ pub(super) fn never_joined<'s>(plan: &Plan, daemon: &Daemon, seen: &'s Seen) -> 
                 servers: servers_now,
             },
         )
-        .is_some_and(|time| time >= agents::ABANDONED),
+        .is_some_and(|time| time >= ABANDONED),
         // No one will ever know: a person has to judge.
         None => true,
     });

@@ -2,7 +2,9 @@
 
 use super::{INIT, add, restart};
 use crate::control_plane::{Installation, waits};
-use crate::k3s::{self, Release, UNIT};
+use crate::k3s;
+use crate::k3s::Release;
+use crate::names::k3s::UNIT;
 use crate::plan::{Plan, Server};
 use crate::status::document::{ALLOWED_SKEW, Drift, Node, Skew};
 use crate::status::gather::Seen;

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 
 use super::{Waiting, answer};
-use crate::k3s::SERVER_DIRECTORY;
+use crate::names::k3s::SERVER_DIRECTORY;
 use crate::remote::Look;
 use crate::world::World;
 

@@ -15,7 +15,7 @@ fn packaged(name: &str, addon: &str, more: &Value) -> Value {
         "spec": {"template": {"spec": {"nodeSelector": more}}},
     });
     if more.get("node-role.kubernetes.io/control-plane").is_some() {
-        deployment["metadata"]["annotations"][KEPT] = json!("true");
+        deployment["metadata"]["annotations"][KEPT_ON_SERVERS] = json!("true");
     }
     deployment
 }

@@ -8,10 +8,11 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::{Trial, pods, scale_down, scale_up};
-use crate::agents::JOIN;
 use crate::deletion::Sightings;
 use crate::failure::{Code, Result};
 use crate::kubernetes::Kubernetes;
+use crate::names::autoscaler::JOIN;
+use crate::names::ours::PROOF_LABEL;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::steps::orphans::{self, NeverJoined};
 use crate::world::World;
@@ -98,7 +99,7 @@ impl Step for Clean {
         format!(
             "slicer-k3s kubectl delete pod -n {} -l {}={}",
             pods::NAMESPACE,
-            pods::LABEL,
+            PROOF_LABEL,
             self.trial.daemon.group
         )
     }

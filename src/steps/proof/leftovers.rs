@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::{Trial, pods, record};
-use crate::agents::JOIN;
 use crate::deletion::{self, Sightings};
 use crate::failure::{Code, Result};
 use crate::kubernetes::Kubernetes;
+use crate::names::autoscaler::JOIN;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::steps::{group_nodes, orphans};
 use crate::world::World;

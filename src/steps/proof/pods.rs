@@ -5,19 +5,17 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::Trial;
-use crate::agents::GROUP_LABEL;
 use crate::deletion::{DeletableObject, GroupNode};
 use crate::failure::{Code, Failure, Result};
-use crate::k3s::PAUSE_IMAGE;
 use crate::k3s::addons::TRAEFIK_CHARTS;
-use crate::kubernetes::{
-    DAEMON_SET, DEFAULT_NAMESPACE, HELM_CHART, Kubernetes, OVER, READY, SYSTEM_NAMESPACE, TRUE,
-    condition,
+use crate::kubernetes::{Kubernetes, condition};
+use crate::names::autoscaler::GROUP_LABEL;
+use crate::names::k3s::PAUSE_IMAGE;
+use crate::names::kubernetes::{
+    DAEMON_SET, DEFAULT_NAMESPACE, HELM_CHART, OVER, READY, SYSTEM_NAMESPACE, TRUE,
 };
+use crate::names::ours::PROOF_LABEL;
 use crate::pipeline::Hands;
-
-/// Marks everything that a proof makes; its value is the group.
-pub(super) const LABEL: &str = "slicer-k3s.dev/proof";
 
 /// Who the pods run as: a user that owns nothing. pause does nothing that another one could not.
 const NOBODY: u32 = 65534;
@@ -27,7 +25,7 @@ pub(super) const NAMESPACE: &str = DEFAULT_NAMESPACE;
 
 /// The proof's pods of a group.
 pub(super) async fn list(kubernetes: &Kubernetes, group: &str) -> Result<Vec<Value>> {
-    let selector = format!("{LABEL}={group}");
+    let selector = format!("{PROOF_LABEL}={group}");
     kubernetes
         .list(&["pods", "-n", NAMESPACE, "-l", &selector])
         .await
@@ -44,7 +42,7 @@ pub(super) async fn keeper(kubernetes: &Kubernetes, node: &str) -> Result<Option
         let owners = pod["metadata"]["ownerReferences"].as_array();
         let of_every_node =
             owners.is_some_and(|owners| owners.iter().any(|owner| owner["kind"] == DAEMON_SET));
-        let of_a_proof = pod["metadata"]["labels"].get(LABEL).is_some();
+        let of_a_proof = pod["metadata"]["labels"].get(PROOF_LABEL).is_some();
         !of_every_node && !of_a_proof && !is_over(pod)
     };
     Ok(pods.iter().find(keeps).map(name))
@@ -106,10 +104,11 @@ pub(super) async fn remove(
     group: &str,
     now: bool,
 ) -> Result<()> {
-    let pods = DeletableObject::pods_of_proof(NAMESPACE, LABEL, group, now).ok_or_else(|| {
-        let what = format!("{group} is no name of a group of ours");
-        Failure::new(Code::Kubernetes, what).lasting()
-    })?;
+    let pods =
+        DeletableObject::pods_of_proof(NAMESPACE, PROOF_LABEL, group, now).ok_or_else(|| {
+            let what = format!("{group} is no name of a group of ours");
+            Failure::new(Code::Kubernetes, what).lasting()
+        })?;
     kubernetes.delete(hands, &pods).await
 }
 
@@ -155,7 +154,7 @@ pub(super) fn make(trial: &Trial, busy: &BTreeSet<String>, full: bool) -> Result
                 "metadata": {
                     "name": format!("proof-{group}-{}-{index}", run),
                     "namespace": NAMESPACE,
-                    "labels": {LABEL: group},
+                    "labels": {PROOF_LABEL: group},
                 },
                 "spec": {
                     "nodeSelector": {GROUP_LABEL: group},
@@ -228,7 +227,7 @@ mod tests {
         );
         let requests = &pods[0]["spec"]["containers"][0]["resources"]["requests"];
         assert_eq!(requests["cpu"], "1200m", "more than half of a VM's 2 CPUs");
-        assert_eq!(pods[0]["metadata"]["labels"][LABEL], "k3s-agents-1");
+        assert_eq!(pods[0]["metadata"]["labels"][PROOF_LABEL], "k3s-agents-1");
         let free = make(&super::super::trial(false), &BTreeSet::new(), true).unwrap();
         assert_eq!(free["items"][0]["spec"]["affinity"], json!({}));
     }

@@ -7,16 +7,14 @@ use serde_json::{Value, json};
 
 use super::Trial;
 use crate::failure::Result;
-use crate::generate::NAMESPACE;
 use crate::kubernetes::Kubernetes;
+use crate::names::autoscaler::NAMESPACE;
+use crate::names::ours::PROOF_RECORD;
 use crate::pipeline::Hands;
-
-/// One ConfigMap for all groups; each writes only its own keys.
-const RECORD: &str = "slicer-k3s-proven";
 
 /// The command that shows it.
 pub(super) fn hint() -> String {
-    format!("slicer-k3s kubectl get configmap -n {NAMESPACE} {RECORD} -o yaml")
+    format!("slicer-k3s kubectl get configmap -n {NAMESPACE} {PROOF_RECORD} -o yaml")
 }
 
 /// The key under which a group's begun proof is noted: the VMs that were there before it.
@@ -27,7 +25,7 @@ fn begun_key(group: &str) -> String {
 /// What is on record of all groups.
 async fn data(kubernetes: &Kubernetes) -> Result<Value> {
     let mut record = kubernetes
-        .get(&["configmap", "-n", NAMESPACE, RECORD])
+        .get(&["configmap", "-n", NAMESPACE, PROOF_RECORD])
         .await?
         .unwrap_or_default();
     Ok(record["data"].take())
@@ -58,7 +56,7 @@ pub(super) async fn begin(
     let before: Vec<&str> = before.iter().map(String::as_str).collect();
     let data = json!({begun_key(group): before.join(" ")});
     kubernetes
-        .merge_config_map(hands, NAMESPACE, RECORD, &data)
+        .merge_config_map(hands, NAMESPACE, PROOF_RECORD, &data)
         .await
 }
 
@@ -66,7 +64,7 @@ pub(super) async fn begin(
 pub(super) async fn forget(kubernetes: &Kubernetes, hands: &Hands, group: &str) -> Result<()> {
     let data = json!({begun_key(group): null});
     kubernetes
-        .merge_config_map(hands, NAMESPACE, RECORD, &data)
+        .merge_config_map(hands, NAMESPACE, PROOF_RECORD, &data)
         .await
 }
 
@@ -78,7 +76,7 @@ pub(super) async fn remember(kubernetes: &Kubernetes, hands: &Hands, trial: &Tri
         begun_key(&trial.daemon.group): null,
     });
     kubernetes
-        .merge_config_map(hands, NAMESPACE, RECORD, &data)
+        .merge_config_map(hands, NAMESPACE, PROOF_RECORD, &data)
         .await
 }
 
@@ -92,6 +90,6 @@ pub(super) async fn knows(kubernetes: &Kubernetes, group: &str) -> Result<bool> 
 pub(super) async fn discard(kubernetes: &Kubernetes, hands: &Hands, group: &str) -> Result<()> {
     let data = json!({group: null, begun_key(group): null});
     kubernetes
-        .merge_config_map(hands, NAMESPACE, RECORD, &data)
+        .merge_config_map(hands, NAMESPACE, PROOF_RECORD, &data)
         .await
 }

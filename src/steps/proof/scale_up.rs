@@ -10,8 +10,8 @@ use super::super::console;
 use super::{Trial, leftovers, pods, record, silent};
 use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::waiting;
+use crate::names::slicer::CONSOLES;
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::slicer::CONSOLES;
 use crate::steps::group_nodes;
 use crate::world::World;
 

@@ -72,7 +72,7 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
 
     use super::*;
-    use crate::generate::CLOUD_CONFIG_KEY;
+    use crate::names::autoscaler::CLOUD_CONFIG_KEY;
     use crate::steps::testing::{Fake, world};
 
     fn server(groups: &[&str]) -> Fake {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::deletion::DeletableObject;
 use crate::failure::Result;
-use crate::generate::{AUTOSCALER, NAMESPACE};
+use crate::names::autoscaler::{AUTOSCALER, NAMESPACE};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::steps::CLUSTER;
 use crate::steps::reach::{self, Api};

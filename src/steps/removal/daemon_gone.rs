@@ -9,8 +9,9 @@ use super::console_logs;
 use crate::deletion::{Belongings, DeletablePath, Seen, is_same_directory};
 use crate::failure::{Code, Failure, Result};
 use crate::generate::unit_path;
+use crate::names::ours::ROOT;
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::plan::{Adopted, FoundDaemon, unit_of};
+use crate::plan::{Adopted, unit_of};
 use crate::remote::{Look, Machine, Script};
 use crate::steps::daemon_running;
 use crate::steps::unit::Unit;
@@ -57,7 +58,7 @@ impl DaemonGone {
     pub(super) fn new(cluster: &str, daemon: &Remains) -> Self {
         let group = &daemon.group;
         let own = daemon.adopted.as_ref();
-        let directory = format!("{}/{cluster}/{group}", FoundDaemon::ROOT);
+        let directory = format!("{}/{cluster}/{group}", ROOT);
         Self {
             unit: unit_of(group, own),
             works: own.map_or_else(|| directory.clone(), |own| own.directory.clone()),
@@ -119,7 +120,7 @@ impl DaemonGone {
     async fn has_directory(&self, host: &Machine) -> Result<bool> {
         let path = match &self.daemon.shares {
             None => self.directory.clone(),
-            Some(_) => format!("{}/{}", FoundDaemon::ROOT, self.cluster),
+            Some(_) => format!("{}/{}", ROOT, self.cluster),
         };
         Ok(host.look(&Look::Directory(path)).await?.ok())
     }

@@ -5,8 +5,9 @@ use async_trait::async_trait;
 use crate::deletion::DeletablePath;
 use crate::failure::Result;
 use crate::fleet::Note;
+use crate::names::ours::ROOT;
 use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::plan::{FoundDaemon, Mark};
+use crate::plan::Mark;
 use crate::remote::{Look, Script};
 use crate::world::World;
 
@@ -33,7 +34,7 @@ fn places(cluster: &str) -> [String; 3] {
     [
         Mark::path(cluster),
         Note::path(cluster),
-        format!("{}/{cluster}", FoundDaemon::ROOT),
+        format!("{}/{cluster}", ROOT),
     ]
 }
 
@@ -58,7 +59,7 @@ impl Step for MarkGone {
     }
 
     fn hint(&self) -> String {
-        format!("on {}: ls /etc/slicer-k3s {}", self.host, FoundDaemon::ROOT)
+        format!("on {}: ls /etc/slicer-k3s {}", self.host, ROOT)
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {

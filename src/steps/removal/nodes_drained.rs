@@ -9,12 +9,14 @@ use futures_util::future::{join_all, try_join_all};
 use serde_json::Value;
 
 use crate::failure::{Code, Failure, Result};
-use crate::k3s::PROGRAM;
-use crate::kubernetes::{DAEMON_SET, Kubernetes, MIRROR, OVER};
+use crate::kubernetes::Kubernetes;
+use crate::names::k3s::PROGRAM;
+use crate::names::kubernetes::{DAEMON_SET, MIRROR, OVER};
+use crate::names::ours::DRAINED;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::question::limited;
 use crate::remote::{Look, Machine, Script};
-use crate::steps::group_nodes::{DRAINED, selector};
+use crate::steps::group_nodes::selector;
 use crate::steps::unit::{Unit, own_words};
 use crate::world::World;
 

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use crate::deletion::{Known, Snapshot, last_snapshot};
 use crate::failure::{Code, Failure, Result};
-use crate::k3s::SNAPSHOTS_DIRECTORY;
+use crate::names::k3s::SNAPSHOTS_DIRECTORY;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Role;
 use crate::remote::{Machine, Script};

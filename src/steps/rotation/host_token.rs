@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 
 use crate::failure::{Code, Failure, Result};
+use crate::names::slicer::TOKEN_PATHS;
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::plan::Daemon;
 use crate::remote::{Machine, Put};
 use crate::secret::Secret;
-use crate::slicer::TOKEN_PATHS;
 use crate::world::{World, host_token};
 
 pub(super) struct HostToken {

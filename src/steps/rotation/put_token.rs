@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::failure::{Code, Failure, Result};
-use crate::k3s::{TOKEN_REQUEST_PATH, local_api};
+use crate::names::k3s::{TOKEN_REQUEST_PATH, local_api};
 use crate::pipeline::Hands;
 use crate::remote::{Machine, Script, curl_option};
 use crate::secret::Secret;

@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use futures_util::future::try_join_all;
 
 use crate::failure::Result;
-use crate::k3s::VOTES;
-use crate::kubernetes::{READY, TRUE, condition};
+use crate::kubernetes::condition;
+use crate::names::k3s::VOTES;
+use crate::names::kubernetes::{READY, TRUE};
 use crate::pipeline::{Finding, Hands, Step, StepId};
 use crate::steps::{CLUSTER, node};
 use crate::world::World;

@@ -44,7 +44,7 @@ macro_rules! server {
         concat!("/var/lib/rancher/k3s/server", $below)
     };
 }
-pub(super) use server;
+pub(crate) use server;
 
 /// Where a server keeps its data.
 ///

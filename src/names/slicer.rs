@@ -34,7 +34,7 @@ pub const VM_USER: &str = "ubuntu";
 /// The file of keys by which [`VM_USER`] lets in.
 ///
 /// Source: slicervm/docs.slicervm.com@05085f9 docs/reference/ssh.md.
-pub(super) const AUTHORIZED_KEYS: &str = "/home/ubuntu/.ssh/authorized_keys";
+pub const AUTHORIZED_KEYS: &str = "/home/ubuntu/.ssh/authorized_keys";
 
 /// The licence, in the home of the user that Slicer is run by, or of root.
 ///
