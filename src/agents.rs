@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::names::autoscaler::{GROUP_LABEL, JOIN, VM_LABEL};
 use crate::names::kubernetes::{READY, TRUE};
-use crate::slicer::Vm;
 use crate::time;
+use crate::vm::Vm;
 
 /// How old a VM is in seconds at `now`, both by its host's clock; `None` where Slicer does not say when it was made.
 pub fn age(vm: &Vm, now: i64) -> Option<i64> {
@@ -77,12 +77,19 @@ pub fn is_name_of(node: &str, vm: &str) -> bool {
 
 /// Whether a Node is called as one of the group's VMs, which are numbered.
 pub fn is_of_group(node: &str, group: &str) -> bool {
-    let rest = node.strip_prefix(group);
-    rest.and_then(|rest| rest.strip_prefix('-'))
-        .is_some_and(|rest| {
-            let id = rest.trim_start_matches(|c: char| c.is_ascii_digit());
-            id.len() < rest.len() && is_node_id(id)
-        })
+    after_number(node, group).is_some_and(is_node_id)
+}
+
+/// Whether it is the name of one of the group's VMs: the group's with a number.
+pub fn is_numbered(vm: &str, group: &str) -> bool {
+    after_number(vm, group).is_some_and(str::is_empty)
+}
+
+/// What follows the group's name and a number.
+fn after_number<'a>(name: &'a str, group: &str) -> Option<&'a str> {
+    let number = name.strip_prefix(group)?.strip_prefix('-')?;
+    let rest = number.trim_start_matches(|c: char| c.is_ascii_digit());
+    (rest.len() < number.len()).then_some(rest)
 }
 
 /// Whether it is what may stand behind a VM's name in its Node's: nothing, or an id.

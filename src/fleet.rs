@@ -16,10 +16,10 @@ pub(crate) use lock::tests::lost_lock;
 pub use lock::{ClusterLock, Weights};
 pub use note::{Note, Replaced, newest_note};
 
-use crate::cli::Global;
 use crate::config::{self, Config};
+use crate::facts::HostFacts;
 use crate::failure::{Code, Failure, Result};
-use crate::plan::{HostFacts, Mark, Plan};
+use crate::plan::{Mark, Plan};
 use crate::question::{Elapsed, limited};
 use crate::remote::ssh::{self, HostTarget, KeyPolicy};
 use crate::remote::{Local, Look, Machine, Remote, sudo};
@@ -50,21 +50,21 @@ impl Fleet {
 
 /// Connects to every host. A host that does not answer is absent; one that
 /// refuses us (key, host key, sudo) is everybody's failure, since waiting or going on would not mend it.
-pub async fn connect(config: &Config, global: &Global) -> Result<Fleet, Vec<Failure>> {
-    connect_others(config, global, HashMap::new()).await
+pub async fn connect(config: &Config, keys: &KeyPolicy) -> Result<Fleet, Vec<Failure>> {
+    connect_others(config, keys, HashMap::new()).await
 }
 
 /// The same where some hosts are connected already.
 pub(crate) async fn connect_others(
     config: &Config,
-    global: &Global,
+    keys: &KeyPolicy,
     known: HashMap<String, Arc<Machine>>,
 ) -> Result<Fleet, Vec<Failure>> {
     let mut fleet = Fleet {
         machines: known,
         absent: Vec::new(),
     };
-    fleet.connect_absent(config, global).await;
+    fleet.connect_absent(config, keys).await;
     let refused: Vec<Failure> = fleet
         .absent
         .extract_if(.., |(_, failure)| failure.is_lasting())
@@ -78,12 +78,12 @@ pub(crate) async fn connect_others(
 }
 
 /// The same for whoever only looks: a host that refuses us is absent too, and one that is off keeps nobody waiting.
-pub async fn connect_what_answers(config: &Config, global: &Global) -> Fleet {
+pub async fn connect_what_answers(config: &Config, keys: &KeyPolicy) -> Fleet {
     let mut fleet = Fleet {
         machines: HashMap::new(),
         absent: Vec::new(),
     };
-    fleet.glance(config, global).await;
+    fleet.glance(config, keys).await;
     fleet
 }
 
@@ -92,22 +92,21 @@ const GLANCE: Duration = Duration::from_secs(5);
 
 impl Fleet {
     /// Connects to the hosts that are not connected yet.
-    pub async fn connect_absent(&mut self, config: &Config, global: &Global) {
-        self.try_absent(config, global, None).await;
+    pub async fn connect_absent(&mut self, config: &Config, keys: &KeyPolicy) {
+        self.try_absent(config, keys, None).await;
     }
 
     /// The same for whoever only looks.
-    pub async fn glance(&mut self, config: &Config, global: &Global) {
-        self.try_absent(config, global, Some(GLANCE)).await;
+    pub async fn glance(&mut self, config: &Config, keys: &KeyPolicy) {
+        self.try_absent(config, keys, Some(GLANCE)).await;
     }
 
-    async fn try_absent(&mut self, config: &Config, global: &Global, limit: Option<Duration>) {
-        let policy = policy(global);
+    async fn try_absent(&mut self, config: &Config, keys: &KeyPolicy, limit: Option<Duration>) {
         let hosts = config.hosts.iter();
         let missing: Vec<&config::Host> = hosts
             .filter(|host| !self.machines.contains_key(&host.name))
             .collect();
-        let tried = join_all(missing.iter().map(|host| within(limit, host, &policy))).await;
+        let tried = join_all(missing.iter().map(|host| within(limit, host, keys))).await;
         self.absent.clear();
         for (host, result) in missing.into_iter().zip(tried) {
             match result {
@@ -117,13 +116,6 @@ impl Fleet {
                 Err(failure) => self.absent.push((host.name.clone(), failure)),
             }
         }
-    }
-}
-
-/// What to do about host keys that nobody has seen yet.
-pub fn policy(global: &Global) -> KeyPolicy {
-    KeyPolicy {
-        accept_new: global.accept_new_host_keys,
     }
 }
 

@@ -1,8 +1,11 @@
 //! slicer-k3s: from bare machines to a proven, highly available, autoscaling k3s cluster on Slicer.
 //!
-//! The map of the house, in the order data flows: `config` (what the user wrote) and `plan` (every decision)
-//! → `control_plane` (what the servers hold, and how each may start), `deletion` (what may be deleted) → `steps` (one fact a file) run by `pipeline` over `world` (connections) → `event` → `report` (the terminal).
-//! Below all of them: `question` (what only a person can answer) and `terminal` (its modes).
+//! Five nouns, in the order in which data flows: a `Config` is what the user wrote, a `Plan` every decision made from it and from
+//! what was found on the hosts, a `Step` one fact that is checked and made true, an `Event` what happened, a report what people or
+//! programs are shown of it. A reader may follow them: [`config`], [`plan`], [`steps`] (run by [`pipeline`] over [`world`]),
+//! [`event`], [`report`]; [`commands`] connects them.
+//!
+//! docs/design.md says which module may use which.
 
 pub mod agents;
 pub mod cli;
@@ -11,8 +14,10 @@ pub mod config;
 pub mod control_plane;
 pub mod deletion;
 pub mod escape;
+pub mod etcd;
 pub mod event;
 pub mod explanations;
+pub mod facts;
 pub mod failure;
 pub mod files;
 pub mod fleet;
@@ -32,6 +37,7 @@ pub mod remote;
 pub mod report;
 pub mod secret;
 mod shared;
+pub mod shell;
 pub mod slicer;
 pub mod state;
 pub mod status;
@@ -39,6 +45,9 @@ pub mod steps;
 pub mod stop;
 pub mod suggest;
 pub mod terminal;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod time;
+pub mod vm;
 pub mod world;
 pub mod yaml;

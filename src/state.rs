@@ -274,6 +274,7 @@ fn no_randomness(error: std::io::Error) -> Failure {
 mod tests {
     use super::*;
     use crate::files::tests::mode;
+    use crate::testing::stored;
 
     #[test]
     fn what_was_saved_is_opened_again_and_nobody_else_can_read_it() {
@@ -380,5 +381,22 @@ mod tests {
         fs_err::write(dir.path().join(FILE), text).unwrap();
         let failure = State::open(dir.path()).unwrap_err();
         assert!(!format!("{failure:?}").contains(&token), "{failure}");
+    }
+
+    /// What a release wrote is read by every later one, and the present version as it is written.
+    #[test]
+    fn states_that_releases_wrote_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        for version in 1..=VERSION {
+            let text = stored(&format!("state-v{version}.json"));
+            fs_err::write(dir.path().join(FILE), &text).unwrap();
+            let read = State::open(dir.path()).unwrap().unwrap();
+            assert_eq!(read.secrets.server_token.expose(), "1".repeat(64));
+            assert_eq!(read.decisions.servers.len(), 3);
+            if version == VERSION {
+                let written: serde_json::Value = serde_json::from_str(&text).unwrap();
+                assert_eq!(serde_json::to_value(&read).unwrap(), written);
+            }
+        }
     }
 }

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::failure::{Code, Failure, Result};
-use crate::names::slicer::{TOKEN_PATHS, VM_USER};
+use crate::names::slicer::VM_USER;
 use crate::plan::{Daemon, Plan, Server};
 use crate::remote::ssh::{self, HostKeys, VmTarget};
 use crate::remote::{Machine, Sudo};
 use crate::secret::Secret;
 use crate::shared::Shared;
-use crate::slicer::Slicer;
+use crate::slicer::{Slicer, client, host_token, slicer_on};
 use crate::state::Secrets;
 use choice::Choice;
 
@@ -160,48 +160,10 @@ impl HostKeys for KeysOf {
     }
 }
 
-/// Slicer's API token as a host has it; `None` where it has none, or an empty one.
-pub async fn host_token(host: &Machine) -> Result<Option<Secret>> {
-    for path in TOKEN_PATHS {
-        let text = host.read(path).await?.unwrap_or_default();
-        if !text.trim().is_empty() {
-            return Ok(Some(Secret::new(text.trim())));
-        }
-    }
-    Ok(None)
-}
-
-fn client(host: &Arc<Machine>, daemon: &Daemon, token: Secret) -> Slicer {
-    Slicer {
-        host: Arc::clone(host),
-        group: daemon.group.clone(),
-        address: daemon.local_api(),
-        token,
-    }
-}
-
-/// A daemon's API on its host, with the token as that has it now. Where there is none nobody refused us: that is as if the daemon
-/// did not answer.
-pub async fn slicer_on(host: &Arc<Machine>, daemon: &Daemon) -> Result<Slicer> {
-    if let Some(token) = host_token(host).await? {
-        return Ok(client(host, daemon, token));
-    }
-    Err(Failure::new(
-        Code::SlicerApi,
-        format!("no Slicer API token on {}", daemon.host),
-    )
-    .because(format!("{} does not exist yet", TOKEN_PATHS[0]))
-    .hint(format!(
-        "on {}: sudo journalctl -u {}",
-        daemon.host,
-        daemon.unit()
-    )))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::testing::{Fake, plan, world};
 
     /// A rotation that was cut short between a host's file and its daemon's restart locked the run that goes on out, and every
     /// other command with it.

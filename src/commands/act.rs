@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 use super::one;
 use super::turn::Turn;
 use crate::cli::Global;
+use crate::escape::escape;
 use crate::event::{Event, Events, Outcome};
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{self, Ended, Mode, Step};
+use crate::pipeline::{self, Ended, Mode};
+use crate::steps::AnyStep;
 use crate::world::World;
 use crate::{log, report, stop};
 
@@ -38,7 +40,7 @@ impl Act<'_> {
     /// have begun.
     pub(super) async fn run(
         self,
-        steps: &[Box<dyn Step>],
+        steps: &[AnyStep],
         world: &World,
     ) -> Result<Vec<Ended>, Vec<Failure>> {
         let _mine = stop::answer_myself().await;
@@ -81,7 +83,7 @@ impl Act<'_> {
         drop(events);
         let _ = report.await;
         for words in left {
-            report::say(&report::escape(&words));
+            report::say(&escape(&words));
         }
         if self.global.timings
             && let Ok(ended) = &result
@@ -99,12 +101,7 @@ impl Act<'_> {
         }
     }
 
-    async fn work(
-        &self,
-        steps: &[Box<dyn Step>],
-        world: &World,
-        events: &Events,
-    ) -> Result<Vec<Ended>> {
+    async fn work(&self, steps: &[AnyStep], world: &World, events: &Events) -> Result<Vec<Ended>> {
         let mode = match self.turn {
             Some(_) => Mode::Apply,
             None => Mode::Look,

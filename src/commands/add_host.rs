@@ -7,18 +7,19 @@ use std::time::Instant;
 use super::act::{self, Act};
 use super::cluster_file::ClusterFile;
 use super::consent::Prospect;
-use super::context::{self, Home};
+use super::context::{self, Home, key_policy};
 use super::init::{CHANGE_THE_FILE, asked_for, may_begin};
 use super::one;
 use super::rotate_token::none_unfinished;
 use crate::cli::{AddHost, Global};
 use crate::config::{Config, NewHost, Setting};
+use crate::facts::HostFacts;
 use crate::failure::Failure;
 use crate::fleet::{self, Fleet};
-use crate::plan::{self, HostFacts, Plan};
+use crate::plan::Plan;
 use crate::state::State;
 use crate::steps::outages;
-use crate::{report, steps};
+use crate::{plan, report, steps};
 
 const COMMAND: &str = "add-host";
 
@@ -38,7 +39,7 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     let (mut state, last) = context::known(&home, &before.name)?;
     none_unfinished(&state).map_err(one)?;
     state.secrets.forget_unbegun();
-    let fleet = fleet::connect(&file.after, global).await?;
+    let fleet = fleet::connect(&file.after, &key_policy(global)).await?;
     let (facts, turn) = tokio::join!(
         fleet::survey(&fleet),
         context::turn(here, &fleet, &file.after, COMMAND, &state, Some(&last))
@@ -55,7 +56,7 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     let (plan, part) = (&world.plan, world.plan.about(&names));
     let news = file.is_changed() || !names.iter().all(|name| last.host(name).is_some());
     if news {
-        report::say(&plan::render(&part));
+        report::say(&report::plan(&part));
         report::say(&learners(plan, &names));
         report::say(&file.diff());
     }

@@ -63,6 +63,7 @@ pub(super) fn keep(path: &Path, file: &Path, config: &Config) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::stored;
 
     const TEXT: &str = "name = \"home\"\n[hosts.n100]\nssh = \"alex@192.168.1.11\"\n";
 
@@ -117,5 +118,14 @@ mod tests {
             fs_err::write(&path, text).unwrap();
             assert_eq!(read(&path), None, "{text}");
         }
+    }
+
+    #[test]
+    fn copies_that_releases_wrote_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.json");
+        fs_err::write(&path, stored(&format!("config-v{VERSION}.json"))).unwrap();
+        assert_eq!(read(&path).unwrap().hosts.len(), 3);
+        assert_eq!(place(&path), Some("/home/me/cluster.toml".into()));
     }
 }

@@ -9,10 +9,10 @@ use crate::config::{self, Config, Problem};
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::plan::Plan;
-use crate::report;
+use crate::remote::ssh::KeyPolicy;
 use crate::state::{self, State};
-use crate::steps;
 use crate::world::World;
+use crate::{report, steps};
 
 /// The cluster's state directory and what lies in it.
 pub(crate) struct Home(PathBuf);
@@ -181,7 +181,7 @@ impl Context {
         let (state, plan) = known(&home, &config.name)?;
         let wanted = wanted(&plan).map_err(super::one)?;
         config.hosts.retain(|host| wanted.contains(&host.name));
-        let fleet = fleet::connect(&config, global).await?;
+        let fleet = fleet::connect(&config, &key_policy(global)).await?;
         let context = Self {
             home,
             world: fleet.world(plan, state.secrets),
@@ -202,7 +202,7 @@ impl Context {
         known(&home, &config.name)?;
         let here = home.begin(command, consent).map_err(super::one)?;
         let (mut state, plan) = recorded(&home, &config.name)?;
-        let fleet = fleet::connect(&config, global).await?;
+        let fleet = fleet::connect(&config, &key_policy(global)).await?;
         // What was off during the last run and still is keeps no one waiting.
         let plan = plan.with_those_back(|host| fleet.machines.contains_key(host));
         let turn = turn(here, &fleet, &config, command, &state, Some(&plan)).await;
@@ -272,10 +272,17 @@ fn recorded(home: &Home, cluster: &str) -> Result<(State, Plan), Vec<Failure>> {
     }
 }
 
+/// What to do about host keys that are not known yet.
+pub(super) fn key_policy(global: &Global) -> KeyPolicy {
+    KeyPolicy {
+        accept_new: global.accept_new_host_keys,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::plan;
+    use crate::testing::plan;
 
     const TEXT: &str = "name = \"home\"\n[hosts.n100]\nssh = \"alex@192.168.1.11\"\n";
 

@@ -7,22 +7,22 @@ use std::time::{Duration, Instant};
 use super::act::{self, Act};
 use super::ask::Name;
 use super::consent;
-use super::context::{self, Home};
+use super::context::{self, Home, key_policy};
 use super::one;
 use super::turn::Turn;
 use crate::cli::{Destroy, Global};
 use crate::config::Config;
-use crate::deletion;
+use crate::escape::escape;
+use crate::facts::HostFacts;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::generate::FORWARDING_PATH;
-use crate::kubeconfig;
-use crate::plan::HostFacts;
 use crate::question::{Ask as _, Terminal, limited};
-use crate::report::{escape, say};
+use crate::report::say;
 use crate::state::State;
 use crate::steps::removal::{self, Remains, Snapshots};
 use crate::world::World;
+use crate::{deletion, kubeconfig};
 
 /// Runs it.
 pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Failure>> {
@@ -34,7 +34,7 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
     }
     let here = home.begin("destroy", options.consent).map_err(one)?;
     let (mut state, plan) = context::known(&home, &config.name)?;
-    let fleet = fleet::connect(&config, global).await?;
+    let fleet = fleet::connect(&config, &key_policy(global)).await?;
     let (facts, turn) = tokio::join!(
         fleet::survey(&fleet),
         context::turn(here, &fleet, &config, "destroy", &state, Some(&plan))
@@ -120,7 +120,7 @@ fn once_back(host: &str) -> String {
 /// Without a state there is nothing to destroy, unless hosts tell otherwise: that is another workstation's cluster.
 async fn nothing_known(config: &Config, global: &Global) -> Result<u8, Vec<Failure>> {
     let name = &config.name;
-    let Fleet { machines, absent } = fleet::connect(config, global).await?;
+    let Fleet { machines, absent } = fleet::connect(config, &key_policy(global)).await?;
     let hosts: Vec<String> = machines.keys().cloned().collect();
     let fleet = Fleet {
         machines,
@@ -327,9 +327,7 @@ mod tests {
             host: "n100".into(),
             group: "k3s-cp".into(),
             shares: None,
-            adopted: Some(crate::steps::testing::adopted(
-                &crate::steps::testing::plan().daemons[0],
-            )),
+            adopted: Some(crate::testing::adopted(&crate::testing::plan().daemons[0])),
             served_elsewhere: false,
         }];
         let off = Failure::new(Code::SshUnreachable, "no answer").hint(once_back("pi5"));
@@ -366,8 +364,8 @@ mod tests {
     /// 5 MB of Nodes read as "no server answers": nothing was told of volumes, and no snapshot was offered.
     #[tokio::test]
     async fn what_a_large_cluster_holds_is_told() {
-        let plan = crate::steps::testing::plan();
-        let secrets = crate::steps::testing::secrets();
+        let plan = crate::testing::plan();
+        let secrets = crate::testing::secrets();
         let api = crate::kubernetes::testing::Api::new("k3s-agents-1", 255, 0, 20_000, 20_000);
         let world = World::new(plan, secrets, [].into());
         world.put_server("k3s-cp-1", api.machine("k3s-cp-1"));

@@ -76,6 +76,6 @@ fn from_config_alone(config: &Config, home: &Home) -> Result<Plan, Vec<Failure>>
     let mut plan = plan::decide(config, &decisions, &facts, &[], &version)?;
     // The reasons speak of what was seen, and nothing was.
     plan.reasons = vec![("not looked at".to_owned(), words)];
-    report::say(&plan::render(&plan));
+    report::say(&report::plan(&plan));
     Ok(plan)
 }

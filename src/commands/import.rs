@@ -19,19 +19,20 @@ use super::one;
 use super::turn::{Here, Turn};
 use crate::cli::{Global, Import};
 use crate::config::{self, Config};
+use crate::escape::escape;
+use crate::facts::HostFacts;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet, Note};
 use crate::generate::routes_path;
 use crate::import::{self, ClusterFile, Findings, Found, Noted};
-use crate::log::unix_time;
 use crate::names::ours::ROOT;
-use crate::plan::{self, HostFacts, Mark, Plan, Role};
+use crate::plan::{Mark, Plan, Role};
 use crate::remote::Machine;
-use crate::report::{escape, say};
-use crate::slicer::ServerFacts;
+use crate::report::say;
+use crate::slicer::{ServerFacts, slicer_on};
 use crate::state::State;
-use crate::steps;
-use crate::world::slicer_on;
+use crate::time::unix_time;
+use crate::{plan, steps};
 
 /// Runs it.
 pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Failure>> {
@@ -290,7 +291,7 @@ async fn found(cluster: &str, host: &targets::Host) -> Result<Found> {
     for daemon in &mark.daemons {
         if daemon.role == Role::ControlPlane {
             let group = &daemon.group;
-            let ours = || format!("{}/{cluster}/{group}/{group}.yaml", ROOT);
+            let ours = || format!("{ROOT}/{cluster}/{group}/{group}.yaml");
             let own = daemon.adopted.as_ref();
             let file = own.map_or_else(ours, |own| own.file.clone());
             let yaml = host.machine.read(&file).await?.unwrap_or_default();

@@ -12,6 +12,7 @@ use super::turn::{Here, Turn};
 use super::{last_words, one, servers};
 use crate::cli::{Global, Init, Making};
 use crate::control_plane::{self, ControlPlane, Observed, Versions};
+use crate::escape::escape;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::plan::{self, Autoscaler, Plan, Server};
@@ -187,7 +188,7 @@ fn show(
         let mut shown = plan.clone();
         shown.reasons.extend(remarks);
         shown.reasons.extend(versions.remarks());
-        report::say(&plan::render(&shown));
+        report::say(&report::plan(&shown));
     } else {
         // Nothing that has to be agreed to.
         for (server, what) in versions.remarks() {
@@ -264,10 +265,10 @@ async fn image_digest(config: &Config, state: &State, fleet: &Fleet) -> Option<(
             Ok(output) if output.ok() => return Some((image, output.stdout.trim().to_owned())),
             Ok(output) => report::say(&format!(
                 "note: {host} cannot resolve {image} to a digest: {}",
-                report::escape(output.last_words())
+                escape(output.last_words())
             )),
             Err(failure) => {
-                let words = report::escape(&failure.to_string());
+                let words = escape(&failure.to_string());
                 report::say(&format!("note: {host}: {words}"));
             }
         }

@@ -325,7 +325,7 @@ mod tests {
     /// For who comes from a server's own loopback k3s asks for no credentials at `/db/info`.
     #[test]
     fn the_tunnel_ends_at_the_servers_own_address() {
-        let plan = crate::steps::testing::plan();
+        let plan = crate::testing::plan();
         assert_eq!(address_of(&plan, "k3s-cp-2").unwrap(), "192.168.137.3");
         assert!(address_of(&plan, "k3s-cp-9").is_err());
     }

@@ -9,6 +9,7 @@ use super::vm::{self, Vm};
 use super::{one, one_host, passed_on};
 use crate::cli::{Global, Logs};
 use crate::config::Config;
+use crate::escape::escape;
 use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::selector;
 use crate::names::autoscaler::{AUTOSCALER, NAMESPACE};
@@ -112,7 +113,7 @@ fn told(status: i32, part: Part<'_>) -> i32 {
     let (NOTHING, Some(text)) = (status, part.grep) else {
         return status;
     };
-    report::say(&format!("no line contains {}", report::escape(text)));
+    report::say(&format!("no line contains {}", escape(text)));
     1
 }
 
@@ -146,7 +147,7 @@ async fn autoscaler(context: &Context, part: Part<'_>) -> Result<i32> {
             Ok(status) => before = status,
             Err(failure) => report::say(&format!(
                 "note: what the kubelet has moved aside of this log is missing here: {}",
-                report::escape(&failure.to_string())
+                escape(&failure.to_string())
             )),
         }
     }
@@ -222,7 +223,7 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::plan;
+    use crate::testing::plan;
 
     fn logs(name: &str) -> Logs {
         Logs {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use super::Context;
-use super::context::{self, Home};
+use super::context::{self, Home, key_policy};
 use crate::cli::Global;
 use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
@@ -34,7 +34,7 @@ pub(super) async fn of_control_plane(
         .collect();
     let connect = async |name: &str| -> Result<Machine> {
         let host = config.host(name).ok_or_else(|| none_left(&config.name))?;
-        fleet::one(host, &fleet::policy(global)).await
+        fleet::one(host, &key_policy(global)).await
     };
     let seen_from = async |name: &str| -> Result<World> {
         let machine = Arc::new(connect(name).await?);

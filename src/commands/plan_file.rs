@@ -83,7 +83,7 @@ fn without_reasons(plan: &Plan) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::plan;
+    use crate::testing::{plan, stored};
 
     /// A plan that could not be read was reported as a cluster that was never made.
     #[test]
@@ -120,5 +120,28 @@ mod tests {
         let path = directory.path().join("plan.json");
         fs_err::write(&path, serde_json::to_vec(&plan()).unwrap()).unwrap();
         assert_eq!(read(&path).unwrap(), Some(plan()));
+    }
+
+    /// What a release wrote is read by every later one, and written again it is the same.
+    #[test]
+    fn plans_that_releases_wrote_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("plan.json");
+        for version in 0..=VERSION {
+            let text = stored(&format!("plan-v{version}.json"));
+            fs_err::write(&path, &text).unwrap();
+            let plan = read(&path).unwrap().unwrap();
+            assert_eq!((plan.daemons.len(), plan.away.len()), (5, 1));
+            let adopted = plan.daemons[4].adopted.as_ref().unwrap();
+            assert_eq!(adopted.file, "/home/alex/lab.yaml");
+            assert_eq!(plan.daemons[3].carrier(), "k3s-cp");
+            fs_err::remove_file(&path).unwrap();
+            write(&path, &plan).unwrap();
+            let written: Value =
+                serde_json::from_str(&fs_err::read_to_string(&path).unwrap()).unwrap();
+            let newest: Value =
+                serde_json::from_str(&stored(&format!("plan-v{VERSION}.json"))).unwrap();
+            assert_eq!(written, newest);
+        }
     }
 }

@@ -13,19 +13,21 @@ use ipnet::Ipv4Net;
 use super::act::{self, Act};
 use super::cluster_file::ClusterFile;
 use super::consent::Prospect;
-use super::context::{self, Home};
+use super::context::{self, Home, key_policy};
 use super::one;
 use super::turn::Turn;
 use crate::cli::{Global, RemoveHost};
 use crate::config::Config;
+use crate::escape::escape;
+use crate::facts::{FoundDaemon, HostFacts};
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::generate::{FORWARDING_PATH, Route};
 use crate::names::autoscaler::GROUP_LABEL;
-use crate::plan::{self, Decisions, FoundDaemon, HostFacts, Plan};
+use crate::plan::{self, Decisions, Plan};
 use crate::question::limited;
 use crate::remote::ssh;
-use crate::report::{escape, say};
+use crate::report::say;
 use crate::state::State;
 use crate::steps::local_data::{self, Stake};
 use crate::steps::removal::{self, Drain, Leaving, Remains};
@@ -69,7 +71,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     }
     tokens::may_leave(&state, options).map_err(one)?;
     file.withdraw(name, options.agents)?;
-    let mut fleet = fleet::connect(&file.before, global).await?;
+    let mut fleet = fleet::connect(&file.before, &key_policy(global)).await?;
     answers(&mut fleet, options).map_err(one)?;
     let (facts, turn) = tokio::join!(
         fleet::survey(&fleet),
@@ -171,7 +173,7 @@ async fn unknown(
     failure: Failure,
 ) -> Result<u8, Vec<Failure>> {
     // A misspelt name is worth no question, and a host that does not let us in is no reason to say less of the name.
-    let fleet = ssh::unasked(fleet::connect_what_answers(config, global)).await;
+    let fleet = ssh::unasked(fleet::connect_what_answers(config, &key_policy(global))).await;
     let marked = may_leave::is_marked(Some(fleet), &config.name, name).await;
     let nothing = marked.then(|| nothing_to_do(&config.name, name));
     nothing.ok_or_else(|| one(failure))
@@ -401,7 +403,7 @@ fn stays(options: &RemoveHost, shared: bool) -> String {
 mod tests {
     use super::*;
     use crate::generate;
-    use crate::steps::testing::plan;
+    use crate::testing::plan;
 
     #[test]
     fn others_lose_exactly_the_routes_to_it() {

@@ -13,8 +13,9 @@ use crate::cli::{Consent, Global, Output, Routes, RoutesAction, System};
 use crate::event::Outcome;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{ROUTES_UNIT, Way, Who, ways};
-use crate::pipeline::{self, Finding, Step};
+use crate::pipeline::{self, Finding};
 use crate::plan::Plan;
+use crate::steps::AnyStep;
 use crate::world::World;
 use crate::{report, steps, suggest};
 
@@ -78,7 +79,7 @@ async fn apply(global: &Global, consent: Consent) -> Result<u8, Vec<Failure>> {
 }
 
 /// The hosts whose routes are not as they should be, or cannot be told.
-async fn differ(steps: &[Box<dyn Step>], world: &World) -> Vec<String> {
+async fn differ(steps: &[AnyStep], world: &World) -> Vec<String> {
     let found = pipeline::look_at_once(steps, world).await;
     let found = steps.iter().zip(found);
     found
@@ -183,7 +184,7 @@ fn commands(plan: &Plan, who: &Who, system: System) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::plan;
+    use crate::testing::plan;
 
     #[test]
     fn every_machine_gets_the_commands_of_its_own_system() {

@@ -13,12 +13,12 @@ use super::context::Home;
 use crate::cli::Init;
 use crate::config::Config;
 use crate::control_plane::{self, ControlPlane, Judgement, Observed, Versions};
+use crate::facts::HostFacts;
 use crate::failure::{Code, Failure, Result};
-use crate::kubeconfig;
-use crate::plan::{self, Decisions, Founded, HostFacts, Mark, Plan, Server};
+use crate::plan::{Decisions, Founded, Mark, Plan, Server};
 use crate::secret::sha256;
-use crate::state;
 use crate::world::World;
+use crate::{kubeconfig, plan, state};
 
 /// How long what passes by itself is waited for: etcd's member lists differ while a member comes or goes.
 const PASSES: Duration = Duration::from_secs(20);
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
     use crate::control_plane::Upgrade;
     use crate::k3s::Release;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::testing::{Fake, plan, world};
 
     const DECIDED: &str = "v1.34.4+k3s1";
     const NEW: &str = "v1.34.5+k3s1";

@@ -3,10 +3,11 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use super::context::{self, Home, Settings};
+use super::context::{self, Home, Settings, key_policy};
 use super::{one, turn};
 use crate::cli::{Global, Output, Status as Options};
 use crate::config::{Config, Problem};
+use crate::escape::escape;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::plan::Plan;
@@ -46,7 +47,7 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<u8, Vec<Fa
         state,
         options: home.modest(),
     };
-    let fleet = fleet::connect_what_answers(&known.config, global).await;
+    let fleet = fleet::connect_what_answers(&known.config, &key_policy(global)).await;
     if options.watch {
         return watch(global, options, &known, fleet).await.map_err(one);
     }
@@ -86,7 +87,7 @@ async fn watch(global: &Global, options: &Options, known: &Known, mut fleet: Fle
             tell(global.output, &seen, true)?;
             tokio::time::sleep(Duration::from_secs(options.every)).await;
             // Whoever declined a question is not asked it again at each look.
-            ssh::unasked(fleet.glance(&known.config, global)).await;
+            ssh::unasked(fleet.glance(&known.config, &key_policy(global))).await;
         }
     };
     tokio::select! {
@@ -123,7 +124,7 @@ async fn look(known: &Known, fleet: &Fleet) -> Status {
     };
     let say = |text: &str| {
         if std::io::stderr().is_terminal() {
-            report::say(&report::escape(text));
+            report::say(&escape(text));
         }
     };
     let looks = Box::pin(looks);

@@ -6,9 +6,9 @@ use super::context::{self, Home};
 use super::one;
 use crate::cli::{Global, Token, WhichToken};
 use crate::failure::Failure;
-use crate::log::utc;
 use crate::names::k3s::{AGENT_TOKEN_PATH, TOKEN_PATH};
 use crate::report;
+use crate::time::utc;
 
 /// Runs it.
 pub(super) fn run(global: &Global, options: &Token) -> Result<u8, Vec<Failure>> {

@@ -8,14 +8,14 @@ use futures_util::future::join_all;
 
 use super::context::Home;
 use crate::config::Config;
+use crate::escape::escape;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, ClusterLock, Fleet, Note, Replaced, Weights};
 use crate::kubernetes::Kubernetes;
-use crate::log::{unix_time, utc};
 use crate::plan::Plan;
 use crate::question::limited;
-use crate::report::escape;
 use crate::state::{Lock, Secrets, State};
+use crate::time::{unix_time, utc};
 use crate::world::World;
 
 /// This workstation's lock, and the log of the command that takes it. No command can act without either.

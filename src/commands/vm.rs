@@ -249,7 +249,7 @@ fn terminal() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::testing::{Fake, plan, world};
 
     /// A VM that was off was reported as an API that "did not do it", with the journal of its daemon to read.
     #[tokio::test]

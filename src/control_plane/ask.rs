@@ -200,7 +200,7 @@ fn directory(plan: &Plan, daemon: &Daemon) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::testing::{Fake, plan, world};
 
     const VMS: &str = r#"[{"hostname":"k3s-cp-1","ip":"192.168.137.2/24","status":"Stopped"}]"#;
 

@@ -1,15 +1,7 @@
 //! What one server holds, as it says itself.
 
-use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
-
-use serde::Deserialize;
-
+use crate::etcd::{Member, members};
 use crate::k3s::Release;
-use crate::names::k3s::ETCD_PEER_PORT;
-
-/// Most members that are read of a list.
-const MOST: usize = 64;
 
 /// What a server that answers holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,39 +24,6 @@ pub struct Held {
     pub stamp: Option<String>,
     /// The k3s whose API answers, where it was asked for.
     pub running: Option<Release>,
-}
-
-/// A member of etcd.
-///
-/// Source: k3s@af977adf pkg/etcd/etcd.go, `infoHandler`; etcd v3.6 api/etcdserverpb/rpc.proto (`Member`).
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Member {
-    /// etcd's own number for it.
-    #[serde(rename = "ID", default)]
-    pub id: u64,
-    /// `<node name>-<8 hex digits>`; empty until it has started.
-    #[serde(default)]
-    pub name: String,
-    /// Where the other members reach it.
-    #[serde(rename = "peerURLs", default)]
-    pub peer_urls: Vec<String>,
-    /// Whether it does not vote yet.
-    #[serde(rename = "isLearner", default)]
-    pub learner: bool,
-}
-
-#[derive(Deserialize)]
-struct Members {
-    members: Option<Vec<Member>>,
-}
-
-impl Member {
-    /// Whether it is the member of the server of this name and address.
-    pub fn is(&self, server: &str, address: Ipv4Addr) -> bool {
-        let node = self.name.rsplit_once('-').map(|(node, _)| node);
-        let peer = format!("https://{address}:{ETCD_PEER_PORT}");
-        node == Some(server) || self.peer_urls.contains(&peer)
-    }
 }
 
 impl Held {
@@ -104,20 +63,8 @@ impl Held {
     }
 }
 
-/// etcd's numbers of these members.
-pub(super) fn ids(members: &[Member]) -> BTreeSet<u64> {
-    members.iter().map(|member| member.id).collect()
-}
-
 fn is_hash(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-/// The members of k3s's `/db/info`; a list without any is none.
-fn members(json: &str) -> Option<Vec<Member>> {
-    let list: Members = serde_json::from_str(json).ok()?;
-    let members: Vec<Member> = list.members?.into_iter().take(MOST).collect();
-    (!members.is_empty()).then_some(members)
 }
 
 #[cfg(test)]
@@ -143,7 +90,7 @@ mod tests {
         );
         assert!(held.data && held.written == Some(12) && held.ca.as_deref() == Some(CA));
         let members = held.members.unwrap();
-        assert_eq!(ids(&members).len(), 2);
+        assert_eq!(crate::etcd::ids(&members).len(), 2);
         assert!(members[0].is("k3s-cp-1", [10, 0, 0, 1].into()));
         assert!(members[1].is("another", [192, 168, 137, 3].into()));
         assert!(!members[1].is("k3s-cp", [192, 168, 137, 4].into()) && members[1].learner);

@@ -7,9 +7,10 @@ mod aside;
 pub use aside::{judge, judge_new};
 
 use super::ask::Observed;
-use super::held::{Held, Member, ids};
+use super::held::Held;
 use super::refusals::{self, Refusal};
 use super::start::{ControlPlane, Start};
+use crate::etcd::{Member, ids};
 use crate::plan::{Founded, Plan, Server};
 
 /// What follows from what was seen.

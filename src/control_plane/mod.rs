@@ -19,7 +19,7 @@ mod versions;
 
 pub use ask::{Observed, ask, ask_again, ask_all, connect_all};
 pub use describe::describe;
-pub use held::{Held, Member};
+pub use held::Held;
 pub use judge::{Judgement, Side, judge, judge_new};
 pub use now::start_now;
 pub use recorded::recorded;

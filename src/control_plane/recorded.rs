@@ -53,7 +53,7 @@ pub fn recorded(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::plan;
+    use crate::testing::plan;
 
     fn founded(ca: &str) -> Founded {
         Founded {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::names::autoscaler::JOIN;
-use crate::slicer::Vm;
+use crate::vm::Vm;
 
 /// A Node of a group, as a complete list has it.
 #[derive(Clone, Debug, PartialEq, Eq)]

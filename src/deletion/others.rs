@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::belongings::is_same_directory;
-use crate::plan::{Adopted, Daemon, FoundDaemon};
+use crate::facts::FoundDaemon;
+use crate::plan::{Adopted, Daemon};
 
 /// Whether one of the daemons that were found serves this group, and is neither the cluster's own nor one of `adopted`.
 pub fn serves_elsewhere(
@@ -57,7 +58,7 @@ fn others<'f>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{adopted, plan};
+    use crate::testing::{adopted, plan};
 
     fn found(directory: &str, group: &str) -> FoundDaemon {
         FoundDaemon {

@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use super::DeletableObject;
-use crate::control_plane::Member;
+use crate::etcd::Member;
 
 /// The Node of a server that holds no data (`empty`, asked after its k3s was stopped). `members` are etcd's as a quorum has them,
 /// asked through another server; `None` where no quorum answers.

@@ -12,7 +12,7 @@ const REMOVALS: [&str; 9] = [
     "remove_dir",
     ".delete_vm(",
     "kubernetes.delete(",
-    ".delete(hands",
+    ".delete(permit",
 ];
 
 /// Files with removals that need no rule, and why.

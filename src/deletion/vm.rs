@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::agents;
 use crate::plan::Daemon;
-use crate::slicer::Vm;
+use crate::vm::Vm;
 
 /// A VM that a rule lets go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl DeletableVm {
         let (group, name) = (&daemon.group, &vm.hostname);
         let is_agent = match daemon.adopted {
             Some(_) => nodes.iter().any(|node| agents::is_node_of(node, group, vm)),
-            None => is_numbered(group, name),
+            None => agents::is_numbered(name, group),
         };
         is_agent.then(|| Self::of(group, name))
     }
@@ -60,23 +60,14 @@ impl DeletableVm {
 /// Whether a VM without a Node may go that had `time` seconds to join, of which `enough` are enough. The autoscaler numbers what it
 /// makes; a daemon that someone else set up may have VMs of theirs.
 pub fn may_go_without_node(daemon: &Daemon, vm: &str, time: i64, enough: i64) -> bool {
-    daemon.adopted.is_none() && time >= enough && is_numbered(&daemon.group, vm)
-}
-
-fn is_numbered(group: &str, vm: &str) -> bool {
-    let number = vm
-        .strip_prefix(group)
-        .and_then(|rest| rest.strip_prefix('-'));
-    number.is_some_and(|number| {
-        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
-    })
+    daemon.adopted.is_none() && time >= enough && agents::is_numbered(vm, &daemon.group)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::names::autoscaler::JOIN;
-    use crate::steps::testing::{adopted, plan};
+    use crate::testing::{adopted, plan};
 
     #[test]
     fn only_an_old_numbered_vm_of_a_group_of_ours_goes() {

@@ -164,6 +164,7 @@ pub(super) fn newest(notes: impl Iterator<Item = Note>) -> Option<Note> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::stored;
 
     fn note() -> Note {
         Note::new("ab".into(), "me@here".into(), "init".into(), 1)
@@ -196,5 +197,14 @@ mod tests {
                 .map(|note| crate::escape::escape(&format!("{} {}", note.who, note.command)))
                 .collect()
         });
+    }
+
+    #[test]
+    fn notes_that_releases_wrote_are_read() {
+        let text = stored(&format!("note-v{VERSION}.json"));
+        let note = Note::read("n100", "home", &text).unwrap();
+        assert_eq!((note.serial, note.who.as_str()), (8, "me@workstation"));
+        let written: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_value(&note).unwrap(), written);
     }
 }

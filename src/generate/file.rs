@@ -173,7 +173,7 @@ pub fn server_files_joining(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{plan, secrets};
+    use crate::testing::{plan, secrets};
 
     #[test]
     fn the_mark_holds_this_hosts_decisions_and_no_secret() {

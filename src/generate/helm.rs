@@ -147,7 +147,7 @@ fn overlay(base: &mut Value, over: &Map<String, Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::plan;
+    use crate::testing::plan;
 
     #[test]
     fn values_say_what_the_manual_says_and_may_be_overlaid() {

@@ -109,7 +109,7 @@ pub fn host_yaml(plan: &Plan, daemon: &Daemon, cluster_key: &str) -> Result<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::plan;
+    use crate::testing::plan;
 
     #[test]
     fn a_control_plane_has_keys_and_a_fixed_count() {
@@ -148,7 +148,7 @@ mod tests {
     /// Slicer has one list of keys and one API for all groups of a file.
     #[test]
     fn one_daemon_for_two_groups_names_both() {
-        let plan = crate::steps::testing::shared();
+        let plan = crate::testing::shared();
         let texts = [0, 2].map(|n| host_yaml(&plan, &plan.daemons[n], "key").unwrap());
         assert_eq!(texts[0], texts[1], "whichever of the two is asked for");
         let place = |part: &str| texts[0].find(part).unwrap();

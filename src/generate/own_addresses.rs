@@ -75,7 +75,7 @@ pub(super) fn own_addresses_rules(cluster: &str, ways: &[ServerWay]) -> Result<S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{plan, spread};
+    use crate::testing::{plan, spread};
 
     #[test]
     fn servers_on_one_host_need_no_rule_and_an_absent_host_keeps_its_own() {

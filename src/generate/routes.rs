@@ -81,7 +81,7 @@ pub fn routes_script() -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::plan;
+    use crate::testing::plan;
 
     #[test]
     fn a_host_gets_routes_to_the_others_and_never_to_itself() {

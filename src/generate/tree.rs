@@ -119,7 +119,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::steps::testing::{plan, secrets};
+    use crate::testing::{plan, secrets};
 
     #[test]
     fn the_tree_holds_every_machines_files_and_the_manuals() {

@@ -69,7 +69,7 @@ fn word(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::plan;
+    use crate::testing::plan;
 
     #[test]
     fn the_unit_names_everything_by_absolute_path() {
@@ -103,7 +103,7 @@ mod tests {
     fn an_adopted_daemon_keeps_its_directory_and_file() {
         let plan = plan();
         let mut daemon = plan.daemons[0].clone();
-        daemon.adopted = Some(crate::steps::testing::adopted(&daemon));
+        daemon.adopted = Some(crate::testing::adopted(&daemon));
         let text = unit(&plan, &daemon, "").unwrap();
         assert!(text.contains("WorkingDirectory=/home/alex\n"), "{text}");
         assert!(text.contains("slicer up \"/home/alex/k3s-cp.yaml\" --license-file"));

@@ -10,11 +10,12 @@ use serde_json::Value;
 use super::file::defaults;
 use super::{Autoscaler, Found, Mark, cloud_config, servers, settings};
 use crate::config;
+use crate::facts::{FoundDaemon, HostFacts};
 use crate::failure::{Code, Failure, Result};
 use crate::generate::UNITS;
 use crate::k3s::Release;
 use crate::names::k3s::PROGRAM;
-use crate::plan::{Adopted, Daemon, FoundDaemon, HostFacts, Role, Server};
+use crate::plan::{Adopted, Daemon, Role, Server};
 use crate::slicer::ServerFacts;
 
 /// Slicer's size of a VM's disk where its YAML says nothing, GB. What `slicer new` writes: an image needs a size.

@@ -1,7 +1,9 @@
 //! Servers of the cluster that were not seen: what they hold may be the newer truth.
 
 use super::Findings;
-use crate::control_plane::{self, Held, Member};
+use crate::control_plane;
+use crate::control_plane::Held;
+use crate::etcd::Member;
 use crate::failure::{Code, Failure};
 use crate::plan::{Role, Server};
 use crate::slicer::ServerFacts;
@@ -129,7 +131,6 @@ impl Findings {
 
 /// What messages call a member: its Node's name, else its address.
 fn called(member: &Member) -> String {
-    let node = member.name.rsplit_once('-').map(|(node, _)| node);
     let peer = member.peer_urls.first().map(String::as_str);
-    crate::escape::escape(node.or(peer).unwrap_or("a member without a name"))
+    crate::escape::escape(member.node().or(peer).unwrap_or("a member without a name"))
 }

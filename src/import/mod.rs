@@ -15,9 +15,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use crate::control_plane::{self, Held, Installation, Observed};
+use crate::facts::HostFacts;
 use crate::failure::{Code, Failure, Result};
 use crate::k3s::Release;
-use crate::plan::{Daemon, Decisions, Founded, Group, HostFacts, Mark, Role, Server};
+use crate::plan::{Daemon, Decisions, Founded, Group, Mark, Role, Server};
 use crate::slicer::ServerFacts;
 use crate::state::State;
 

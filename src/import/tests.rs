@@ -3,13 +3,11 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config;
-use crate::generate;
-use crate::k3s;
 use crate::plan::Plan;
 use crate::secret::Secret;
 use crate::state::Secrets;
-use crate::steps::testing::plan;
+use crate::testing::plan;
+use crate::{config, generate, k3s};
 
 mod settings;
 mod surroundings;
@@ -80,7 +78,7 @@ fn a_host_behind_another_gets_its_own_address_back() {
         gateway: "ryzen".into(),
         inner: [10, 20, 0, 1].into(),
     });
-    let mut findings = findings(&plan, &crate::steps::testing::secrets());
+    let mut findings = findings(&plan, &crate::testing::secrets());
     let inner = ("eth1".to_owned(), "10.20.0.1/24".parse().unwrap());
     findings.hosts[1].facts.addresses.push(inner);
     assert!(findings.missing().is_empty(), "{:?}", findings.missing());
@@ -104,7 +102,7 @@ fn a_host_behind_another_gets_its_own_address_back() {
 #[test]
 fn a_server_in_sqlite_is_refused_by_name_and_one_with_etcd_is_not() {
     let plan = plan();
-    let mut findings = findings(&plan, &crate::steps::testing::secrets());
+    let mut findings = findings(&plan, &crate::testing::secrets());
     for (_, facts) in &mut findings.servers {
         facts.data = "data=yes\nmembers=\nend\n".into();
     }
@@ -124,7 +122,7 @@ fn a_server_in_sqlite_is_refused_by_name_and_one_with_etcd_is_not() {
 #[test]
 fn the_version_that_all_servers_were_upgraded_to_is_recorded() {
     let plan = plan();
-    let mut findings = findings(&plan, &crate::steps::testing::secrets());
+    let mut findings = findings(&plan, &crate::testing::secrets());
     let version = |findings: &Findings| findings.decisions(plan.servers.clone()).k3s_version;
     assert_eq!(version(&findings).as_deref(), Some("v1.34.4+k3s1"));
     let has = |version: &str| {
@@ -153,10 +151,10 @@ fn fuzz_import() {
         r#"{"chart":{"metadata":{"version":"9.52.1"}},"config":{"image":{"repository":"x/y","tag":"z@sha256:ab"},"extraArgs":{"v":2,"ignore":["a",1]}}}"#,
         r#"{"version":1,"cluster":"home","host":"n100","daemons":[],"servers":[],"cluster_cidr":"10.42.0.0/16","service_cidr":"10.43.0.0/16","k3s_version":"v1"}"#,
     ];
-    let found = crate::plan::FoundDaemon {
+    let found = crate::facts::FoundDaemon {
         directory: "/home/alex".into(),
         config: "/home/alex/k3s-cp.yaml".into(),
-        ..crate::plan::FoundDaemon::default()
+        ..crate::facts::FoundDaemon::default()
     };
     crate::fuzz::fuzz("import", SAMPLES, move |text| {
         let mut shown = Vec::new();
@@ -304,7 +302,7 @@ fn the_first_server_is_the_one_that_the_others_name() {
             .map(|server| server.name.clone())
             .collect(),
     });
-    let mut secrets = crate::steps::testing::secrets();
+    let mut secrets = crate::testing::secrets();
     secrets.ssh_public_key += " slicer-k3s-home";
     let mut findings = findings(&plan, &secrets);
     findings.servers.reverse();

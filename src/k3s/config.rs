@@ -134,7 +134,7 @@ fn text(plan: &Plan, server: &Server, start: Start, secrets: &Secrets) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{plan, secrets};
+    use crate::testing::{plan, secrets};
 
     fn canonical(plan: &Plan, server: usize, secrets: &Secrets) -> Result<String> {
         let server = &plan.servers[server];

@@ -40,7 +40,7 @@ pub fn environment(plan: &Plan) -> Option<String> {
     let variables = &plan.k3s.environment;
     let mut text = MARK.to_owned();
     for (name, value) in variables {
-        let _ = writeln!(text, "{name}={}", crate::remote::quote(value));
+        let _ = writeln!(text, "{name}={}", crate::shell::quote(value));
     }
     (!variables.is_empty()).then_some(text)
 }
@@ -117,7 +117,7 @@ pub fn readings(plan: &Plan, server: &Server, secrets: &Secrets) -> Result<Vec<S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{plan, secrets};
+    use crate::testing::{plan, secrets};
 
     #[test]
     fn what_nobody_asked_for_changes_nothing() {

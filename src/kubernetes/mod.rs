@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::deletion::DeletableObject;
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::Hands;
+use crate::pipeline::WritePermit;
 use crate::remote::{Look, Machine, Output, Script};
 use words::{cause, unready};
 
@@ -66,19 +66,19 @@ impl Kubernetes {
     }
 
     /// Makes an object so, whether it exists or not; the object travels by stdin.
-    pub async fn apply(&self, hands: &Hands, object: &Value) -> Result<()> {
+    pub async fn apply(&self, permit: &WritePermit, object: &Value) -> Result<()> {
         let script = Script::new(
             "k3s kubectl apply --server-side --force-conflicts --field-manager {} -f -",
             &[FIELD_MANAGER],
         )
         .stdin(object.to_string());
-        self.must(hands, "apply", &script).await
+        self.must(permit, "apply", &script).await
     }
 
     /// Sets keys of a ConfigMap, which is made where missing; other keys stay.
     pub async fn merge_config_map(
         &self,
-        hands: &Hands,
+        permit: &WritePermit,
         namespace: &str,
         name: &str,
         data: &Value,
@@ -89,13 +89,13 @@ impl Kubernetes {
              k3s kubectl patch configmap -n {} {} --type merge -p {}",
             &[namespace, name, namespace, name, &patch],
         );
-        self.must(hands, "patch", &script).await
+        self.must(permit, "patch", &script).await
     }
 
     /// Merges `patch` into an object that exists; other fields stay, and `null` takes a field away.
     pub async fn patch(
         &self,
-        hands: &Hands,
+        permit: &WritePermit,
         namespace: &str,
         object: &str,
         patch: &Value,
@@ -104,11 +104,11 @@ impl Kubernetes {
             "k3s kubectl patch -n {} {} --type merge -p {}",
             &[namespace, object, &patch.to_string()],
         );
-        self.must(hands, "patch", &script).await
+        self.must(permit, "patch", &script).await
     }
 
     /// Deletes what a rule lets go, without waiting; what does not exist is no failure.
-    pub async fn delete(&self, hands: &Hands, object: &DeletableObject) -> Result<()> {
+    pub async fn delete(&self, permit: &WritePermit, object: &DeletableObject) -> Result<()> {
         let script = Script::words(
             [
                 "k3s",
@@ -120,21 +120,26 @@ impl Kubernetes {
             .into_iter()
             .chain(object.words()),
         );
-        self.must(hands, "delete", &script).await
+        self.must(permit, "delete", &script).await
     }
 
     /// Restarts a workload's pods, as after a change that they only read at start.
-    pub async fn restart(&self, hands: &Hands, namespace: &str, workload: &str) -> Result<()> {
+    pub async fn restart(
+        &self,
+        permit: &WritePermit,
+        namespace: &str,
+        workload: &str,
+    ) -> Result<()> {
         let script = Script::words([
             "k3s", "kubectl", "rollout", "restart", "-n", namespace, workload,
         ]);
-        self.must(hands, "rollout restart", &script).await
+        self.must(permit, "rollout restart", &script).await
     }
 
     /// Gives a Deployment this many pods, and waits a while until it has them.
     pub async fn scale(
         &self,
-        hands: &Hands,
+        permit: &WritePermit,
         namespace: &str,
         deployment: &str,
         pods: u32,
@@ -145,17 +150,17 @@ impl Kubernetes {
              k3s kubectl rollout status -n {} deployment {} --timeout 20s >/dev/null || true",
             &[namespace, deployment, &pods, namespace, deployment],
         );
-        self.must(hands, "scale", &script).await
+        self.must(permit, "scale", &script).await
     }
 
     /// Lets pods run on a Node again, and takes off the label of whoever closed it.
-    pub async fn reopen(&self, hands: &Hands, node: &str, label: &str) -> Result<()> {
+    pub async fn reopen(&self, permit: &WritePermit, node: &str, label: &str) -> Result<()> {
         let gone = format!("{label}-");
         let script = Script::new(
             "k3s kubectl uncordon {} && k3s kubectl label node {} {}",
             &[node, node, &gone],
         );
-        self.must(hands, "uncordon", &script).await
+        self.must(permit, "uncordon", &script).await
     }
 
     /// The last lines that a pod logged; empty where it has not begun. `previous`: those of its container before the last
@@ -181,14 +186,20 @@ impl Kubernetes {
     }
 
     /// Sets a taint of a Node (`KEY=VALUE:EFFECT`), or removes it.
-    pub async fn taint(&self, hands: &Hands, node: &str, taint: &str, set: bool) -> Result<()> {
+    pub async fn taint(
+        &self,
+        permit: &WritePermit,
+        node: &str,
+        taint: &str,
+        set: bool,
+    ) -> Result<()> {
         let word = format!("{taint}{}", if set { "" } else { "-" });
         let script = Script::new("k3s kubectl taint --overwrite node {} {}", &[node, &word]);
-        self.must(hands, "taint", &script).await
+        self.must(permit, "taint", &script).await
     }
 
-    async fn must(&self, hands: &Hands, verb: &str, script: &Script) -> Result<()> {
-        let output = self.noted(self.server.run(hands, script).await)?;
+    async fn must(&self, permit: &WritePermit, verb: &str, script: &Script) -> Result<()> {
+        let output = self.noted(self.server.run(permit, script).await)?;
         if output.ok() {
             Ok(())
         } else {

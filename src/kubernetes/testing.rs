@@ -98,7 +98,7 @@ impl Api {
             "/api/v1/persistentvolumes" => &none,
             "/api/v1/nodes" => &self.0.nodes,
             "/api/v1/pods" => &self.0.pods,
-            _ => return crate::steps::testing::NOT_FOUND.to_owned(),
+            _ => return crate::testing::NOT_FOUND.to_owned(),
         };
         let from = part("continue");
         if !from.is_empty() && self.expires() {

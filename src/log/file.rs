@@ -6,8 +6,6 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::clock;
-
 /// How many logs are kept.
 const KEPT: usize = 20;
 
@@ -25,7 +23,7 @@ impl LogFile {
             .mode(0o700)
             .create(directory)
             .ok()?;
-        let time = clock::utc(SystemTime::now()).replace(['-', ':'], "");
+        let time = crate::time::utc(SystemTime::now()).replace(['-', ':'], "");
         let path = directory.join(format!("{time}-{command}.log"));
         let file = std::fs::OpenOptions::new()
             .write(true)

@@ -4,10 +4,8 @@
 //! One a process, because machines are asked before there is a run and by whoever has them; it keeps its lines until
 //! [`begin`] names a directory.
 
-mod clock;
 mod file;
 
-pub use clock::{unix_time, utc};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -148,7 +146,7 @@ fn log() -> MutexGuard<'static, Log> {
 
 impl Log {
     fn keep(&mut self, event: &Event) {
-        let time = clock::utc(std::time::SystemTime::now());
+        let time = crate::time::utc(std::time::SystemTime::now());
         if let Ok(line) = serde_json::to_string(&Line { time, event }) {
             self.write(harmless_json(&line));
         }

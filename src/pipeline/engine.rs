@@ -7,12 +7,11 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use super::ended::{Ended, Span};
-use super::hands::Hands;
+use super::permit::WritePermit;
 use super::step::{Finding, Step, StepId};
 use super::tell;
 use crate::event::{Event, Events, Outcome};
 use crate::failure::{Failure, Result};
-use crate::world::World;
 
 /// Whether a run may change anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,10 +23,10 @@ pub enum Mode {
 }
 
 /// Runs steps side by side, each as soon as what it needs holds; returns how each ended, in the given order.
-pub async fn run(
-    steps: &[Box<dyn Step>],
+pub async fn run<W: Sync>(
+    steps: &[Box<dyn Step<W>>],
     mode: Mode,
-    world: &World,
+    world: &W,
     events: &Events,
 ) -> Vec<Ended> {
     let started = Instant::now();
@@ -68,11 +67,11 @@ pub async fn run(
 }
 
 /// Has the steps of a run that was stopped end what they left running, all at once and within `limit`; what is to be said about it.
-pub async fn stop(steps: &[Box<dyn Step>], world: &World, limit: Duration) -> Vec<String> {
-    let hands = Hands::new();
+pub async fn stop<W: Sync>(steps: &[Box<dyn Step<W>>], world: &W, limit: Duration) -> Vec<String> {
+    let permit = WritePermit::new();
     let ending = steps
         .iter()
-        .map(|step| tokio::time::timeout(limit, step.stopped(world, &hands)));
+        .map(|step| tokio::time::timeout(limit, step.stopped(world, &permit)));
     let said = join_all(ending).await;
     said.into_iter().flatten().flatten().collect()
 }
@@ -89,7 +88,7 @@ struct Waited {
 }
 
 /// Waits for what a step needs.
-async fn ready(step: &dyn Step, mode: Mode, gates: &Gates) -> Waited {
+async fn ready<W: Sync>(step: &dyn Step<W>, mode: Mode, gates: &Gates) -> Waited {
     let mut blocker = None;
     let mut last: Option<(Instant, &StepId)> = None;
     let needs = step.needs();
@@ -117,7 +116,13 @@ async fn ready(step: &dyn Step, mode: Mode, gates: &Gates) -> Waited {
 }
 
 /// Takes one step to its end.
-async fn one(step: &dyn Step, mode: Mode, world: &World, events: &Events, mut span: Span) -> Ended {
+async fn one<W: Sync>(
+    step: &dyn Step<W>,
+    mode: Mode,
+    world: &W,
+    events: &Events,
+    mut span: Span,
+) -> Ended {
     let started = Instant::now();
     events.send(tell::started(step, span.began));
     let result = match mode {
@@ -153,7 +158,7 @@ async fn one(step: &dyn Step, mode: Mode, world: &World, events: &Events, mut sp
 }
 
 /// Look mode: a fact that does not hold, or cannot be told yet, is one that would change.
-async fn look(step: &dyn Step, world: &World) -> Result<(Outcome, String)> {
+async fn look<W: Sync>(step: &dyn Step<W>, world: &W) -> Result<(Outcome, String)> {
     match step.check(world).await {
         Ok(Finding::Done(note)) => Ok((Outcome::Kept, note)),
         Ok(Finding::Differs(why) | Finding::Unknown(why)) => Ok((Outcome::Would, why)),
@@ -163,9 +168,9 @@ async fn look(step: &dyn Step, world: &World) -> Result<(Outcome, String)> {
 }
 
 /// Apply mode: check, apply once, check until done or out of patience.
-async fn apply(
-    step: &dyn Step,
-    world: &World,
+async fn apply<W: Sync>(
+    step: &dyn Step<W>,
+    world: &W,
     events: &Events,
     span: &mut Span,
 ) -> Result<(Outcome, String)> {
@@ -175,7 +180,7 @@ async fn apply(
         Ok(Finding::Differs(_) | Finding::Unknown(_)) | Err(_) => {}
     }
     let started = Instant::now();
-    let applied = step.apply(world, &Hands::new()).await;
+    let applied = step.apply(world, &WritePermit::new()).await;
     span.applied = started.elapsed();
     applied?;
     let result = hold(step, world, events, started).await;
@@ -184,9 +189,9 @@ async fn apply(
 }
 
 /// Checks what was applied until it holds or patience is over.
-async fn hold(
-    step: &dyn Step,
-    world: &World,
+async fn hold<W: Sync>(
+    step: &dyn Step<W>,
+    world: &W,
     events: &Events,
     started: Instant,
 ) -> Result<(Outcome, String)> {
@@ -196,7 +201,7 @@ async fn hold(
             Ok(Finding::Done(note)) => return Ok((Outcome::Changed, note)),
             Ok(Finding::Differs(why)) => {
                 if step.again() {
-                    step.apply(world, &Hands::new()).await?;
+                    step.apply(world, &WritePermit::new()).await?;
                 }
                 (why, None)
             }
@@ -213,7 +218,12 @@ async fn hold(
 }
 
 /// What is said when patience is over: the last reason, and what the machine has to say.
-async fn given_up(step: &dyn Step, world: &World, why: &str, failure: Option<Failure>) -> Failure {
+async fn given_up<W: Sync>(
+    step: &dyn Step<W>,
+    world: &W,
+    why: &str,
+    failure: Option<Failure>,
+) -> Failure {
     let mut cause = format!("after {} s: {why}", step.patience().as_secs());
     if let Some(words) = step.last_words(world).await {
         cause = format!("{cause}; its last words: {words}");
@@ -234,13 +244,12 @@ mod tests {
     use super::*;
     use crate::event::Events;
     use crate::failure::Code;
-    use crate::steps::testing::world;
 
     /// Never true, and its machine has something to say about it.
     struct Never(Option<Failure>);
 
     #[async_trait]
-    impl Step for Never {
+    impl Step<()> for Never {
         fn id(&self) -> StepId {
             StepId::new("never", "x")
         }
@@ -256,16 +265,16 @@ mod tests {
         fn hint(&self) -> String {
             "look at its console".into()
         }
-        async fn last_words(&self, _: &World) -> Option<String> {
+        async fn last_words(&self, (): &()) -> Option<String> {
             Some("no root file system".into())
         }
-        async fn check(&self, _: &World) -> Result<Finding> {
+        async fn check(&self, (): &()) -> Result<Finding> {
             match &self.0 {
                 Some(failure) => Err(failure.clone()),
                 None => Ok(Finding::Unknown("no agent".into())),
             }
         }
-        async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
+        async fn apply(&self, (): &(), _: &WritePermit) -> Result<()> {
             Ok(())
         }
     }
@@ -274,7 +283,7 @@ mod tests {
     struct Halves(std::sync::Mutex<u32>);
 
     #[async_trait]
-    impl Step for Halves {
+    impl Step<()> for Halves {
         fn id(&self) -> StepId {
             StepId::new("halves", "x")
         }
@@ -287,13 +296,13 @@ mod tests {
         fn again(&self) -> bool {
             true
         }
-        async fn check(&self, _: &World) -> Result<Finding> {
+        async fn check(&self, (): &()) -> Result<Finding> {
             Ok(match *self.0.lock().unwrap() {
                 0 => Finding::done(),
                 n => Finding::differs(format!("{n} are left")),
             })
         }
-        async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
+        async fn apply(&self, (): &(), _: &WritePermit) -> Result<()> {
             *self.0.lock().unwrap() /= 2;
             Ok(())
         }
@@ -302,15 +311,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_done_by_halves_is_applied_until_it_holds() {
         let (events, _listening) = Events::channel(|_| ());
-        let steps: Vec<Box<dyn Step>> = vec![Box::new(Halves(5.into()))];
-        let ended = run(&steps, Mode::Apply, &world(&[]), &events).await;
+        let steps: Vec<Box<dyn Step<()>>> = vec![Box::new(Halves(5.into()))];
+        let ended = run(&steps, Mode::Apply, &(), &events).await;
         assert_eq!(ended[0].outcome, Outcome::Changed);
     }
 
     async fn failure(never: Option<Failure>) -> Failure {
         let (events, _listening) = Events::channel(|_| ());
-        let steps: Vec<Box<dyn Step>> = vec![Box::new(Never(never))];
-        let ended = run(&steps, Mode::Apply, &world(&[]), &events).await;
+        let steps: Vec<Box<dyn Step<()>>> = vec![Box::new(Never(never))];
+        let ended = run(&steps, Mode::Apply, &(), &events).await;
         ended[0].failure.clone().unwrap()
     }
 

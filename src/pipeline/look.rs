@@ -12,18 +12,17 @@ use super::step::{Finding, Step, StepId};
 use super::tell;
 use crate::event::{Events, Outcome};
 use crate::failure::Result;
-use crate::world::World;
 
 /// Looks at all steps side by side, whether what they need holds or not; what each showed, in the given order.
-pub async fn look_at_once(steps: &[Box<dyn Step>], world: &World) -> Vec<Result<Finding>> {
+pub async fn look_at_once<W: Sync>(steps: &[Box<dyn Step<W>>], world: &W) -> Vec<Result<Finding>> {
     let looks = looks(steps, world).map(|look| async { look.await.0 });
     join_all(looks).await
 }
 
 /// One look at each step, and when it was. Only what goes by what others have just seen (`after`) waits for them.
-fn looks<'a>(
-    steps: &'a [Box<dyn Step>],
-    world: &'a World,
+fn looks<'a, W: Sync>(
+    steps: &'a [Box<dyn Step<W>>],
+    world: &'a W,
 ) -> impl Iterator<Item = impl Future<Output = (Result<Finding>, Span)> + 'a> {
     let started = Instant::now();
     let seen: HashMap<StepId, watch::Sender<bool>> = steps
@@ -58,9 +57,9 @@ fn looks<'a>(
 ///
 /// The quick way for a run that has nothing to do, where walking from need to need would be all it does. Where something
 /// is wrong, looks at what depends on it may take their whole patience, and nobody waits for them.
-pub async fn all_hold(
-    steps: &[Box<dyn Step>],
-    world: &World,
+pub async fn all_hold<W: Sync>(
+    steps: &[Box<dyn Step<W>>],
+    world: &W,
     events: &Events,
 ) -> Option<Vec<Ended>> {
     let done = looks(steps, world).map(|look| async {
@@ -89,14 +88,13 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::pipeline::Hands;
-    use crate::steps::testing::world;
+    use crate::pipeline::WritePermit;
 
     /// A fact that holds or not, or a look that never ends.
     struct Fact(&'static str, Option<bool>);
 
     #[async_trait]
-    impl Step for Fact {
+    impl Step<()> for Fact {
         fn id(&self) -> StepId {
             StepId::new(self.0, "x")
         }
@@ -109,14 +107,14 @@ mod tests {
         fn hint(&self) -> String {
             String::new()
         }
-        async fn check(&self, _: &World) -> Result<Finding> {
+        async fn check(&self, (): &()) -> Result<Finding> {
             match self.1 {
                 Some(true) => Ok(Finding::done()),
                 Some(false) => Ok(Finding::differs("it does not")),
                 None => std::future::pending().await,
             }
         }
-        async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
+        async fn apply(&self, (): &(), _: &WritePermit) -> Result<()> {
             unreachable!()
         }
     }
@@ -127,12 +125,12 @@ mod tests {
 
     /// How many held, and what was said of it.
     async fn told(facts: &[(&'static str, Option<bool>)]) -> (Option<usize>, Vec<String>) {
-        let steps: Vec<Box<dyn Step>> = facts
+        let steps: Vec<Box<dyn Step<()>>> = facts
             .iter()
-            .map(|(name, holds)| Box::new(Fact(name, *holds)) as Box<dyn Step>)
+            .map(|(name, holds)| Box::new(Fact(name, *holds)) as Box<dyn Step<()>>)
             .collect();
         let (events, mut listening) = Events::channel(|_| {});
-        let ended = all_hold(&steps, &world(&[]), &events).await;
+        let ended = all_hold(&steps, &(), &events).await;
         drop(events);
         let mut said = Vec::new();
         while let Some(event) = listening.recv().await {

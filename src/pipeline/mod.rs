@@ -3,16 +3,16 @@
 
 mod ended;
 mod engine;
-pub mod hands;
 mod look;
+mod permit;
 mod step;
 mod tell;
 
 pub use ended::{Ended, Span, critical_path};
 pub use engine::{Mode, run, stop};
-pub use hands::Hands;
-#[cfg(test)]
-pub(crate) use hands::testing;
 pub use look::{all_hold, look_at_once};
+pub use permit::WritePermit;
+#[cfg(test)]
+pub(crate) use permit::testing;
 pub use step::{Finding, Step, StepId};
 pub use tell::run_ended;

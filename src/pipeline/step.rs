@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::hands::Hands;
+use super::permit::WritePermit;
 use crate::failure::{Code, Result};
-use crate::world::World;
 
 /// What looking at a step showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,9 +56,9 @@ impl fmt::Display for StepId {
     }
 }
 
-/// One fact that we want true.
+/// One fact that we want true of a world `W`: what steps look at and change, of which the engine knows nothing.
 #[async_trait]
-pub trait Step: Send + Sync {
+pub trait Step<W: Sync>: Send + Sync {
     /// Who this is.
     fn id(&self) -> StepId;
     /// What is done, imperative: "Install routes on n100".
@@ -87,13 +86,13 @@ pub trait Step: Send + Sync {
     /// The next thing to try when it failed.
     fn hint(&self) -> String;
     /// Looks; changes nothing.
-    async fn check(&self, world: &World) -> Result<Finding>;
+    async fn check(&self, world: &W) -> Result<Finding>;
     /// What applying would change, as a unified diff for people; empty where there is nothing to show.
-    async fn diff(&self, _: &World) -> Result<String> {
+    async fn diff(&self, _: &W) -> Result<String> {
         Ok(String::new())
     }
     /// The machine's own last words, asked for when patience is over: a log's last line, say.
-    async fn last_words(&self, _: &World) -> Option<String> {
+    async fn last_words(&self, _: &W) -> Option<String> {
         None
     }
     /// Whether `apply` is called again where a later check finds that the fact differs. Of a step whose applying does only what
@@ -102,9 +101,9 @@ pub trait Step: Send + Sync {
         false
     }
     /// Ends what an `apply` of this run has left running on machines, when the run is stopped; what is to be said about it.
-    async fn stopped(&self, _: &World, _: &Hands) -> Option<String> {
+    async fn stopped(&self, _: &W, _: &WritePermit) -> Option<String> {
         None
     }
     /// Makes it so; need not wait: the engine checks again until patience is over.
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()>;
+    async fn apply(&self, world: &W, permit: &WritePermit) -> Result<()>;
 }

@@ -7,7 +7,7 @@ use super::step::Step;
 use crate::event::{Event, Outcome};
 
 /// A step begins.
-pub(super) fn started(step: &dyn Step, at: Duration) -> Event {
+pub(super) fn started<W: Sync>(step: &dyn Step<W>, at: Duration) -> Event {
     Event::StepStarted {
         step: step.id().to_string(),
         title: step.title(),
@@ -16,8 +16,8 @@ pub(super) fn started(step: &dyn Step, at: Duration) -> Event {
 }
 
 /// A step is not true yet.
-pub(super) fn waiting(
-    step: &dyn Step,
+pub(super) fn waiting<W: Sync>(
+    step: &dyn Step<W>,
     reason: &str,
     elapsed: Duration,
     patience: Duration,
@@ -31,7 +31,12 @@ pub(super) fn waiting(
 }
 
 /// A step ended.
-pub(super) fn ended(step: &dyn Step, outcome: Outcome, note: &str, span: &Span) -> Event {
+pub(super) fn ended<W: Sync>(
+    step: &dyn Step<W>,
+    outcome: Outcome,
+    note: &str,
+    span: &Span,
+) -> Event {
     Event::StepEnded {
         step: step.id().to_string(),
         title: step.title(),

@@ -67,7 +67,7 @@ pub(super) fn disagreement(daemon: &Daemon, section: &str) -> Vec<Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{adopted, plan};
+    use crate::testing::{adopted, plan};
 
     #[test]
     fn another_size_is_refused_with_the_way_to_get_there() {

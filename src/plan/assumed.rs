@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::facts::{Arch, HostFacts};
 use crate::config::{Config, Host, Ssh};
+use crate::facts::{Arch, HostFacts};
 use crate::failure::{Code, Failure};
 
 /// The RAM and cores of the machine that is assumed: the manual's own control-plane host.

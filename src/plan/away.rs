@@ -6,9 +6,9 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::decisions::Decisions;
-use super::facts::HostFacts;
 use super::{Behind, Plan};
 use crate::config::Config;
+use crate::facts::HostFacts;
 
 /// A host that is off: the way to its VMs stays, so that it is found again when it is back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,7 +128,7 @@ fn insert<T: Clone>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::plan;
+    use crate::testing::plan;
 
     /// What a run plans while one of the hosts is off.
     fn without(host: &str) -> Plan {

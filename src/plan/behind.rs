@@ -7,8 +7,8 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use super::Plan;
-use super::facts::HostFacts;
 use super::lan::{self, Lan};
+use crate::facts::HostFacts;
 use crate::failure::{Code, Failure};
 
 /// How a host that is not on the LAN is connected to it.

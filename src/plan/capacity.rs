@@ -2,7 +2,7 @@
 
 use ipnet::Ipv4Net;
 
-use super::facts::HostFacts;
+use crate::facts::HostFacts;
 
 /// vCPUs that one core is shared among by default: agents are seldom all busy.
 const SHARE: u32 = 2;

@@ -1,8 +1,8 @@
 //! Whether the daemons, decided or new, still agree with what is on the hosts now, and with each other.
 
 use super::Daemon;
-use super::facts::HostFacts;
 use super::pool::overlap;
+use crate::facts::HostFacts;
 use crate::failure::{Code, Failure};
 
 /// Everything that clashes.

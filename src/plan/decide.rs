@@ -2,13 +2,13 @@
 
 use super::behind::{self, Place};
 use super::decisions::Decisions;
-use super::facts::HostFacts;
 use super::groups::Draft;
 use super::pool::Pool;
 use super::{
     Autoscaler, Daemon, Host, Plan, Role, Server, away, capacity, clashes, fit, lan, left,
 };
 use crate::config::Config;
+use crate::facts::HostFacts;
 use crate::failure::{Code, Failure};
 
 /// Decides everything. `absent` are hosts that could not be looked at, with the reason.

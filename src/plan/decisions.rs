@@ -220,7 +220,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::plan;
+    use crate::testing::plan;
 
     /// By `Debug` a newer library made of every known cluster one that was "changed from elsewhere".
     #[test]

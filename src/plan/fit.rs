@@ -1,10 +1,10 @@
 //! Whether the hosts found can be what cluster.toml wants them to be.
 
 use super::decisions::Decisions;
-use super::facts::HostFacts;
 use super::mark::Mark;
 use super::pool::overlap;
 use crate::config::Config;
+use crate::facts::HostFacts;
 use crate::failure::{Code, Failure};
 use crate::names::ours::ROOT;
 
@@ -122,8 +122,7 @@ fn room(config: &Config, decisions: &Decisions, host: &HostFacts, failures: &mut
         failures.push(
             Failure::new(Code::HostUnfit, format!("{} has too little disk", host.name))
                 .because(format!(
-                    "{needed} GB are needed to begin with ({vms} × {LEAST_DISK_GB}), {free} GB are free where {} will be",
-                    ROOT
+                    "{needed} GB are needed to begin with ({vms} × {LEAST_DISK_GB}), {free} GB are free where {ROOT} will be"
                 ))
                 .hint(format!("free some, or mount a disk; on {}: df -h /var/lib", host.name)),
         );

@@ -5,10 +5,10 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::decisions::{Decisions, Group};
-use super::facts::HostFacts;
 use super::pool::Pool;
 use super::{Daemon, Role, adopted, capacity, fit};
 use crate::config::Config;
+use crate::facts::HostFacts;
 use crate::failure::{Code, Failure};
 
 /// A plan in the making.

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::facts::HostFacts;
+use crate::facts::HostFacts;
 use crate::failure::{Code, Failure};
 
 /// A LAN address with its network and the reason for it.

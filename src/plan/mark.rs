@@ -140,7 +140,7 @@ impl Mark {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::plan;
+    use crate::testing::{plan, stored};
 
     /// A mark that an earlier release wrote is read by every later one, a later one's by none.
     #[test]
@@ -162,5 +162,18 @@ mod tests {
         old["version"] = 1.into();
         old.as_object_mut().unwrap().remove("founded");
         assert_eq!(read(&old).unwrap().founded, None);
+    }
+
+    #[test]
+    fn marks_that_releases_wrote_are_read() {
+        for version in 1..=VERSION {
+            let text = stored(&format!("mark-v{version}.json"));
+            let mark = Mark::read("n100", "home", &text).unwrap();
+            assert_eq!((mark.daemons.len(), mark.servers.len()), (2, 3));
+            if version == VERSION {
+                let written: serde_json::Value = serde_json::from_str(&text).unwrap();
+                assert_eq!(serde_json::to_value(&mark).unwrap(), written);
+            }
+        }
     }
 }

@@ -8,9 +8,7 @@ mod capacity;
 mod clashes;
 mod decide;
 mod decisions;
-mod facts;
 mod fit;
-mod found;
 mod founded;
 mod groups;
 mod k3s;
@@ -18,13 +16,13 @@ mod lan;
 mod left;
 mod mark;
 mod pool;
-mod render;
-mod survey;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-use crate::names::ours::ROOT;
 use std::net::Ipv4Addr;
+
+use crate::facts::Arch;
+use crate::names::ours::ROOT;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -36,11 +34,9 @@ pub use behind::Behind;
 pub use capacity::default_max;
 pub use decide::decide;
 pub use decisions::{Decisions, Group};
-pub use facts::{Arch, FoundDaemon, HostFacts};
 pub use founded::Founded;
 pub use k3s::{PRIVATE as NO_PROXY, other_version};
 pub use mark::Mark;
-pub use render::render;
 
 /// What a daemon's group is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

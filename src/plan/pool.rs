@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::decisions::Decisions;
-use super::facts::{FoundDaemon, HostFacts};
 use crate::config::Config;
+use crate::facts::{FoundDaemon, HostFacts};
 
 /// Networks that others use by convention: Slicer's CNI file, Docker, overlays.
 const CUSTOMARY: [(Ipv4Addr, u8, &str); 3] = [

@@ -4,18 +4,18 @@ mod behind;
 mod layouts;
 mod random;
 mod refusals;
-mod survey;
 
 use std::fmt::Write as _;
 
 use super::*;
 use crate::config::{self, Config};
+use crate::facts::HostFacts;
 use crate::failure::Failure;
 
 const VERSION: &str = "v1.34.4+k3s1";
 
 /// A survey as a plain host prints it.
-struct Machine {
+pub(crate) struct Machine {
     name: &'static str,
     address: &'static str,
     arch: &'static str,
@@ -24,11 +24,11 @@ struct Machine {
     extra_addresses: Vec<(&'static str, &'static str)>,
     routes: Vec<&'static str>,
     ports: Vec<u16>,
-    more: String,
+    pub(crate) more: String,
     kvm: bool,
 }
 
-fn machine(name: &'static str, address: &'static str) -> Machine {
+pub(crate) fn machine(name: &'static str, address: &'static str) -> Machine {
     Machine {
         name,
         address,
@@ -44,7 +44,7 @@ fn machine(name: &'static str, address: &'static str) -> Machine {
 }
 
 impl Machine {
-    fn survey(&self) -> String {
+    pub(crate) fn survey(&self) -> String {
         let mut links = vec![("eth0", self.address)];
         links.extend(&self.extra_addresses);
         let json: Vec<String> = links
@@ -85,7 +85,7 @@ impl Machine {
         )
     }
 
-    fn facts(&self) -> HostFacts {
+    pub(crate) fn facts(&self) -> HostFacts {
         HostFacts::parse(self.name, &self.survey()).unwrap()
     }
 }

@@ -1,4 +1,4 @@
-//! A machine we can reach: looking is free, changing asks for the engine's `Hands`.
+//! A machine we can reach: looking is free, changing asks for the engine's `WritePermit`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,11 +6,12 @@ use std::time::Instant;
 use super::batch::Batches;
 use super::looks::Looks;
 use super::root::Root;
-use super::{Input, Look, Output, Put, Remote, Script, Stream, Sudo, quote};
+use super::{Input, Look, Output, Put, Remote, Script, Stream, Sudo};
 use crate::event::Asked;
 use crate::failure::{Code, Failure, Result};
 use crate::log;
-use crate::pipeline::Hands;
+use crate::pipeline::WritePermit;
+use crate::shell::quote;
 
 /// A host or a VM, by the name the plan gives it.
 pub struct Machine {
@@ -106,7 +107,7 @@ impl Machine {
     }
 
     /// Runs a script as root, whatever its exit status.
-    pub async fn run(&self, _: &Hands, script: &Script) -> Result<Output> {
+    pub async fn run(&self, _: &WritePermit, script: &Script) -> Result<Output> {
         self.looks.forget();
         let run = self.root.run(script);
         let output = self.logged(Asked::Change, script, run).await;
@@ -115,8 +116,8 @@ impl Machine {
     }
 
     /// Runs a script as root; a non-zero status is a failure that carries its last words.
-    pub async fn must(&self, hands: &Hands, what: &str, script: &Script) -> Result<Output> {
-        let output = self.run(hands, script).await?;
+    pub async fn must(&self, permit: &WritePermit, what: &str, script: &Script) -> Result<Output> {
+        let output = self.run(permit, script).await?;
         if output.ok() {
             return Ok(output);
         }
@@ -128,9 +129,9 @@ impl Machine {
     }
 
     /// Writes a file; its directory is made where missing (0755). What has not arrived whole replaces nothing.
-    pub async fn put(&self, hands: &Hands, file: &Put<'_>) -> Result<()> {
+    pub async fn put(&self, permit: &WritePermit, file: &Put<'_>) -> Result<()> {
         let script = file.script();
-        self.must(hands, &format!("writing {}", file.path), &script)
+        self.must(permit, &format!("writing {}", file.path), &script)
             .await
             .map(drop)
     }

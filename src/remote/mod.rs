@@ -15,7 +15,7 @@ mod looks;
 mod machine;
 mod put;
 mod root;
-mod shell;
+mod script;
 pub mod ssh;
 pub mod sudo;
 pub mod tunnel;
@@ -37,7 +37,7 @@ pub use look::Look;
 pub(crate) use look::curl_option;
 pub use machine::Machine;
 pub use put::Put;
-pub use shell::{Script, quote};
+pub use script::Script;
 
 use crate::failure::Result;
 

@@ -8,10 +8,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use super::ssh::Surroundings;
-use super::{Remote, Sudo, quote};
+use super::{Remote, Sudo};
 use crate::failure::{Code, Failure, Result};
 use crate::question::Ask;
 use crate::secret::Secret;
+use crate::shell::quote;
 
 /// The environment variable that holds the password where no file does.
 pub const VARIABLE: &str = "SLICER_K3S_SUDO_PASSWORD";

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::escape;
+use crate::escape::escape;
 
 /// Columns of a terminal that nobody widened.
 pub const WIDTH: usize = 80;

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{Report, escape, say};
+use super::{Report, say};
+use crate::escape::escape;
 use crate::event::{Asked, Event, Outcome};
 
 /// Seconds between two lines about the same waiting step.

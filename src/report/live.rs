@@ -8,7 +8,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::lines::stopped;
 use super::locale::is_utf8;
-use super::{Report, escape, lines, plain};
+use super::{Report, lines, plain};
+use crate::escape::escape;
 use crate::event::{Event, Outcome};
 use crate::terminal::Modes;
 

@@ -5,6 +5,7 @@ mod lines;
 mod live;
 mod locale;
 mod ndjson;
+mod plan;
 mod reader;
 mod timings;
 
@@ -17,13 +18,14 @@ use console::style;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 
-pub use crate::escape::{escape, harmless_json};
 pub use layout::{WIDTH, headed, table, wrapped};
 pub use locale::plain;
+pub use plan::plan;
 pub use reader::reader_gone;
 pub use timings::timings;
 
 use crate::cli::Output;
+use crate::escape::escape;
 use crate::event::Event;
 use crate::failure::{Code, Failure};
 
@@ -195,6 +197,7 @@ fn render(failure: &Failure) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::escape::harmless_json;
 
     /// Whatever a machine said, as it is shown: as a failure, as lines, as events.
     #[test]

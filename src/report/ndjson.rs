@@ -1,6 +1,7 @@
 //! The event stream as one JSON document a line on stdout (docs/events.md).
 
-use super::{Report, data, harmless_json};
+use super::{Report, data};
+use crate::escape::harmless_json;
 use crate::event::Event;
 
 /// Events as they are.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::escape;
+use crate::escape::escape;
 use crate::event::Outcome;
 use crate::pipeline::{Ended, critical_path};
 

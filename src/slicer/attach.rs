@@ -175,7 +175,7 @@ async fn put(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> std::io::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, machine};
+    use crate::testing::{Fake, machine};
     use std::sync::Arc;
 
     async fn ended(frames: &str) -> (Result<i32>, String, String) {

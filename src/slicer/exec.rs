@@ -116,7 +116,8 @@ fn decode(text: String, encoding: Option<&str>) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::escape::escape;
-    use crate::slicer::types::{Group, Health, List, Logs, SecretEntry, Vm, error_text};
+    use crate::slicer::types::{Group, Health, List, Logs, SecretEntry, error_text};
+    use crate::vm::Vm;
 
     /// Replies of the API, whichever question they are taken for.
     #[test]

@@ -3,6 +3,7 @@
 //! Versions differ in small things, so answers are read leniently: any 2xx, both spellings, `null` for an empty list.
 
 mod attach;
+mod connect;
 mod exec;
 mod http;
 mod server;
@@ -21,13 +22,15 @@ use serde_json::json;
 use crate::deletion::DeletableVm;
 use crate::failure::{Code, Failure, Result};
 use crate::names::slicer::TOKEN_PATHS;
-use crate::pipeline::Hands;
+use crate::pipeline::WritePermit;
 use crate::remote::Machine;
 use crate::secret::Secret;
+use crate::vm::Vm;
 use http::Request;
 
+pub use connect::{client, host_token, slicer_on};
 pub use server::{Process, ServerFacts};
-pub use types::{Group, Health, Logs, SecretEntry, Vm};
+pub use types::{Group, Health, Logs, SecretEntry};
 pub use worker::Held;
 
 /// One daemon's API.
@@ -107,7 +110,7 @@ impl Slicer {
     }
 
     /// Makes a secret, or replaces the value of the one that is there.
-    pub async fn put_secret(&self, _: &Hands, name: &str, value: &Secret) -> Result<()> {
+    pub async fn put_secret(&self, _: &WritePermit, name: &str, value: &Secret) -> Result<()> {
         let data = STANDARD.encode(value.expose());
         // 0600 root is what the guest needs too: k3s reads it as root.
         let body = json!({"name": name, "data": data, "permissions": "0600", "uid": 0, "gid": 0});
@@ -121,7 +124,7 @@ impl Slicer {
     }
 
     /// Deletes a VM that a rule lets go; one that is gone already is no failure.
-    pub async fn delete_vm(&self, _: &Hands, vm: &DeletableVm) -> Result<()> {
+    pub async fn delete_vm(&self, _: &WritePermit, vm: &DeletableVm) -> Result<()> {
         let path = format!(
             "/hostgroup/{}/nodes/{}",
             http::encode(vm.group()),
@@ -135,7 +138,7 @@ impl Slicer {
     }
 
     /// Brings a VM that is stopped or paused back, with the disk that it has.
-    pub async fn wake(&self, _: &Hands, vm: &Vm) -> Result<()> {
+    pub async fn wake(&self, _: &WritePermit, vm: &Vm) -> Result<()> {
         let verb = match vm.status.as_deref() {
             Some(status) if status.eq_ignore_ascii_case("paused") => "resume",
             _ => "relaunch",

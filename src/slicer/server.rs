@@ -8,7 +8,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::k3s::{self, DropIn};
 use crate::names::autoscaler::CLOUD_CONFIG_KEY;
 use crate::names::slicer::{AUTHORIZED_KEYS, VM_USER};
-use crate::pipeline::Hands;
+use crate::pipeline::WritePermit;
 use crate::remote::{Output, Script};
 use crate::secret::Secret;
 
@@ -111,7 +111,7 @@ impl Slicer {
     }
 
     /// Lets the owner of this key into a server.
-    pub async fn let_in(&self, _: &Hands, vm: &str, key: &str) -> Result<()> {
+    pub async fn let_in(&self, _: &WritePermit, vm: &str, key: &str) -> Result<()> {
         let add = Script::new(LET_IN, &[AUTHORIZED_KEYS, VM_USER, key]);
         let done: Output = exec::run(self, vm, add.text()).await?;
         if done.ok() {
@@ -226,7 +226,7 @@ mod tests {
         use crate::names::autoscaler::{AUTOSCALER, CLOUD_CONFIG_SECRET, NAMESPACE};
         for words in [
             format!("/namespaces/{NAMESPACE}/"),
-            format!("ask /apis/{} helmcharts/{AUTOSCALER}\n", HELM_API),
+            format!("ask /apis/{HELM_API} helmcharts/{AUTOSCALER}\n"),
             format!("name%3D{AUTOSCALER},"),
             format!("secrets/{CLOUD_CONFIG_SECRET}\n"),
         ] {

@@ -9,8 +9,8 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::routing::{get, patch, post};
 
 use super::*;
-use crate::pipeline::testing::hands;
 use crate::remote::{Local, Sudo};
+use crate::testing::permit;
 
 #[derive(Default)]
 struct Daemon {
@@ -153,7 +153,7 @@ async fn a_secret_that_exists_is_replaced() {
     let (daemon, slicer) = start().await;
     for value in ["one", "two"] {
         slicer
-            .put_secret(&hands(), "k3s-token", &Secret::new(value))
+            .put_secret(&permit(), "k3s-token", &Secret::new(value))
             .await
             .unwrap();
     }

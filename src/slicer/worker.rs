@@ -4,7 +4,7 @@ use super::http::{self, Request};
 use super::{Slicer, exec};
 use crate::failure::{Code, Failure, Result};
 use crate::names::k3s::{AGENT_UNIT, AGENT_UNIT_ENVIRONMENT_PATH};
-use crate::pipeline::Hands;
+use crate::pipeline::WritePermit;
 use crate::remote::Script;
 use crate::secret::Secret;
 
@@ -71,7 +71,7 @@ impl Slicer {
     }
 
     /// Gives a worker VM another token, and restarts its service; its pods go on.
-    pub async fn give_token(&self, _: &Hands, vm: &str, token: &Secret) -> Result<()> {
+    pub async fn give_token(&self, _: &WritePermit, vm: &str, token: &Secret) -> Result<()> {
         let path = format!(
             "/vm/{}/cp?path={WAITS}&mode=binary&uid=0&gid=0&permissions=0600",
             http::encode(vm)
@@ -206,9 +206,9 @@ mod tests {
     async fn a_cut_or_failed_answer_is_no_vm_without_k3s() {
         for (status, text) in [(0, ""), (0, "a\nb\n"), (1, "none\n"), (1, "")] {
             let reply = serde_json::json!({"stdout": text, "exit_code": status}).to_string();
-            let fake = crate::steps::testing::Fake::new().says("POST /vm/a-1/exec", &reply);
+            let fake = crate::testing::Fake::new().says("POST /vm/a-1/exec", &reply);
             let slicer = Slicer {
-                host: std::sync::Arc::new(crate::steps::testing::machine("n100", fake)),
+                host: std::sync::Arc::new(crate::testing::machine("n100", fake)),
                 group: "k3s-agents-1".into(),
                 address: (std::net::Ipv4Addr::LOCALHOST, 1),
                 token: Secret::new("t"),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::private_directory;
 use crate::failure::{Code, Failure, Result};
-use crate::log::unix_time;
+use crate::time::unix_time;
 
 /// Held until dropped; the kernel lets go of it when the process dies, however it dies.
 #[derive(Debug)]

@@ -7,8 +7,8 @@ use russh::keys::ssh_key::{LineEnding, PrivateKey};
 
 use super::no_randomness;
 use crate::failure::{Code, Failure, Result};
-use crate::log::unix_time;
 use crate::secret::Secret;
+use crate::time::unix_time;
 
 /// What only this cluster's operators may know.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -93,7 +93,7 @@ fn shown(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::plan;
+    use crate::testing::plan;
 
     #[test]
     fn each_change_is_named_with_both_values_and_no_secret_value() {

@@ -13,8 +13,10 @@ use std::collections::BTreeSet;
 use super::changes::changes;
 use super::document::{Capacity, ConfigProblem, Drift, Group, Host, HostState, Status, VERSION};
 use super::gather::Seen;
+use crate::facts::HostFacts;
 use crate::pipeline::{Finding, StepId};
-use crate::plan::{self, HostFacts, Plan, Role};
+use crate::plan;
+use crate::plan::{Plan, Role};
 
 /// What brings the cluster to cluster.toml again.
 const INIT: &str = "slicer-k3s init";
@@ -119,7 +121,7 @@ fn hosts(plan: &Plan, seen: &Seen) -> Vec<Host> {
                 address: plan.host(name).map(|host| host.lan_address),
                 slicer: facts.and_then(|facts| facts.slicer.clone()),
                 cores: facts.map(|facts| facts.cores),
-                ram_gb: facts.map(crate::plan::HostFacts::ram_gb),
+                ram_gb: facts.map(crate::facts::HostFacts::ram_gb),
                 disk_free_gb: facts.map(HostFacts::disk_free_gb),
             }
         })

@@ -11,18 +11,19 @@ use tokio::sync::mpsc;
 
 use crate::config::{Config, Problem};
 use crate::control_plane::{self, ControlPlane, Judgement, Versions};
+use crate::facts::HostFacts;
 use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::{Kubernetes, condition};
 use crate::names::autoscaler::{AUTOSCALER, NAMESPACE};
 use crate::names::k3s::CERTIFICATE_MONITOR;
 use crate::names::kubernetes::{DEFAULT_NAMESPACE, TRUE};
 use crate::pipeline::{self, Finding, Step, StepId};
-use crate::plan::{self, Decisions, HostFacts, Plan};
+use crate::plan::{Decisions, Plan};
 use crate::question::limited;
 use crate::remote::Look;
-use crate::slicer::Vm;
-use crate::steps;
+use crate::vm::Vm;
 use crate::world::World;
+use crate::{plan, steps};
 
 use super::document::HostState;
 pub(super) use disks::Disk;
@@ -368,7 +369,7 @@ fn runs(deployment: &Value) -> bool {
 
 async fn look_at_steps(asked: &Asked<'_>, world: &World) -> Vec<StepSeen> {
     // What is on a host that is off is not asked about: that would take as long as nobody answers.
-    let why = |step: &dyn Step| {
+    let why = |step: &dyn Step<World>| {
         let id = step.id();
         let host = world.plan.host_of(&id.subject)?;
         let (_, why) = asked.absent.iter().find(|(absent, _)| absent == host)?;
@@ -389,7 +390,7 @@ async fn look_at_steps(asked: &Asked<'_>, world: &World) -> Vec<StepSeen> {
         .collect()
 }
 
-fn seen(step: &dyn Step, found: Result<Finding>) -> StepSeen {
+fn seen(step: &dyn Step<World>, found: Result<Finding>) -> StepSeen {
     StepSeen {
         id: step.id(),
         builds_on: step.needs().into_iter().chain(step.after()).collect(),
@@ -403,7 +404,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::steps::testing::{Fake, machine};
+    use crate::testing::{Fake, machine};
 
     /// Stopped for a drain that failed, it was reported as running with 0 of 0 pods.
     #[test]

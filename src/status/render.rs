@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use super::compare::scaling;
 use super::document::{ALLOWED_SKEW, HostState, Node, Status};
+use crate::escape::escape;
 use crate::plan::Role;
-use crate::report::{escape, headed, table, wrapped};
+use crate::report::{headed, table, wrapped};
 
 /// The whole picture.
 pub fn render(status: &Status) -> String {

@@ -16,7 +16,7 @@ use crate::kubernetes::Kubernetes;
 use crate::names::autoscaler::NAMESPACE;
 use crate::names::kubernetes::{CONTROL_PLANE, HELM_API, SERVERS};
 use crate::names::ours::KEPT_ON_SERVERS;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Plan;
 use crate::world::World;
 
@@ -172,7 +172,7 @@ fn config() -> Result<Value> {
 }
 
 #[async_trait]
-impl Step for AddonsOnServers {
+impl Step<World> for AddonsOnServers {
     fn id(&self) -> StepId {
         id()
     }
@@ -217,7 +217,7 @@ impl Step for AddonsOnServers {
         Ok(Finding::Done(seen.left.join("; ")))
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let kubernetes = world.kubernetes().await?;
         let keep = world.plan.k3s.addons_on_servers;
         let begin = Instant::now();
@@ -242,13 +242,13 @@ impl Step for AddonsOnServers {
         for (name, available) in seen.deployments {
             let object = format!("deployment/{name}");
             kubernetes
-                .patch(hands, NAMESPACE, &object, &patch(keep))
+                .patch(permit, NAMESPACE, &object, &patch(keep))
                 .await?;
             // One that had no pod yet may take its time.
             if available && let Err(why) = self.runs_again(&kubernetes, name).await? {
                 if keep {
                     kubernetes
-                        .patch(hands, NAMESPACE, &object, &patch(false))
+                        .patch(permit, NAMESPACE, &object, &patch(false))
                         .await?;
                 }
                 let what = format!("{name} did not come up again");
@@ -257,10 +257,10 @@ impl Step for AddonsOnServers {
         }
         match seen.traefik {
             Traefik::Stay => Ok(()),
-            Traefik::Write => kubernetes.apply(hands, &config()?).await,
+            Traefik::Write => kubernetes.apply(permit, &config()?).await,
             Traefik::Delete => {
                 let config = DeletableObject::ours("helmchartconfig", NAMESPACE, TRAEFIK);
-                kubernetes.delete(hands, &config).await
+                kubernetes.delete(permit, &config).await
             }
         }
     }

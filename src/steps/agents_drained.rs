@@ -17,7 +17,7 @@ use super::unit::Unit;
 use super::{Options, daemon_running, local_data};
 use crate::failure::{Code, Failure, Result};
 use crate::names::autoscaler::{AUTOSCALER, NAMESPACE};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::{Daemon, Plan, Role};
 use crate::question::limited;
 use crate::world::World;
@@ -113,11 +113,11 @@ impl AgentsDrained {
     }
 
     /// Drains in the midst of another step, and waits for it.
-    pub(super) async fn drained(&self, world: &World, hands: &Hands) -> Result<()> {
+    pub(super) async fn drained(&self, world: &World, permit: &WritePermit) -> Result<()> {
         if let Finding::Done(_) = self.check(world).await? {
             return Ok(());
         }
-        self.apply(world, hands).await?;
+        self.apply(world, permit).await?;
         let begin = Instant::now();
         loop {
             let why = match self.check(world).await {
@@ -138,7 +138,7 @@ impl AgentsDrained {
 }
 
 #[async_trait]
-impl Step for AgentsDrained {
+impl Step<World> for AgentsDrained {
     fn id(&self) -> StepId {
         id(&self.daemon.group)
     }
@@ -193,20 +193,20 @@ impl Step for AgentsDrained {
         }
     }
 
-    async fn stopped(&self, world: &World, hands: &Hands) -> Option<String> {
-        self.drain.stopped(world, hands).await
+    async fn stopped(&self, world: &World, permit: &WritePermit) -> Option<String> {
+        self.drain.stopped(world, permit).await
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         // Claims may have come since the plan was agreed to.
         let loss = local_data::of_groups(world, &[&self.daemon.group]).await;
         loss.permitted(self.local_data)?;
         let kubernetes = world.kubernetes().await?;
         let deployment = ["deployment", "-n", NAMESPACE, AUTOSCALER];
         if kubernetes.get(&deployment).await?.is_some() {
-            kubernetes.scale(hands, NAMESPACE, AUTOSCALER, 0).await?;
+            kubernetes.scale(permit, NAMESPACE, AUTOSCALER, 0).await?;
         }
-        self.drain.apply(world, hands).await
+        self.drain.apply(world, permit).await
     }
 }
 
@@ -216,9 +216,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::pipeline::testing::hands;
     use crate::remote::{Machine, Sudo};
-    use crate::steps::testing::{Fake, Hangs, machine, plan, secrets, world};
+    use crate::testing::{Fake, Hangs, machine, permit, plan, secrets, world};
 
     fn step() -> AgentsDrained {
         let options = crate::steps::tests::options();
@@ -303,7 +302,7 @@ mod tests {
             };
             let daemon = &plan().daemons[1];
             let step = AgentsDrained::new(daemon, &options, Cause::Configuration).unwrap();
-            let drained = step.apply(&world, &hands()).await;
+            let drained = step.apply(&world, &permit()).await;
             assert_eq!(server.was_told("kubectl drain"), drains);
             assert_eq!(server.was_told("--replicas 0"), drains);
             assert_eq!(
@@ -318,7 +317,7 @@ mod tests {
     async fn the_autoscaler_stands_still_meanwhile() {
         let server = Fake::new().says("/nodes", NODES).says("/deployments", "{}");
         let world = world(&[("k3s-cp-1", &server)]);
-        step().apply(&world, &hands()).await.unwrap();
+        step().apply(&world, &permit()).await.unwrap();
         let told = server.told();
         let place = |words: &str| told.iter().position(|(command, _)| command.contains(words));
         assert!(place("--replicas 0").unwrap() < place("kubectl drain").unwrap());

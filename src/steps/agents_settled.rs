@@ -21,7 +21,7 @@ use crate::failure::Result;
 use crate::kubernetes::Kubernetes;
 use crate::names::autoscaler::{ABANDONED, JOIN};
 use crate::names::ours::DRAINED;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::{Daemon, Plan};
 use crate::world::World;
 
@@ -182,7 +182,7 @@ impl AgentsSettled {
 }
 
 #[async_trait]
-impl Step for AgentsSettled {
+impl Step<World> for AgentsSettled {
     fn id(&self) -> StepId {
         id(&self.daemon.group)
     }
@@ -241,27 +241,27 @@ impl Step for AgentsSettled {
         true
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let kubernetes = world.kubernetes().await?;
         let unsettled = self.unsettled(world, &kubernetes).await?;
         let now = self.confirmed(&unsettled);
         // First: what is refused below stays so until a person decides.
         if !unsettled.closed.is_empty() {
             // What a run that was killed left draining would close them again.
-            end_drains(world, &kubernetes.server, hands, &self.daemon.group).await?;
+            end_drains(world, &kubernetes.server, permit, &self.daemon.group).await?;
         }
         for node in &unsettled.closed {
-            kubernetes.reopen(hands, node, DRAINED).await?;
+            kubernetes.reopen(permit, node, DRAINED).await?;
         }
         for node in DeletableObject::confirmed_nodes(&now.ghosts, &unsettled.nodes) {
-            kubernetes.delete(hands, &node).await?;
+            kubernetes.delete(permit, &node).await?;
         }
         let (daemon, local_data) = (&self.daemon, self.local_data);
         let strays = &now.strays;
-        let gone = orphans::delete(world, &kubernetes, hands, daemon, strays, local_data).await;
+        let gone = orphans::delete(world, &kubernetes, permit, daemon, strays, local_data).await;
         // Who deletes VMs has it counted, too.
         if !now.ghosts.is_empty() && (now.strays.is_empty() || gone.is_err()) {
-            recount(&kubernetes, hands).await?;
+            recount(&kubernetes, permit).await?;
         }
         if !(now.ghosts.is_empty() && now.strays.is_empty()) {
             let mut seen = self.seen();

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::CLUSTER;
 use crate::failure::{Code, Result};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Plan;
 use crate::world::World;
 
@@ -39,7 +39,7 @@ impl ApiReady {
 }
 
 #[async_trait]
-impl Step for ApiReady {
+impl Step<World> for ApiReady {
     fn id(&self) -> StepId {
         id()
     }
@@ -74,7 +74,7 @@ impl Step for ApiReady {
     }
 
     /// What makes servers ready are steps of their own; what is left is time.
-    async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
+    async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
         Ok(())
     }
 }
@@ -83,7 +83,7 @@ impl Step for ApiReady {
 mod tests {
     use super::*;
     use crate::plan::Founded;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::testing::{Fake, plan, world};
 
     fn founded() -> Plan {
         Plan {

@@ -8,7 +8,7 @@ use super::{CLUSTER, autoscaler_running};
 use crate::failure::{Code, Result};
 use crate::kubernetes::Kubernetes;
 use crate::names::autoscaler::{AUTOSCALER, NAMESPACE};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::world::World;
 
 pub(super) struct AutoscalerResumed;
@@ -25,16 +25,16 @@ async fn is_stopped(kubernetes: &Kubernetes) -> Result<bool> {
 }
 
 /// Gives it its pod again, where it was stopped; whether it was.
-pub(super) async fn resume(kubernetes: &Kubernetes, hands: &Hands) -> Result<bool> {
+pub(super) async fn resume(kubernetes: &Kubernetes, permit: &WritePermit) -> Result<bool> {
     let stopped = is_stopped(kubernetes).await?;
     if stopped {
-        kubernetes.scale(hands, NAMESPACE, AUTOSCALER, 1).await?;
+        kubernetes.scale(permit, NAMESPACE, AUTOSCALER, 1).await?;
     }
     Ok(stopped)
 }
 
 #[async_trait]
-impl Step for AutoscalerResumed {
+impl Step<World> for AutoscalerResumed {
     fn id(&self) -> StepId {
         id()
     }
@@ -67,16 +67,15 @@ impl Step for AutoscalerResumed {
         })
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
-        resume(&world.kubernetes().await?, hands).await.map(drop)
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
+        resume(&world.kubernetes().await?, permit).await.map(drop)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, world};
+    use crate::testing::{Fake, permit, world};
 
     /// A drain stops it, and the step that waits for it is skipped where anything before it failed.
     #[tokio::test]
@@ -87,7 +86,7 @@ mod tests {
             let world = world(&[("k3s-cp-1", &fake)]);
             let found = AutoscalerResumed.check(&world).await.unwrap();
             assert_eq!(matches!(found, Finding::Differs(_)), scaled);
-            AutoscalerResumed.apply(&world, &hands()).await.unwrap();
+            AutoscalerResumed.apply(&world, &permit()).await.unwrap();
             assert_eq!(fake.was_told("--replicas 1"), scaled);
         }
     }

@@ -18,7 +18,7 @@ use crate::kubernetes::{Kubernetes, selector, waiting};
 use crate::names::autoscaler::{AUTOSCALER, NAMESPACE};
 use crate::names::kubernetes::OVER;
 use crate::names::ours::{CONFIG_ANNOTATION, VALUES_ANNOTATION};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Plan;
 use crate::remote::Look;
 use crate::world::World;
@@ -204,7 +204,7 @@ fn rolls(deployment: &Value) -> bool {
 }
 
 #[async_trait]
-impl Step for AutoscalerRunning {
+impl Step<World> for AutoscalerRunning {
     fn id(&self) -> StepId {
         id()
     }
@@ -320,18 +320,18 @@ impl Step for AutoscalerRunning {
 
     /// k3s's Helm controller does it; a pod that died before this run is made anew, for what killed it may be mended
     /// while Kubernetes waits up to five minutes between two tries.
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let found = self.check(world).await;
         self.applied.store(true, Ordering::Relaxed);
         if !matches!(found, Ok(Finding::Differs(_))) {
             return Ok(());
         }
         let kubernetes = world.kubernetes().await?;
-        if resume(&kubernetes, hands).await? {
+        if resume(&kubernetes, permit).await? {
             return Ok(());
         }
         let workload = format!("deployment/{AUTOSCALER}");
-        kubernetes.restart(hands, NAMESPACE, &workload).await
+        kubernetes.restart(permit, NAMESPACE, &workload).await
     }
 }
 

@@ -8,7 +8,7 @@ use super::difference;
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
 use crate::names::autoscaler::{AUTOSCALER, NAMESPACE, VALUES_CONTENT};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::world::World;
 
 pub(super) struct Chart;
@@ -45,7 +45,7 @@ fn text(chart: &Value, wanted: &Value) -> Result<String> {
 }
 
 #[async_trait]
-impl Step for Chart {
+impl Step<World> for Chart {
     fn id(&self) -> StepId {
         id()
     }
@@ -99,7 +99,7 @@ impl Step for Chart {
         Ok(difference::unified(&name, old.as_deref(), &new))
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let Some(wanted) = wanted(world).await? else {
             return Err(Failure::new(
                 Code::Autoscaler,
@@ -107,14 +107,14 @@ impl Step for Chart {
             )
             .hint("run again"));
         };
-        world.kubernetes().await?.apply(hands, &wanted).await
+        world.kubernetes().await?.apply(permit, &wanted).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::testing::{Fake, plan, world};
 
     /// The provider reads its file once: a changed one must change the pod.
     #[tokio::test]

@@ -17,7 +17,7 @@ use crate::generate::NodeGroup;
 use crate::k3s::api_url;
 use crate::kubernetes::Kubernetes;
 use crate::names::autoscaler::{CLOUD_CONFIG_KEY, CLOUD_CONFIG_SECRET, NAMESPACE};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Plan;
 use crate::secret::sha256;
 use crate::world::World;
@@ -165,7 +165,7 @@ pub(super) async fn current_hash(kubernetes: &Kubernetes) -> Result<Option<Strin
 }
 
 #[async_trait]
-impl Step for CloudConfig {
+impl Step<World> for CloudConfig {
     fn id(&self) -> StepId {
         id()
     }
@@ -207,16 +207,16 @@ impl Step for CloudConfig {
         Ok(difference::unified(&name, old.as_deref(), &new))
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let secret = generate::cloud_config_secret(&self.wanted(world).await?);
-        world.kubernetes().await?.apply(hands, &secret).await
+        world.kubernetes().await?.apply(permit, &secret).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::testing::{Fake, plan, world};
 
     const CACERTS: &str = "-----BEGIN CERTIFICATE-----\nYWJj\n-----END CERTIFICATE-----\n";
 

@@ -11,7 +11,7 @@ use super::{CLUSTER, Options};
 use crate::control_plane::{self, Judgement};
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::{Founded, Plan};
 use crate::state::State;
 use crate::world::World;
@@ -73,7 +73,7 @@ impl ClusterRecorded {
 }
 
 #[async_trait]
-impl Step for ClusterRecorded {
+impl Step<World> for ClusterRecorded {
     fn id(&self) -> StepId {
         StepId::new("cluster-recorded", CLUSTER)
     }
@@ -115,7 +115,7 @@ impl Step for ClusterRecorded {
         Ok(Finding::Done(format!("CA {:.12}", founded.ca)))
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let Some(founded) = self.founded(world).await? else {
             return Ok(());
         };
@@ -126,7 +126,7 @@ impl Step for ClusterRecorded {
         try_join_all(
             marks
                 .iter()
-                .map(|(host, mark)| async move { mark.write(world.host(host)?, hands).await }),
+                .map(|(host, mark)| async move { mark.write(world.host(host)?, permit).await }),
         )
         .await
         .map(drop)

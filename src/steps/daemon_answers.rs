@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::daemon_running;
 use super::unit::Unit;
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Daemon;
 use crate::slicer::{Group, Slicer};
 use crate::world::World;
@@ -65,7 +65,7 @@ impl DaemonAnswers {
 }
 
 #[async_trait]
-impl Step for DaemonAnswers {
+impl Step<World> for DaemonAnswers {
     fn id(&self) -> StepId {
         id(&self.daemon.group)
     }
@@ -119,7 +119,7 @@ impl Step for DaemonAnswers {
     }
 
     /// Nothing but time makes a daemon answer.
-    async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
+    async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
         Ok(())
     }
 }
@@ -127,7 +127,7 @@ impl Step for DaemonAnswers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::testing::{Fake, plan, world};
 
     /// A look at the right instant saw it run; what it says of its licence is still the cause.
     #[tokio::test]

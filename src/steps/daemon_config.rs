@@ -7,7 +7,7 @@ use super::file::File;
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
 use crate::names::slicer::CONSOLES;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::{Adopted, Daemon};
 use crate::remote::{Look, Machine, Script};
 use crate::world::World;
@@ -61,13 +61,18 @@ impl DaemonConfig {
         [format!("{works}/.secrets"), ours]
     }
 
-    async fn make_private(&self, world: &World, host: &Machine, hands: &Hands) -> Result<()> {
+    async fn make_private(
+        &self,
+        world: &World,
+        host: &Machine,
+        permit: &WritePermit,
+    ) -> Result<()> {
         let [secrets, ours] = self.private(world);
         let make = Script::new(
             "set -e; install -d -m 0700 -o root -g root -- {} {}; mkdir -p {}",
             &[&ours, &secrets, CONSOLES],
         );
-        host.must(hands, "making the daemon's directory", &make)
+        host.must(permit, "making the daemon's directory", &make)
             .await
             .map(drop)
     }
@@ -91,7 +96,7 @@ impl DaemonConfig {
 }
 
 #[async_trait]
-impl Step for DaemonConfig {
+impl Step<World> for DaemonConfig {
     fn id(&self) -> StepId {
         id(&self.daemon.group)
     }
@@ -140,22 +145,21 @@ impl Step for DaemonConfig {
         difference::of_files(host, [host_yaml(world, &self.daemon)?]).await
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let host = world.host(&self.daemon.host)?;
         if self.daemon.adopted.is_some() {
-            return self.make_private(world, host, hands).await;
+            return self.make_private(world, host, permit).await;
         }
         not_anothers(world, &self.daemon).await?;
-        self.make_private(world, host, hands).await?;
-        host_yaml(world, &self.daemon)?.write(host, hands).await
+        self.make_private(world, host, permit).await?;
+        host_yaml(world, &self.daemon)?.write(host, permit).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::testing::{Fake, permit, plan, world};
 
     fn step() -> DaemonConfig {
         DaemonConfig::new(&plan().daemons[1])
@@ -164,7 +168,7 @@ mod tests {
     #[tokio::test]
     async fn a_daemon_that_is_not_ours_is_left_alone() {
         let fake = Fake::new().says("cat --", "[Service]\nWorkingDirectory=/root/mine\n");
-        let result = step().apply(&world(&[("ryzen", &fake)]), &hands()).await;
+        let result = step().apply(&world(&[("ryzen", &fake)]), &permit()).await;
         assert_eq!(result.unwrap_err().code, Code::HostConflict);
         assert!(!fake.was_told("install -d"));
     }

@@ -10,7 +10,7 @@ use super::restart::{self, Cause};
 use super::unit::Unit;
 use super::{Options, agents_drained};
 use crate::failure::{Code, Result};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::{Daemon, Plan};
 use crate::remote::Script;
 use crate::world::World;
@@ -38,7 +38,7 @@ impl DaemonCurrent {
 }
 
 #[async_trait]
-impl Step for DaemonCurrent {
+impl Step<World> for DaemonCurrent {
     fn id(&self) -> StepId {
         id(&self.daemon.group)
     }
@@ -80,23 +80,22 @@ impl Step for DaemonCurrent {
         })
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         if !self.allow_outage {
             let slicer = world.slicer(&self.daemon).await;
             let vms = restart::vms(world, &self.daemon, slicer).await;
             restart::permitted(&self.daemon, Cause::Configuration, vms)?;
         }
         let script = Script::new("systemctl restart --no-block -- {}", &[&self.daemon.unit()]);
-        restart::restart(world, hands, &self.daemon, &self.turns, &script).await
+        restart::restart(world, permit, &self.daemon, &self.turns, &script).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::testing::hands;
     use crate::secret::sha256;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::testing::{Fake, permit, plan, world};
 
     fn step(allow_outage: bool) -> DaemonCurrent {
         DaemonCurrent {
@@ -132,10 +131,10 @@ mod tests {
         let world = world(&[("n100", &fake)]);
         let found = step(false).check(&world).await.unwrap();
         assert!(matches!(found, Finding::Differs(_)));
-        let result = step(false).apply(&world, &hands()).await;
+        let result = step(false).apply(&world, &permit()).await;
         assert_eq!(result.unwrap_err().code, Code::Outage);
         assert!(!fake.was_told("systemctl restart"));
-        step(true).apply(&world, &hands()).await.unwrap();
+        step(true).apply(&world, &permit()).await.unwrap();
         assert!(fake.was_told("systemctl restart --no-block -- slicer-k3s-cp.service"));
     }
 }

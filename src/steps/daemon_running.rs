@@ -14,7 +14,7 @@ use super::unit::Unit;
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
 use crate::names::slicer::{LICENCE, TOKEN_PATHS};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::{Adopted, Daemon};
 use crate::remote::{Look, Machine, Script};
 use crate::world::World;
@@ -126,7 +126,7 @@ impl DaemonRunning {
 }
 
 #[async_trait]
-impl Step for DaemonRunning {
+impl Step<World> for DaemonRunning {
     fn id(&self) -> StepId {
         id(&self.daemon.group)
     }
@@ -196,7 +196,7 @@ impl Step for DaemonRunning {
         difference::of_files(host, self.unit_file(world)?).await
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let host = world.host(&self.daemon.host)?;
         let name = self.daemon.unit();
         if let Some(file) = self.unit_file(world)? {
@@ -204,7 +204,7 @@ impl Step for DaemonRunning {
             if self.daemon.adopted.is_none() {
                 not_anothers(world, &self.daemon).await?;
             }
-            file.write(host, hands).await?;
+            file.write(host, permit).await?;
         }
         if by_hand(host, &self.daemon).await? {
             let enable = Script::new(
@@ -212,7 +212,7 @@ impl Step for DaemonRunning {
                 &[&name],
             );
             return host
-                .must(hands, "enabling the daemon's unit", &enable)
+                .must(permit, "enabling the daemon's unit", &enable)
                 .await
                 .map(drop);
         }
@@ -231,7 +231,7 @@ impl Step for DaemonRunning {
         )
         // A busy machine takes its time to read all its units again.
         .limit(Duration::from_secs(90));
-        host.must(hands, "starting the daemon", &start).await?;
+        host.must(permit, "starting the daemon", &start).await?;
         self.applied.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -240,9 +240,8 @@ impl Step for DaemonRunning {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::testing::hands;
     use crate::secret::sha256;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::testing::{Fake, permit, plan, world};
 
     fn step() -> DaemonRunning {
         DaemonRunning::new(&plan().daemons[0])
@@ -257,7 +256,7 @@ mod tests {
             .says("stat", &facts)
             .says("ActiveState", "ActiveState=activating\nSubState=auto-restart\nUnitFileState=enabled\nNRestarts=2\nInvocationID=a\n")
             .says("journalctl", &crate::remote::journal(&[("a", "Error: no valid license found")]));
-        let world = crate::steps::testing::world(&[("n100", &fake)]);
+        let world = crate::testing::world(&[("n100", &fake)]);
         let step = step();
         assert!(matches!(
             step.check(&world).await.unwrap(),
@@ -278,7 +277,7 @@ mod tests {
         let facts = format!("644 0 0\n{}  -\n", sha256(unit.content.as_bytes()));
         let runs = "ActiveState=active\nSubState=running\nUnitFileState=enabled\nNRestarts=2\n";
         let fake = Fake::new().says("stat", &facts).says("ActiveState", runs);
-        let world = crate::steps::testing::world(&[("n100", &fake)]);
+        let world = crate::testing::world(&[("n100", &fake)]);
         let step = step();
         let done = async || matches!(step.check(&world).await.unwrap(), Finding::Done(_));
         assert!(
@@ -299,7 +298,7 @@ mod tests {
             .says("cat -- /etc/systemd", theirs)
             .says("ActiveState", "ActiveState=inactive\n");
         let world = world(&[("n100", &fake)]);
-        let failure = step().apply(&world, &hands()).await.unwrap_err();
+        let failure = step().apply(&world, &permit()).await.unwrap_err();
         assert_eq!(failure.code, Code::HostConflict);
         assert!(!fake.was_told("mv -f") && !fake.was_told("systemctl start"));
     }
@@ -311,7 +310,7 @@ mod tests {
             .answers("cat -- /etc/systemd", 1, "")
             .says("ActiveState", "ActiveState=inactive\n");
         let world = world(&[("n100", &fake)]);
-        step().apply(&world, &hands()).await.unwrap();
+        step().apply(&world, &permit()).await.unwrap();
         let told = fake.told();
         let (start, _) = told
             .iter()

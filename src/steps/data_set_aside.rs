@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::control_plane::{self, ControlPlane};
 use crate::failure::Result;
 use crate::names::k3s::SERVER_DIRECTORY;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Server;
 use crate::remote::{Machine, Script};
 use crate::world::World;
@@ -53,7 +53,7 @@ fi
 sync -f .";
 
 #[async_trait]
-impl Step for DataSetAside {
+impl Step<World> for DataSetAside {
     fn id(&self) -> StepId {
         id(&self.server.name)
     }
@@ -81,7 +81,7 @@ impl Step for DataSetAside {
         })
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let machine = world.server(&self.server).await?;
         // The judgement refused such a server before the run; one that was changed since is left as it is.
         let held = control_plane::ask(machine).await?;
@@ -94,7 +94,7 @@ impl Step for DataSetAside {
         } else {
             Aside::GivenUp
         };
-        set_aside(machine, hands, what).await
+        set_aside(machine, permit, what).await
     }
 }
 
@@ -110,7 +110,7 @@ pub(super) enum Aside {
 }
 
 /// Stops k3s and moves the etcd data aside, and what else is to go.
-pub(super) async fn set_aside(machine: &Machine, hands: &Hands, what: Aside) -> Result<()> {
+pub(super) async fn set_aside(machine: &Machine, permit: &WritePermit, what: Aside) -> Result<()> {
     let which = match what {
         Aside::GivenUp => "given-up",
         Aside::Foreign => "foreign",
@@ -118,15 +118,14 @@ pub(super) async fn set_aside(machine: &Machine, hands: &Hands, what: Aside) -> 
     };
     let script = Script::new(SET_ASIDE, &[SERVER_DIRECTORY, which]).limit(Duration::from_mins(2));
     let what = "moving the etcd data aside";
-    machine.must(hands, what, &script).await.map(drop)
+    machine.must(permit, what, &script).await.map(drop)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::failure::Code;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, machine, plan, world};
+    use crate::testing::{Fake, machine, permit, plan, world};
 
     #[tokio::test]
     async fn a_live_sqlite_datastore_is_never_set_aside() {
@@ -136,7 +135,7 @@ mod tests {
             foreign: true,
         };
         let world = world(&[("k3s-cp-1", &fake)]);
-        let failure = step.apply(&world, &hands()).await.unwrap_err();
+        let failure = step.apply(&world, &permit()).await.unwrap_err();
         assert_eq!(failure.code, Code::Sqlite);
         assert!(!fake.was_told("systemctl stop") && !fake.was_told("mv -T"));
     }
@@ -155,7 +154,7 @@ mod tests {
         ] {
             let fake = Fake::new();
             let server = machine("k3s-cp-1", fake.clone());
-            set_aside(&server, &hands(), what).await.unwrap();
+            set_aside(&server, &permit(), what).await.unwrap();
             let (command, _) = fake.told().pop().unwrap();
             let root = tempfile::tempdir().unwrap();
             let db = root.path().join("db");

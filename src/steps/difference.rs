@@ -86,7 +86,7 @@ pub(super) fn unified(name: &str, old: Option<&str>, new: &str) -> String {
 mod tests {
     use super::*;
     use crate::secret::sha256;
-    use crate::steps::testing::{Fake, machine};
+    use crate::testing::{Fake, machine};
 
     fn file(secret: bool) -> File {
         File {

@@ -46,7 +46,7 @@ fn refusal(what: String, hint: String) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, machine};
+    use crate::testing::{Fake, machine};
 
     /// A drop-in's token or `disable` won over what was written, and nothing said so.
     #[tokio::test]

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
     use crate::remote::{Machine, Sudo};
     use crate::steps::group_reachable::ANSWER;
-    use crate::steps::testing::{Fake, Hangs, world};
+    use crate::testing::{Fake, Hangs, world};
 
     /// One server that hung cost each group of a host behind a VPN up to 45 s, one after the other.
     #[tokio::test(start_paused = true)]

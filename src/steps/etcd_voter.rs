@@ -8,7 +8,7 @@ use crate::failure::{Code, Result};
 use crate::kubernetes::condition;
 use crate::names::k3s::{MEMBERS_PATH, VOTES, local_api};
 use crate::names::kubernetes::TRUE;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Server;
 use crate::world::World;
 
@@ -29,7 +29,7 @@ impl EtcdVoter {
 }
 
 #[async_trait]
-impl Step for EtcdVoter {
+impl Step<World> for EtcdVoter {
     fn id(&self) -> StepId {
         id(&self.server.name)
     }
@@ -70,7 +70,7 @@ impl Step for EtcdVoter {
     }
 
     /// etcd's leader does it.
-    async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
+    async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
         Ok(())
     }
 }

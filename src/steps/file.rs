@@ -2,7 +2,7 @@
 
 use crate::failure::Result;
 pub(super) use crate::generate::File;
-use crate::pipeline::Hands;
+use crate::pipeline::WritePermit;
 use crate::remote::{Look, Machine, Put};
 use crate::secret::sha256;
 
@@ -31,7 +31,7 @@ impl File {
     }
 
     /// Writes it, unless it is so already.
-    pub(super) async fn write(&self, machine: &Machine, hands: &Hands) -> Result<()> {
+    pub(super) async fn write(&self, machine: &Machine, permit: &WritePermit) -> Result<()> {
         if self.differs(machine).await?.is_none() {
             return Ok(());
         }
@@ -40,14 +40,14 @@ impl File {
             mode: self.mode,
             content: self.content.as_bytes(),
         };
-        machine.put(hands, &put).await
+        machine.put(permit, &put).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, machine};
+    use crate::testing::{Fake, machine};
 
     fn file() -> File {
         File {

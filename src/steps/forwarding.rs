@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::difference;
 use crate::failure::Result;
 use crate::generate::forwarding;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Host;
 use crate::remote::Script;
 use crate::world::World;
@@ -27,7 +27,7 @@ impl Forwarding {
 }
 
 #[async_trait]
-impl Step for Forwarding {
+impl Step<World> for Forwarding {
     fn id(&self) -> StepId {
         id(&self.host)
     }
@@ -58,11 +58,11 @@ impl Step for Forwarding {
         difference::of_files(world.host(&self.host)?, [forwarding()]).await
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let host = world.host(&self.host)?;
-        forwarding().write(host, hands).await?;
+        forwarding().write(host, permit).await?;
         let script = Script::new("echo 1 > /proc/sys/net/ipv4/ip_forward", &[]);
-        host.must(hands, "switching on forwarding", &script)
+        host.must(permit, "switching on forwarding", &script)
             .await
             .map(drop)
     }
@@ -71,7 +71,7 @@ impl Step for Forwarding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, world};
+    use crate::testing::{Fake, world};
 
     #[tokio::test]
     async fn on_now_but_not_after_a_reboot_is_not_enough() {

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use super::seen::Seen;
 use super::way;
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::{Daemon, Plan, Server};
 use crate::question::limited;
 use crate::remote::Look;
@@ -70,7 +70,7 @@ pub(super) async fn answers_from(world: &World, server: &Server, url: &str) -> R
 }
 
 #[async_trait]
-impl Step for GroupReachable {
+impl Step<World> for GroupReachable {
     fn id(&self) -> StepId {
         id(&self.daemon.group)
     }
@@ -150,7 +150,7 @@ impl Step for GroupReachable {
     }
 
     /// Routes and daemon are steps of their own; what is left is time.
-    async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
+    async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
         Ok(())
     }
 }
@@ -159,7 +159,7 @@ impl Step for GroupReachable {
 mod tests {
     use super::*;
     use crate::remote::{Machine, Sudo};
-    use crate::steps::testing::{Fake, Hangs, plan, world};
+    use crate::testing::{Fake, Hangs, plan, world};
 
     #[tokio::test]
     async fn one_server_that_gets_no_answer_is_enough_to_leave_the_group_out() {

@@ -76,7 +76,7 @@ async fn runs_with(machine: &Machine, unit: &str, configurations: &[String]) -> 
 mod tests {
     use super::*;
     use crate::names::ours::MARK;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::testing::{Fake, plan, world};
 
     /// Its configuration's hash says nothing of a proxy that k3s's install script copied to a file of its own.
     #[tokio::test]

@@ -7,7 +7,7 @@ use super::file::File;
 use super::other_marks;
 use crate::failure::Result;
 use crate::generate;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Host;
 use crate::world::World;
 
@@ -32,7 +32,7 @@ impl HostMark {
 }
 
 #[async_trait]
-impl Step for HostMark {
+impl Step<World> for HostMark {
     fn id(&self) -> StepId {
         id(&self.host)
     }
@@ -62,10 +62,10 @@ impl Step for HostMark {
         difference::of_files(world.host(&self.host)?, [self.file(world)?]).await
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let host = world.host(&self.host)?;
         // Ours first: see there.
-        self.file(world)?.write(host, hands).await?;
+        self.file(world)?.write(host, permit).await?;
         other_marks::check(&world.plan, &self.host, host).await
     }
 }

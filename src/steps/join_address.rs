@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::file::File;
 use crate::control_plane::{ControlPlane, Start};
 use crate::failure::Result;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::{Plan, Server};
 use crate::world::World;
 use crate::{generate, k3s};
@@ -49,7 +49,7 @@ impl JoinAddress {
 }
 
 #[async_trait]
-impl Step for JoinAddress {
+impl Step<World> for JoinAddress {
     fn id(&self) -> StepId {
         StepId::new("join-address", &self.server.name)
     }
@@ -80,10 +80,10 @@ impl Step for JoinAddress {
     }
 
     /// k3s goes by it only where it has no data: nothing is restarted.
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let machine = world.server(&self.server).await?;
         for file in self.files(world)? {
-            file.write(machine, hands).await?;
+            file.write(machine, permit).await?;
         }
         Ok(())
     }
@@ -92,9 +92,8 @@ impl Step for JoinAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::testing::hands;
     use crate::plan::Founded;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::testing::{Fake, permit, plan, world};
 
     fn step(plan: &Plan, server: usize, start: Start) -> Option<JoinAddress> {
         let server = &plan.servers[server];
@@ -111,7 +110,7 @@ mod tests {
         let step = step(&plan, 0, Start::Found).unwrap();
         let fake = Fake::new().answers("stat -c", 1, "");
         let world = world(&[("k3s-cp-1", &fake)]);
-        step.apply(&world, &hands()).await.unwrap();
+        step.apply(&world, &permit()).await.unwrap();
         let written: Vec<String> = fake.told().into_iter().map(|(_, stdin)| stdin).collect();
         assert!(
             written

@@ -13,7 +13,7 @@ use crate::deletion::DeletablePath;
 use crate::failure::{Code, Failure, Result};
 use crate::k3s::{ENVIRONMENT_PATH, REGISTRIES_PATH};
 use crate::names::k3s::{AGENT_TOKEN_PATH, TOKEN_PATH};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::{Plan, Server};
 use crate::remote::{Machine, Script};
 use crate::world::World;
@@ -191,7 +191,7 @@ impl K3sConfig {
 }
 
 #[async_trait]
-impl Step for K3sConfig {
+impl Step<World> for K3sConfig {
     fn id(&self) -> StepId {
         id(&self.server.name)
     }
@@ -249,7 +249,7 @@ impl Step for K3sConfig {
         difference::of_files(world.server(&self.server).await?, self.files(world, join)?).await
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let machine = world.server(&self.server).await?;
         self.same_cluster(world, machine).await?;
         let start = self.decided(world).await?;
@@ -267,16 +267,16 @@ impl Step for K3sConfig {
             .hint("slicer-k3s status shows what each server holds"));
         }
         for file in self.files(world, join)? {
-            file.write(machine, hands).await?;
+            file.write(machine, permit).await?;
         }
         while let Some(path) = self.leftover(world, machine).await? {
             let remove = Script::new("rm -f -- {}", &[path.as_str()]);
             machine
-                .must(hands, "removing what is no longer asked for", &remove)
+                .must(permit, "removing what is no longer asked for", &remove)
                 .await?;
         }
         // So that a k3s that restarts by itself reports what it has read.
-        reload(machine, hands).await
+        reload(machine, permit).await
     }
 }
 
@@ -284,8 +284,7 @@ impl Step for K3sConfig {
 mod tests {
     use super::*;
     use crate::k3s::DROP_INS_PATH;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::testing::{Fake, permit, plan, world};
 
     fn step() -> K3sConfig {
         let plan = plan();
@@ -305,7 +304,7 @@ mod tests {
             step().check(&world).await.unwrap_err().code,
             Code::RecordConflict
         );
-        assert!(step().apply(&world, &hands()).await.is_err());
+        assert!(step().apply(&world, &permit()).await.is_err());
         assert!(!fake.was_told("mv -f"));
     }
 
@@ -318,7 +317,7 @@ mod tests {
                 .answers(&format!("cat -- {path}"), 1, "")
                 .says("stat -L -c %n", "yes\n");
             let world = world(&[("k3s-cp-1", &fake)]);
-            assert!(step().apply(&world, &hands()).await.is_err(), "{path}");
+            assert!(step().apply(&world, &permit()).await.is_err(), "{path}");
             assert!(!fake.was_told("mv -f"), "{path}");
         }
     }
@@ -330,7 +329,7 @@ mod tests {
             .says(AGENT_TOKEN_PATH, "K10abc::node:newer\n")
             .says(TOKEN_PATH, "K10abc::server:5e7ve7\n");
         let world = world(&[("k3s-cp-1", &fake)]);
-        let failure = step().apply(&world, &hands()).await.unwrap_err();
+        let failure = step().apply(&world, &permit()).await.unwrap_err();
         assert!(
             failure.to_string().contains("another agent token"),
             "{failure}"
@@ -347,7 +346,7 @@ mod tests {
             .says(TOKEN_PATH, "K10abc::server:5e7ve7\n")
             .answers("stat -c", 1, "");
         let world = world(&[("k3s-cp-1", &fake)]);
-        step().apply(&world, &hands()).await.unwrap();
+        step().apply(&world, &permit()).await.unwrap();
         assert!(fake.was_told("mv -f"));
     }
 
@@ -376,7 +375,7 @@ mod tests {
             .says("stat -L -c %n", "no\n");
         let world = world(&[("k3s-cp-1", &fake)]);
         assert!(step().check(&world).await.is_err());
-        assert!(step().apply(&world, &hands()).await.is_err());
+        assert!(step().apply(&world, &permit()).await.is_err());
         assert!(!fake.was_told("mv -f"));
     }
 
@@ -389,7 +388,7 @@ mod tests {
             .answers(TOKEN_PATH, 1, "")
             .answers("stat -c", 1, "");
         step()
-            .apply(&world(&[("k3s-cp-1", &fake)]), &hands())
+            .apply(&world(&[("k3s-cp-1", &fake)]), &permit())
             .await
             .unwrap();
         let told = fake.told();

@@ -13,7 +13,7 @@ use crate::k3s::{ENVIRONMENT_PATH, Release, UNIT_ENVIRONMENT_PATH, UNIT_PATH, ov
 use crate::kubernetes::Kubernetes;
 use crate::names::k3s::{INSTALLER_URL, PROGRAM, UNIT};
 use crate::names::kubernetes::SERVERS;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Server;
 use crate::remote::{Look, Machine, Script};
 use crate::world::World;
@@ -181,7 +181,7 @@ INSTALL_K3S_VERSION={} INSTALL_K3S_SKIP_START=true INSTALL_K3S_EXEC=server \
 (umask 077; printf '%s' \"$kept\" >{}.new) && mv -f {}.new {}";
 
 #[async_trait]
-impl Step for K3sInstalled {
+impl Step<World> for K3sInstalled {
     fn id(&self) -> StepId {
         id(&self.server.name)
     }
@@ -229,7 +229,7 @@ impl Step for K3sInstalled {
         Ok(Finding::Done(version))
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let machine = world.server(&self.server).await?;
         let wanted = self.wanted(world).await?;
         // Before it is replaced it says itself which one it is.
@@ -247,7 +247,7 @@ impl Step for K3sInstalled {
         let download =
             Script::new(DOWNLOAD, &[ENVIRONMENT_PATH, INSTALLER_URL]).limit(Duration::from_mins(2));
         let output = machine
-            .must(hands, "downloading the k3s install script", &download)
+            .must(permit, "downloading the k3s install script", &download)
             .await
             .map_err(failed)?;
         let hash = output.stdout.split_whitespace().next().unwrap_or_default();
@@ -267,7 +267,7 @@ impl Step for K3sInstalled {
         let copied = UNIT_ENVIRONMENT_PATH;
         let words = [ENVIRONMENT_PATH, copied, &wanted, copied, copied, copied];
         let install = Script::new(INSTALL, &words).limit(Duration::from_mins(10));
-        let output = machine.run(hands, &install).await?;
+        let output = machine.run(permit, &install).await?;
         if output.ok() {
             return Ok(());
         }
@@ -287,8 +287,7 @@ impl Step for K3sInstalled {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::testing::{Fake, permit, plan, world};
 
     fn step(n: usize, script: &Arc<OneScript>) -> K3sInstalled {
         K3sInstalled::new(&plan().servers[n], script, &ControlPlane::default())
@@ -330,7 +329,7 @@ mod tests {
             assert_eq!(failure.code, Code::K3sVersionsDiffer, "{printed}");
             assert!(failure.is_lasting() && failure.hint.is_some(), "{failure}");
             // Nor where somebody was quicker than the check.
-            step.apply(&world, &hands()).await.unwrap_err();
+            step.apply(&world, &permit()).await.unwrap_err();
             assert!(!fake.was_told("INSTALL_K3S"), "{printed}");
         }
     }
@@ -345,7 +344,7 @@ mod tests {
             let world = world(&[("k3s-cp-1", &fake)]);
             let step = step(0, &Arc::default());
             assert!(step.check(&world).await.is_err());
-            step.apply(&world, &hands()).await.unwrap_err();
+            step.apply(&world, &permit()).await.unwrap_err();
             assert!(!fake.was_told("INSTALL_K3S"), "{status}");
         }
     }
@@ -393,7 +392,7 @@ mod tests {
         let step = step(0, &Arc::default());
         let found = step.check(&world).await.unwrap();
         assert!(matches!(found, Finding::Differs(why) if why.contains("HTTPS_PROXY")));
-        step.apply(&world, &hands()).await.unwrap();
+        step.apply(&world, &permit()).await.unwrap();
         let emptied = "\"$kept\" >/etc/systemd/system/k3s.service.env.new";
         assert!(fake.was_told(emptied));
     }
@@ -408,8 +407,8 @@ mod tests {
         let (one, two) = (none(one), none(two));
         let world = world(&[("k3s-cp-1", &one), ("k3s-cp-2", &two)]);
         let script = Arc::default();
-        step(0, &script).apply(&world, &hands()).await.unwrap();
-        let failure = step(1, &script).apply(&world, &hands()).await.unwrap_err();
+        step(0, &script).apply(&world, &permit()).await.unwrap();
+        let failure = step(1, &script).apply(&world, &permit()).await.unwrap_err();
         assert_eq!(failure.code, Code::K3sInstall);
         assert!(one.was_told("INSTALL_K3S_SKIP_START=true") && !two.was_told("INSTALL_K3S_EXEC"));
     }

@@ -8,7 +8,7 @@ use crate::failure::Result;
 use crate::generate;
 use crate::k3s::UNIT_PATH;
 use crate::names::k3s::UNIT;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Server;
 use crate::remote::{Machine, Script};
 use crate::world::World;
@@ -24,10 +24,10 @@ pub(super) fn id(server: &str) -> StepId {
 const RELOAD: &str = "! [ -e {} ] || systemctl daemon-reload";
 
 /// Has systemd read k3s's unit again, where there is one: k3s's installer has it read what it installs.
-pub(super) async fn reload(machine: &Machine, hands: &Hands) -> Result<()> {
+pub(super) async fn reload(machine: &Machine, permit: &WritePermit) -> Result<()> {
     let reload = Script::new(RELOAD, &[UNIT_PATH]);
     machine
-        .must(hands, "having systemd read k3s's unit", &reload)
+        .must(permit, "having systemd read k3s's unit", &reload)
         .await
         .map(drop)
 }
@@ -45,7 +45,7 @@ impl K3sPasswordFile {
 }
 
 #[async_trait]
-impl Step for K3sPasswordFile {
+impl Step<World> for K3sPasswordFile {
     fn id(&self) -> StepId {
         id(&self.server.name)
     }
@@ -77,19 +77,18 @@ impl Step for K3sPasswordFile {
         Ok(Finding::done())
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let machine = self.machine(world).await?;
-        generate::password_drop_in().write(machine, hands).await?;
-        reload(machine, hands).await
+        generate::password_drop_in().write(machine, permit).await?;
+        reload(machine, permit).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::testing::hands;
     use crate::secret::sha256;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::testing::{Fake, permit, plan, world};
 
     /// After a change of the agents' token no restart must depend on that file, and nothing restarts for this.
     #[tokio::test]
@@ -101,7 +100,7 @@ mod tests {
             step.check(&world).await.unwrap(),
             Finding::Differs(_)
         ));
-        step.apply(&world, &hands()).await.unwrap();
+        step.apply(&world, &permit()).await.unwrap();
         let told = fake.told();
         let written = told
             .iter()

@@ -17,7 +17,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::k3s::Told;
 use crate::kubernetes::Kubernetes;
 use crate::names::k3s::UNIT;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::{Plan, Server};
 use crate::remote::{Look, Machine, Script};
 use crate::world::World;
@@ -194,7 +194,12 @@ impl K3sStarted {
     }
 
     /// A first start that ended before its cluster's data were written can only begin again, with an empty directory.
-    async fn begin_again(&self, machine: &Machine, hands: &Hands, unit: &Unit) -> Result<()> {
+    async fn begin_again(
+        &self,
+        machine: &Machine,
+        permit: &WritePermit,
+        unit: &Unit,
+    ) -> Result<()> {
         if !self.newcomer || unit.active == ACTIVE {
             return Ok(());
         }
@@ -203,7 +208,7 @@ impl K3sStarted {
             return Ok(());
         }
         if control_plane::ask(machine).await?.has_hardly_begun() {
-            set_aside(machine, hands, Aside::FirstStart).await?;
+            set_aside(machine, permit, Aside::FirstStart).await?;
         }
         Ok(())
     }
@@ -217,7 +222,7 @@ impl K3sStarted {
 }
 
 #[async_trait]
-impl Step for K3sStarted {
+impl Step<World> for K3sStarted {
     fn id(&self) -> StepId {
         id(&self.server.name)
     }
@@ -270,10 +275,10 @@ impl Step for K3sStarted {
         self.explained(world, machine, &unit, &why).await
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let machine = world.server(&self.server).await?;
         let unit = Unit::look(machine, UNIT).await?;
-        self.begin_again(machine, hands, &unit).await?;
+        self.begin_again(machine, permit, &unit).await?;
         // Without etcd it serves nobody: its restart takes nothing away.
         let removed = is_removed(machine).await?;
         let outdated =
@@ -303,7 +308,7 @@ impl Step for K3sStarted {
             "systemctl daemon-reload; systemctl reset-failed k3s 2>/dev/null; systemctl {} --no-block k3s",
             &[verb],
         );
-        machine.must(hands, "starting k3s", &script).await?;
+        machine.must(permit, "starting k3s", &script).await?;
         self.troubles.forget();
         self.applied.store(true, Ordering::Relaxed);
         match turn {

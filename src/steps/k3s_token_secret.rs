@@ -11,7 +11,7 @@ use super::seen::Seen;
 use crate::failure::{Code, Failure, Result};
 use crate::k3s;
 use crate::names::k3s::CA_REQUEST_PATH;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::{Daemon, Plan};
 use crate::remote::{Look, Machine};
 use crate::secret::{Secret, sha256};
@@ -130,7 +130,7 @@ impl K3sTokenSecret {
 }
 
 #[async_trait]
-impl Step for K3sTokenSecret {
+impl Step<World> for K3sTokenSecret {
     fn id(&self) -> StepId {
         id(&self.daemon.group)
     }
@@ -166,15 +166,15 @@ impl Step for K3sTokenSecret {
         Ok(Finding::done())
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         self.applied.store(true, Ordering::Relaxed);
         self.seen.arming(&self.daemon.group);
         let token = token(world).await?;
         let slicer = world.slicer(&self.daemon).await?;
-        slicer.put_secret(hands, NAME, &token).await?;
+        slicer.put_secret(permit, NAME, &token).await?;
         let stamp = self.stamp(&slicer).await?.unwrap_or_default();
         self.record(world, &token, &stamp)
-            .write(world.host(&self.daemon.host)?, hands)
+            .write(world.host(&self.daemon.host)?, permit)
             .await
     }
 }
@@ -182,7 +182,7 @@ impl Step for K3sTokenSecret {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::testing::{Fake, plan, world};
 
     /// The server that was chosen for the run had died, and every group failed at it though the others were ready.
     #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use super::{CLUSTER, Options};
 use crate::failure::{Code, Failure, Result};
 use crate::k3s::api_url;
 use crate::names::k3s::{CA_PATH, KUBECONFIG_PATH};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::{Plan, Server};
 use crate::question::limited;
 use crate::remote::Machine;
@@ -100,7 +100,7 @@ async fn read<'w>(world: &World, machine: &'w Machine) -> Result<Read<'w>> {
 }
 
 #[async_trait]
-impl Step for KubeconfigSaved {
+impl Step<World> for KubeconfigSaved {
     fn id(&self) -> StepId {
         StepId::new("kubeconfig-saved", CLUSTER)
     }
@@ -133,7 +133,7 @@ impl Step for KubeconfigSaved {
         })
     }
 
-    async fn apply(&self, world: &World, _: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, _: &WritePermit) -> Result<()> {
         match self.wanted(world).await? {
             Some(wanted) => files::write_private(&self.path, wanted.as_bytes()),
             None => Err(Failure::new(
@@ -153,8 +153,7 @@ fn private(path: &std::path::Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, world};
+    use crate::testing::{Fake, permit, world};
 
     /// The server that the file names, or that was chosen for the run, had died since: it was asked again and again.
     #[tokio::test(start_paused = true)]
@@ -193,7 +192,7 @@ mod tests {
             step.check(&here).await.unwrap(),
             Finding::Differs(_)
         ));
-        step.apply(&here, &hands()).await.unwrap();
+        step.apply(&here, &permit()).await.unwrap();
         assert!(matches!(step.check(&here).await.unwrap(), Finding::Done(_)));
         // A run while the first server's host was off wrote another's, which has another key.
         let text = fs_err::read_to_string(&step.path).unwrap();

@@ -14,13 +14,13 @@ use super::{Options, orphans, vm_up};
 use crate::agents;
 use crate::control_plane::ControlPlane;
 use crate::deletion::{self, Claim};
+use crate::escape::escape;
 use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::Kubernetes;
 use crate::names::autoscaler::{ABANDONED, GROUP_LABEL};
 use crate::plan::Daemon;
 use crate::question::limited;
-use crate::report::escape;
-use crate::slicer::Vm;
+use crate::vm::Vm;
 use crate::world::World;
 
 /// For how long the cluster is asked.

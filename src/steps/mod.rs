@@ -57,8 +57,6 @@ mod seen;
 mod server_key;
 mod server_taint;
 mod slicer_installed;
-#[cfg(test)]
-pub(crate) mod testing;
 mod unit;
 mod vm_path;
 mod vm_reachable;
@@ -73,10 +71,14 @@ use crate::control_plane::{ControlPlane, Start};
 use crate::pipeline::{Step, StepId};
 use crate::plan::{Plan, Role};
 use crate::state::Secrets;
+use crate::world::World;
 use ordered::Ordered;
 
 pub use cloud_config::groups as scaled_groups;
 pub use refusals::{licence_refusals, slicer_overwrites, slicer_refusals};
+
+/// A step over connected machines.
+pub type AnyStep = Box<dyn Step<World>>;
 
 /// The subject of steps about the cluster as a whole.
 const CLUSTER: &str = "cluster";
@@ -141,7 +143,7 @@ pub fn init(
     options: &Options,
     control_plane: &ControlPlane,
     secrets: &Secrets,
-) -> Vec<Box<dyn Step>> {
+) -> Vec<AnyStep> {
     let order = rotation::Order::new(plan, secrets, options);
     ordered(plan, options, control_plane, &order)
 }
@@ -151,10 +153,10 @@ fn ordered(
     options: &Options,
     control_plane: &ControlPlane,
     order: &rotation::Order,
-) -> Vec<Box<dyn Step>> {
+) -> Vec<AnyStep> {
     let seen = Arc::new(seen::Seen::default());
     let turns = order.turns(options);
-    let mut steps: Vec<Box<dyn Step>> = Vec::new();
+    let mut steps: Vec<AnyStep> = Vec::new();
     for host in &plan.hosts {
         steps.push(Box::new(slicer_installed::SlicerInstalled::new(
             host, options,
@@ -251,8 +253,8 @@ fn servers(
     seen: &Arc<seen::Seen>,
     turns: &quorum::Turns,
     order: &rotation::Order,
-) -> Vec<Box<dyn Step>> {
-    let mut steps: Vec<Box<dyn Step>> = Vec::new();
+) -> Vec<AnyStep> {
+    let mut steps: Vec<AnyStep> = Vec::new();
     let script = Arc::new(k3s_installed::OneScript::default());
     for server in plan.servers_here() {
         steps.push(Box::new(vm_up::VmUp::new(
@@ -296,20 +298,20 @@ fn servers(
 }
 
 /// The steps of [`init`] for a command that starts no server.
-fn all(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
+fn all(plan: &Plan, options: &Options) -> Vec<AnyStep> {
     let order = rotation::Order::default();
     ordered(plan, options, &ControlPlane::unquestioned(plan), &order)
 }
 
 /// Those of `init`'s steps that have one of these names.
-pub fn only(plan: &Plan, options: &Options, names: &[&str]) -> Vec<Box<dyn Step>> {
+pub fn only(plan: &Plan, options: &Options, names: &[&str]) -> Vec<AnyStep> {
     let mut steps = all(plan, options);
     steps.retain(|step| names.contains(&step.id().name));
     steps
 }
 
 /// What hosts more take: those steps of [`init`] that touch them or must learn of them. Nobody else's are even looked at.
-pub fn add_hosts(plan: &Plan, options: &Options, hosts: &[String]) -> Vec<Box<dyn Step>> {
+pub fn add_hosts(plan: &Plan, options: &Options, hosts: &[String]) -> Vec<AnyStep> {
     let new = |host: &str| hosts.iter().any(|name| name == host);
     let learns = learns(plan);
     let mut steps = all(plan, options);
@@ -322,7 +324,7 @@ pub fn add_hosts(plan: &Plan, options: &Options, hosts: &[String]) -> Vec<Box<dy
 }
 
 /// The steps of [`init`] by which the autoscaler is told of the groups that are seen to be fit.
-fn told(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
+fn told(plan: &Plan, options: &Options) -> Vec<AnyStep> {
     let ids = autoscaler_learns(plan);
     let mut steps = all(plan, options);
     steps.retain(|step| ids.contains(&step.id()));
@@ -353,15 +355,15 @@ fn autoscaler_learns(plan: &Plan) -> Vec<StepId> {
 }
 
 /// The routes alone.
-pub fn routes(plan: &Plan) -> Vec<Box<dyn Step>> {
+pub fn routes(plan: &Plan) -> Vec<AnyStep> {
     let hosts = plan.hosts.iter();
     hosts
-        .map(|host| Box::new(routes::Routes::new(host)) as Box<dyn Step>)
+        .map(|host| Box::new(routes::Routes::new(host)) as AnyStep)
         .collect()
 }
 
 /// The proof of scaling alone, of the named groups or of all; `local_data`: data on VMs that are deleted may go with them.
-pub fn prove(plan: &Plan, groups: &[String], proof: Proof, local_data: bool) -> Vec<Box<dyn Step>> {
+pub fn prove(plan: &Plan, groups: &[String], proof: Proof, local_data: bool) -> Vec<AnyStep> {
     plan.workers()
         .filter(|daemon| groups.is_empty() || groups.contains(&daemon.group))
         .flat_map(|daemon| proof::steps(plan, daemon, Some(proof), &[], local_data))

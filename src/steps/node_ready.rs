@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::failure::{Code, Result};
 use crate::kubernetes::condition;
 use crate::names::kubernetes::{CONTROL_PLANE, READY, TRUE};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Server;
 use crate::world::World;
 
@@ -28,7 +28,7 @@ impl NodeReady {
 }
 
 #[async_trait]
-impl Step for NodeReady {
+impl Step<World> for NodeReady {
     fn id(&self) -> StepId {
         id(&self.server.name)
     }
@@ -77,7 +77,7 @@ impl Step for NodeReady {
     }
 
     /// k3s does it.
-    async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
+    async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
         Ok(())
     }
 }
@@ -95,7 +95,7 @@ fn not_ready(node: &serde_json::Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, NOT_FOUND, plan, world};
+    use crate::testing::{Fake, NOT_FOUND, plan, world};
 
     #[tokio::test]
     async fn a_node_without_the_servers_label_is_not_done() {

@@ -8,11 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use crate::control_plane::{self, ControlPlane, Member, Start};
+use crate::control_plane;
+use crate::control_plane::{ControlPlane, Start};
 use crate::deletion::{DeletableObject, server_node};
+use crate::etcd::Member;
 use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::Kubernetes;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::{Plan, Server};
 use crate::remote::Script;
 use crate::world::World;
@@ -117,7 +119,7 @@ impl OldNodeRemoved {
 }
 
 #[async_trait]
-impl Step for OldNodeRemoved {
+impl Step<World> for OldNodeRemoved {
     fn id(&self) -> StepId {
         StepId::new("old-node-removed", &self.server.name)
     }
@@ -195,7 +197,7 @@ impl Step for OldNodeRemoved {
         })
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let Some(via) = self.via(world).await? else {
             return Ok(());
         };
@@ -207,7 +209,7 @@ impl Step for OldNodeRemoved {
         // As long as systemd itself waits before it kills, and a little more.
         let stop = Script::new("systemctl stop k3s 2>/dev/null || true", &[]);
         let stop = stop.limit(Duration::from_mins(2));
-        own.must(hands, "stopping k3s", &stop).await?;
+        own.must(permit, "stopping k3s", &stop).await?;
         if self.has_data(world).await? {
             return Ok(());
         }
@@ -221,9 +223,9 @@ impl Step for OldNodeRemoved {
         if self.node(&kubernetes).await?.is_none()
             && let Some(member) = self.member(members.as_deref().unwrap_or_default())
         {
-            kubernetes.apply(hands, &self.node_of(member)).await?;
+            kubernetes.apply(permit, &self.node_of(member)).await?;
         }
-        kubernetes.delete(hands, &node).await
+        kubernetes.delete(permit, &node).await
     }
 
     fn again(&self) -> bool {
@@ -234,8 +236,7 @@ impl Step for OldNodeRemoved {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, NOT_FOUND, plan, world};
+    use crate::testing::{Fake, NOT_FOUND, permit, plan, world};
 
     const EMPTY: &str = "data=no\nmembers=\nend\n";
 
@@ -298,7 +299,7 @@ mod tests {
             let own = Fake::new().says("member/wal", EMPTY);
             let second = second(node, members);
             let world = world(&[("k3s-cp-1", &own), ("k3s-cp-2", &second)]);
-            step().apply(&world, &hands()).await.unwrap();
+            step().apply(&world, &permit()).await.unwrap();
             let told = second.told();
             let made_for: Vec<&String> = told
                 .iter()
@@ -333,7 +334,7 @@ mod tests {
             matches!(&found, Finding::Unknown(why) if why.contains("no quorum answers through k3s-cp-2")),
             "{found:?}"
         );
-        step().apply(&world, &hands()).await.unwrap();
+        step().apply(&world, &permit()).await.unwrap();
         assert!(!second.was_told("delete"));
     }
 
@@ -344,7 +345,7 @@ mod tests {
             let members = r#"{"members":[{"ID":2,"name":"k3s-cp-2-00aa11bb"}]}"#;
             let second = second(NOT_FOUND, members);
             let world = world(&[("k3s-cp-1", &first), ("k3s-cp-2", &second)]);
-            let applied = step().apply(&world, &hands()).await;
+            let applied = step().apply(&world, &permit()).await;
             applied.unwrap();
             assert_eq!(second.was_told("delete"), deleted);
         }

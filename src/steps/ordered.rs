@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::failure::{Code, Result};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::world::World;
 
 pub(super) struct Ordered<S> {
@@ -14,7 +14,7 @@ pub(super) struct Ordered<S> {
     after: Vec<StepId>,
 }
 
-impl<S: Step> Ordered<S> {
+impl<S: Step<World>> Ordered<S> {
     /// `step`, once `needs` hold too.
     pub(super) fn new(step: S, needs: &[StepId]) -> Self {
         Self {
@@ -32,7 +32,7 @@ impl<S: Step> Ordered<S> {
 }
 
 #[async_trait]
-impl<S: Step> Step for Ordered<S> {
+impl<S: Step<World>> Step<World> for Ordered<S> {
     fn id(&self) -> StepId {
         self.step.id()
     }
@@ -85,26 +85,25 @@ impl<S: Step> Step for Ordered<S> {
         self.step.again()
     }
 
-    async fn stopped(&self, world: &World, hands: &Hands) -> Option<String> {
-        self.step.stopped(world, hands).await
+    async fn stopped(&self, world: &World, permit: &WritePermit) -> Option<String> {
+        self.step.stopped(world, permit).await
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
-        self.step.apply(world, hands).await
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
+        self.step.apply(world, permit).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::world;
+    use crate::testing::{permit, world};
 
     /// Nothing that it tells of itself is the default's.
     struct Odd;
 
     #[async_trait]
-    impl Step for Odd {
+    impl Step<World> for Odd {
         fn id(&self) -> StepId {
             StepId::new("odd", "x")
         }
@@ -129,10 +128,10 @@ mod tests {
         fn again(&self) -> bool {
             true
         }
-        async fn stopped(&self, _: &World, _: &Hands) -> Option<String> {
+        async fn stopped(&self, _: &World, _: &WritePermit) -> Option<String> {
             Some("stopped".into())
         }
-        async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
+        async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
             Ok(())
         }
     }
@@ -149,7 +148,7 @@ mod tests {
         let world = world(&[]);
         assert_eq!(step.diff(&world).await.unwrap(), "+a");
         assert_eq!(step.last_words(&world).await.unwrap(), "out of memory");
-        let said = step.stopped(&world, &hands()).await;
+        let said = step.stopped(&world, &permit()).await;
         assert!(step.again() && said.unwrap() == "stopped");
     }
 }

@@ -13,9 +13,9 @@ use crate::agents::{self, Now};
 use crate::deletion::{self, DeletableVm};
 use crate::failure::Result;
 use crate::kubernetes::Kubernetes;
-use crate::pipeline::Hands;
+use crate::pipeline::WritePermit;
 use crate::plan::Daemon;
-use crate::slicer::Vm;
+use crate::vm::Vm;
 use crate::world::World;
 
 /// The VMs of a group without a Node, and all Nodes.
@@ -102,7 +102,7 @@ pub(super) async fn never_joined(
 pub(super) async fn delete(
     world: &World,
     kubernetes: &Kubernetes,
-    hands: &Hands,
+    permit: &WritePermit,
     daemon: &Daemon,
     confirmed: &BTreeSet<String>,
     local_data: bool,
@@ -117,9 +117,9 @@ pub(super) async fn delete(
     let slicer = world.slicer(daemon).await?;
     let mut gone = Vec::new();
     for vm in DeletableVm::confirmed(&daemon.group, confirmed, &still.vms) {
-        slicer.delete_vm(hands, &vm).await?;
+        slicer.delete_vm(permit, &vm).await?;
         gone.push(vm.name().to_owned());
     }
-    recount(kubernetes, hands).await?;
+    recount(kubernetes, permit).await?;
     Ok(gone)
 }

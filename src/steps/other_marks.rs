@@ -89,7 +89,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::steps::testing::{Fake, machine, plan};
+    use crate::testing::{Fake, machine, plan};
 
     async fn told(said: &str) -> Option<String> {
         let machine = machine("n100", Fake::new().says("*.json", said));

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use super::difference;
 use crate::failure::{Code, Result};
 use crate::generate::{self, own_addresses_path, own_addresses_table, server_ways};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::{Host, Plan};
 use crate::remote::{Look, Script};
 use crate::world::World;
@@ -28,7 +28,7 @@ impl OwnAddresses {
 }
 
 #[async_trait]
-impl Step for OwnAddresses {
+impl Step<World> for OwnAddresses {
     fn id(&self) -> StepId {
         id(&self.host)
     }
@@ -77,13 +77,13 @@ impl Step for OwnAddresses {
         difference::of_files(world.host(&self.host)?, file).await
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let host = world.host(&self.host)?;
         if let Some(file) = generate::own_addresses(&world.plan, &self.host)? {
-            file.write(host, hands).await?;
+            file.write(host, permit).await?;
         }
         let load = Script::new("nft -f {}", &[&own_addresses_path(&world.plan.cluster)]);
-        host.must(hands, "loading the table of addresses", &load)
+        host.must(permit, "loading the table of addresses", &load)
             .await
             .map(drop)
     }
@@ -95,9 +95,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::pipeline::testing::hands;
     use crate::secret::sha256;
-    use crate::steps::testing::{Fake, machine, plan, secrets, spread};
+    use crate::testing::{Fake, machine, permit, plan, secrets, spread};
 
     fn ryzen(fake: &Fake) -> World {
         let host = Arc::new(machine("ryzen", fake.clone()));
@@ -144,7 +143,7 @@ mod tests {
             }
         }
         let fake = Fake::new();
-        step.apply(&ryzen(&fake), &hands()).await.unwrap();
+        step.apply(&ryzen(&fake), &permit()).await.unwrap();
         assert!(fake.was_told("nft -f /etc/slicer-k3s/own-addresses.d/home"));
     }
 }

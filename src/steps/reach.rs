@@ -59,7 +59,7 @@ pub(super) async fn api(world: &World) -> Result<Api> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, world};
+    use crate::testing::{Fake, world};
 
     /// Slicer's API says nothing of the host keys of `n100`'s servers but this status.
     fn host(status: i32) -> Fake {

@@ -6,14 +6,14 @@
 use crate::failure::Result;
 use crate::kubernetes::Kubernetes;
 use crate::names::autoscaler::{AUTOSCALER, NAMESPACE};
-use crate::pipeline::Hands;
+use crate::pipeline::WritePermit;
 
 /// Starts it anew, where it is deployed.
-pub(super) async fn recount(kubernetes: &Kubernetes, hands: &Hands) -> Result<()> {
+pub(super) async fn recount(kubernetes: &Kubernetes, permit: &WritePermit) -> Result<()> {
     let deployment = kubernetes.get(&["deployment", "-n", NAMESPACE, AUTOSCALER]);
     if deployment.await?.is_none() {
         return Ok(());
     }
     let workload = format!("deployment/{AUTOSCALER}");
-    kubernetes.restart(hands, NAMESPACE, &workload).await
+    kubernetes.restart(permit, NAMESPACE, &workload).await
 }

@@ -4,7 +4,7 @@ use super::daemon_running;
 use super::has_read::Process;
 use super::quorum::Turns;
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::Hands;
+use crate::pipeline::WritePermit;
 use crate::plan::{Daemon, Role};
 use crate::remote::Script;
 use crate::slicer::Slicer;
@@ -110,7 +110,7 @@ fn by_hand(daemon: &Daemon) -> Failure {
 /// Restarts a daemon by this script, where that reboots servers in its turn and until they vote again.
 pub(super) async fn restart(
     world: &World,
-    hands: &Hands,
+    permit: &WritePermit,
     daemon: &Daemon,
     turns: &Turns,
     script: &Script,
@@ -120,7 +120,7 @@ pub(super) async fn restart(
     if daemon_running::by_hand(host, daemon).await? {
         return Err(by_hand(daemon));
     }
-    host.must(hands, "restarting the daemon", script).await?;
+    host.must(permit, "restarting the daemon", script).await?;
     let Some(turn) = turn else {
         return Ok(());
     };
@@ -130,7 +130,7 @@ pub(super) async fn restart(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::plan;
+    use crate::testing::plan;
 
     #[test]
     fn a_restart_that_costs_something_says_what() {

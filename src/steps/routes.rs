@@ -10,7 +10,7 @@ use super::unit::Unit;
 use crate::deletion::DeletablePath;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{self, FORMER_ROUTES_UNIT, ROUTES_UNIT, Route, TABLES};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Host;
 use crate::remote::{Look, Machine, Script};
 use crate::world::World;
@@ -60,7 +60,11 @@ async fn missing(machine: &Machine, routes: &[Route]) -> Result<Option<Route>> {
 
 /// Takes routes out of the kernel that the table, written before, holds no more. The keeper begins anew first: what it
 /// has read already it would put back.
-pub(super) async fn withdraw(machine: &Machine, hands: &Hands, routes: &[Route]) -> Result<()> {
+pub(super) async fn withdraw(
+    machine: &Machine,
+    permit: &WritePermit,
+    routes: &[Route],
+) -> Result<()> {
     if routes.is_empty() {
         return Ok(());
     }
@@ -71,7 +75,7 @@ while read -r cidr via; do ip -4 route delete \"$cidr\" via \"$via\" 2>/dev/null
     )
     .stdin(generate::route_table(routes));
     machine
-        .must(hands, "withdrawing routes", &script)
+        .must(permit, "withdrawing routes", &script)
         .await
         .map(drop)
 }
@@ -107,7 +111,7 @@ fn stale(table: &str, wanted: &[Route]) -> Vec<Route> {
 }
 
 #[async_trait]
-impl Step for Routes {
+impl Step<World> for Routes {
     fn id(&self) -> StepId {
         id(&self.host)
     }
@@ -166,13 +170,13 @@ impl Step for Routes {
         difference::of_files(world.host(&self.host)?, files).await
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let host = world.host(&self.host)?;
         let files = generate::host_routes(&world.plan, &self.host)?;
         if let Some(path) = former(host).await? {
             let retire = Script::new(RETIRE, &[FORMER_ROUTES_UNIT, path.as_str()]);
             let what = "giving the routes unit's former name back";
-            host.must(hands, what, &retire).await?;
+            host.must(permit, what, &retire).await?;
         }
         let unit = Unit::look(host, ROUTES_UNIT).await?;
         let wanted = generate::routes(&world.plan, &self.host);
@@ -184,9 +188,9 @@ impl Step for Routes {
                 old = stale(&text, &wanted);
             }
             anew |= !table && file.differs(host).await?.is_some();
-            file.write(host, hands).await?;
+            file.write(host, permit).await?;
         }
-        withdraw(host, hands, &old).await?;
+        withdraw(host, permit, &old).await?;
         if !anew {
             // The keeper reads its table again within seconds; what is new need not wait for it.
             let table = generate::route_table(&wanted);
@@ -195,14 +199,14 @@ impl Step for Routes {
                 &[],
             )
             .stdin(table);
-            return host.must(hands, "setting routes", &now).await.map(drop);
+            return host.must(permit, "setting routes", &now).await.map(drop);
         }
         let start = Script::new(
             "set -e; systemctl -q enable --no-reload {}; systemctl daemon-reload; systemctl restart {}",
             &[ROUTES_UNIT, ROUTES_UNIT],
         )
         .limit(Duration::from_secs(90));
-        host.must(hands, "starting the routes unit", &start)
+        host.must(permit, "starting the routes unit", &start)
             .await
             .map(drop)
     }
@@ -211,8 +215,7 @@ impl Step for Routes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, machine, plan, world};
+    use crate::testing::{Fake, machine, permit, plan, world};
 
     /// A host that was off while another left comes back with the other's route.
     #[test]
@@ -252,7 +255,7 @@ mod tests {
                 host: "n100".into(),
             };
             // What it says of the rest does not matter here.
-            let _ = step.apply(&world, &hands()).await;
+            let _ = step.apply(&world, &permit()).await;
             let told = fake.told();
             let touched = told
                 .iter()

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Server;
 use crate::slicer::Slicer;
 use crate::world::World;
@@ -32,7 +32,7 @@ impl ServerKey {
 }
 
 #[async_trait]
-impl Step for ServerKey {
+impl Step<World> for ServerKey {
     fn id(&self) -> StepId {
         id(&self.server.name)
     }
@@ -66,9 +66,9 @@ impl Step for ServerKey {
         })
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let key = world.secrets.own_public_key()?;
         let slicer = self.slicer(world).await?;
-        slicer.let_in(hands, &self.server.name, &key).await
+        slicer.let_in(permit, &self.server.name, &key).await
     }
 }

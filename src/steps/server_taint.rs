@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::failure::{Code, Result};
 use crate::k3s::SERVER_TAINT;
 use crate::kubernetes::{Kubernetes, has_taint};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Server;
 use crate::world::World;
 
@@ -26,7 +26,7 @@ impl ServerTaint {
 }
 
 #[async_trait]
-impl Step for ServerTaint {
+impl Step<World> for ServerTaint {
     fn id(&self) -> StepId {
         id(&self.server.name)
     }
@@ -62,18 +62,17 @@ impl Step for ServerTaint {
 
     /// The kubelet sets taints only when it registers its Node (k3s@af977adf pkg/daemons/agent/agent.go,
     /// `RegisterWithTaints`), so that a change needs no restart, and none would bring it.
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let kubernetes = Kubernetes::on(world.server(&self.server).await?.clone());
         let (name, set) = (&self.server.name, world.plan.k3s.taint);
-        kubernetes.taint(hands, name, SERVER_TAINT, set).await
+        kubernetes.taint(permit, name, SERVER_TAINT, set).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::testing::{Fake, permit, plan, world};
 
     const TAINTED: &str = r#"{"spec":{"taints":[{"key":"node-role.kubernetes.io/control-plane","value":"true","effect":"NoSchedule"}]}}"#;
     const BY_HAND: &str = r#"{"spec":{"taints":[{"key":"node-role.kubernetes.io/control-plane","effect":"NoSchedule"}]}}"#;
@@ -100,7 +99,7 @@ mod tests {
                 "{taint} {node}"
             );
             if let Some(command) = command {
-                step.apply(&world, &hands()).await.unwrap();
+                step.apply(&world, &permit()).await.unwrap();
                 assert!(fake.was_told(command));
             }
         }

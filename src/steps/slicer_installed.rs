@@ -6,12 +6,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::Options;
+use crate::escape::escape;
 use crate::failure::{Code, Failure, Result};
 use crate::names::slicer::{INSTALLER_URL, PROGRAM};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Host;
 use crate::remote::{Look, Machine, Script};
-use crate::report::escape;
 use crate::world::World;
 
 /// Most settings shown of one file.
@@ -113,7 +113,7 @@ pub(super) async fn overwrites(machine: &Machine) -> Result<String> {
 }
 
 #[async_trait]
-impl Step for SlicerInstalled {
+impl Step<World> for SlicerInstalled {
     fn id(&self) -> StepId {
         id(&self.host)
     }
@@ -150,7 +150,7 @@ impl Step for SlicerInstalled {
         overwrites(world.host(&self.host)?).await
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         permitted(&self.host, self.install, self.accepted)?;
         let words: Vec<&str> = [INSTALLER_URL]
             .into_iter()
@@ -161,7 +161,7 @@ impl Step for SlicerInstalled {
         let what = "installing Slicer";
         world
             .host(&self.host)?
-            .must(hands, what, &script)
+            .must(permit, what, &script)
             .await
             .map(drop)
     }
@@ -170,8 +170,7 @@ impl Step for SlicerInstalled {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, machine, world};
+    use crate::testing::{Fake, machine, permit, world};
 
     async fn apply(install: bool, accepted: bool) -> (Result<()>, Fake) {
         let fake = Fake::new();
@@ -180,7 +179,7 @@ mod tests {
             install,
             accepted,
         };
-        let result = step.apply(&world(&[("n100", &fake)]), &hands()).await;
+        let result = step.apply(&world(&[("n100", &fake)]), &permit()).await;
         (result, fake)
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::control_plane::{Judgement, Observed, Start, judge};
+use crate::testing;
 
 pub(crate) fn options() -> Options {
     Options {
@@ -23,7 +24,7 @@ pub(crate) fn options() -> Options {
 }
 
 /// The steps of a cluster that was never made.
-fn first(plan: &Plan) -> Vec<Box<dyn Step>> {
+fn first(plan: &Plan) -> Vec<AnyStep> {
     let servers = plan.servers.iter().cloned();
     let nothing: Vec<_> = servers.map(|server| (server, Observed::Nothing)).collect();
     match judge(plan, &nothing, &[]) {
@@ -35,7 +36,7 @@ fn first(plan: &Plan) -> Vec<Box<dyn Step>> {
 }
 
 /// The steps of a cluster whose first server gives up what it has and joins the second.
-fn returned(plan: &Plan) -> Vec<Box<dyn Step>> {
+fn returned(plan: &Plan) -> Vec<AnyStep> {
     let start = Start::Join {
         via: "k3s-cp-2".into(),
         stale: true,
@@ -85,7 +86,7 @@ fn every_need_is_a_step_that_comes_earlier() {
     }
 }
 
-fn in_order(steps: &[Box<dyn Step>]) {
+fn in_order(steps: &[AnyStep]) {
     let all: HashSet<_> = steps.iter().map(|step| step.id()).collect();
     assert_eq!(all.len(), steps.len(), "two steps share an id");
     for step in steps {

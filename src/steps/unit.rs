@@ -157,7 +157,7 @@ pub(super) fn own_words<'j>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, machine};
+    use crate::testing::{Fake, machine};
 
     /// Between two tries the journal ends with systemd's lines, and the cause stands above them.
     #[test]

@@ -8,7 +8,7 @@ use futures_util::future::try_join_all;
 
 use super::way;
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::{Plan, Server};
 use crate::world::World;
 
@@ -55,7 +55,7 @@ impl VmPath {
 }
 
 #[async_trait]
-impl Step for VmPath {
+impl Step<World> for VmPath {
     fn id(&self) -> StepId {
         StepId::new("vm-path", &self.server.name)
     }
@@ -101,7 +101,7 @@ impl Step for VmPath {
     }
 
     /// Routes, addresses and forwarding are steps of their own; what is left is time.
-    async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
+    async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
         Ok(())
     }
 }
@@ -110,7 +110,7 @@ impl Step for VmPath {
 mod tests {
     use super::*;
     use crate::steps::own_addresses;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::testing::{Fake, plan, world};
 
     #[tokio::test]
     async fn both_directions_count_and_one_host_needs_no_proof() {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::seen::Seen;
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Server;
 use crate::remote::ssh::HOST_KEY_PATH;
 use crate::world::World;
@@ -31,7 +31,7 @@ impl VmReachable {
 }
 
 #[async_trait]
-impl Step for VmReachable {
+impl Step<World> for VmReachable {
     fn id(&self) -> StepId {
         id(&self.server.name)
     }
@@ -88,7 +88,7 @@ impl Step for VmReachable {
     }
 
     /// The VM's first boot makes its keys and starts sshd.
-    async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
+    async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
         Ok(())
     }
 }
@@ -96,7 +96,7 @@ impl Step for VmReachable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::testing::{Fake, plan, world};
 
     #[tokio::test]
     async fn two_vms_with_one_key_are_refused() {

@@ -13,10 +13,11 @@ use super::{Options, restart};
 use crate::control_plane::ControlPlane;
 use crate::failure::{Code, Failure, Result};
 use crate::names::slicer::console_log;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::{Daemon, Plan, Role, Server};
 use crate::remote::Script;
-use crate::slicer::{Slicer, Vm};
+use crate::slicer::Slicer;
+use crate::vm::Vm;
 use crate::world::World;
 
 /// A VM that runs and whose agent is silent for so long hangs in its boot; what takes longer is the pull of the image,
@@ -177,7 +178,7 @@ impl VmUp {
 }
 
 #[async_trait]
-impl Step for VmUp {
+impl Step<World> for VmUp {
     fn id(&self) -> StepId {
         id(&self.server.name)
     }
@@ -244,8 +245,8 @@ impl Step for VmUp {
         Ok(Finding::Unknown(why))
     }
 
-    async fn stopped(&self, world: &World, hands: &Hands) -> Option<String> {
-        let stopped = self.agents.iter().map(|group| group.stopped(world, hands));
+    async fn stopped(&self, world: &World, permit: &WritePermit) -> Option<String> {
+        let stopped = self.agents.iter().map(|group| group.stopped(world, permit));
         let said: Vec<String> = join_all(stopped).await.into_iter().flatten().collect();
         (!said.is_empty()).then(|| said.join("\n"))
     }
@@ -257,14 +258,14 @@ impl Step for VmUp {
 
     /// The daemon boots what its YAML counts when it starts. A VM that ended since then is ours to bring back: starting
     /// the daemon anew would reboot every server of the host.
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let slicer = self.slicer(world).await?;
         match self.vm(&slicer).await? {
             Some(vm) if vm.runs() => Ok(()),
-            Some(vm) => match slicer.wake(hands, &vm).await {
+            Some(vm) => match slicer.wake(permit, &vm).await {
                 Ok(()) => Ok(()),
                 // Whether Slicer makes a disk where there is none is not documented.
-                Err(refused) if self.without_disk => self.restart(world, hands, refused).await,
+                Err(refused) if self.without_disk => self.restart(world, permit, refused).await,
                 Err(refused) => Err(refused.hint(format!(
                     "on {}: sudo systemctl restart {} boots it, and every other server of that host{}",
                     self.server.host,
@@ -274,7 +275,7 @@ impl Step for VmUp {
             },
             None if self.without_disk => {
                 let refused = Failure::new(Code::Vm, "Slicer does not list it");
-                self.restart(world, hands, refused).await
+                self.restart(world, permit, refused).await
             }
             None => Ok(()),
         }
@@ -300,7 +301,7 @@ impl VmUp {
 
     /// Restarts its daemon, which makes a disk for every VM that it counts and that has none. Agents of that daemon are drained
     /// before they end.
-    async fn restart(&self, world: &World, hands: &Hands, refused: Failure) -> Result<()> {
+    async fn restart(&self, world: &World, permit: &WritePermit, refused: Failure) -> Result<()> {
         let server = &self.server;
         let Some(daemon) = world.plan.daemon(&server.group) else {
             return Err(refused);
@@ -314,10 +315,10 @@ impl VmUp {
             return Err(refusal(daemon, server, &cost));
         }
         for agents in self.agents.iter().filter(|_| self.allow_outage) {
-            agents.drained(world, hands).await?;
+            agents.drained(world, permit).await?;
         }
         let script = Script::new("systemctl restart --no-block -- {}", &[&daemon.unit()]);
-        restart::restart(world, hands, daemon, &self.turns, &script).await
+        restart::restart(world, permit, daemon, &self.turns, &script).await
     }
 }
 

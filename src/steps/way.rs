@@ -70,7 +70,7 @@ async fn misled(world: &World, near: &str, far: &str, address: Ipv4Addr) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, world};
+    use crate::testing::{Fake, world};
 
     /// Whoever reads it must know on which machine which route is missing, also where it is the way back.
     #[tokio::test]

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use serde_json::Value;
 
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::{Daemon, Plan};
 use crate::remote::{Local, Look, Machine, Script, sudo};
 use crate::world::World;
@@ -43,7 +43,7 @@ fn leads(answer: &str, via: Ipv4Addr) -> bool {
 }
 
 #[async_trait]
-impl Step for WorkstationRoute {
+impl Step<World> for WorkstationRoute {
     fn id(&self) -> StepId {
         StepId::new("workstation-route", &self.host)
     }
@@ -74,7 +74,7 @@ impl Step for WorkstationRoute {
         })
     }
 
-    async fn apply(&self, _: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, _: &World, permit: &WritePermit) -> Result<()> {
         let sudo = sudo::find("this workstation", &Local, None)
             .await
             .map_err(|failure| {
@@ -85,7 +85,7 @@ impl Step for WorkstationRoute {
         let here = Machine::new("this workstation", Box::new(Local), sudo);
         let (cidr, via) = (self.cidr.to_string(), self.via.to_string());
         let script = Script::new("ip route replace {} via {}", &[&cidr, &via]);
-        here.must(hands, "installing the route", &script)
+        here.must(permit, "installing the route", &script)
             .await
             .map(drop)
     }

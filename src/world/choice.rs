@@ -231,7 +231,7 @@ mod tests {
 
     use super::*;
     use crate::remote::Sudo;
-    use crate::steps::testing::{Fake, Hangs, machine, plan, secrets, world};
+    use crate::testing::{Fake, Hangs, machine, plan, secrets, world};
 
     const NODE: &str = r#"{"kind":"Node"}"#;
 

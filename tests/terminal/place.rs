@@ -8,7 +8,8 @@ use std::process::Command;
 use russh::keys::PrivateKey;
 use russh::keys::ssh_key::LineEnding;
 use serde_json::{Value, json};
-use slicer_k3s::plan::{self, HostFacts};
+use slicer_k3s::facts::HostFacts;
+use slicer_k3s::plan;
 use slicer_k3s::state::State;
 
 use crate::host::{Habits, Host, key};

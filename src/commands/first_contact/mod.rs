@@ -11,15 +11,16 @@ use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::context::key_policy;
 use super::missing;
 use crate::cli::{Global, Init};
 use crate::config::{self, Config, Fresh, FreshHost, Host, Ssh};
+use crate::escape::escape;
+use crate::facts::HostFacts;
 use crate::failure::{Code, Failure, Result};
-use crate::fleet;
-use crate::plan::HostFacts;
 use crate::question::{Ask, Terminal};
 use crate::remote::Machine;
-use crate::report::{self, escape};
+use crate::{fleet, report};
 use pending::Pending;
 pub(super) use pending::{CHANGE_THE_FLAGS, First};
 
@@ -306,7 +307,7 @@ async fn look(
     })?;
     let mut host = Host::new(target, Ssh::of(ssh));
     host.port = port;
-    let machine = fleet::one(&host, &fleet::policy(global)).await?;
+    let machine = fleet::one(&host, &key_policy(global)).await?;
     let mut facts = fleet::facts(&machine).await?;
     if let Some((_, twin)) = others
         .iter()

@@ -3,12 +3,14 @@
 
 use std::path::PathBuf;
 
+use super::super::context::key_policy;
 use super::{Known, without_file};
 use crate::cli::Global;
 use crate::config::Config;
+use crate::escape::escape;
 use crate::failure::{Failure, Result};
 use crate::fleet::{self, Fleet};
-use crate::report::{self, escape};
+use crate::report;
 
 /// What to do instead of what flags asked for.
 pub(in crate::commands) const CHANGE_THE_FLAGS: &str =
@@ -66,7 +68,7 @@ impl First {
         global: &Global,
     ) -> Result<Fleet, Vec<Failure>> {
         let known = std::mem::take(&mut self.known);
-        let fleet = fleet::connect_others(&self.config, global, known).await;
+        let fleet = fleet::connect_others(&self.config, &key_policy(global), known).await;
         if self.is_kept() {
             return fleet;
         }

@@ -1,7 +1,8 @@
 //! What to propose for machines that were just seen.
 
 use crate::config::{self, Fresh, FreshHost};
-use crate::plan::{HostFacts, default_max};
+use crate::facts::HostFacts;
+use crate::plan::default_max;
 
 /// RAM of a server and of an agent by default, GiB.
 const RAM_GB: u32 = 4;

@@ -11,8 +11,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::import::{self, Candidate, Findings, HandMade};
 use crate::plan::Server;
 use crate::remote::Machine;
-use crate::slicer::ServerFacts;
-use crate::world::slicer_on;
+use crate::slicer::{ServerFacts, slicer_on};
 
 /// Whether any of these machines runs a daemon that is nobody's cluster yet.
 pub(super) fn is_likely(reached: &Reached) -> bool {

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
+use super::super::context::key_policy;
 use crate::cli::{Global, Import};
 use crate::commands::{context, one};
 use crate::config::{self, Config, Ssh};
+use crate::facts::HostFacts;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet;
-use crate::plan::HostFacts;
 use crate::remote::Machine;
 
 /// A machine that answered.
@@ -64,7 +65,7 @@ pub(super) async fn reach(global: &Global, options: &Import) -> Result<Reached, 
             .map_err(one)?,
     };
     passwords(&mut wanted, options).map_err(one)?;
-    let policy = fleet::policy(global);
+    let policy = key_policy(global);
     let tried = join_all(wanted.iter().map(|(_, host)| async {
         let machine = fleet::one(host, &policy).await?;
         let facts = fleet::facts(&machine).await?;

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::commands::context::Home;
+use crate::escape::escape;
 use crate::import::ClusterFile;
 use crate::plan::Plan;
-use crate::report::escape;
 
 /// What is written, without what may be a password, and what changes on the machines.
 pub(super) fn show(path: &Path, file: Option<&ClusterFile>, home: &Home, plan: &Plan) -> String {

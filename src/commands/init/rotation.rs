@@ -2,10 +2,9 @@
 
 use crate::commands::context::Home;
 use crate::failure::Result;
-use crate::report;
 use crate::state::{Secrets, State};
-use crate::steps;
 use crate::world::World;
+use crate::{report, steps};
 
 /// Begins a rotation of join tokens that is on record and has not begun, where every server is well. Otherwise it is left for
 /// later, and this run goes by the tokens that the servers have: it may bring them up. What is to be run then.
@@ -66,7 +65,7 @@ pub(super) fn settle(world: &World, home: &Home, later: Option<String>) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, world};
+    use crate::testing::{Fake, world};
 
     fn node(ready: &str) -> String {
         format!(

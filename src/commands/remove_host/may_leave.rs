@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
     use crate::cli::{Cli, Command};
-    use crate::steps::testing::plan;
+    use crate::testing::plan;
 
     const TEXT: &str = "name='home'\n[control-plane]\nhosts=['n100']\n[hosts.n100]\nssh='a'\n[hosts.ryzen]\nssh='b'";
 
@@ -162,7 +162,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_mark_knows_the_name_that_a_machine_was_enrolled_by() {
-        use crate::steps::testing::{Fake, machine};
+        use crate::testing::{Fake, machine};
         let mark = serde_json::to_string(&plan().mark("ryzen")).unwrap();
         let fake = Fake::new().says("/etc/slicer-k3s/home.json", &mark);
         let machine = std::sync::Arc::new(machine("box", fake));

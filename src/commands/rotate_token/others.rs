@@ -35,7 +35,7 @@ mod tests {
     use std::fmt::Write as _;
 
     use super::*;
-    use crate::steps::testing::{Fake, world};
+    use crate::testing::{Fake, world};
 
     const HOST: &str = "== arch\n x86_64\n== cores\n 4\n== memory\n 16000000 kB\n== addresses\n [{\"ifname\":\"eth0\",\"addr_info\":[{\"local\":\"192.168.1.12\",\"prefixlen\":24}]}]\n";
 

@@ -8,9 +8,10 @@ use crate::commands::act::Act;
 use crate::commands::context::Home;
 use crate::commands::one;
 use crate::commands::turn::Turn;
+use crate::escape::escape;
 use crate::failure::{Code, Failure, Result};
 use crate::plan::Plan;
-use crate::report::{escape, say};
+use crate::report::say;
 use crate::secret::Secret;
 use crate::state::{Retired, Secrets, State};
 use crate::steps::Options;
@@ -186,7 +187,7 @@ mod tests {
     /// A server that was only coming back made a rotation end with the code of a mistake in cluster.toml.
     #[tokio::test(start_paused = true)]
     async fn a_server_that_does_not_come_back_is_no_mistake_of_the_command_line() {
-        use crate::steps::testing::{Fake, world};
+        use crate::testing::{Fake, world};
         let node = |ready: &str| {
             format!(
                 r#"{{"status":{{"conditions":[{{"type":"Ready","status":"{ready}"}},{{"type":"EtcdIsVoter","status":"True"}}]}}}}"#
@@ -237,8 +238,8 @@ mod tests {
     /// What another run was allowed is still to be done, and so is what a host that is off has missed.
     #[test]
     fn a_run_ends_only_what_it_has_done() {
-        let mut plan = crate::steps::testing::plan();
-        let mut secrets = crate::steps::testing::secrets();
+        let mut plan = crate::testing::plan();
+        let mut secrets = crate::testing::secrets();
         secrets.renew(false).unwrap();
         for host in ["pi5", "n100"] {
             let old = Secret::new("0ld");

@@ -35,7 +35,7 @@ fn one_join_token_is_replaced_at_a_time() {
 /// What ends is what is looked through for data.
 #[test]
 fn agents_end_where_their_daemon_restarts_or_others_take_their_place() {
-    let plan = crate::steps::testing::plan();
+    let plan = crate::testing::plan();
     let ryzen = Token::Slicer("ryzen".into());
     assert_eq!(ryzen.ends(&plan, false), ["k3s-agents-1"]);
     assert!(Token::Agent.ends(&plan, false).is_empty());

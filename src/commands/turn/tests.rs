@@ -1,7 +1,7 @@
 use super::*;
 use crate::plan::Decisions;
 use crate::secret::Secret;
-use crate::steps::testing::plan;
+use crate::testing::plan;
 
 /// The note that a run with this state leaves.
 fn note(state: &State, run: &str) -> Note {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::failure::{Code, Failure};
-use crate::steps::testing::plan;
+use crate::testing::plan;
 
 const OLD: &str = "aaaaaaaaaaaaaaaa";
 const NEW: &str = "bbbbbbbbbbbbbbbb";

@@ -1,6 +1,6 @@
 use super::*;
 use crate::control_plane::Held;
-use crate::steps::testing::plan;
+use crate::testing::plan;
 
 const OLD: &str = "v1.34.4+k3s1";
 const NEW: &str = "v1.34.5+k3s1";

@@ -93,7 +93,7 @@ async fn after_a_sleep_nothing_is_done_before_the_lock_is_known_to_be_ours() {
 /// Another run held it and gave it back while the way to the host was lost.
 #[tokio::test]
 async fn a_lock_that_another_run_had_meanwhile_is_lost() {
-    use crate::steps::testing::{Fake, machine};
+    use crate::testing::{Fake, machine};
     let note = |run: &str| {
         let note = Note::new(run.into(), "you@there".into(), "init".into(), 1);
         note.line().unwrap()

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::kubernetes::testing::{Api, SECRET};
 use crate::remote::OUTPUT_LIMIT;
-use crate::steps::testing::{Fake, machine};
+use crate::testing::{Fake, machine};
 
 const GROUP: &str = "k3s-agents-1";
 
@@ -80,7 +80,7 @@ async fn an_answer_that_is_cut_is_called_cut_and_never_shown() {
 /// Each of these was an empty list: a drain was over, and Nodes were ghosts.
 #[tokio::test]
 async fn what_is_no_list_is_never_an_empty_one() {
-    let missing = crate::steps::testing::NOT_FOUND;
+    let missing = crate::testing::NOT_FOUND;
     for answer in [
         missing,
         "",

@@ -1,6 +1,7 @@
 //! Hosts in networks of their own, behind others.
 
 use super::*;
+use crate::facts::HostFacts;
 use crate::generate::{Who, route_table, routes, server_ways, ways};
 
 /// A fleet as in the manual, with `attic` in a network of its own behind ryzen.
@@ -24,7 +25,10 @@ fn attic(more: &str) -> (Config, Vec<HostFacts>) {
 fn packets_to_a_host_behind_another_go_through_that_one() {
     let (config, facts) = attic("[control-plane]\nhost='n100'");
     let plan = plan(&config, &Decisions::default(), &facts);
-    assert!(render(&plan).contains("attic gateway: ryzen, which has 10.20.0.1 in its network"));
+    assert!(
+        crate::report::plan(&plan)
+            .contains("attic gateway: ryzen, which has 10.20.0.1 in its network")
+    );
     let table = |host: &str| route_table(&routes(&plan, host));
     assert_eq!(
         table("n100"),

@@ -8,7 +8,7 @@ use super::*;
 fn three_hosts_as_in_the_manual() {
     let (config, facts) = three();
     let plan = plan(&config, &Decisions::default(), &facts);
-    let text = render(&plan);
+    let text = crate::report::plan(&plan);
     assert!(
         text.lines().all(|line| line.chars().count() <= 80),
         "{text}"

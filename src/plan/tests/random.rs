@@ -1,5 +1,6 @@
 //! Whatever is on the hosts: what is allocated overlaps nothing.
 
+use crate::facts::{FoundDaemon, HostFacts};
 use proptest::prelude::*;
 
 use super::super::pool::overlap;

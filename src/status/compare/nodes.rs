@@ -6,14 +6,15 @@ use super::{INIT, add, facts, versions};
 use crate::agents;
 use crate::agents::Now;
 use crate::control_plane::Start;
+use crate::facts::HostFacts;
 use crate::kubernetes::condition;
 use crate::names::autoscaler::{ABANDONED, GROUP_LABEL, VM_LABEL};
 use crate::names::k3s::VOTES;
 use crate::names::kubernetes::{READY, TRUE};
-use crate::plan::{Daemon, HostFacts, Plan, Role, Server};
-use crate::slicer::Vm;
+use crate::plan::{Daemon, Plan, Role, Server};
 use crate::status::document::{Drift, Node};
 use crate::status::gather::Seen;
+use crate::vm::Vm;
 
 /// Whether a VM was made so recently that it may still be joining, by its host's clock.
 fn young(vm: &Vm, facts: &HostFacts) -> bool {

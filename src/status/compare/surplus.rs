@@ -4,9 +4,9 @@ use super::nodes::{clock, never_joined, vms};
 use super::{add, facts};
 use crate::agents;
 use crate::plan::Plan;
-use crate::slicer::Vm;
 use crate::status::document::{Drift, Remark};
 use crate::status::gather::Seen;
+use crate::vm::Vm;
 
 /// A group's VMs beyond its max are a remark while all of these are joining, and drift once one is older.
 pub(super) fn surplus(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) -> Vec<Remark> {

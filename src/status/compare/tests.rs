@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::failure::{Code, Failure};
-use crate::slicer::Vm;
 use crate::status::gather::{Cluster, Disk, NotSeen, StepSeen};
 use crate::status::render;
-use crate::steps::testing::plan;
+use crate::testing::plan;
+use crate::vm::Vm;
 
 mod certificates;
 mod disks_and_scaling;

@@ -44,7 +44,7 @@ pub(super) async fn disks(world: &World, waiting: &Waiting) -> Vec<(String, Disk
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, world};
+    use crate::testing::{Fake, world};
 
     #[test]
     fn a_disk_is_read_as_df_prints_it() {

@@ -1,6 +1,5 @@
 use super::*;
-use crate::pipeline::testing::hands;
-use crate::steps::testing::{Fake, plan, world};
+use crate::testing::{Fake, permit, plan, world};
 
 const CONFIGS: &str = "/helmchartconfigs?";
 
@@ -46,7 +45,7 @@ async fn run(keep: bool, disable: &[&str], fake: &Fake) -> Finding {
     let step = AddonsOnServers::new(&plan());
     let found = step.check(&world).await.unwrap();
     if matches!(found, Finding::Differs(_)) {
-        step.apply(&world, &hands()).await.unwrap();
+        step.apply(&world, &permit()).await.unwrap();
     }
     found
 }
@@ -166,7 +165,7 @@ async fn what_no_server_takes_is_left_alone_and_what_does_not_come_up_is_taken_b
     world.plan.k3s.disable.clear();
     tokio::time::pause();
     let step = AddonsOnServers::new(&plan());
-    let failure = step.apply(&world, &hands()).await.unwrap_err();
+    let failure = step.apply(&world, &permit()).await.unwrap_err();
     assert!(
         failure.to_string().contains("coredns did not come up"),
         "{failure}"

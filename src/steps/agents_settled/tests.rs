@@ -1,6 +1,5 @@
 use super::*;
-use crate::pipeline::testing::hands;
-use crate::steps::testing::{Fake, plan, world};
+use crate::testing::{Fake, permit, plan, world};
 
 const MADE: &str = "1970-01-01T00:00:00Z";
 
@@ -63,12 +62,12 @@ async fn ghosts_go_by_a_second_list_and_what_our_drain_closed_is_opened() {
         found,
         Finding::differs("Node closed was drained and is still there")
     );
-    step.apply(&world, &hands()).await.unwrap();
+    step.apply(&world, &permit()).await.unwrap();
     assert!(server.was_told("uncordon closed"));
     assert!(server.was_told("systemctl stop slicer-k3s-drain-k3s-agents-1.service"));
     assert!(deleted(&server).is_empty(), "one list was enough");
     tokio::time::advance(deletion::APART).await;
-    step.apply(&world, &hands()).await.unwrap();
+    step.apply(&world, &permit()).await.unwrap();
     assert_eq!(deleted(&server), ["ghost", "before"]);
     // It would wait for the ghosts to come for ever.
     assert!(server.was_told("rollout restart"));
@@ -87,8 +86,8 @@ async fn half_a_group_goes_at_a_time_by_lists_that_are_empty_or_null() {
         let waits = "Node a-1 has no VM; it goes if a list in 10 s says so, too";
         assert_eq!(found, Finding::Unknown(waits.into()), "{vms}");
         tokio::time::advance(deletion::APART).await;
-        step.apply(&world, &hands()).await.unwrap();
-        step.apply(&world, &hands()).await.unwrap();
+        step.apply(&world, &permit()).await.unwrap();
+        step.apply(&world, &permit()).await.unwrap();
         assert_eq!(deleted(&server).len(), 2, "{vms}");
         assert!(step.again());
     }
@@ -104,12 +103,12 @@ async fn a_named_groups_ghosts_go_at_once_unless_it_is_in_doubt_whether_there_is
         let (server, host) = fleet(&nodes, vms);
         let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
         let step = settled(&plan().daemons[1]).named();
-        let done = step.apply(&world, &hands()).await;
+        let done = step.apply(&world, &permit()).await;
         assert_eq!(done.is_ok(), later > 0, "{vms}");
         assert_eq!(deleted(&server).len(), at_once, "{vms}");
         if later > at_once {
             tokio::time::advance(deletion::APART).await;
-            step.apply(&world, &hands()).await.unwrap();
+            step.apply(&world, &permit()).await.unwrap();
         }
         assert_eq!(deleted(&server).len(), later, "{vms}");
     }
@@ -127,7 +126,7 @@ async fn a_young_node_is_waited_for() {
         "{found:?}"
     );
     tokio::time::advance(deletion::APART).await;
-    step.apply(&world, &hands()).await.unwrap();
+    step.apply(&world, &permit()).await.unwrap();
     assert!(deleted(&server).is_empty());
 }
 
@@ -155,7 +154,7 @@ async fn strays(daemon: &Daemon, vms: &str, all: &str, volumes: &str) -> (Result
     tokio::time::advance(deletion::APART).await;
     let found = step.check(&world).await;
     // Whatever it found, a change keeps to the same rules.
-    let _ = step.apply(&world, &hands()).await;
+    let _ = step.apply(&world, &permit()).await;
     (found, host)
 }
 
@@ -196,7 +195,7 @@ async fn a_vm_on_which_a_claim_has_its_data_is_kept() {
 async fn a_vm_is_kept_where_anything_is_in_doubt() {
     let daemon = plan().daemons[1].clone();
     let adopted = Daemon {
-        adopted: Some(crate::steps::testing::adopted(&daemon)),
+        adopted: Some(crate::testing::adopted(&daemon)),
         ..daemon.clone()
     };
     let old = of("k3s-agents-1-2", "1970-01-01T00:00:00Z");

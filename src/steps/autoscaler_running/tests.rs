@@ -1,5 +1,5 @@
 use super::*;
-use crate::steps::testing::{Fake, plan, world};
+use crate::testing::{Fake, plan, world};
 
 fn cluster(hash: &str, running: bool, log: &str) -> Fake {
     let state = if running {
@@ -23,7 +23,7 @@ async fn check(fake: &Fake) -> Result<Finding> {
         .await
 }
 
-use crate::pipeline::testing::hands;
+use crate::testing::permit;
 
 #[tokio::test]
 async fn a_pod_that_runs_counts_when_it_works_with_the_current_config() {
@@ -143,7 +143,7 @@ async fn a_chart_that_is_not_in_the_index_ends_the_wait() {
         .says("/log?", "+ helm repo update\n");
     let world = world(&[("k3s-cp-1", &fake)]);
     let step = AutoscalerRunning::new(&plan());
-    step.apply(&world, &hands()).await.unwrap();
+    step.apply(&world, &permit()).await.unwrap();
     // The job of an older chart may be what is seen.
     let found = step.check(&world).await.unwrap();
     assert!(matches!(&found, Finding::Unknown(why) if why.contains("no chart version found")));
@@ -200,7 +200,7 @@ async fn a_crash_is_told_by_its_cause() {
         step.check(&world).await.unwrap(),
         Finding::Differs(_)
     ));
-    step.apply(&world, &hands()).await.unwrap();
+    step.apply(&world, &permit()).await.unwrap();
     assert!(dead.was_told("rollout restart"));
     let failure = step.check(&world).await.unwrap_err();
     assert!(failure.is_lasting());

@@ -1,6 +1,5 @@
 use super::*;
-use crate::pipeline::testing::hands;
-use crate::steps::testing::{Fake, plan, world};
+use crate::testing::{Fake, permit, plan, world};
 
 fn step() -> K3sStarted {
     K3sStarted {
@@ -47,7 +46,7 @@ async fn a_lasting_trouble_ends_the_wait_only_after_we_started_it() {
         step.check(&world).await.unwrap(),
         Finding::Unknown(_)
     ));
-    step.apply(&world, &hands()).await.unwrap();
+    step.apply(&world, &permit()).await.unwrap();
     assert!(fake.was_told("systemctl restart --no-block k3s"));
     let failure = step.check(&world).await.unwrap_err();
     assert!(failure.is_lasting() && failure.hint.is_some(), "{failure}");
@@ -69,7 +68,7 @@ async fn a_first_start_that_was_cut_short_begins_again_and_a_members_never() {
         let step = K3sStarted { newcomer, ..step() };
         let found = step.check(&world).await.unwrap();
         assert_eq!(matches!(found, Finding::Differs(_)), newcomer, "{found:?}");
-        step.apply(&world, &hands()).await.unwrap();
+        step.apply(&world, &permit()).await.unwrap();
         assert_eq!(fake.was_told("etcd-old-"), again, "{held}");
     }
 }
@@ -125,7 +124,7 @@ async fn a_server_that_was_removed_while_it_ran_is_restarted() {
     let world = world(&[("k3s-cp-2", &fake)]);
     let found = step().check(&world).await.unwrap();
     assert!(matches!(found, Finding::Differs(why) if why.contains("removed")));
-    step().apply(&world, &hands()).await.unwrap();
+    step().apply(&world, &permit()).await.unwrap();
     assert!(fake.was_told("systemctl restart --no-block k3s"));
     // Where it cannot rejoin, that is what counts.
     let fatal = r#"time="x" level=fatal msg="Error: starting kubernetes: preparing server: tombstone file has been detected but --server is empty: backup and delete""#;
@@ -149,7 +148,7 @@ async fn an_api_that_starts_is_told_by_its_message() {
 /// It had its ends while it was locked out; a hiccup of its API while another one restarts is no reason to take it down, too.
 #[tokio::test]
 async fn a_server_that_runs_again_is_not_restarted_beside_another() {
-    let (plan, secrets) = (plan(), crate::steps::testing::secrets());
+    let (plan, secrets) = (plan(), crate::testing::secrets());
     let current = &crate::k3s::readings(&plan, &plan.servers[1], &secrets).unwrap()[0];
     for (unit, verb) in [
         (RUNS.replace("NRestarts=0", "NRestarts=4"), "start"),
@@ -157,7 +156,7 @@ async fn a_server_that_runs_again_is_not_restarted_beside_another() {
     ] {
         let fake = failing(&unit, &[]).says("environ", &crate::secret::sha256(current.as_bytes()));
         let world = world(&[("k3s-cp-2", &fake)]);
-        step().apply(&world, &hands()).await.unwrap();
+        step().apply(&world, &permit()).await.unwrap();
         assert!(
             fake.was_told(&format!("systemctl {verb} --no-block k3s")),
             "{verb}"
@@ -173,7 +172,7 @@ async fn the_only_server_restarts_with_the_word_only() {
         let mut plan = plan();
         plan.servers
             .retain(|server| servers == 3 || server.name == "k3s-cp-2");
-        let secrets = crate::steps::testing::secrets();
+        let secrets = crate::testing::secrets();
         let readings = crate::k3s::readings(&plan, &step().server, &secrets).unwrap();
         let fake = Fake::new()
             .says("ActiveState", RUNS)
@@ -189,7 +188,7 @@ async fn the_only_server_restarts_with_the_word_only() {
         ]);
         world.plan = plan;
         let step = K3sStarted { may_stop, ..step() };
-        let done = step.apply(&world, &hands()).await;
+        let done = step.apply(&world, &permit()).await;
         assert_eq!(fake.was_told("systemctl restart"), restarts, "{servers}");
         if let Err(failure) = done {
             assert!(!restarts, "{failure}");
@@ -219,14 +218,14 @@ async fn a_rotation_is_gone_on_with_only_where_one_is_under_way() {
 /// Its configuration was changed while it was starting: for five minutes `start` did nothing.
 #[tokio::test]
 async fn a_start_with_an_older_configuration_begins_again() {
-    let (plan, secrets) = (plan(), crate::steps::testing::secrets());
+    let (plan, secrets) = (plan(), crate::testing::secrets());
     let current = &crate::k3s::readings(&plan, &plan.servers[1], &secrets).unwrap()[0];
     let current = crate::secret::sha256(current.as_bytes());
     let other = crate::secret::sha256(b"another");
     for (read, verb) in [(&*current, "start"), (&*other, "restart"), ("", "start")] {
         let fake = failing(STARTS, &[]).says("environ", read);
         let world = world(&[("k3s-cp-2", &fake)]);
-        step().apply(&world, &hands()).await.unwrap();
+        step().apply(&world, &permit()).await.unwrap();
         let told = format!("systemctl {verb} --no-block k3s");
         assert!(fake.was_told(&told), "{read} {verb}");
     }

@@ -1,7 +1,7 @@
 use super::*;
 use std::sync::Arc;
 
-use crate::steps::testing::{Fake, Hangs, machine, plan, secrets, shared, world};
+use crate::testing::{Fake, Hangs, machine, plan, secrets, shared, world};
 
 /// A bound volume on this Node's disk, as the local-path-provisioner makes it.
 fn volumes(node: &str) -> String {
@@ -123,7 +123,7 @@ async fn init_names_the_claims_of_agents_whose_daemon_may_restart_for_a_servers_
             .says("ActiveState", "ActiveState=inactive\nSubState=dead\n")
             .says("environ", &crate::secret::sha256(yaml.content.as_bytes()));
         let server = server("k3s-agents-2-4-00ff00ff");
-        let mut world = crate::steps::testing::world(&[("k3s-cp-2", &server), ("n100", &host)]);
+        let mut world = crate::testing::world(&[("k3s-cp-2", &server), ("n100", &host)]);
         world.plan = plan;
         world.plan.founded = Some(founded());
         let options = Options {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::failure::Code;
 use crate::secret::{Secret, sha256};
-use crate::steps::testing::{Fake, plan, world};
+use crate::testing::{Fake, plan, world};
 
 const ACTIVE: &str = "ActiveState=active\nSubState=running\n";
 
@@ -77,7 +77,7 @@ async fn a_quorum_that_is_lost_for_want_of_a_host_that_is_off_takes_the_word() {
     assert!(refusal.hint.unwrap().contains("init --allow-outage"));
     // It has no quorum that it could lose.
     let two = outdated(false);
-    let mut world = crate::steps::testing::world(&[("k3s-cp-1", &one), ("k3s-cp-2", &two)]);
+    let mut world = crate::testing::world(&[("k3s-cp-1", &one), ("k3s-cp-2", &two)]);
     world.plan.servers[2].host = "off".into();
     assert_eq!(costs(&found(&world).await)[0].1, None);
 }
@@ -172,7 +172,7 @@ async fn agents_of_a_daemon_that_restarts_for_a_disk_are_told_to_end() {
         r#"[{"hostname":"k3s-agents-2-1","status":"Paused"}]"#,
     );
     let mut world = world(&[("n100", &host)]);
-    world.plan = crate::steps::testing::shared();
+    world.plan = crate::testing::shared();
     let disks = disks_to_make(&world, &control_plane).await;
     let what = &disks[0].1.what;
     let cost = "reboots k3s-cp-2, and ends the agents k3s-agents-2-1";
@@ -186,7 +186,7 @@ async fn a_daemon_that_cannot_be_asked_now_is_shown_where_it_may_restart() {
     use std::sync::Arc;
 
     use crate::remote::{Machine, Sudo};
-    use crate::steps::testing::{Hangs, secrets};
+    use crate::testing::{Hangs, secrets};
 
     for allow_outage in [true, false] {
         let hangs = Machine::new("ryzen", Box::new(Hangs), Sudo::Root);

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use super::{Trial, scale_up};
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::steps::way;
 use crate::world::World;
 
@@ -36,7 +36,7 @@ impl AgentPath {
 }
 
 #[async_trait]
-impl Step for AgentPath {
+impl Step<World> for AgentPath {
     fn id(&self) -> StepId {
         self.trial.id(NAME)
     }
@@ -96,7 +96,7 @@ impl Step for AgentPath {
     }
 
     /// The way is made by other steps; what is left is time.
-    async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
+    async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
         Ok(())
     }
 }
@@ -104,7 +104,7 @@ impl Step for AgentPath {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, world};
+    use crate::testing::{Fake, world};
 
     #[tokio::test]
     async fn one_server_without_a_way_to_the_new_vm_is_named() {

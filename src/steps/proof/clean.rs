@@ -13,7 +13,7 @@ use crate::failure::{Code, Result};
 use crate::kubernetes::Kubernetes;
 use crate::names::autoscaler::JOIN;
 use crate::names::ours::PROOF_LABEL;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::steps::orphans::{self, NeverJoined};
 use crate::world::World;
 
@@ -62,7 +62,7 @@ impl Clean {
 }
 
 #[async_trait]
-impl Step for Clean {
+impl Step<World> for Clean {
     fn id(&self) -> StepId {
         self.trial.id(NAME)
     }
@@ -123,18 +123,18 @@ impl Step for Clean {
         true
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let kubernetes = world.kubernetes().await?;
         let daemon = &self.trial.daemon;
         // Pods first, or the autoscaler would make the next VM for them.
-        pods::delete(&kubernetes, hands, &daemon.group).await?;
+        pods::delete(&kubernetes, permit, &daemon.group).await?;
         let found = self.never_joined(world, &kubernetes).await?;
         let confirmed = self.confirmed(&found);
         if confirmed.is_empty() {
             return Ok(());
         }
         let local_data = self.trial.local_data;
-        orphans::delete(world, &kubernetes, hands, daemon, &confirmed, local_data).await?;
+        orphans::delete(world, &kubernetes, permit, daemon, &confirmed, local_data).await?;
         self.seen().next_pass(Instant::now());
         Ok(())
     }
@@ -144,8 +144,7 @@ impl Step for Clean {
 mod tests {
     use super::*;
     use crate::deletion::APART;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, world};
+    use crate::testing::{Fake, permit, world};
 
     const NODES: &str = r#"{"kind":"List","metadata":{},"items":[{"metadata":{"name":"k3s-cp-1"},"status":{"conditions":[{"type":"Ready","status":"True","lastTransitionTime":"1970-01-01T00:00:00Z"}]}}]}"#;
 
@@ -189,12 +188,12 @@ mod tests {
         let step = Clean::new(&trial);
         let found = step.check(&world).await.unwrap();
         assert!(matches!(found, Finding::Unknown(_)), "{found:?}");
-        step.apply(&world, &hands()).await.unwrap();
+        step.apply(&world, &permit()).await.unwrap();
         assert!(!host.was_told("DELETE"), "one list was enough");
         tokio::time::advance(APART).await;
         let found = step.check(&world).await.unwrap();
         assert_eq!(found, Finding::differs("k3s-agents-1-2 never joined"));
-        step.apply(&world, &hands()).await.unwrap();
+        step.apply(&world, &permit()).await.unwrap();
         for (vm, gone) in [
             ("k3s-agents-1-2", true),
             ("k3s-agents-1-1", false),
@@ -222,7 +221,7 @@ mod tests {
             let step = Clean::new(&trial);
             step.check(&world).await.unwrap();
             tokio::time::advance(APART).await;
-            let ended = step.apply(&world, &hands()).await;
+            let ended = step.apply(&world, &permit()).await;
             assert_eq!(host.was_told("DELETE"), allowed);
             assert_eq!(
                 ended.err().map(|it| it.code),

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 
 use super::record;
 use crate::failure::Result;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::world::World;
 
 pub(in crate::steps) struct Forgotten {
@@ -24,7 +24,7 @@ impl Forgotten {
 }
 
 #[async_trait]
-impl Step for Forgotten {
+impl Step<World> for Forgotten {
     fn id(&self) -> StepId {
         StepId::new("proof-forgotten", &self.group)
     }
@@ -50,17 +50,16 @@ impl Step for Forgotten {
         })
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let kubernetes = world.kubernetes().await?;
-        record::discard(&kubernetes, hands, &self.group).await
+        record::discard(&kubernetes, permit, &self.group).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, world};
+    use crate::testing::{Fake, permit, world};
 
     #[tokio::test]
     async fn both_records_of_the_group_go_and_no_others() {
@@ -77,7 +76,7 @@ mod tests {
         let fake = Fake::new();
         let world = world(&[("k3s-cp-1", &fake)]);
         assert_eq!(step.check(&world).await.unwrap(), Finding::done());
-        step.apply(&world, &hands()).await.unwrap();
+        step.apply(&world, &permit()).await.unwrap();
         assert!(fake.was_told(r#""k3s-agents-1":null"#));
         assert!(fake.was_told(r#""k3s-agents-1.begun":null"#));
         assert!(!fake.was_told("k3s-agents-2"));

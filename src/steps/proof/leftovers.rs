@@ -13,7 +13,7 @@ use crate::deletion::{self, Sightings};
 use crate::failure::{Code, Result};
 use crate::kubernetes::Kubernetes;
 use crate::names::autoscaler::JOIN;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::steps::{group_nodes, orphans};
 use crate::world::World;
 
@@ -54,7 +54,7 @@ impl Leftovers {
         &self,
         world: &World,
         kubernetes: &Kubernetes,
-        hands: &Hands,
+        permit: &WritePermit,
         before: &BTreeSet<String>,
     ) -> Result<()> {
         let daemon = &self.trial.daemon;
@@ -79,7 +79,7 @@ impl Leftovers {
             if !confirmed.is_empty() {
                 let data = self.trial.local_data;
                 gone.extend(
-                    orphans::delete(world, kubernetes, hands, daemon, &confirmed, data).await?,
+                    orphans::delete(world, kubernetes, permit, daemon, &confirmed, data).await?,
                 );
                 seen.next_pass(now);
             }
@@ -129,7 +129,7 @@ impl Leftovers {
 }
 
 #[async_trait]
-impl Step for Leftovers {
+impl Step<World> for Leftovers {
     fn id(&self) -> StepId {
         self.trial.id(NAME)
     }
@@ -191,16 +191,16 @@ impl Step for Leftovers {
         Ok(Finding::done())
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let kubernetes = world.kubernetes().await?;
         let daemon = &self.trial.daemon;
         // Pods first, or the autoscaler would make the next VM for them.
-        pods::delete(&kubernetes, hands, &daemon.group).await?;
+        pods::delete(&kubernetes, permit, &daemon.group).await?;
         let Some(before) = record::begun(&kubernetes, &daemon.group).await? else {
             return Ok(());
         };
-        self.none_waits(world, &kubernetes, hands, &before).await?;
-        record::forget(&kubernetes, hands, &daemon.group).await?;
+        self.none_waits(world, &kubernetes, permit, &before).await?;
+        record::forget(&kubernetes, permit, &daemon.group).await?;
         *self.before.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
         Ok(())
     }
@@ -209,8 +209,7 @@ impl Step for Leftovers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, NOT_FOUND, world};
+    use crate::testing::{Fake, NOT_FOUND, permit, world};
 
     const BEGUN: &str = r#"{"data":{"k3s-agents-1.begun":"k3s-agents-1-1"}}"#;
     const NODES: &str = "GET /hostgroup/k3s-agents-1/nodes";
@@ -290,7 +289,7 @@ mod tests {
             .says(NODES, r#"[{"hostname":"k3s-agents-1-1"},{"hostname":"k3s-agents-1-2","created_at":"1970-01-01T00:00:00Z"},{"hostname":"k3s-agents-1-3"}]"#)
             .says("DELETE /", "");
         let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
-        step().apply(&world, &hands()).await.unwrap();
+        step().apply(&world, &permit()).await.unwrap();
         assert!(host.was_told("DELETE /hostgroup/k3s-agents-1/nodes/k3s-agents-1-2"));
         assert!(!host.was_told("nodes/k3s-agents-1-1"));
         assert!(!host.was_told("nodes/k3s-agents-1-3"));

@@ -22,9 +22,10 @@ pub(super) use forgotten::Forgotten;
 use super::Proof;
 use crate::failure::Result;
 use crate::kubernetes::Kubernetes;
-use crate::pipeline::{Step, StepId};
+use crate::pipeline::StepId;
 use crate::plan::{Daemon, Plan};
 use crate::secret::sha256;
+use crate::steps::AnyStep;
 use crate::world::World;
 
 /// The proof of one group, as its six steps share it.
@@ -76,7 +77,7 @@ pub(super) fn steps(
     wanted: Option<Proof>,
     restarts: &[StepId],
     local_data: bool,
-) -> Vec<Box<dyn Step>> {
+) -> Vec<AnyStep> {
     let vouched = format!(
         "{} {} {} {}:{}",
         daemon.url(),
@@ -131,7 +132,7 @@ async fn vms(world: &World, daemon: &Daemon) -> Result<BTreeSet<String>> {
 #[cfg(test)]
 fn trial(again: bool) -> Arc<Trial> {
     Arc::new(Trial {
-        daemon: super::testing::plan().daemons[1].clone(),
+        daemon: crate::testing::plan().daemons[1].clone(),
         wanted: Proof { pods: 2, again },
         local_data: false,
         fingerprint: "f00".into(),

@@ -15,7 +15,7 @@ use crate::names::kubernetes::{
     DAEMON_SET, DEFAULT_NAMESPACE, HELM_CHART, OVER, READY, SYSTEM_NAMESPACE, TRUE,
 };
 use crate::names::ours::PROOF_LABEL;
-use crate::pipeline::Hands;
+use crate::pipeline::WritePermit;
 
 /// Who the pods run as: a user that owns nothing. pause does nothing that another one could not.
 const NOBODY: u32 = 65534;
@@ -93,14 +93,18 @@ fn name(pod: &Value) -> String {
 }
 
 /// Deletes the proof's pods of a group, at once.
-pub(super) async fn delete(kubernetes: &Kubernetes, hands: &Hands, group: &str) -> Result<()> {
-    remove(kubernetes, hands, group, true).await
+pub(super) async fn delete(
+    kubernetes: &Kubernetes,
+    permit: &WritePermit,
+    group: &str,
+) -> Result<()> {
+    remove(kubernetes, permit, group, true).await
 }
 
 /// The same; with their grace period unless `now`.
 pub(super) async fn remove(
     kubernetes: &Kubernetes,
-    hands: &Hands,
+    permit: &WritePermit,
     group: &str,
     now: bool,
 ) -> Result<()> {
@@ -109,7 +113,7 @@ pub(super) async fn remove(
             let what = format!("{group} is no name of a group of ours");
             Failure::new(Code::Kubernetes, what).lasting()
         })?;
-    kubernetes.delete(hands, &pods).await
+    kubernetes.delete(permit, &pods).await
 }
 
 /// Whether a pod runs.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{Trial, agent_path, clean, record, scale_down};
 use crate::failure::Result;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::world::World;
 
 const NAME: &str = "proven";
@@ -24,7 +24,7 @@ impl Proven {
 }
 
 #[async_trait]
-impl Step for Proven {
+impl Step<World> for Proven {
     fn id(&self) -> StepId {
         self.trial.id(NAME)
     }
@@ -60,16 +60,16 @@ impl Step for Proven {
         })
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let kubernetes = world.kubernetes().await?;
-        record::remember(&kubernetes, hands, &self.trial).await
+        record::remember(&kubernetes, permit, &self.trial).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, world};
+    use crate::testing::{Fake, world};
 
     #[tokio::test]
     async fn another_form_of_the_group_is_not_on_record() {

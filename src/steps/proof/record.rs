@@ -10,7 +10,7 @@ use crate::failure::Result;
 use crate::kubernetes::Kubernetes;
 use crate::names::autoscaler::NAMESPACE;
 use crate::names::ours::PROOF_RECORD;
-use crate::pipeline::Hands;
+use crate::pipeline::WritePermit;
 
 /// The command that shows it.
 pub(super) fn hint() -> String {
@@ -49,34 +49,42 @@ pub(super) async fn begun(
 /// Notes that a proof begins.
 pub(super) async fn begin(
     kubernetes: &Kubernetes,
-    hands: &Hands,
+    permit: &WritePermit,
     group: &str,
     before: &BTreeSet<String>,
 ) -> Result<()> {
     let before: Vec<&str> = before.iter().map(String::as_str).collect();
     let data = json!({begun_key(group): before.join(" ")});
     kubernetes
-        .merge_config_map(hands, NAMESPACE, PROOF_RECORD, &data)
+        .merge_config_map(permit, NAMESPACE, PROOF_RECORD, &data)
         .await
 }
 
 /// Forgets a proof that was begun: nothing of it is left.
-pub(super) async fn forget(kubernetes: &Kubernetes, hands: &Hands, group: &str) -> Result<()> {
+pub(super) async fn forget(
+    kubernetes: &Kubernetes,
+    permit: &WritePermit,
+    group: &str,
+) -> Result<()> {
     let data = json!({begun_key(group): null});
     kubernetes
-        .merge_config_map(hands, NAMESPACE, PROOF_RECORD, &data)
+        .merge_config_map(permit, NAMESPACE, PROOF_RECORD, &data)
         .await
 }
 
 /// Notes that this very proof stands. A merge, not an apply: server-side apply by one owner would drop the other
 /// groups' keys.
-pub(super) async fn remember(kubernetes: &Kubernetes, hands: &Hands, trial: &Trial) -> Result<()> {
+pub(super) async fn remember(
+    kubernetes: &Kubernetes,
+    permit: &WritePermit,
+    trial: &Trial,
+) -> Result<()> {
     let data = json!({
         &trial.daemon.group: trial.fingerprint,
         begun_key(&trial.daemon.group): null,
     });
     kubernetes
-        .merge_config_map(hands, NAMESPACE, PROOF_RECORD, &data)
+        .merge_config_map(permit, NAMESPACE, PROOF_RECORD, &data)
         .await
 }
 
@@ -87,9 +95,13 @@ pub(super) async fn knows(kubernetes: &Kubernetes, group: &str) -> Result<bool> 
 }
 
 /// Forgets the group: one that is made again under its name is another one.
-pub(super) async fn discard(kubernetes: &Kubernetes, hands: &Hands, group: &str) -> Result<()> {
+pub(super) async fn discard(
+    kubernetes: &Kubernetes,
+    permit: &WritePermit,
+    group: &str,
+) -> Result<()> {
     let data = json!({group: null, begun_key(group): null});
     kubernetes
-        .merge_config_map(hands, NAMESPACE, PROOF_RECORD, &data)
+        .merge_config_map(permit, NAMESPACE, PROOF_RECORD, &data)
         .await
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::{Trial, agent_path, pods, scale_up};
 use crate::failure::{Code, Result};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::steps::group_nodes;
 use crate::world::World;
 
@@ -27,7 +27,7 @@ impl ScaleDown {
 }
 
 #[async_trait]
-impl Step for ScaleDown {
+impl Step<World> for ScaleDown {
     fn id(&self) -> StepId {
         self.trial.id(NAME)
     }
@@ -92,9 +92,9 @@ impl Step for ScaleDown {
         Ok(Finding::Done(kept.join("; ")))
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let kubernetes = world.kubernetes().await?;
-        pods::remove(&kubernetes, hands, &self.trial.daemon.group, false).await?;
+        pods::remove(&kubernetes, permit, &self.trial.daemon.group, false).await?;
         self.trial.progress().removed = true;
         Ok(())
     }
@@ -103,7 +103,7 @@ impl Step for ScaleDown {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, world};
+    use crate::testing::{Fake, world};
 
     const AGENT: &str = "k3s-agents-1-1";
     const NODES: &str = r#"{"kind":"List","metadata":{},"items":[{"metadata":{"name":"n","labels":{"slicer/hostname":"k3s-agents-1-1"}}}]}"#;

@@ -11,7 +11,7 @@ use super::{Trial, leftovers, pods, record, silent};
 use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::waiting;
 use crate::names::slicer::CONSOLES;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::steps::group_nodes;
 use crate::world::World;
 
@@ -30,7 +30,7 @@ impl ScaleUp {
 }
 
 #[async_trait]
-impl Step for ScaleUp {
+impl Step<World> for ScaleUp {
     fn id(&self) -> StepId {
         self.trial.id(NAME)
     }
@@ -125,7 +125,7 @@ impl Step for ScaleUp {
         Some(format!("{vm}: {line}"))
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let kubernetes = world.kubernetes().await?;
         let group = &self.trial.daemon.group;
         let vms = super::vms(world, &self.trial.daemon).await?;
@@ -139,20 +139,20 @@ impl Step for ScaleUp {
             busy.collect()
         };
         let list = pods::make(&self.trial, &busy, full)?;
-        record::begin(&kubernetes, hands, group, &vms).await?;
+        record::begin(&kubernetes, permit, group, &vms).await?;
         {
             let mut progress = self.trial.progress();
             progress.vms_before = vms;
             progress.started = true;
         }
-        kubernetes.apply(hands, &list).await
+        kubernetes.apply(permit, &list).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, world};
+    use crate::testing::{Fake, world};
 
     #[tokio::test]
     async fn a_proof_that_stands_is_kept_unless_asked_for_again() {

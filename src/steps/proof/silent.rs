@@ -73,7 +73,7 @@ mod tests {
 
     use super::*;
     use crate::names::autoscaler::CLOUD_CONFIG_KEY;
-    use crate::steps::testing::{Fake, world};
+    use crate::testing::{Fake, world};
 
     fn server(groups: &[&str]) -> Fake {
         let sections: Vec<String> = groups

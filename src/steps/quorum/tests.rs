@@ -1,7 +1,7 @@
 use super::*;
 use crate::secret::sha256;
 use crate::steps::daemon_config::host_yaml;
-use crate::steps::testing::{Fake, machine, plan, world};
+use crate::testing::{Fake, machine, plan, world};
 
 fn server(voter: bool) -> Fake {
     let status = if voter { "True" } else { "False" };
@@ -103,8 +103,7 @@ async fn a_quorum_is_lost_only_where_it_stays_away() {
 #[tokio::test]
 async fn who_has_restarted_for_new_tokens_is_asked_before_the_next_restarts() {
     let servers = plan().servers;
-    let readings =
-        crate::k3s::readings(&plan(), &servers[0], &crate::steps::testing::secrets()).unwrap();
+    let readings = crate::k3s::readings(&plan(), &servers[0], &crate::testing::secrets()).unwrap();
     let (new, old) = (sha256(readings[0].as_bytes()), sha256(b"0ld"));
     for (runs_with, answers, allowed) in [
         (&new, ["200", "401"], true),

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::deletion::DeletableObject;
 use crate::failure::Result;
 use crate::names::autoscaler::{AUTOSCALER, NAMESPACE};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::steps::CLUSTER;
 use crate::steps::reach::{self, Api};
 use crate::world::World;
@@ -33,7 +33,7 @@ impl AutoscalerGone {
 const KINDS: [&str; 2] = ["helmchart", "deployment"];
 
 #[async_trait]
-impl Step for AutoscalerGone {
+impl Step<World> for AutoscalerGone {
     fn id(&self) -> StepId {
         id()
     }
@@ -70,13 +70,13 @@ impl Step for AutoscalerGone {
         Ok(Finding::done())
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let Api::Ready(kubernetes) = reach::api(world).await? else {
             return Ok(());
         };
         for kind in KINDS {
             let object = DeletableObject::ours(kind, NAMESPACE, AUTOSCALER);
-            kubernetes.delete(hands, &object).await?;
+            kubernetes.delete(permit, &object).await?;
         }
         Ok(())
     }
@@ -85,7 +85,7 @@ impl Step for AutoscalerGone {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, world};
+    use crate::testing::{Fake, world};
 
     /// `destroy` went on beside an autoscaler that made new VMs.
     #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use crate::deletion;
 use crate::failure::Result;
-use crate::pipeline::Hands;
+use crate::pipeline::WritePermit;
 use crate::remote::{Look, Machine, Script};
 
 /// How many are removed by one command: its line has a bound.
@@ -14,7 +14,7 @@ pub(super) async fn left(host: &Machine, group: &str) -> Result<bool> {
 }
 
 /// Removes them.
-pub(super) async fn remove(host: &Machine, hands: &Hands, group: &str) -> Result<()> {
+pub(super) async fn remove(host: &Machine, permit: &WritePermit, group: &str) -> Result<()> {
     let found = host.look(&Look::ConsoleLogs(group.to_owned())).await?;
     let logs = deletion::consoles(group, &found.stdout);
     if !found.ok() {
@@ -23,7 +23,7 @@ pub(super) async fn remove(host: &Machine, hands: &Hands, group: &str) -> Result
     for logs in logs.chunks(AT_ONCE) {
         let words = ["rm", "-f", "--"].into_iter().chain(logs.iter().copied());
         let what = "removing the VMs' console logs";
-        host.must(hands, what, &Script::words(words)).await?;
+        host.must(permit, what, &Script::words(words)).await?;
     }
     Ok(())
 }

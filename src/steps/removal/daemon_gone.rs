@@ -10,7 +10,7 @@ use crate::deletion::{Belongings, DeletablePath, Seen, is_same_directory};
 use crate::failure::{Code, Failure, Result};
 use crate::generate::unit_path;
 use crate::names::ours::ROOT;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::{Adopted, unit_of};
 use crate::remote::{Look, Machine, Script};
 use crate::steps::daemon_running;
@@ -58,7 +58,7 @@ impl DaemonGone {
     pub(super) fn new(cluster: &str, daemon: &Remains) -> Self {
         let group = &daemon.group;
         let own = daemon.adopted.as_ref();
-        let directory = format!("{}/{cluster}/{group}", ROOT);
+        let directory = format!("{ROOT}/{cluster}/{group}");
         Self {
             unit: unit_of(group, own),
             works: own.map_or_else(|| directory.clone(), |own| own.directory.clone()),
@@ -163,7 +163,7 @@ const STOP: &str = "kill -TERM {} 2>/dev/null; n=0
 while kill -0 {} 2>/dev/null; do [ $n -lt 180 ] || exit 1; sleep 1; n=$((n+1)); done";
 
 #[async_trait]
-impl Step for DaemonGone {
+impl Step<World> for DaemonGone {
     fn id(&self) -> StepId {
         id(&self.daemon.group)
     }
@@ -218,15 +218,15 @@ impl Step for DaemonGone {
         Ok(Finding::Differs(why))
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let host = world.host(&self.daemon.host)?;
         let unit = Unit::look(host, &self.unit).await?;
         let belongings = Belongings::of(&self.seen(host, &unit).await?, &self.works);
         if belongings.stops() {
-            self.stop(host, hands, &unit, belongings).await?;
+            self.stop(host, permit, &unit, belongings).await?;
         }
         if belongings == Belongings::All {
-            console_logs::remove(host, hands, &self.daemon.group).await?;
+            console_logs::remove(host, permit, &self.daemon.group).await?;
         }
         // Last: by it a later run knows that something is left, and that it is ours.
         let directory = DeletablePath::of_cluster(&self.cluster, &self.directory)?;
@@ -234,7 +234,7 @@ impl Step for DaemonGone {
         let script = Script::new(REMOVE_DIRECTORY, &[directory, directory]);
         let script = script.limit(Duration::from_secs(200));
         let what = "removing the daemon's directory";
-        host.must(hands, what, &script).await.map(drop)
+        host.must(permit, what, &script).await.map(drop)
     }
 }
 
@@ -243,7 +243,7 @@ impl DaemonGone {
     async fn stop(
         &self,
         host: &Machine,
-        hands: &Hands,
+        permit: &WritePermit,
         unit: &Unit,
         belongings: Belongings,
     ) -> Result<()> {
@@ -252,7 +252,7 @@ impl DaemonGone {
             for process in self.hand_started(host).await? {
                 let process = process.to_string();
                 let stop = Script::new(STOP, &[&process, &process]).limit(Duration::from_secs(200));
-                host.must(hands, "stopping the daemon", &stop).await?;
+                host.must(permit, "stopping the daemon", &stop).await?;
             }
         }
         if !belongings.has_unit() {
@@ -267,7 +267,7 @@ impl DaemonGone {
         let words = [&*self.unit, file, bridge];
         // The unit gives its VMs three minutes.
         let script = Script::new(STOP_UNIT, &words).limit(Duration::from_secs(200));
-        let done = host.run(hands, &script).await?;
+        let done = host.run(permit, &script).await?;
         if done.ok() {
             return Ok(());
         }

@@ -10,8 +10,9 @@ use tokio::time::Instant;
 use super::{Remains, console_logs};
 use crate::deletion::{APART, DeletableVm};
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Hands, Step, StepId};
-use crate::slicer::{Slicer, Vm};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::slicer::Slicer;
+use crate::vm::Vm;
 use crate::world::World;
 
 pub(super) struct GroupEmptied {
@@ -75,7 +76,7 @@ impl GroupEmptied {
 }
 
 #[async_trait]
-impl Step for GroupEmptied {
+impl Step<World> for GroupEmptied {
     fn id(&self) -> StepId {
         id(&self.group)
     }
@@ -111,7 +112,7 @@ impl Step for GroupEmptied {
         })
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let slicer = self.slicer(world).await?;
         let vms = loop {
             match self.vms(&slicer).await? {
@@ -121,17 +122,16 @@ impl Step for GroupEmptied {
         };
         let names: Vec<String> = vms.into_iter().map(|vm| vm.hostname).collect();
         for vm in DeletableVm::named(&self.group, &names) {
-            slicer.delete_vm(hands, &vm).await?;
+            slicer.delete_vm(permit, &vm).await?;
         }
-        console_logs::remove(world.host(&self.host)?, hands, &self.group).await
+        console_logs::remove(world.host(&self.host)?, permit, &self.group).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, world};
+    use crate::testing::{Fake, permit, world};
 
     fn step() -> GroupEmptied {
         GroupEmptied::new(&Remains {
@@ -167,7 +167,7 @@ mod tests {
             step.check(&world).await.unwrap(),
             Finding::Differs(_)
         ));
-        step.apply(&world, &hands()).await.unwrap();
+        step.apply(&world, &permit()).await.unwrap();
         assert!(fake.was_told("DELETE /hostgroup/k3s-agents-2/nodes/a-1"));
         assert!(
             !fake
@@ -192,7 +192,7 @@ mod tests {
             let found = step.check(&world).await.unwrap();
             assert!(matches!(found, Finding::Unknown(_)), "{groups} {found:?}");
             let begin = Instant::now();
-            step.apply(&world, &hands()).await.unwrap();
+            step.apply(&world, &permit()).await.unwrap();
             assert!(begin.elapsed() >= APART, "{groups}");
             let found = step.check(&world).await.unwrap();
             assert_eq!(found, Finding::done(), "{groups}");
@@ -212,7 +212,7 @@ mod tests {
             step.check(&world).await.unwrap(),
             Finding::Unknown(_)
         ));
-        step.apply(&world, &hands()).await.unwrap();
+        step.apply(&world, &permit()).await.unwrap();
         assert!(fake.was_told("DELETE /hostgroup/k3s-agents-2/nodes/a-1"));
     }
 

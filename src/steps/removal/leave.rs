@@ -8,8 +8,8 @@ use super::{
 };
 use crate::failure::Result;
 use crate::generate::{self, Route};
-use crate::pipeline::Step;
 use crate::plan::Plan;
+use crate::steps::AnyStep;
 use crate::steps::host_mark::HostMark;
 use crate::steps::ordered::Ordered;
 use crate::steps::proof::Forgotten;
@@ -34,7 +34,7 @@ pub struct Leaving<'a> {
 
 /// A host gone from its cluster, which from now on is as `plan` says: the autoscaler is told first, routes go when no
 /// Node is left that is reached over them, and the machine's mark goes last.
-pub fn leave(plan: &Plan, options: &Options, leaving: &Leaving<'_>) -> Vec<Box<dyn Step>> {
+pub fn leave(plan: &Plan, options: &Options, leaving: &Leaving<'_>) -> Vec<AnyStep> {
     let mut steps = steps::told(plan, options);
     let has = |group: &str| leaving.enrolled.is_none_or(|groups| groups.contains(group));
     // What was never enrolled may not even run. Where nothing else is left, it is what the autoscaler must live on.
@@ -106,7 +106,7 @@ pub async fn enrolled(world: &World) -> Result<BTreeSet<String>> {
 }
 
 /// The file of the daemon that served a group no longer speaks of it; what it has read it will read anew with its next start.
-fn carrier_described(plan: &Plan, remains: &Remains) -> Option<Box<dyn Step>> {
+fn carrier_described(plan: &Plan, remains: &Remains) -> Option<AnyStep> {
     let carrier = plan.daemon(remains.shares.as_deref()?)?;
     let step = steps::daemon_config::DaemonConfig::new(carrier);
     Some(Box::new(Ordered::new(
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
     use crate::plan::Decisions;
     use crate::steps::removal::remains_on;
-    use crate::steps::testing::plan;
+    use crate::testing::plan;
 
     fn decided() -> Decisions {
         plan().decisions(&Decisions::default())
@@ -129,7 +129,7 @@ mod tests {
     /// The servers run on: their daemon is told to forget the group, and restarts when somebody allows it.
     #[test]
     fn agents_of_a_shared_daemon_leave_without_it() {
-        let shared = crate::steps::testing::shared();
+        let shared = crate::testing::shared();
         let decided = shared.decisions(&Decisions::default());
         let mut remains = remains_on("home", &decided, "n100", &[]);
         remains.retain(|daemon| daemon.group == "k3s-agents-2");
@@ -161,14 +161,11 @@ mod tests {
         );
     }
 
-    fn left(drain: Option<Drain>) -> Vec<Box<dyn Step>> {
+    fn left(drain: Option<Drain>) -> Vec<AnyStep> {
         without_ryzen(drain, None)
     }
 
-    fn without_ryzen(
-        drain: Option<Drain>,
-        enrolled: Option<&BTreeSet<String>>,
-    ) -> Vec<Box<dyn Step>> {
+    fn without_ryzen(drain: Option<Drain>, enrolled: Option<&BTreeSet<String>>) -> Vec<AnyStep> {
         let mut plan = plan();
         let remains = remains_on("home", &decided(), "ryzen", &[]);
         plan.hosts.retain(|host| host.name != "ryzen");
@@ -185,7 +182,7 @@ mod tests {
         leave(&plan, &options, &leaving)
     }
 
-    fn needs(steps: &[Box<dyn Step>], id: &str) -> Vec<String> {
+    fn needs(steps: &[AnyStep], id: &str) -> Vec<String> {
         let step = steps.iter().find(|step| step.id().to_string() == id);
         let needs = step.unwrap().needs();
         needs.iter().map(ToString::to_string).collect()

@@ -6,7 +6,7 @@ use crate::deletion::DeletablePath;
 use crate::failure::Result;
 use crate::fleet::Note;
 use crate::names::ours::ROOT;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Mark;
 use crate::remote::{Look, Script};
 use crate::world::World;
@@ -34,7 +34,7 @@ fn places(cluster: &str) -> [String; 3] {
     [
         Mark::path(cluster),
         Note::path(cluster),
-        format!("{}/{cluster}", ROOT),
+        format!("{ROOT}/{cluster}"),
     ]
 }
 
@@ -45,7 +45,7 @@ for d in /var/lib/slicer-k3s /etc/slicer-k3s/routes.d /etc/slicer-k3s/own-addres
 done";
 
 #[async_trait]
-impl Step for MarkGone {
+impl Step<World> for MarkGone {
     fn id(&self) -> StepId {
         id(&self.host)
     }
@@ -76,7 +76,7 @@ impl Step for MarkGone {
         })
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let cluster = &world.plan.cluster;
         let [mark, note, directory] = places(cluster);
         let all = [directory, mark, note.clone(), format!("{note}.new")];
@@ -87,7 +87,7 @@ impl Step for MarkGone {
         let words: Vec<&str> = all.iter().map(DeletablePath::as_str).collect();
         let script = Script::new(REMOVE, &words);
         let host = world.host(&self.host)?;
-        host.must(hands, "removing the cluster's mark", &script)
+        host.must(permit, "removing the cluster's mark", &script)
             .await
             .map(drop)
     }
@@ -99,7 +99,8 @@ mod tests {
     use super::super::own_addresses_gone::OwnAddressesGone;
     use super::super::routes_gone::RoutesGone;
     use super::*;
-    use crate::steps::testing::{Fake, world};
+    use crate::steps::AnyStep;
+    use crate::testing::{Fake, world};
 
     /// A host whose sudo refused, or whose disk could no longer be read, counted as one that holds nothing: its removal was done,
     /// and its VMs ran on with nothing on record.
@@ -112,7 +113,7 @@ mod tests {
             adopted: None,
             served_elsewhere: false,
         };
-        let steps: [Box<dyn Step>; 4] = [
+        let steps: [AnyStep; 4] = [
             Box::new(MarkGone::new("ryzen", &[])),
             Box::new(RoutesGone::new("ryzen")),
             Box::new(OwnAddressesGone::new("ryzen")),

@@ -18,8 +18,10 @@ use std::collections::BTreeMap;
 
 use super::ordered::Ordered;
 use crate::deletion::{is_name, serves_elsewhere};
+use crate::facts::FoundDaemon;
 use crate::pipeline::{Step, StepId};
-use crate::plan::{Adopted, Decisions, FoundDaemon, Plan};
+use crate::plan::{Adopted, Decisions, Plan};
+use crate::steps::AnyStep;
 
 pub use daemon_gone::Remains;
 pub use leave::{Leaving, enrolled, leave};
@@ -33,8 +35,8 @@ pub fn destroy(
     hosts: &[String],
     remains: &[Remains],
     snapshot: Option<Snapshots>,
-) -> Vec<Box<dyn Step>> {
-    let mut steps: Vec<Box<dyn Step>> = Vec::new();
+) -> Vec<AnyStep> {
+    let mut steps: Vec<AnyStep> = Vec::new();
     let mut first: Vec<StepId> = Vec::new();
     if let Some(snapshots) = snapshot {
         steps.push(Box::new(snapshot_kept::SnapshotKept::new(snapshots)));
@@ -117,7 +119,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::steps::testing::plan;
+    use crate::testing::plan;
 
     fn decided() -> Decisions {
         plan().decisions(&Decisions::default())
@@ -158,7 +160,7 @@ mod tests {
     /// What one process serves goes with it, and what it leaves of the other group goes afterwards.
     #[test]
     fn a_group_of_anothers_daemon_has_a_bridge_and_no_unit() {
-        let shared = crate::steps::testing::shared();
+        let shared = crate::testing::shared();
         let decided = shared.decisions(&Decisions::default());
         let mut both = found("/var/lib/slicer-k3s/home/k3s-cp");
         both.groups = vec!["k3s-cp".into(), "k3s-agents-2".into()];

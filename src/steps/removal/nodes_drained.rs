@@ -13,7 +13,7 @@ use crate::kubernetes::Kubernetes;
 use crate::names::k3s::PROGRAM;
 use crate::names::kubernetes::{DAEMON_SET, MIRROR, OVER};
 use crate::names::ours::DRAINED;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::question::limited;
 use crate::remote::{Look, Machine, Script};
 use crate::steps::group_nodes::selector;
@@ -82,13 +82,13 @@ fn unit_of(group: &str) -> String {
 const TO_END: Duration = Duration::from_secs(8);
 
 /// Ends a drain that a run has left on this server.
-async fn end_drain(server: &Machine, hands: &Hands, group: &str) -> Result<()> {
+async fn end_drain(server: &Machine, permit: &WritePermit, group: &str) -> Result<()> {
     let script = Script::new(
         "u={}; systemctl stop {} 2>/dev/null; ! systemctl -q is-active \"$u\"",
         &[&unit_of(group), &unit_of(group)],
     )
     .limit(TO_END);
-    match limited(TO_END, server.must(hands, "stopping the drain", &script)).await {
+    match limited(TO_END, server.must(permit, "stopping the drain", &script)).await {
         Ok(ended) => ended.map(drop),
         Err(_) => Err(Failure::new(
             Code::Command,
@@ -102,20 +102,20 @@ async fn end_drain(server: &Machine, hands: &Hands, group: &str) -> Result<()> {
 pub(in crate::steps) async fn end_drains(
     world: &World,
     server: &Machine,
-    hands: &Hands,
+    permit: &WritePermit,
     group: &str,
 ) -> Result<()> {
-    let elsewhere = end_elsewhere(world, server, hands, group);
-    tokio::join!(end_drain(server, hands, group), elsewhere).0
+    let elsewhere = end_elsewhere(world, server, permit, group);
+    tokio::join!(end_drain(server, permit, group), elsewhere).0
 }
 
 /// Ends a drain that a run has left on another server than this one, where that can be reached.
-async fn end_elsewhere(world: &World, server: &Machine, hands: &Hands, group: &str) {
+async fn end_elsewhere(world: &World, server: &Machine, permit: &WritePermit, group: &str) {
     let others = world.plan.servers_here();
     let others = others.filter(|other| other.name != server.name());
     let others = others.map(|other| async move {
         if let Ok(Ok(other)) = limited(TO_END, world.server(other)).await {
-            let _ = end_drain(other, hands, group).await;
+            let _ = end_drain(other, permit, group).await;
         }
     });
     join_all(others).await;
@@ -195,7 +195,7 @@ k3s kubectl label nodes --overwrite -l {} --field-selector {} {} || true
 systemd-run --quiet --collect --unit \"$u\" -p RuntimeMaxSec={} {} kubectl drain -l {} --ignore-daemonsets --delete-emptydir-data --timeout {} $f";
 
 #[async_trait]
-impl Step for NodesDrained {
+impl Step<World> for NodesDrained {
     fn id(&self) -> StepId {
         id(&self.group)
     }
@@ -264,10 +264,10 @@ impl Step for NodesDrained {
         .lasting())
     }
 
-    async fn stopped(&self, _: &World, hands: &Hands) -> Option<String> {
+    async fn stopped(&self, _: &World, permit: &WritePermit) -> Option<String> {
         let server = &self.started()?;
         let group = &self.group;
-        Some(match end_drain(server, hands, group).await {
+        Some(match end_drain(server, permit, group).await {
             Ok(()) => format!(
                 "The drain of {group} was stopped. Its nodes take no new pods until slicer-k3s init opens them."
             ),
@@ -280,7 +280,7 @@ impl Step for NodesDrained {
         })
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let kubernetes = world.kubernetes().await?;
         let (unit, selector) = (self.unit(), selector(&self.group));
         let limit = format!("{}s", self.drain.limit.as_secs());
@@ -298,9 +298,9 @@ impl Step for NodesDrained {
             ],
         );
         let server = kubernetes.server;
-        end_elsewhere(world, &server, hands, &self.group).await;
+        end_elsewhere(world, &server, permit, &self.group).await;
         *self.started.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&server));
-        let begun = server.must(hands, "starting the drain", &script).await;
+        let begun = server.must(permit, "starting the drain", &script).await;
         begun.map(drop)
     }
 }

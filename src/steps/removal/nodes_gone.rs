@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::deletion::DeletableObject;
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::steps::group_nodes::selector;
 use crate::world::World;
 
@@ -28,7 +28,7 @@ impl NodesGone {
 }
 
 #[async_trait]
-impl Step for NodesGone {
+impl Step<World> for NodesGone {
     fn id(&self) -> StepId {
         id(&self.group)
     }
@@ -60,11 +60,11 @@ impl Step for NodesGone {
         })
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let nodes = DeletableObject::nodes_of_named(&self.group).ok_or_else(|| {
             let what = format!("{} is no name of a group of ours", self.group);
             Failure::new(Code::Kubernetes, what).lasting()
         })?;
-        world.kubernetes().await?.delete(hands, &nodes).await
+        world.kubernetes().await?.delete(permit, &nodes).await
     }
 }

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::deletion::DeletablePath;
 use crate::failure::Result;
 use crate::generate::{ROUTES_UNIT, own_addresses_path, own_addresses_table};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::remote::{Look, Script};
 use crate::world::World;
 
@@ -30,7 +30,7 @@ const REMOVE: &str = "set -e; rm -f -- {}; systemctl try-restart {} 2>/dev/null 
 t={}; if nft list table ip \"$t\" >/dev/null 2>&1; then nft delete table ip \"$t\"; fi";
 
 #[async_trait]
-impl Step for OwnAddressesGone {
+impl Step<World> for OwnAddressesGone {
     fn id(&self) -> StepId {
         id(&self.host)
     }
@@ -58,13 +58,13 @@ impl Step for OwnAddressesGone {
         })
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let cluster = &world.plan.cluster;
         let path = DeletablePath::of_cluster(cluster, &own_addresses_path(cluster))?;
         let table = own_addresses_table(cluster);
         let script = Script::new(REMOVE, &[path.as_str(), ROUTES_UNIT, &table]);
         let host = world.host(&self.host)?;
-        host.must(hands, "removing the table of addresses", &script)
+        host.must(permit, "removing the table of addresses", &script)
             .await
             .map(drop)
     }
@@ -73,7 +73,7 @@ impl Step for OwnAddressesGone {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, world};
+    use crate::testing::{Fake, world};
 
     #[tokio::test]
     async fn file_and_table_must_both_be_gone() {

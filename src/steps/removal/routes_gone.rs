@@ -7,7 +7,7 @@ use crate::failure::Result;
 use crate::generate::{
     FORMER_ROUTES_UNIT, ROUTES_SCRIPT, ROUTES_UNIT, TABLES, routes_path, unit_path,
 };
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::remote::Script;
 use crate::world::World;
 
@@ -55,7 +55,7 @@ if [ -f \"$w\" ]; then
 fi";
 
 #[async_trait]
-impl Step for RoutesGone {
+impl Step<World> for RoutesGone {
     fn id(&self) -> StepId {
         id(&self.host)
     }
@@ -78,7 +78,7 @@ impl Step for RoutesGone {
         Ok(Finding::done())
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let cluster = &world.plan.cluster;
         let [table, withdrawn] = tables(cluster);
         let table = DeletablePath::of_cluster(cluster, &table)?;
@@ -94,7 +94,7 @@ impl Step for RoutesGone {
         ];
         let script = Script::new(WITHDRAW, &words);
         let host = world.host(&self.host)?;
-        host.must(hands, "withdrawing the routes", &script)
+        host.must(permit, "withdrawing the routes", &script)
             .await
             .map(drop)
     }

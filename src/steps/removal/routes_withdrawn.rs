@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::failure::Result;
 use crate::generate::{self, ROUTES_UNIT, Route};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::steps::routes;
 use crate::world::World;
 
@@ -30,7 +30,7 @@ impl RoutesWithdrawn {
 }
 
 #[async_trait]
-impl Step for RoutesWithdrawn {
+impl Step<World> for RoutesWithdrawn {
     fn id(&self) -> StepId {
         id(&self.host)
     }
@@ -64,21 +64,20 @@ impl Step for RoutesWithdrawn {
         })
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let host = world.host(&self.host)?;
         for file in generate::host_routes(&world.plan, &self.host)? {
-            file.write(host, hands).await?;
+            file.write(host, permit).await?;
         }
         let left = routes::present(host, &self.routes).await?;
-        routes::withdraw(host, hands, &left).await
+        routes::withdraw(host, permit, &left).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, world};
+    use crate::testing::{Fake, permit, world};
 
     /// The network may be somebody else's by now.
     #[tokio::test]
@@ -97,7 +96,7 @@ mod tests {
             [route(140)]
         );
         let step = RoutesWithdrawn::new("n100", &routes, &[]);
-        step.apply(&host, &hands()).await.unwrap();
+        step.apply(&host, &permit()).await.unwrap();
         assert!(fake.was_told("ip -4 route delete"));
     }
 }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use crate::deletion::{Known, Snapshot, last_snapshot};
 use crate::failure::{Code, Failure, Result};
 use crate::names::k3s::SNAPSHOTS_DIRECTORY;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Role;
 use crate::remote::{Machine, Script};
 use crate::secret::Secret;
@@ -89,7 +89,7 @@ impl SnapshotKept {
     }
 
     /// Takes one: where a server fails, as with a full disk, the others are tried, each once.
-    async fn take(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn take(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let (mut tried, mut failed) = (BTreeSet::new(), None);
         loop {
             let server = match world.first_server().await {
@@ -97,7 +97,7 @@ impl SnapshotKept {
                 Ok(_) => return failed.unwrap_or(Ok(())),
                 Err(failure) => return failed.unwrap_or(Err(failure)),
             };
-            match self.take_on(server, hands).await {
+            match self.take_on(server, permit).await {
                 Ok(()) => return Ok(()),
                 failure => _ = failed.get_or_insert(failure),
             }
@@ -105,12 +105,12 @@ impl SnapshotKept {
         }
     }
 
-    async fn take_on(&self, server: &Machine, hands: &Hands) -> Result<()> {
+    async fn take_on(&self, server: &Machine, permit: &WritePermit) -> Result<()> {
         let mark = Secret::random_hex(4)
             .map_err(|error| Failure::new(Code::LocalFile, "no random numbers").because(error))?;
         let name = format!("slicer-k3s-last-{}", mark.expose());
         let script = Script::new(SAVE, &[&name, SNAPSHOTS_DIRECTORY]).limit(Duration::from_mins(5));
-        let saved = server.must(hands, "taking a snapshot", &script).await?;
+        let saved = server.must(permit, "taking a snapshot", &script).await?;
         let Some((hash, path)) = saved.stdout.lines().next().and_then(|l| l.split_once("  "))
         else {
             return Err(Failure::new(
@@ -148,7 +148,7 @@ k3s etcd-snapshot save --name \"$n\" >&2
 sha256sum -- \"$d/$n\"*";
 
 #[async_trait]
-impl Step for SnapshotKept {
+impl Step<World> for SnapshotKept {
     fn id(&self) -> StepId {
         id()
     }
@@ -174,8 +174,8 @@ impl Step for SnapshotKept {
         })
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
-        let taken = self.take(world, hands).await;
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
+        let taken = self.take(world, permit).await;
         if let Err(failure) = taken {
             self.failed.store(true, Ordering::Relaxed);
             if self.last(world).await?.0 == Snapshot::Missing {
@@ -189,8 +189,7 @@ impl Step for SnapshotKept {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, world};
+    use crate::testing::{Fake, permit, world};
 
     /// With a full disk on the server that is ready first, no run ever came to a snapshot.
     #[tokio::test(start_paused = true)]
@@ -201,7 +200,7 @@ mod tests {
         let saved = format!("{}  /x/snapshot\n", "a".repeat(64));
         let well = Fake::new().says("etcd-snapshot save", &saved);
         let all = world(&[("k3s-cp-1", &full), ("k3s-cp-2", &well)]);
-        let failure = step.take(&all, &hands()).await.unwrap_err();
+        let failure = step.take(&all, &permit()).await.unwrap_err();
         // The second one is told to hand its snapshot over, which the stand-in does not.
         assert!(full.was_told("save") && well.was_told("save"), "{failure}");
         assert!(failure.to_string().contains("no space left"), "{failure}");
@@ -237,7 +236,7 @@ mod tests {
             let found = step.check(&world).await.unwrap();
             assert!(matches!(found, Finding::Differs(_)), "{found:?}");
             // A server that cannot take one is no reason to go without.
-            assert_eq!(step.apply(&world, &hands()).await.is_ok(), counts);
+            assert_eq!(step.apply(&world, &permit()).await.is_ok(), counts);
             let found = step.check(&world).await.unwrap();
             assert_eq!(
                 matches!(&found, Finding::Done(note) if note.contains("earlier run")),
@@ -262,7 +261,7 @@ mod tests {
                 .says("comm", processes);
             let mut world = world(&[("n100", &host)]);
             let daemon = &mut world.plan.daemons[0];
-            daemon.adopted = Some(crate::steps::testing::adopted(daemon));
+            daemon.adopted = Some(crate::testing::adopted(daemon));
             assert_eq!(removal_has_begun(&world).await.unwrap(), begun);
         }
     }

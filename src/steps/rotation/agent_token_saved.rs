@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::put_token::put;
 use crate::failure::{Code, Result};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Server;
 use crate::steps::{CLUSTER, k3s_started};
 use crate::world::World;
@@ -33,7 +33,7 @@ impl AgentTokenSaved {
 }
 
 #[async_trait]
-impl Step for AgentTokenSaved {
+impl Step<World> for AgentTokenSaved {
     fn id(&self) -> StepId {
         id()
     }
@@ -65,10 +65,10 @@ impl Step for AgentTokenSaved {
         })
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let machine = world.server(&self.server).await?;
         let token = &world.secrets.server_token;
-        put(machine, hands, token, token).await?;
+        put(machine, permit, token, token).await?;
         self.applied.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -77,8 +77,7 @@ impl Step for AgentTokenSaved {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::testing::{Fake, permit, plan, world};
 
     /// With the server token unchanged, or every server would be locked out of its data.
     #[tokio::test]
@@ -86,7 +85,7 @@ mod tests {
         let fake = Fake::new().says("/v1-k3s/token", "200");
         let world = world(&[("k3s-cp-1", &fake)]);
         let step = AgentTokenSaved::new(&plan().servers[0]);
-        step.apply(&world, &hands()).await.unwrap();
+        step.apply(&world, &permit()).await.unwrap();
         let told = fake.told();
         let (command, stdin) = &told[0];
         assert!(!command.contains("5e7ve7"));

@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use super::old_refused;
 use crate::deletion::DeletableVm;
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::{Daemon, Plan};
-use crate::slicer::Vm;
 use crate::steps::ordered::Ordered;
-use crate::steps::{Options, agents_drained, agents_settled, k3s_token_secret};
+use crate::steps::{AnyStep, Options, agents_drained, agents_settled, k3s_token_secret};
 use crate::time;
+use crate::vm::Vm;
 use crate::world::World;
 
 struct AgentsReplaced {
@@ -23,12 +23,12 @@ pub(super) fn id(group: &str) -> StepId {
 }
 
 /// The steps that drain and remove the agents of every group, one group after the other, once the old token is refused.
-pub(super) fn steps(plan: &Plan, options: &Options) -> Vec<Box<dyn Step>> {
+pub(super) fn steps(plan: &Plan, options: &Options) -> Vec<AnyStep> {
     let refused = plan.servers.iter();
     let mut before: Vec<StepId> = refused
         .map(|server| old_refused::id(&server.name))
         .collect();
-    let mut steps: Vec<Box<dyn Step>> = Vec::new();
+    let mut steps: Vec<AnyStep> = Vec::new();
     for daemon in plan.workers() {
         let mut needs = before.clone();
         needs.push(k3s_token_secret::id(&daemon.group));
@@ -95,7 +95,7 @@ fn is_of_before(vm: &Vm, armed: i64) -> bool {
 }
 
 #[async_trait]
-impl Step for AgentsReplaced {
+impl Step<World> for AgentsReplaced {
     fn id(&self) -> StepId {
         id(&self.daemon.group)
     }
@@ -126,11 +126,11 @@ impl Step for AgentsReplaced {
     }
 
     /// Their Nodes go with the next step, as those of other VMs that are gone.
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let slicer = world.slicer(&self.daemon).await?;
         let outdated = outdated(world, &self.daemon).await?;
         for vm in &outdated {
-            slicer.delete_vm(hands, vm).await?;
+            slicer.delete_vm(permit, vm).await?;
         }
         Ok(())
     }
@@ -139,8 +139,7 @@ impl Step for AgentsReplaced {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, adopted, plan, world};
+    use crate::testing::{Fake, adopted, permit, plan, world};
 
     /// After a plain run each of them holds the new token, and none has joined by it.
     #[tokio::test]
@@ -166,7 +165,7 @@ mod tests {
         let found = step.check(&world).await.unwrap();
         let named = "k3s-agents-1-1, k3s-agents-1-3, k3s-agents-1-4 joined by the old token";
         assert_eq!(found, Finding::differs(named));
-        step.apply(&world, &hands()).await.unwrap();
+        step.apply(&world, &permit()).await.unwrap();
         let goes = |vm: &str| host.was_told(&format!("DELETE /hostgroup/k3s-agents-1/nodes/{vm}"));
         let gone = [1, 2, 3, 4].map(|n| goes(&format!("k3s-agents-1-{n}")));
         assert_eq!(gone, [true, false, true, true]);
@@ -194,7 +193,7 @@ mod tests {
         let mut daemon = plan().daemons[1].clone();
         daemon.adopted = Some(adopted(&daemon));
         let step = AgentsReplaced { daemon };
-        step.apply(&world, &hands()).await.unwrap();
+        step.apply(&world, &permit()).await.unwrap();
         assert!(host.was_told("DELETE /hostgroup/k3s-agents-1/nodes/k3s-agents-1-2"));
         assert!(!host.was_told("DELETE /hostgroup/k3s-agents-1/nodes/k3s-agents-1-1"));
     }
@@ -211,7 +210,7 @@ mod tests {
                 let world = world(&[("ryzen", &host)]);
                 let daemon = plan().daemons[1].clone();
                 let step = AgentsReplaced { daemon };
-                let applied = step.apply(&world, &hands()).await;
+                let applied = step.apply(&world, &permit()).await;
                 assert_eq!(applied.is_ok(), known, "{secrets} {vms}");
                 let lasting = applied.err().is_some_and(|failure| failure.is_lasting());
                 assert_eq!(lasting, !known);

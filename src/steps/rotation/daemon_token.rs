@@ -7,13 +7,14 @@ use async_trait::async_trait;
 
 use super::host_token as host_token_step;
 use crate::failure::Result;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::{Daemon, Plan};
 use crate::remote::Script;
+use crate::slicer::{host_token, slicer_on};
 use crate::steps::quorum::Turns;
 use crate::steps::restart::{self, Cause};
 use crate::steps::{Options, agents_drained};
-use crate::world::{World, host_token, slicer_on};
+use crate::world::World;
 
 pub(super) struct DaemonToken {
     daemon: Daemon,
@@ -59,7 +60,7 @@ pub(in crate::steps) async fn lacks(
 }
 
 #[async_trait]
-impl Step for DaemonToken {
+impl Step<World> for DaemonToken {
     fn id(&self) -> StepId {
         id(&self.daemon.group)
     }
@@ -88,7 +89,7 @@ impl Step for DaemonToken {
         Ok(lacks.map_or_else(Finding::done, Finding::differs))
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         if !self.allow_outage {
             let slicer = world.slicer(&self.daemon).await;
             let vms = restart::vms(world, &self.daemon, slicer).await;
@@ -97,7 +98,7 @@ impl Step for DaemonToken {
         // Waited for: its configuration is the same before and after, so nothing else tells that it has happened.
         let script = Script::new("systemctl restart -- {}", &[&self.daemon.unit()])
             .limit(Duration::from_mins(5));
-        restart::restart(world, hands, &self.daemon, &self.turns, &script).await
+        restart::restart(world, permit, &self.daemon, &self.turns, &script).await
     }
 }
 
@@ -105,8 +106,7 @@ impl Step for DaemonToken {
 mod tests {
     use super::*;
     use crate::failure::Code;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::testing::{Fake, permit, plan, world};
 
     /// Workers die with their daemon: only where the person said so.
     #[tokio::test]
@@ -124,10 +124,10 @@ mod tests {
             drained: Vec::new(),
             turns: Turns::default(),
         };
-        let refused = step(false).apply(&world, &hands()).await.unwrap_err();
+        let refused = step(false).apply(&world, &permit()).await.unwrap_err();
         assert_eq!(refused.code, Code::Outage);
         assert!(!fake.was_told("systemctl restart"));
-        step(true).apply(&world, &hands()).await.unwrap();
+        step(true).apply(&world, &permit()).await.unwrap();
         assert!(fake.was_told("systemctl restart -- slicer-k3s-agents-1.service"));
     }
 

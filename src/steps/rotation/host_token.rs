@@ -4,11 +4,12 @@ use async_trait::async_trait;
 
 use crate::failure::{Code, Failure, Result};
 use crate::names::slicer::TOKEN_PATHS;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Daemon;
 use crate::remote::{Machine, Put};
 use crate::secret::Secret;
-use crate::world::{World, host_token};
+use crate::slicer::host_token;
+use crate::world::World;
 
 pub(super) struct HostToken {
     /// Any daemon of the host: they share the file.
@@ -44,7 +45,7 @@ async fn place(host: &Machine) -> Result<Option<&'static str>> {
 }
 
 #[async_trait]
-impl Step for HostToken {
+impl Step<World> for HostToken {
     fn id(&self) -> StepId {
         id(&self.daemon.host)
     }
@@ -67,7 +68,7 @@ impl Step for HostToken {
         })
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let fresh = Secret::random_hex(TOKEN_BYTES).map_err(|error| {
             Failure::new(Code::LocalFile, "the system gives no random bytes").because(error)
         })?;
@@ -82,15 +83,14 @@ impl Step for HostToken {
             mode: Put::AS_IT_IS,
             content: fresh.expose().as_bytes(),
         };
-        host.put(hands, &put).await
+        host.put(permit, &put).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, plan, world};
+    use crate::testing::{Fake, permit, plan, world};
 
     /// An empty file was what a broken connection left, and no later run could write it.
     #[tokio::test]
@@ -118,7 +118,7 @@ mod tests {
         ] {
             let world = world(&[("n100", &fake)]);
             let step = HostToken::new(&plan().daemons[0]);
-            let done = step.apply(&world, &hands()).await;
+            let done = step.apply(&world, &permit()).await;
             assert_eq!(done.is_ok(), written.is_some());
             let told = fake.told();
             let put: Vec<_> = told.iter().filter(|(_, stdin)| !stdin.is_empty()).collect();

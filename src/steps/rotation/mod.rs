@@ -31,6 +31,7 @@ use crate::pipeline::{Finding, Step, StepId};
 use crate::plan::{Plan, Role};
 use crate::question::limited;
 use crate::state::Secrets;
+use crate::steps::AnyStep;
 use crate::world::World;
 pub(super) use order::Order;
 
@@ -78,12 +79,7 @@ pub async fn hindrance(world: &World) -> Option<String> {
 const ANSWER: Duration = Duration::from_secs(20);
 
 /// Takes the recorded tokens of this scope into use where those that `secrets` has as retired may still be.
-pub fn rotate(
-    plan: &Plan,
-    options: &Options,
-    secrets: &Secrets,
-    scope: Scope<'_>,
-) -> Vec<Box<dyn Step>> {
+pub fn rotate(plan: &Plan, options: &Options, secrets: &Secrets, scope: Scope<'_>) -> Vec<AnyStep> {
     let seen = Arc::new(seen::Seen::default());
     // Every server has its data: it is not in doubt how any of them starts.
     let as_they_are = ControlPlane::unquestioned(plan);
@@ -157,8 +153,8 @@ fn slicer(
     options: &Options,
     host: &str,
     turns: &quorum::Turns,
-) -> (Vec<Box<dyn Step>>, Vec<StepId>) {
-    let (mut steps, mut answer): (Vec<Box<dyn Step>>, Vec<StepId>) = Default::default();
+) -> (Vec<AnyStep>, Vec<StepId>) {
+    let (mut steps, mut answer): (Vec<AnyStep>, Vec<StepId>) = Default::default();
     let Some(first) = plan.daemons_of(host).next() else {
         return (steps, answer);
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Server;
 use crate::remote::{Look, Machine};
 use crate::secret::Secret;
@@ -72,7 +72,7 @@ pub(in crate::steps) async fn lacks(world: &World, server: &Server) -> Result<Op
 }
 
 #[async_trait]
-impl Step for OldRefused {
+impl Step<World> for OldRefused {
     fn id(&self) -> StepId {
         id(&self.server.name)
     }
@@ -102,7 +102,7 @@ impl Step for OldRefused {
     }
 
     /// The restart before has done it.
-    async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
+    async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
         Ok(())
     }
 }
@@ -110,7 +110,7 @@ impl Step for OldRefused {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::testing::{Fake, machine};
+    use crate::testing::{Fake, machine};
 
     /// 403 is also the answer to no credentials at all, which says nothing of an agent's token.
     #[tokio::test]

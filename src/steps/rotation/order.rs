@@ -19,12 +19,12 @@ use super::rotation_begun::{self, RotationBegun};
 use super::server_token::{self, ServerToken};
 use super::servers_whole::ServersWhole;
 use super::worker_token::WorkerToken;
-use crate::pipeline::{Step, StepId};
+use crate::pipeline::StepId;
 use crate::plan::{Plan, Server};
 use crate::state::{Phase, Secrets};
 use crate::steps::ordered::Ordered;
 use crate::steps::quorum::Turns;
-use crate::steps::{Options, k3s_config, k3s_password_file, k3s_token_secret};
+use crate::steps::{AnyStep, Options, k3s_config, k3s_password_file, k3s_token_secret};
 
 /// What is waited for while join tokens are replaced; nothing where none is.
 #[derive(Default)]
@@ -178,8 +178,8 @@ impl Order {
     }
 
     /// The steps that a rotation adds.
-    pub(in crate::steps) fn steps(&self, plan: &Plan) -> Vec<Box<dyn Step>> {
-        let mut steps: Vec<Box<dyn Step>> = Vec::new();
+    pub(in crate::steps) fn steps(&self, plan: &Plan) -> Vec<AnyStep> {
+        let mut steps: Vec<AnyStep> = Vec::new();
         if self.is_empty() {
             return steps;
         }

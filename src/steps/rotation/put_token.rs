@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::failure::{Code, Failure, Result};
 use crate::names::k3s::{TOKEN_REQUEST_PATH, local_api};
-use crate::pipeline::Hands;
+use crate::pipeline::WritePermit;
 use crate::remote::{Machine, Script, curl_option};
 use crate::secret::Secret;
 
@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(70);
 /// happens. `Err` carries the HTTP status where the server does not do it; then what is sealed with which token is unknown.
 pub(super) async fn put(
     server: &Machine,
-    hands: &Hands,
+    permit: &WritePermit,
     by: &Secret,
     new: &Secret,
 ) -> Result<(), Failure> {
@@ -37,7 +37,7 @@ pub(super) async fn put(
     let script = Script::new(PUT, &[&local_api(TOKEN_REQUEST_PATH)])
         .stdin(stdin)
         .limit(LIMIT);
-    let done = server.run(hands, &script).await?;
+    let done = server.run(permit, &script).await?;
     let status = done.stdout.trim();
     if done.ok() && status.len() == 3 && status.starts_with('2') {
         return Ok(());

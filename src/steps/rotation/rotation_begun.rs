@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::servers_whole;
 use crate::failure::{Code, Result};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::state::{Phase, State};
 use crate::steps::CLUSTER;
 use crate::world::World;
@@ -33,7 +33,7 @@ impl RotationBegun {
 }
 
 #[async_trait]
-impl Step for RotationBegun {
+impl Step<World> for RotationBegun {
     fn id(&self) -> StepId {
         id()
     }
@@ -63,7 +63,7 @@ impl Step for RotationBegun {
         })
     }
 
-    async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
+    async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
         State::advance(&self.state, Phase::Begun)?;
         self.recorded.store(true, Ordering::Relaxed);
         Ok(())

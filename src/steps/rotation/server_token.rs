@@ -16,7 +16,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::k3s;
 use crate::k3s::CONFIG_PATH;
 use crate::names::k3s::UNIT;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Server;
 use crate::remote::Machine;
 use crate::secret::Secret;
@@ -123,7 +123,7 @@ async fn locked_out(machine: &Machine, unit: &Unit, old: &Secret) -> Result<bool
 }
 
 #[async_trait]
-impl Step for ServerToken {
+impl Step<World> for ServerToken {
     fn id(&self) -> StepId {
         id()
     }
@@ -179,7 +179,7 @@ impl Step for ServerToken {
         })))
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let Some(old) = &world.secrets.retired.server else {
             return Ok(());
         };
@@ -197,11 +197,11 @@ impl Step for ServerToken {
             State::advance(&self.state, Phase::Sealing)?;
             self.sent.store(true, Ordering::Relaxed);
         }
-        if put(machine, hands, old, new).await.is_err() {
+        if put(machine, permit, old, new).await.is_err() {
             // k3s writes its files before it seals the data. Where it was stopped in between, it takes the new token for
             // the old one from then on, and refuses; back and forth it does all of it.
-            put(machine, hands, old, old).await?;
-            put(machine, hands, old, new).await?;
+            put(machine, permit, old, old).await?;
+            put(machine, permit, old, new).await?;
         }
         self.applied.store(true, Ordering::Relaxed);
         Ok(())
@@ -211,8 +211,7 @@ impl Step for ServerToken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::testing::hands;
-    use crate::steps::testing::{Fake, world};
+    use crate::testing::{Fake, permit, world};
 
     fn rotating(servers: &[(&str, &Fake)]) -> World {
         let mut world = world(servers);
@@ -247,7 +246,7 @@ mod tests {
             step.check(&world).await.unwrap(),
             Finding::Differs(_)
         ));
-        step.apply(&world, &hands()).await.unwrap();
+        step.apply(&world, &permit()).await.unwrap();
         assert_eq!(step.check(&world).await.unwrap(), Finding::done());
         // Neither token is in a command line.
         assert!(
@@ -264,7 +263,7 @@ mod tests {
             .says_first("/v1-k3s/token", "500")
             .says("/v1-k3s/token", "200");
         let step = ServerToken::default();
-        step.apply(&rotating(&[("k3s-cp-1", &fake)]), &hands())
+        step.apply(&rotating(&[("k3s-cp-1", &fake)]), &permit())
             .await
             .unwrap();
         let told = fake.told();
@@ -327,7 +326,7 @@ mod tests {
         let mut world = rotating(&[("k3s-cp-1", &runs)]);
         world.secrets.retired.phase = Phase::Begun;
         let step = ServerToken::new(dir.path().to_owned());
-        step.apply(&world, &hands()).await.unwrap_err();
+        step.apply(&world, &permit()).await.unwrap_err();
         let state = State::open(dir.path()).unwrap().unwrap();
         assert_eq!(state.secrets.retired.phase, Phase::Sealing);
     }
@@ -352,7 +351,7 @@ mod tests {
             let step = ServerToken::default();
             let found = step.check(&world).await.unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), done, "{found:?}");
-            step.apply(&world, &hands()).await.unwrap();
+            step.apply(&world, &permit()).await.unwrap();
             assert!(!locked.was_told("/v1-k3s/token"));
         }
     }

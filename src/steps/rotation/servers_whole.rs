@@ -9,7 +9,7 @@ use crate::failure::Result;
 use crate::kubernetes::condition;
 use crate::names::k3s::VOTES;
 use crate::names::kubernetes::{READY, TRUE};
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::steps::{CLUSTER, node};
 use crate::world::World;
 
@@ -38,7 +38,7 @@ impl ServersWhole {
 }
 
 #[async_trait]
-impl Step for ServersWhole {
+impl Step<World> for ServersWhole {
     fn id(&self) -> StepId {
         id()
     }
@@ -76,7 +76,7 @@ impl Step for ServersWhole {
     }
 
     /// Other commands bring servers up; what is left is time.
-    async fn apply(&self, _: &World, _: &Hands) -> Result<()> {
+    async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
         Ok(())
     }
 }

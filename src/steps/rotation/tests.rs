@@ -3,15 +3,15 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::secret::Secret;
 use crate::state::{Phase, Retired};
-use crate::steps::testing::{plan, secrets};
+use crate::testing::{plan, secrets};
 
 /// A rotation of join tokens that is about to begin.
-fn rotated(retired: Retired) -> Vec<Box<dyn Step>> {
+fn rotated(retired: Retired) -> Vec<AnyStep> {
     let phase = Phase::Recorded;
     within(Retired { phase, ..retired }, Scope::Join)
 }
 
-fn within(retired: Retired, scope: Scope<'_>) -> Vec<Box<dyn Step>> {
+fn within(retired: Retired, scope: Scope<'_>) -> Vec<AnyStep> {
     let options = Options {
         allow_outage: true,
         ..Options::modest("state".into(), "kubeconfig".into())
@@ -24,7 +24,7 @@ fn within(retired: Retired, scope: Scope<'_>) -> Vec<Box<dyn Step>> {
 }
 
 /// Slicer's token of the host of the servers and a group of agents.
-fn n100() -> Vec<Box<dyn Step>> {
+fn n100() -> Vec<AnyStep> {
     let slicer = [("n100".to_owned(), Secret::new("old"))].into();
     let retired = Retired {
         slicer,
@@ -47,13 +47,13 @@ fn server() -> Retired {
     }
 }
 
-fn waits_for(steps: &[Box<dyn Step>], id: &StepId) -> Vec<StepId> {
+fn waits_for(steps: &[AnyStep], id: &StepId) -> Vec<StepId> {
     let step = steps.iter().find(|step| step.id() == *id).unwrap();
     [step.needs(), step.after()].concat()
 }
 
 /// Everything that is waited for until a step begins.
-fn all_before(steps: &[Box<dyn Step>], id: &StepId) -> BTreeSet<StepId> {
+fn all_before(steps: &[AnyStep], id: &StepId) -> BTreeSet<StepId> {
     let mut all = BTreeSet::new();
     let mut open = vec![id.clone()];
     while let Some(id) = open.pop() {
@@ -262,7 +262,7 @@ fn agents_that_are_to_be_replaced_keep_a_rotation_open() {
 /// The wait before a rotation ends in an error that names the machine.
 #[tokio::test]
 async fn what_keeps_a_rotation_from_beginning_names_the_server() {
-    use crate::steps::testing::{Fake, world};
+    use crate::testing::{Fake, world};
 
     let node = |voter: &str| {
         let node = format!(

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use crate::failure::Result;
-use crate::pipeline::{Finding, Hands, Step, StepId};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Daemon;
 use crate::slicer::Held;
 use crate::steps::k3s_token_secret;
@@ -52,7 +52,7 @@ fn hash(world: &World) -> String {
 }
 
 #[async_trait]
-impl Step for WorkerToken {
+impl Step<World> for WorkerToken {
     fn id(&self) -> StepId {
         id(&self.daemon.group)
     }
@@ -88,7 +88,7 @@ impl Step for WorkerToken {
         Ok(Finding::Done(format!("{} workers", vms.len())))
     }
 
-    async fn apply(&self, world: &World, hands: &Hands) -> Result<()> {
+    async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let token = k3s_token_secret::token(world).await?;
         let slicer = world.slicer(&self.daemon).await?;
         let began = Instant::now();
@@ -100,7 +100,7 @@ impl Step for WorkerToken {
                     Held::Token { file, process, .. } => {
                         let hash = hash(world);
                         if file != hash || process != hash {
-                            slicer.give_token(hands, &vm.hostname, &token).await?;
+                            slicer.give_token(permit, &vm.hostname, &token).await?;
                         }
                     }
                 }

@@ -1,6 +1,5 @@
 use super::*;
-use crate::pipeline::testing::hands;
-use crate::steps::testing::{Fake, plan, shared, world};
+use crate::testing::{Fake, permit, plan, shared, world};
 
 fn step() -> VmUp {
     VmUp::new(
@@ -58,7 +57,7 @@ async fn a_server_that_ended_is_brought_back_and_one_that_runs_is_left_alone() {
             told.is_none(),
             "{found:?}"
         );
-        step.apply(&world, &hands()).await.unwrap();
+        step.apply(&world, &permit()).await.unwrap();
         assert_eq!(host.was_told("POST /"), told.is_some());
         assert!(told.is_none_or(|line| host.was_told(line)));
     }
@@ -139,7 +138,7 @@ async fn agents_of_a_daemon_that_restarts_for_a_disk_are_drained_first() {
             allow_outage,
             ..crate::steps::tests::options()
         };
-        let applied = of_lost(&options).apply(&world, &hands()).await;
+        let applied = of_lost(&options).apply(&world, &permit()).await;
         let failure = applied.err();
         assert_eq!(failure.as_ref().map(|it| it.code), ends, "{failure:?}");
         assert_eq!(server.was_told("kubectl drain"), ends.is_none());
@@ -157,7 +156,7 @@ async fn agents_of_a_daemon_that_restarts_for_a_disk_are_drained_first() {
 fn the_autoscaler_waits_for_a_drain_before_a_disk_is_made() {
     for (plan, waits) in [(shared(), true), (plan(), false)] {
         let options = crate::steps::tests::options();
-        let secrets = crate::steps::testing::secrets();
+        let secrets = crate::testing::secrets();
         let steps = crate::steps::init(&plan, &options, &lost(), &secrets);
         let config = super::super::cloud_config::id();
         let config = steps.iter().find(|step| step.id() == config).unwrap();

@@ -1,6 +1,5 @@
 use super::*;
-use crate::pipeline::testing::hands;
-use crate::steps::testing::{Fake, world};
+use crate::testing::{Fake, permit, world};
 
 fn step() -> DaemonGone {
     DaemonGone::new(
@@ -18,8 +17,8 @@ fn step() -> DaemonGone {
 /// What a person set up is stopped; its files and its unit are that person's.
 #[tokio::test]
 async fn an_adopted_daemon_is_stopped_and_its_files_stay() {
-    let daemon = crate::steps::testing::plan().daemons[1].clone();
-    let mut own = crate::steps::testing::adopted(&daemon);
+    let daemon = crate::testing::plan().daemons[1].clone();
+    let mut own = crate::testing::adopted(&daemon);
     let fake = Fake::new()
         .says("comm", "4711\n")
         .says("cat --", "[Service]\nWorkingDirectory=/home/alex\n");
@@ -34,7 +33,7 @@ async fn an_adopted_daemon_is_stopped_and_its_files_stay() {
             served_elsewhere: false,
         };
         let step = DaemonGone::new("home", &remains);
-        step.apply(&world, &hands()).await.unwrap();
+        step.apply(&world, &permit()).await.unwrap();
     }
     assert!(fake.was_told("kill -TERM 4711"));
     let told = fake.told();
@@ -62,7 +61,7 @@ async fn a_unit_of_somebody_else_is_left_alone() {
         step().check(&world).await.unwrap(),
         Finding::Done(_)
     ));
-    step().apply(&world, &hands()).await.unwrap();
+    step().apply(&world, &permit()).await.unwrap();
     assert!(!fake.was_told("systemctl stop") && !fake.was_told("ip link"));
 }
 
@@ -91,7 +90,7 @@ async fn a_bridge_and_logs_without_a_directory_or_unit_of_ours_stay() {
         let done = Finding::Done("what has its name is not ours".into());
         let left = Finding::differs("/var/lib/slicer-k3s/home/k3s-agents-1 is there");
         assert!(found == done || found == left, "{found:?}");
-        step.apply(&world, &hands()).await.unwrap();
+        step.apply(&world, &permit()).await.unwrap();
         assert!(!fake.was_told("ip link delete") && !fake.was_told("rm -f"));
         assert!(!fake.was_told("systemctl stop"));
         assert!(fake.was_told("rm -rf --one-file-system -- /var/lib/slicer-k3s/home"));
@@ -115,7 +114,7 @@ async fn beside_a_namesake_our_unit_is_stopped_before_its_directory_goes() {
         .says("systemctl show", show)
         .says("/var/log/slicer", "/var/log/slicer/k3s-agents-1-1.txt\n");
     beside
-        .apply(&world(&[("ryzen", &fake)]), &hands())
+        .apply(&world(&[("ryzen", &fake)]), &permit())
         .await
         .unwrap();
     let told = fake.told();
@@ -139,8 +138,8 @@ async fn beside_a_namesake_our_unit_is_stopped_before_its_directory_goes() {
 /// A person's unit named its directory by a link or with a stroke at its end, and was left running as someone else's.
 #[tokio::test]
 async fn a_unit_that_names_our_directory_otherwise_is_ours() {
-    let daemon = crate::steps::testing::plan().daemons[1].clone();
-    let mut own = crate::steps::testing::adopted(&daemon);
+    let daemon = crate::testing::plan().daemons[1].clone();
+    let mut own = crate::testing::adopted(&daemon);
     own.unit = Some("mine.service".into());
     let remains = Remains {
         adopted: Some(own),
@@ -158,7 +157,7 @@ async fn a_unit_that_names_our_directory_otherwise_is_ours() {
             .says("readlink -f -- /home/alex 2", "/data/alex\n")
             .says("readlink -f -- /srv/link 2", "/data/alex\n")
             .says("readlink -f -- /srv/other 2", "/srv/other\n");
-        step.apply(&world(&[("ryzen", &fake)]), &hands())
+        step.apply(&world(&[("ryzen", &fake)]), &permit())
             .await
             .unwrap();
         assert_eq!(fake.was_told("systemctl stop"), ours, "{said}");
@@ -168,16 +167,16 @@ async fn a_unit_that_names_our_directory_otherwise_is_ours() {
 /// A daemon that was handed over and runs by hand ran on after "home is gone", where another one has its group's name.
 #[tokio::test]
 async fn a_process_of_ours_beside_a_namesake_is_stopped() {
-    let daemon = crate::steps::testing::plan().daemons[1].clone();
+    let daemon = crate::testing::plan().daemons[1].clone();
     let remains = Remains {
-        adopted: Some(crate::steps::testing::adopted(&daemon)),
+        adopted: Some(crate::testing::adopted(&daemon)),
         served_elsewhere: true,
         ..step().daemon
     };
     let step = DaemonGone::new("home", &remains);
     let fake = Fake::new().says("comm", "4711\n").answers("cat --", 1, "");
     let world = world(&[("ryzen", &fake)]);
-    step.apply(&world, &hands()).await.unwrap();
+    step.apply(&world, &permit()).await.unwrap();
     assert!(fake.was_told("kill -TERM 4711"));
     assert!(!fake.was_told("systemctl stop") && !fake.was_told("ip link"));
 }
@@ -243,7 +242,7 @@ async fn a_transient_unit_of_our_name_is_left_alone() {
     let world = world(&[("ryzen", &fake)]);
     let found = step().check(&world).await.unwrap();
     assert!(matches!(found, Finding::Done(_)), "{found:?}");
-    step().apply(&world, &hands()).await.unwrap();
+    step().apply(&world, &permit()).await.unwrap();
     assert!(!fake.was_told("systemctl stop"));
 }
 
@@ -254,7 +253,7 @@ async fn the_directory_goes_last() {
         .answers("cat --", 1, "")
         .says("/var/log/slicer", "/var/log/slicer/k3s-agents-1-1.txt\n");
     let world = world(&[("ryzen", &fake)]);
-    step().apply(&world, &hands()).await.unwrap();
+    step().apply(&world, &permit()).await.unwrap();
     let told = fake.told();
     let place = |words: &str| told.iter().position(|(command, _)| command.contains(words));
     let logs = place("rm -f -- /var/log/slicer/k3s-agents-1-1.txt");

@@ -1,7 +1,6 @@
 use super::*;
 use crate::kubernetes::testing::Api;
-use crate::pipeline::testing::hands;
-use crate::steps::testing::{Fake, world};
+use crate::testing::{Fake, permit, world};
 
 fn step(force: bool) -> NodesDrained {
     let limit = Duration::from_mins(5);
@@ -29,10 +28,10 @@ fn cluster(unit: &str) -> Fake {
 /// Every pod of the cluster was asked for each half second; from some 300 on the answer was cut, and no host could leave.
 #[tokio::test]
 async fn a_drain_in_a_large_cluster_asks_for_the_groups_own_pods() {
-    let plan = crate::steps::testing::plan();
+    let plan = crate::testing::plan();
     let of = |drained: usize, pods: usize| {
         let api = Api::new("k3s-agents-1", 255, drained, pods, 10_000);
-        let world = World::new(plan.clone(), crate::steps::testing::secrets(), [].into());
+        let world = World::new(plan.clone(), crate::testing::secrets(), [].into());
         world.put_server("k3s-cp-1", api.machine("k3s-cp-1"));
         (api, world)
     };
@@ -57,7 +56,7 @@ async fn a_drain_in_a_large_cluster_asks_for_the_groups_own_pods() {
 /// Each was "no nodes": the daemon went with all that ran on it.
 #[tokio::test]
 async fn an_answer_that_did_not_come_is_not_a_drained_group() {
-    for answer in ["", "{}", crate::steps::testing::NOT_FOUND] {
+    for answer in ["", "{}", crate::testing::NOT_FOUND] {
         for part in ["/nodes?", "/pods?"] {
             let fake = Fake::new().says(part, answer);
             let fake = fake.says(
@@ -91,7 +90,7 @@ async fn what_holds_a_drain_up_is_told_and_ends_the_wait_when_it_gave_up() {
         step.check(&world).await.unwrap(),
         Finding::Differs(_)
     ));
-    step.apply(&world, &hands()).await.unwrap();
+    step.apply(&world, &permit()).await.unwrap();
     assert!(!over.was_told("--disable-eviction"));
     assert!(step.check(&world).await.unwrap_err().is_lasting());
 }
@@ -104,13 +103,13 @@ async fn a_run_that_is_stopped_takes_its_drain_with_it() {
         let world = world(&[("k3s-cp-1", &fake)]);
         let step = step(false);
         assert_eq!(
-            step.stopped(&world, &hands()).await,
+            step.stopped(&world, &permit()).await,
             None,
             "it was not begun"
         );
-        step.apply(&world, &hands()).await.unwrap();
+        step.apply(&world, &permit()).await.unwrap();
         assert!(fake.was_told("RuntimeMaxSec=335"));
-        let said = step.stopped(&world, &hands()).await.unwrap();
+        let said = step.stopped(&world, &permit()).await.unwrap();
         assert!(said.contains(says), "{said}");
         assert!(fake.was_told("systemctl stop slicer-k3s-drain-k3s-agents-1.service"));
     }
@@ -121,7 +120,7 @@ async fn a_run_that_is_stopped_takes_its_drain_with_it() {
 async fn a_drain_that_another_run_left_on_another_server_ends() {
     let (first, second) = (Fake::new(), Fake::new());
     let world = world(&[("k3s-cp-1", &first), ("k3s-cp-2", &second)]);
-    step(false).apply(&world, &hands()).await.unwrap();
+    step(false).apply(&world, &permit()).await.unwrap();
     assert!(first.was_told("systemd-run") && !second.was_told("systemd-run"));
     assert!(second.was_told("systemctl stop slicer-k3s-drain-k3s-agents-1.service"));
 }
@@ -134,7 +133,7 @@ async fn a_drain_is_looked_for_where_it_was_started() {
     let (first, second) = (first, cluster("ActiveState=inactive\n"));
     let world = world(&[("k3s-cp-1", &first), ("k3s-cp-2", &second)]);
     let step = step(false);
-    step.apply(&world, &hands()).await.unwrap();
+    step.apply(&world, &permit()).await.unwrap();
     // Its API fails once: from then on the second server is asked.
     assert!(step.check(&world).await.is_err());
     let found = step.check(&world).await.unwrap();
@@ -159,6 +158,6 @@ fn the_cause_is_kubectls_not_systemds() {
 async fn force_deletes_what_a_budget_protects() {
     let fake = cluster("");
     let world = world(&[("k3s-cp-1", &fake)]);
-    step(true).apply(&world, &hands()).await.unwrap();
+    step(true).apply(&world, &permit()).await.unwrap();
     assert!(fake.was_told("--force --disable-eviction"));
 }

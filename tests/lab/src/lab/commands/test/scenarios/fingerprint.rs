@@ -42,8 +42,14 @@ impl Fingerprint {
         })
     }
 
-    /// Still so.
+    /// Still so, everywhere.
     pub(super) fn unchanged(&self, home: &Home) -> Result<()> {
+        let after = self.cluster_unchanged(home)?;
+        self.mine.untouched(&after.mine).context("the workstation")
+    }
+
+    /// Still so on hosts and servers; how it is now.
+    pub(super) fn cluster_unchanged(&self, home: &Home) -> Result<Self> {
         let after = Self::of(home)?;
         if self.running != after.running {
             bail!(
@@ -54,6 +60,6 @@ impl Fingerprint {
         }
         self.hosts.untouched(&after.hosts).context("hosts")?;
         self.servers.untouched(&after.servers).context("servers")?;
-        self.mine.untouched(&after.mine).context("the workstation")
+        Ok(after)
     }
 }

@@ -144,7 +144,7 @@ const ON_THE_WAY: &[Row] = &[
             Spoil::On(
                 "k3s-cp-2",
                 "mkdir -p /etc/systemd/system/k3s.service.d && printf '[Service]\\nExecStartPre=/bin/false\\n' >/etc/systemd/system/k3s.service.d/no.conf && systemctl daemon-reload",
-                "rm -r /etc/systemd/system/k3s.service.d && systemctl daemon-reload",
+                "systemctl stop k3s.service; rm -r /etc/systemd/system/k3s.service.d && systemctl daemon-reload",
             ),
             Spoil::Fault(&["name", "kubernetes.github.io", "unreachable"]),
         ],
@@ -163,8 +163,8 @@ const ON_THE_WAY: &[Row] = &[
         &[
             Spoil::On(
                 "k3s-cp-2",
-                "systemctl stop k3s.service; mkdir -p /etc/systemd/system/k3s.service.d && printf '[Service]\\nExecStart=\\nExecStart=/usr/local/bin/k3s server --cluster-cidr=10.44.0.0/16\\n' >/etc/systemd/system/k3s.service.d/99.conf && systemctl daemon-reload",
-                "rm /etc/systemd/system/k3s.service.d/99.conf; systemctl daemon-reload",
+                "mkdir -p /etc/systemd/system/k3s.service.d && printf '[Service]\\nExecStart=\\nExecStart=/usr/local/bin/k3s server --cluster-cidr=10.44.0.0/16\\n' >/etc/systemd/system/k3s.service.d/99.conf && systemctl daemon-reload",
+                "systemctl stop k3s.service; rm /etc/systemd/system/k3s.service.d/99.conf; systemctl daemon-reload",
             ),
             Spoil::Fault(&["name", "ghcr.io", "unreachable"]),
         ],
@@ -182,8 +182,8 @@ const ON_THE_WAY: &[Row] = &[
         "a token that the first server refuses",
         &[Spoil::On(
             "k3s-cp-2",
-            "systemctl stop k3s.service; mkdir -p /etc/systemd/system/k3s.service.d && printf '[Service]\\nExecStart=\\nExecStart=/usr/local/bin/k3s server --token=wrong\\n' >/etc/systemd/system/k3s.service.d/99.conf && systemctl daemon-reload",
-            "rm /etc/systemd/system/k3s.service.d/99.conf; systemctl daemon-reload",
+            "mkdir -p /etc/systemd/system/k3s.service.d && printf '[Service]\\nExecStart=\\nExecStart=/usr/local/bin/k3s server --token=wrong\\n' >/etc/systemd/system/k3s.service.d/99.conf && systemctl daemon-reload",
+            "systemctl stop k3s.service; rm /etc/systemd/system/k3s.service.d/99.conf; systemctl daemon-reload",
         )],
         "k3s-start",
         &["k3s-cp-2", "refuses its token"],

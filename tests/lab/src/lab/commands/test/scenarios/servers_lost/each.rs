@@ -33,7 +33,8 @@ fn in_turn(layout: &Layout, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Slicer makes a new disk at the daemon's start only, which takes the host's other servers down: not without permission.
+/// Slicer makes a new disk at the daemon's start only, which takes the host's other servers down: not without permission. That it
+/// does is known once it has refused to relaunch the VM; by then the kubeconfig may lead to another server.
 pub(super) fn refused(_: &Place) -> Result<()> {
     let home = Home::found_as(&ONE, "lost-refused", "disk-lost=refused")?;
     for (server, others) in [
@@ -48,8 +49,14 @@ pub(super) fn refused(_: &Place) -> Result<()> {
             &[1, 2],
             &["--allow-outage", server, others[0], others[1]],
         )
-        .and_then(|()| before.unchanged(&home))
+        .and_then(|()| before.cluster_unchanged(&home))
         .with_context(|| format!("{server} lost its disk, without permission"))?;
+        // It named the server that is gone.
+        home.trial.me("slicer-k3s kubectl get nodes")?.expect(0)?;
+        home.trial
+            .me("KUBECONFIG=~/.local/state/slicer-k3s/home/kubeconfig kubectl get nodes")?
+            .expect(0)
+            .context("the kubeconfig leads to no server that is up")?;
         home.trial
             .me(&format!("{UNPROVEN} --allow-outage"))?
             .expect(0)

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use ipnet::Ipv4Net;
 use serde::Deserialize;
 
-use super::facts::{Arch, FoundDaemon, HostFacts};
-use super::found;
+use super::{Arch, FoundDaemon, HostFacts, host_yaml};
 use crate::failure::{Code, Failure, Result};
 
 /// Most entries kept of any list.
@@ -261,7 +260,7 @@ fn daemons(sections: &[(&str, String)]) -> Vec<FoundDaemon> {
             ("daemon-directory", Some(daemon)) => daemon.directory = path(content),
             ("daemon-config", Some(daemon)) => daemon.config = path(content),
             ("daemon-licence", Some(daemon)) => daemon.licence_file = line(),
-            ("daemon-yaml", Some(daemon)) => found::read_yaml(daemon, content),
+            ("daemon-yaml", Some(daemon)) => host_yaml::read_yaml(daemon, content),
             _ => {}
         }
     }

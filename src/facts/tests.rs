@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::names::ours::ROOT;
+use crate::plan::tests::machine;
 use crate::remote::Look;
 
 #[test]

@@ -6,7 +6,7 @@
 use ipnet::Ipv4Net;
 use serde_json::Value;
 
-use super::facts::FoundDaemon;
+use super::FoundDaemon;
 
 /// Adds what the YAML says to a daemon.
 pub(super) fn read_yaml(daemon: &mut FoundDaemon, text: &str) {

@@ -1,9 +1,9 @@
 //! Permission to change a machine.
 
 /// Permission to change a machine; only the engine makes one, only when applying.
-pub struct Hands(());
+pub struct WritePermit(());
 
-impl Hands {
+impl WritePermit {
     /// For the engine.
     pub(super) fn new() -> Self {
         Self(())
@@ -12,10 +12,10 @@ impl Hands {
 
 #[cfg(test)]
 pub(crate) mod testing {
-    //! Hands for tests of what steps do with them.
+    //! A permit for tests of what steps do with them.
 
     /// Permission, without an engine.
-    pub(crate) fn hands() -> super::Hands {
-        super::Hands(())
+    pub(crate) fn permit() -> super::WritePermit {
+        super::WritePermit(())
     }
 }

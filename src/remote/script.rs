@@ -1,26 +1,9 @@
-//! The only place where shell text is built, and the only function that quotes.
+//! The only place where shell text is built; its words are quoted by [`quote`].
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// Quotes one word for a POSIX shell; NUL cannot be passed and is dropped.
-pub fn quote(word: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-./:=,@%+".contains(&b);
-    if !word.is_empty() && word.bytes().all(plain) {
-        return word.to_owned();
-    }
-    let mut quoted = String::with_capacity(word.len() + 2);
-    quoted.push('\'');
-    for c in word.chars().filter(|c| *c != '\0') {
-        if c == '\'' {
-            quoted.push_str("'\\''");
-        } else {
-            quoted.push(c);
-        }
-    }
-    quoted.push('\'');
-    quoted
-}
+use crate::shell::quote;
 
 /// A script to run as root, with what it reads from stdin and the time it may take.
 ///
@@ -115,7 +98,6 @@ impl Script {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn places_are_filled_with_quoted_words() {
@@ -133,17 +115,6 @@ mod tests {
     #[should_panic(expected = "places and words")]
     fn a_spare_word_is_noticed() {
         drop(Script::new("rm -f -- {}", &["a", "b"]));
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        /// A real shell gives back what was quoted, whatever it is.
-        #[test]
-        fn a_shell_reads_back_what_was_quoted(word in "[^\0]{0,40}") {
-            let out = std::process::Command::new("sh")
-                .arg("-c").arg(format!("printf %s {}", quote(&word))).output().unwrap();
-            prop_assert_eq!(String::from_utf8_lossy(&out.stdout), word);
-        }
     }
 
     /// Starts a tied script; it, its stdin, and what it printed when it had ended.

@@ -1,10 +1,10 @@
 //! A plan for people: hosts, groups, reasons, at most 80 columns.
 
-use super::{Plan, Role};
-use crate::report::{table, wrapped};
+use super::{table, wrapped};
+use crate::plan::{Plan, Role};
 
 /// The plan as text.
-pub fn render(plan: &Plan) -> String {
+pub fn plan(plan: &Plan) -> String {
     let mut text = String::new();
     let hosts: Vec<[String; 4]> = plan
         .hosts

@@ -1,10 +1,16 @@
 //! What was found on a host, read from the survey's labelled sections.
 
-use crate::names::ours::ROOT;
+mod host_yaml;
+mod survey;
+#[cfg(test)]
+mod tests;
+
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
+
+use crate::names::ours::ROOT;
 
 /// Processor architecture, normalised from both spellings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +36,7 @@ impl Arch {
     ///
     /// Source: slicervm/docs.slicervm.com@05085f9 docs/reference/images.md ("Table of image tags", Ubuntu 22.04 with kernel 6.1);
     /// a wrong architecture hangs or panics at boot.
-    pub(super) fn image(self) -> &'static str {
+    pub fn image(self) -> &'static str {
         match self {
             Self::X86_64 => "ghcr.io/openfaasltd/slicer-systemd:6.1.90-x86_64-latest",
             Self::Aarch64 => "ghcr.io/openfaasltd/slicer-systemd-arm64:6.1.90-aarch64-latest",
