@@ -22,7 +22,7 @@ use crate::report::say;
 use crate::state::State;
 use crate::steps::removal::{self, Remains, Snapshots};
 use crate::world::World;
-use crate::{deletion, kubeconfig};
+use crate::{deletion, kubeconfig, steps};
 
 /// Runs it.
 pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Failure>> {
@@ -87,7 +87,7 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
     let run = turn.as_ref().map_or("next", Turn::run);
     let snapshot = snapshot.then(|| Snapshots::of(home.path(), run));
 
-    let steps = removal::destroy(&world.plan, &hosts, &remains, snapshot);
+    let steps = steps::destroy(&world.plan, &hosts, &remains, snapshot);
     let act = Act {
         global,
         command: "destroy",

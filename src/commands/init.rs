@@ -18,7 +18,8 @@ use crate::fleet::{self, Fleet};
 use crate::plan::{self, Autoscaler, Plan, Server};
 use crate::remote::{ImageTag, Look};
 use crate::state::State;
-use crate::steps::{self, local_data, outages};
+use crate::steps;
+use crate::steps::{local_data, outages};
 use crate::world::World;
 use crate::{config::Config, kubeconfig, report};
 

@@ -1,10 +1,10 @@
 //! `slicer-k3s remove-host NAME`: a host's workers gone, without a trace in the cluster.
 
 mod may_leave;
+mod prospect;
 mod tokens;
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -18,21 +18,19 @@ use super::one;
 use super::turn::Turn;
 use crate::cli::{Global, RemoveHost};
 use crate::config::Config;
-use crate::escape::escape;
 use crate::facts::{FoundDaemon, HostFacts};
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::generate::{FORWARDING_PATH, Route};
-use crate::names::autoscaler::GROUP_LABEL;
 use crate::plan::{self, Decisions, Plan};
 use crate::question::limited;
 use crate::remote::ssh;
 use crate::report::say;
 use crate::state::State;
-use crate::steps::local_data::{self, Stake};
-use crate::steps::removal::{self, Drain, Leaving, Remains};
-use crate::world::World;
+use crate::steps::removal::{self, Drain, Remains};
+use crate::steps::{self, Leaving};
 use may_leave::Named;
+use prospect::{LOOK, prospect};
 use tokens::Tokens;
 
 /// Has the next run, wherever it is made, go by what there is without the host that is about to leave.
@@ -48,9 +46,6 @@ async fn announce_without(turn: &Turn, state: &mut State, decisions: Decisions) 
 const KEEP: &str = "slicer-k3s status shows what runs where";
 
 const COMMAND: &str = "remove-host";
-
-/// For how long the cluster is asked what would go, before the person is.
-const LOOK: Duration = Duration::from_secs(20);
 
 /// Runs it.
 pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec<Failure>> {
@@ -95,7 +90,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     let plan = plan::decide(&file.after, &decisions, &facts, &absent, &version)?;
 
     let mut world = fleet.world(plan, state.secrets.clone());
-    let enrolled = limited(LOOK, removal::enrolled(&world));
+    let enrolled = limited(LOOK, steps::enrolled_groups(&world));
     let ((prospect, loss), enrolled) = tokio::join!(prospect(&world, &remains, options), enrolled);
     let enrolled = enrolled.ok().and_then(Result::ok);
     let prospect = format!("{prospect}\n{}", file.diff());
@@ -123,7 +118,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
         likely_done: false,
     };
     let Some(turn) = turn else {
-        let steps = removal::leave(&world.plan, &modest, &leaving);
+        let steps = steps::leave(&world.plan, &modest, &leaving);
         act(None).run(&steps, &world).await?;
         // Its entry in cluster.toml is there.
         return Ok(act::WOULD_CHANGE);
@@ -140,7 +135,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
         home: &home,
     };
     tokens.finish(&mut state, &mut world, &decisions).await?;
-    let steps = removal::leave(&world.plan, &modest, &leaving);
+    let steps = steps::leave(&world.plan, &modest, &leaving);
     act(Some(&turn)).run(&steps, &world).await?;
     tokens.replace(&mut state, &mut world).await?;
     state.decisions = world.plan.decisions(&decisions);
@@ -284,76 +279,6 @@ fn say_unenrolled(plan: &Plan, enrolled: Option<&BTreeSet<String>>) {
             daemon.group, daemon.host
         ));
     }
-}
-
-/// What would go, and what would be lost with it.
-async fn prospect(world: &World, remains: &[Remains], options: &RemoveHost) -> (String, Stake) {
-    let name = &options.name;
-    let groups: Vec<&str> = remains.iter().map(|daemon| &*daemon.group).collect();
-    let what = if options.agents {
-        format!("the agents of {name}")
-    } else {
-        name.clone()
-    };
-    let mut text = format!("This takes {what} out of {}:\n", world.plan.cluster);
-    let ending = tokens::ending(world, &groups);
-    let nodes = limited(LOOK, nodes(world, &groups));
-    let (nodes, loss) = tokio::join!(nodes, local_data::of_groups(world, &ending));
-    match nodes {
-        Ok(Ok(nodes)) if nodes.is_empty() => text.push_str("  it has no nodes now\n"),
-        Ok(Ok(nodes)) => {
-            let _ = writeln!(text, "  nodes: {}", escape(&nodes.join(", ")));
-        }
-        Ok(Err(failure)) => {
-            let why = escape(&failure.to_string());
-            let _ = writeln!(text, "  its nodes are not known: {why}");
-        }
-        Err(_) => text.push_str("  its nodes are not known: no server answers\n"),
-    }
-    text.push_str(tokens::told(world));
-    if options.gone {
-        let _ = writeln!(
-            text,
-            "  nothing is done on {name} itself; pods there are made anew elsewhere"
-        );
-        text.push_str(if options.keep_token {
-            "  the agents' join token, which its disks hold, stays as it is\n"
-        } else {
-            "  the agents' join token, which its disks hold, is replaced: servers restart one by one\n"
-        });
-    } else {
-        let groups = if groups.is_empty() {
-            "no group".to_owned()
-        } else {
-            format!("group {}", groups.join(", "))
-        };
-        let rest = if options.agents { "" } else { ", routes, mark" };
-        let _ = writeln!(text, "  on {name}: {groups} with VMs and disks{rest}");
-        for files in remains.iter().filter_map(Remains::kept_files) {
-            let _ = writeln!(text, "    but {files} stay: they were not ours");
-        }
-        let how = if options.force {
-            "pods are deleted, also those that a PodDisruptionBudget protects"
-        } else {
-            "pods are evicted as PodDisruptionBudgets allow; --force does not mind them"
-        };
-        let _ = writeln!(text, "  {how}, for at most {} s", options.drain_limit);
-    }
-    if world.plan.workers().next().is_none() {
-        text.push_str("  no other host runs agents: the autoscaler is removed, too\n");
-    }
-    (text, loss)
-}
-
-async fn nodes(world: &World, groups: &[&str]) -> Result<Vec<String>> {
-    if groups.is_empty() {
-        return Ok(Vec::new());
-    }
-    let kubernetes = world.kubernetes().await?;
-    let ours = format!("{GROUP_LABEL} in ({})", groups.join(","));
-    let nodes = kubernetes.list_metadata(&["nodes", "-l", &ours]).await?;
-    let names = nodes.iter().map(|node| node["metadata"]["name"].as_str());
-    Ok(names.flatten().map(str::to_owned).collect())
 }
 
 fn say_what_stays(options: &RemoveHost, remains: &[Remains]) {

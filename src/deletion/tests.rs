@@ -25,7 +25,7 @@ const EXCEPTIONS: [(&str, &str); 6] = [
     ),
     ("slicer/worker.rs", "temporary files of the same script"),
     (
-        "steps/slicer_installed.rs",
+        "steps/host/slicer_installed.rs",
         "a temporary directory and a mark of the same script",
     ),
     (

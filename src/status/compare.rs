@@ -38,7 +38,7 @@ pub fn compare(plan: &Plan, seen: &Seen) -> Status {
     let mut remarks = surplus::surplus(plan, seen, &mut drift);
     certificates::expiring(seen, &nodes, &mut remarks, &mut drift);
     let skew = versions::skew(plan, seen, &nodes, &mut drift);
-    pods::waiting(plan, seen, &mut drift);
+    pods::waiting(seen, &mut drift);
     steps(plan, seen, &mut drift);
     // After its cause.
     scaling::silent(plan, seen, &mut drift);

@@ -1,22 +1,17 @@
 //! Everything that is asked, side by side, into plain data. Looks only.
 
+mod cluster;
 mod disks;
 mod waiting;
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use serde_json::Value;
-use tokio::sync::mpsc;
 
 use crate::config::{Config, Problem};
 use crate::control_plane::{self, ControlPlane, Judgement, Versions};
 use crate::facts::HostFacts;
 use crate::failure::{Code, Failure, Result};
-use crate::kubernetes::{Kubernetes, condition};
-use crate::names::autoscaler::{AUTOSCALER, NAMESPACE};
-use crate::names::k3s::CERTIFICATE_MONITOR;
-use crate::names::kubernetes::{DEFAULT_NAMESPACE, TRUE};
 use crate::pipeline::{self, Finding, Step, StepId};
 use crate::plan::{Decisions, Plan};
 use crate::question::limited;
@@ -26,6 +21,7 @@ use crate::world::World;
 use crate::{plan, steps};
 
 use super::document::HostState;
+pub(super) use cluster::Cluster;
 pub(super) use disks::Disk;
 pub use waiting::Waiting;
 
@@ -119,20 +115,6 @@ pub struct Seen {
     pub planned: Result<Plan, Vec<Failure>>,
 }
 
-/// What Kubernetes lists.
-pub struct Cluster {
-    /// Nodes.
-    pub nodes: Vec<Value>,
-    /// Pods that wait: all of the one that waits longest, of the others the metadata.
-    pub pending: Vec<Value>,
-    /// Whether the autoscaler is available, where it is deployed.
-    pub autoscaler: Option<bool>,
-    /// The groups that the autoscaler's configuration names.
-    pub scaled: Vec<String>,
-    /// Events of k3s about Nodes' certificates, of the last hour.
-    pub certificates: Vec<Value>,
-}
-
 /// What one step found.
 pub struct StepSeen {
     /// Which.
@@ -152,7 +134,7 @@ pub async fn gather(asked: &Asked<'_>, world: &World) -> Seen {
         groups(asked, world),
         control_plane(world),
         disks::disks(world, asked.waiting),
-        cluster(asked, world),
+        cluster::cluster(asked, world),
         look_at_steps(asked, world)
     );
     let facts: Vec<HostFacts> = hosts
@@ -275,98 +257,6 @@ async fn control_plane(
     }
 }
 
-/// Every server's own API, and from whichever is ready first what Kubernetes lists.
-async fn cluster(
-    asked: &Asked<'_>,
-    world: &World,
-) -> (Vec<(String, Result<(), String>)>, Result<Cluster, String>) {
-    let (found, mut ready) = mpsc::unbounded_channel();
-    let waiting = asked.waiting;
-    let asked = world.plan.servers.iter().map(|server| {
-        let found = found.clone();
-        async move {
-            let ready = answer(waiting, &server.name, async {
-                let machine = world.server(server).await?.clone();
-                let ready = Kubernetes::on(machine).ready().await?;
-                ready.map_err(|why| Failure::new(Code::K3sStart, why))
-            })
-            .await;
-            if ready.is_ok() {
-                // Nobody listens any more once there is a list.
-                let _ = found.send(server);
-            }
-            (server.name.clone(), ready)
-        }
-    });
-    let asked = join_all(asked.collect::<Vec<_>>());
-    drop(found);
-    let listed = async {
-        let mut last = "no server's API is ready".to_owned();
-        while let Some(server) = ready.recv().await {
-            let listed = Box::pin(answer(waiting, &server.name, list(world, server)));
-            match listed.await {
-                Ok(cluster) => return Ok(cluster),
-                Err(why) => last = why,
-            }
-        }
-        Err(last)
-    };
-    tokio::join!(asked, listed)
-}
-
-async fn list(world: &World, server: &plan::Server) -> Result<Cluster> {
-    let server = world.server(server).await?.clone();
-    let kubernetes = Kubernetes::on(server);
-    let deployment = ["deployment", "-n", NAMESPACE, AUTOSCALER];
-    let monitor = format!("source={CERTIFICATE_MONITOR}");
-    let certificates = [
-        "events",
-        "-n",
-        DEFAULT_NAMESPACE,
-        "--field-selector",
-        &monitor,
-    ];
-    let (nodes, pending, deployment, certificates, scaled) = tokio::try_join!(
-        kubernetes.list(&["nodes"]),
-        waiting(&kubernetes),
-        kubernetes.get(&deployment),
-        kubernetes.list(&certificates),
-        steps::scaled_groups(&kubernetes)
-    )?;
-    Ok(Cluster {
-        nodes,
-        pending,
-        autoscaler: deployment.as_ref().map(runs),
-        scaled,
-        certificates,
-    })
-}
-
-/// Pods that wait, by their metadata: there may be any number. Of the one that waits longest all is told, with the reason.
-async fn waiting(kubernetes: &Kubernetes) -> Result<Vec<Value>> {
-    let pending = ["pods", "-A", "--field-selector", "status.phase=Pending"];
-    let mut pods = kubernetes.list_metadata(&pending).await?;
-    let made = |pod: &Value| {
-        let made = pod["metadata"]["creationTimestamp"].as_str();
-        made.unwrap_or_default().to_owned()
-    };
-    if let Some(longest) = pods.iter_mut().min_by_key(|pod| made(pod)) {
-        let part = |key: &str| longest["metadata"][key].as_str().unwrap_or_default();
-        let words = ["pods", "-n", part("namespace"), part("name")];
-        if let Ok(Some(whole)) = kubernetes.get(&words).await {
-            *longest = whole;
-        }
-    }
-    Ok(pods)
-}
-
-/// Whether a Deployment runs. `Available` is also true of one that asks for no pod.
-fn runs(deployment: &Value) -> bool {
-    let ready = &deployment["status"]["readyReplicas"];
-    condition(deployment, "Available") == Some(TRUE)
-        && ready.as_u64().is_some_and(|ready| ready > 0)
-}
-
 async fn look_at_steps(asked: &Asked<'_>, world: &World) -> Vec<StepSeen> {
     // What is on a host that is off is not asked about: that would take as long as nobody answers.
     let why = |step: &dyn Step<World>| {
@@ -396,49 +286,5 @@ fn seen(step: &dyn Step<World>, found: Result<Finding>) -> StepSeen {
         builds_on: step.needs().into_iter().chain(step.after()).collect(),
         hint: step.hint(),
         found,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::testing::{Fake, machine};
-
-    /// Stopped for a drain that failed, it was reported as running with 0 of 0 pods.
-    #[test]
-    fn an_autoscaler_without_pods_does_not_run() {
-        for (ready, running) in [(Some(1), true), (Some(0), false), (None, false)] {
-            let deployment = serde_json::json!({
-                "spec": {"replicas": ready.unwrap_or(0)},
-                "status": {
-                    "conditions": [{"type": "Available", "status": "True"}],
-                    "readyReplicas": ready,
-                },
-            });
-            assert_eq!(runs(&deployment), running, "{ready:?}");
-        }
-    }
-
-    /// Of 20 000 pods that wait only one is told with its reason, and only that one is asked for whole.
-    #[tokio::test]
-    async fn of_the_pods_that_wait_the_longest_is_told_whole() {
-        let pod = |name: &str, made: &str, more: &str| {
-            format!(
-                r#"{{"metadata":{{"name":"{name}","namespace":"a","creationTimestamp":"{made}"}}{more}}}"#
-            )
-        };
-        let (new, old) = (pod("new", "2026-02-02", ""), pod("old", "2026-01-01", ""));
-        let list = format!(r#"{{"kind":"List","metadata":{{}},"items":[{new},{old}]}}"#);
-        let whole = pod("old", "2026-01-01", r#","status":{"phase":"Pending"}"#);
-        let fake = Fake::new()
-            .says("/namespaces/a/pods/old", &whole)
-            .says("Pending", &list);
-        let kubernetes = Kubernetes::on(Arc::new(machine("k3s-cp-1", fake)));
-        let pods = waiting(&kubernetes).await.unwrap();
-        assert_eq!(pods.len(), 2);
-        assert!(pods[0]["status"].is_null());
-        assert_eq!(pods[1]["status"]["phase"], "Pending");
     }
 }

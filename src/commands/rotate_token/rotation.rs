@@ -14,6 +14,7 @@ use crate::plan::Plan;
 use crate::report::say;
 use crate::secret::Secret;
 use crate::state::{Retired, Secrets, State};
+use crate::steps;
 use crate::steps::Options;
 use crate::steps::rotation::{self, Scope};
 use crate::world::World;
@@ -82,7 +83,7 @@ impl Rotation<'_> {
             Token::Agent | Token::Server => Scope::Join,
             Token::Slicer(host) => Scope::Slicer(host),
         };
-        let steps = rotation::rotate(&world.plan, &all, &state.secrets, scope);
+        let steps = steps::rotate(&world.plan, &all, &state.secrets, scope);
         let act = Act {
             global: self.global,
             command: self.command,

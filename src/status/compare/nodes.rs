@@ -219,25 +219,19 @@ pub(super) fn never_joined<'s>(plan: &Plan, daemon: &Daemon, seen: &'s Seen) -> 
     let servers = plan.servers.iter();
     let servers: Vec<String> = servers.map(|server| server.name.clone()).collect();
     let now = clock(host);
-    // The servers' own clocks were not read: the one of their hosts that is furthest behind.
-    let theirs = plan
-        .servers
-        .iter()
-        .filter_map(|server| facts(seen, &server.host));
-    let servers_now = theirs.map(clock).min().unwrap_or(now);
     let vms = vms(seen, &daemon.group).map_or(&[][..], Vec::as_slice);
     let mut left = agents::without_node(&daemon.group, vms, &cluster.nodes);
     left.retain(|vm| match agents::age(vm, now) {
-        Some(_) => agents::had_time(
-            vm,
-            &servers,
-            &cluster.nodes,
-            Now {
-                host: now,
-                servers: servers_now,
-            },
-        )
-        .is_some_and(|time| time >= ABANDONED),
+        Some(_) => cluster
+            .clock
+            .and_then(|servers_now| {
+                let now = Now {
+                    host: now,
+                    servers: servers_now,
+                };
+                agents::had_time(vm, &servers, &cluster.nodes, now)
+            })
+            .is_some_and(|time| time >= ABANDONED),
         // No one will ever know: a person has to judge.
         None => true,
     });

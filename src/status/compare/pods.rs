@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use super::{add, facts};
-use crate::plan::Plan;
+use super::add;
 use crate::status::document::Drift;
 use crate::status::gather::Seen;
 use crate::time;
@@ -12,16 +11,9 @@ use crate::time;
 const COMING: i64 = 300;
 
 /// Tells the pod that has waited longest, with Kubernetes' own reason.
-pub(super) fn waiting(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
+pub(super) fn waiting(seen: &Seen, drift: &mut Vec<Drift>) {
     let Ok(cluster) = &seen.cluster else { return };
-    // The servers' clocks are their host's.
-    let mut hosts = plan.servers.iter().map(|server| &server.host);
-    let now = hosts
-        .find_map(|host| facts(seen, host))
-        .map(|facts| facts.clock);
-    let Some(now) = now.and_then(|now| i64::try_from(now).ok()) else {
-        return;
-    };
+    let Some(now) = cluster.clock else { return };
     let since = |pod: &Value| time::unix(pod["metadata"]["creationTimestamp"].as_str()?);
     let mut long: Vec<(i64, &Value)> = cluster
         .pending

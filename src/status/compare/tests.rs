@@ -84,6 +84,7 @@ fn healthy() -> Seen {
             autoscaler: Some(true),
             scaled: vec!["k3s-agents-1".into(), "k3s-agents-2".into()],
             certificates: Vec::new(),
+            clock: Some(1_700_000_000),
         }),
         steps: Vec::new(),
         elsewhere: None,
@@ -240,6 +241,13 @@ fn vms_and_nodes_that_do_not_match_are_told() {
             json!("2023-11-14T22:12:00Z");
     }
     assert_eq!(told(&waited), []);
+    // By their own clock, whatever their host's says.
+    let mut behind = healthy();
+    behind.groups[2].1 = Ok(vec![vm("k3s-agents-2-1")]);
+    if let Ok(cluster) = &mut behind.cluster {
+        cluster.clock = crate::time::unix(MADE).map(|made| made + 100);
+    }
+    assert_eq!(told(&behind), []);
 
     // Made just now: it is joining.
     let mut young = healthy();

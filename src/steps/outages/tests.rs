@@ -20,7 +20,7 @@ fn outdated(votes: bool) -> Fake {
 /// A host whose daemons run with what they are to have, and a group with these VMs.
 fn host(vms: &str) -> Fake {
     let daemon = &plan().daemons[0];
-    let yaml = super::super::daemon_config::host_yaml(&world(&[]), daemon).unwrap();
+    let yaml = crate::steps::daemon::config::host_yaml(&world(&[]), daemon).unwrap();
     Fake::new()
         .says("ActiveState", ACTIVE)
         .says("auth/token", "t0ken")
@@ -31,7 +31,7 @@ fn host(vms: &str) -> Fake {
 async fn found(world: &World) -> Outages {
     let options = Options {
         allow_outage: false,
-        ..crate::steps::tests::options()
+        ..crate::testing::options()
     };
     of_init(world, &options, &ControlPlane::default()).await
 }
@@ -194,7 +194,7 @@ async fn a_daemon_that_cannot_be_asked_now_is_shown_where_it_may_restart() {
         let world = World::new(plan(), secrets(), hosts);
         let options = Options {
             allow_outage,
-            ..crate::steps::tests::options()
+            ..crate::testing::options()
         };
         let outages = of_init(&world, &options, &ControlPlane::default()).await;
         let told = costs(&outages);

@@ -10,22 +10,22 @@ use async_trait::async_trait;
 use super::{Trial, scale_up};
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Step, StepId, WritePermit};
-use crate::steps::way;
+use crate::steps::support::connectivity;
 use crate::world::World;
 
-pub(super) const NAME: &str = "agent-path";
+pub(crate) const NAME: &str = "agent-path";
 
 /// Where a kubelet listens.
 const KUBELET: u16 = 10250;
 
-pub(super) struct AgentPath {
+pub(crate) struct AgentPath {
     trial: Arc<Trial>,
     needs: Vec<StepId>,
 }
 
 impl AgentPath {
     /// `servers`: the steps after which every server can be asked.
-    pub(super) fn new(trial: &Arc<Trial>, servers: Vec<StepId>) -> Self {
+    pub(crate) fn new(trial: &Arc<Trial>, servers: Vec<StepId>) -> Self {
         let mut needs = servers;
         needs.push(trial.id(scale_up::NAME));
         Self {
@@ -84,10 +84,10 @@ impl Step<World> for AgentPath {
                 )));
             };
             for server in world.plan.servers_here() {
-                if !way::open(world, server, address, KUBELET).await? {
+                if !connectivity::open(world, server, address, KUBELET).await? {
                     let what =
                         format!("{} does not reach {} ({address})", server.name, vm.hostname);
-                    let why = way::broken(world, server, address, &daemon.host).await;
+                    let why = connectivity::broken(world, server, address, &daemon.host).await;
                     return Err(Failure::new(Code::Route, what).because(why));
                 }
             }

@@ -7,25 +7,27 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::{Trial, pods, scale_down, scale_up};
+use super::{Trial, scale_down, scale_up};
 use crate::deletion::Sightings;
 use crate::failure::{Code, Result};
 use crate::kubernetes::Kubernetes;
 use crate::names::autoscaler::JOIN;
 use crate::names::ours::PROOF_LABEL;
 use crate::pipeline::{Finding, Step, StepId, WritePermit};
-use crate::steps::orphans::{self, NeverJoined};
+use crate::steps::group::parts::orphans;
+use crate::steps::group::parts::orphans::NeverJoined;
+use crate::steps::proof::parts::pods;
 use crate::world::World;
 
-pub(super) const NAME: &str = "proof-clean";
+pub(crate) const NAME: &str = "proof-clean";
 
-pub(super) struct Clean {
+pub(crate) struct Clean {
     trial: Arc<Trial>,
     seen: Mutex<Sightings>,
 }
 
 impl Clean {
-    pub(super) fn new(trial: &Arc<Trial>) -> Self {
+    pub(crate) fn new(trial: &Arc<Trial>) -> Self {
         Self {
             trial: Arc::clone(trial),
             seen: Mutex::default(),
@@ -73,7 +75,7 @@ impl Step<World> for Clean {
 
     fn needs(&self) -> Vec<StepId> {
         // Without it no proof was begun, and nothing answers.
-        vec![crate::steps::autoscaler_running::id()]
+        vec![crate::steps::autoscaler::running::id()]
     }
 
     fn after(&self) -> Vec<StepId> {

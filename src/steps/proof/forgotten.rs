@@ -3,19 +3,19 @@
 
 use async_trait::async_trait;
 
-use super::record;
 use crate::failure::Result;
 use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::steps::proof::parts::record;
 use crate::world::World;
 
-pub(in crate::steps) struct Forgotten {
+pub(crate) struct Forgotten {
     group: String,
     needs: Vec<StepId>,
 }
 
 impl Forgotten {
     /// Of a group whose Nodes are gone.
-    pub(in crate::steps) fn new(group: &str, needs: &[StepId]) -> Self {
+    pub(crate) fn new(group: &str, needs: &[StepId]) -> Self {
         Self {
             group: group.to_owned(),
             needs: needs.to_vec(),

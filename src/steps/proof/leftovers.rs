@@ -8,21 +8,22 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::{Trial, pods, record};
+use super::Trial;
 use crate::deletion::{self, Sightings};
 use crate::failure::{Code, Result};
 use crate::kubernetes::Kubernetes;
 use crate::names::autoscaler::JOIN;
 use crate::pipeline::{Finding, Step, StepId, WritePermit};
-use crate::steps::{group_nodes, orphans};
+use crate::steps::group::parts::{nodes, orphans};
+use crate::steps::proof::parts::{pods, record};
 use crate::world::World;
 
-pub(super) const NAME: &str = "proof-leftovers";
+pub(crate) const NAME: &str = "proof-leftovers";
 
 /// What others asked for is waited for this long.
 const OTHERS: Duration = Duration::from_mins(3);
 
-pub(super) struct Leftovers {
+pub(crate) struct Leftovers {
     trial: Arc<Trial>,
     needs: Vec<StepId>,
     after: Vec<StepId>,
@@ -33,7 +34,7 @@ pub(super) struct Leftovers {
 }
 
 impl Leftovers {
-    pub(super) fn new(trial: &Arc<Trial>, needs: Vec<StepId>, after: Vec<StepId>) -> Self {
+    pub(crate) fn new(trial: &Arc<Trial>, needs: Vec<StepId>, after: Vec<StepId>) -> Self {
         Self {
             trial: Arc::clone(trial),
             needs,
@@ -100,7 +101,7 @@ impl Leftovers {
             return Ok(None);
         }
         let daemon = &self.trial.daemon;
-        let agents = group_nodes::list(kubernetes, &daemon.group).await?;
+        let agents = nodes::list(kubernetes, &daemon.group).await?;
         if let Some(pod) = pods::installing(kubernetes, &agents).await? {
             return Ok(Some(format!("{pod} needs an agent first")));
         }
@@ -115,7 +116,7 @@ impl Leftovers {
         kubernetes: &Kubernetes,
         before: &BTreeSet<String>,
     ) -> Result<Option<String>> {
-        let nodes = group_nodes::list(kubernetes, &self.trial.daemon.group).await?;
+        let nodes = nodes::list(kubernetes, &self.trial.daemon.group).await?;
         if nodes.len() <= self.trial.daemon.min as usize {
             return Ok(None);
         }

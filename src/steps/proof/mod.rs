@@ -7,17 +7,15 @@ mod agent_path;
 mod clean;
 mod forgotten;
 mod leftovers;
-mod pods;
+mod parts;
 mod proven;
-mod record;
 mod scale_down;
 mod scale_up;
-mod silent;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub(super) use forgotten::Forgotten;
+pub(crate) use forgotten::Forgotten;
 
 use super::Proof;
 use crate::failure::Result;
@@ -49,7 +47,7 @@ struct Progress {
     /// (Node, VM) that the proof's pods ran on.
     nodes: Vec<(String, String)>,
     /// Which other group keeps the autoscaler.
-    silent: silent::Silent,
+    silent: parts::silent::Silent,
 }
 
 impl Trial {
@@ -59,7 +57,7 @@ impl Trial {
 
     /// Whether the cluster remembers this very proof and nobody asked for it again.
     async fn stands(&self, kubernetes: &Kubernetes) -> Result<bool> {
-        Ok(!self.wanted.again && record::read(kubernetes, self).await?)
+        Ok(!self.wanted.again && parts::record::read(kubernetes, self).await?)
     }
 
     fn id(&self, name: &'static str) -> StepId {
@@ -71,7 +69,7 @@ impl Trial {
 ///
 /// `restarts`: the steps after which servers that are members already restart no more. Those that join are not waited for: the
 /// autoscaler needs one server, and promotions take their time.
-pub(super) fn steps(
+pub(crate) fn steps(
     plan: &Plan,
     daemon: &Daemon,
     wanted: Option<Proof>,
@@ -97,22 +95,22 @@ pub(super) fn steps(
         progress: Mutex::default(),
     });
     let needs = vec![
-        super::autoscaler_running::id(),
-        super::addons_on_servers::id(),
-        super::group_reachable::id(&daemon.group),
-        super::k3s_token_secret::id(&daemon.group),
+        crate::steps::autoscaler::running::id(),
+        crate::steps::autoscaler::addons_on_servers::id(),
+        crate::steps::group::reachable::id(&daemon.group),
+        crate::steps::group::k3s_token_secret::id(&daemon.group),
     ];
     // Whoever removes agents restarts the autoscaler, which would forget the VM that it has just ordered.
     let settled = plan
         .workers()
-        .map(|daemon| super::agents_settled::id(&daemon.group));
+        .map(|daemon| crate::steps::group::agents_settled::id(&daemon.group));
     let after = settled.chain(restarts.iter().cloned()).collect();
     let leftovers = Box::new(leftovers::Leftovers::new(&trial, needs, after));
     if wanted.is_none() {
         return vec![leftovers];
     }
     let servers = plan.servers_here();
-    let reachable = servers.map(|server| super::vm_reachable::id(&server.name));
+    let reachable = servers.map(|server| crate::steps::server::vm_reachable::id(&server.name));
     vec![
         leftovers,
         Box::new(scale_up::ScaleUp::new(&trial)),

@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Trial, agent_path, clean, record, scale_down};
+use super::{Trial, agent_path, clean, scale_down};
 use crate::failure::Result;
 use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::steps::proof::parts::record;
 use crate::world::World;
 
 const NAME: &str = "proven";
 
-pub(super) struct Proven {
+pub(crate) struct Proven {
     trial: Arc<Trial>,
 }
 
 impl Proven {
-    pub(super) fn new(trial: &Arc<Trial>) -> Self {
+    pub(crate) fn new(trial: &Arc<Trial>) -> Self {
         Self {
             trial: Arc::clone(trial),
         }

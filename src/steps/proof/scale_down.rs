@@ -6,20 +6,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Trial, agent_path, pods, scale_up};
+use super::{Trial, agent_path, scale_up};
 use crate::failure::{Code, Result};
 use crate::pipeline::{Finding, Step, StepId, WritePermit};
-use crate::steps::group_nodes;
+use crate::steps::group::parts::nodes;
+use crate::steps::proof::parts::pods;
 use crate::world::World;
 
-pub(super) const NAME: &str = "scale-down";
+pub(crate) const NAME: &str = "scale-down";
 
-pub(super) struct ScaleDown {
+pub(crate) struct ScaleDown {
     trial: Arc<Trial>,
 }
 
 impl ScaleDown {
-    pub(super) fn new(trial: &Arc<Trial>) -> Self {
+    pub(crate) fn new(trial: &Arc<Trial>) -> Self {
         Self {
             trial: Arc::clone(trial),
         }
@@ -70,7 +71,7 @@ impl Step<World> for ScaleDown {
         if !removed {
             return Ok(Finding::differs("it was not proven yet"));
         }
-        let nodes = group_nodes::list(&kubernetes, &self.trial.daemon.group).await?;
+        let nodes = nodes::list(&kubernetes, &self.trial.daemon.group).await?;
         let vms = super::vms(world, &self.trial.daemon).await?;
         let min = self.trial.daemon.min as usize;
         if min > 0 && vms.len() <= min && nodes.len() <= min {

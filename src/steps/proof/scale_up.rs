@@ -6,23 +6,24 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::super::console;
-use super::{Trial, leftovers, pods, record, silent};
+use super::{Trial, leftovers};
 use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::waiting;
 use crate::names::slicer::CONSOLES;
 use crate::pipeline::{Finding, Step, StepId, WritePermit};
-use crate::steps::group_nodes;
+use crate::steps::group::parts::nodes;
+use crate::steps::proof::parts::{pods, record, silent};
+use crate::steps::support::console;
 use crate::world::World;
 
-pub(super) const NAME: &str = "scale-up";
+pub(crate) const NAME: &str = "scale-up";
 
-pub(super) struct ScaleUp {
+pub(crate) struct ScaleUp {
     trial: Arc<Trial>,
 }
 
 impl ScaleUp {
-    pub(super) fn new(trial: &Arc<Trial>) -> Self {
+    pub(crate) fn new(trial: &Arc<Trial>) -> Self {
         Self {
             trial: Arc::clone(trial),
         }
@@ -74,7 +75,7 @@ impl Step<World> for ScaleUp {
         let group = &self.trial.daemon.group;
         let pods = pods::list(&kubernetes, group).await?;
         if let Some(pod) = pods.iter().find(|pod| !pods::runs(pod)) {
-            let nodes = group_nodes::list(&kubernetes, group).await?;
+            let nodes = nodes::list(&kubernetes, group).await?;
             let before = self.trial.progress().vms_before.clone();
             let vms = super::vms(world, &self.trial.daemon).await?;
             let new: Vec<&String> = vms.difference(&before).collect();
@@ -100,7 +101,7 @@ impl Step<World> for ScaleUp {
             return Err(Failure::new(Code::Proof, "the proof's pods are gone")
                 .because("somebody else deleted them"));
         }
-        let nodes = group_nodes::list(&kubernetes, group).await?;
+        let nodes = nodes::list(&kubernetes, group).await?;
         let used: Vec<(String, String)> = nodes
             .into_iter()
             .filter(|node| {
@@ -131,7 +132,7 @@ impl Step<World> for ScaleUp {
         let vms = super::vms(world, &self.trial.daemon).await?;
         // A group that is full cannot grow: then it is proven that its agents run pods.
         let full = vms.len() >= self.trial.daemon.max as usize;
-        let nodes = group_nodes::list(&kubernetes, group).await?;
+        let nodes = nodes::list(&kubernetes, group).await?;
         let busy = nodes.into_iter().map(|node| node.name);
         let busy: BTreeSet<String> = if full {
             BTreeSet::new()

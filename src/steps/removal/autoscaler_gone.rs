@@ -10,19 +10,20 @@ use crate::failure::Result;
 use crate::names::autoscaler::{AUTOSCALER, NAMESPACE};
 use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::steps::CLUSTER;
-use crate::steps::reach::{self, Api};
+use crate::steps::support::api;
+use crate::steps::support::api::Api;
 use crate::world::World;
 
-pub(super) struct AutoscalerGone {
+pub(crate) struct AutoscalerGone {
     after: Vec<StepId>,
 }
 
-pub(super) fn id() -> StepId {
+pub(crate) fn id() -> StepId {
     StepId::new("autoscaler-gone", CLUSTER)
 }
 
 impl AutoscalerGone {
-    pub(super) fn new(after: &[StepId]) -> Self {
+    pub(crate) fn new(after: &[StepId]) -> Self {
         Self {
             after: after.to_vec(),
         }
@@ -55,7 +56,7 @@ impl Step<World> for AutoscalerGone {
     }
 
     async fn check(&self, world: &World) -> Result<Finding> {
-        let kubernetes = match reach::api(world).await? {
+        let kubernetes = match api::api(world).await? {
             Api::Ready(kubernetes) => kubernetes,
             Api::Down(why) => return Ok(Finding::Done(format!("no server's API answers: {why}"))),
         };
@@ -71,7 +72,7 @@ impl Step<World> for AutoscalerGone {
     }
 
     async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
-        let Api::Ready(kubernetes) = reach::api(world).await? else {
+        let Api::Ready(kubernetes) = api::api(world).await? else {
             return Ok(());
         };
         for kind in KINDS {

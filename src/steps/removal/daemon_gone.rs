@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::console_logs;
 use crate::deletion::{Belongings, DeletablePath, Seen, is_same_directory};
 use crate::failure::{Code, Failure, Result};
 use crate::generate::unit_path;
@@ -13,8 +12,9 @@ use crate::names::ours::ROOT;
 use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::{Adopted, unit_of};
 use crate::remote::{Look, Machine, Script};
-use crate::steps::daemon_running;
-use crate::steps::unit::Unit;
+use crate::steps::daemon;
+use crate::steps::removal::parts::console_logs;
+use crate::steps::support::unit::Unit;
 use crate::world::World;
 
 /// A daemon to remove; everything else about it follows from its group's name.
@@ -40,7 +40,7 @@ impl Remains {
     }
 }
 
-pub(super) struct DaemonGone {
+pub(crate) struct DaemonGone {
     daemon: Remains,
     unit: String,
     directory: String,
@@ -50,12 +50,12 @@ pub(super) struct DaemonGone {
     cluster: String,
 }
 
-pub(super) fn id(group: &str) -> StepId {
+pub(crate) fn id(group: &str) -> StepId {
     StepId::new("daemon-gone", group)
 }
 
 impl DaemonGone {
-    pub(super) fn new(cluster: &str, daemon: &Remains) -> Self {
+    pub(crate) fn new(cluster: &str, daemon: &Remains) -> Self {
         let group = &daemon.group;
         let own = daemon.adopted.as_ref();
         let directory = format!("{ROOT}/{cluster}/{group}");
@@ -82,7 +82,7 @@ impl DaemonGone {
     /// Its processes, where a person may have started one.
     async fn hand_started(&self, host: &Machine) -> Result<Vec<u32>> {
         match &self.daemon.adopted {
-            Some(own) => daemon_running::hand_started(host, own).await,
+            Some(own) => daemon::running::hand_started(host, own).await,
             None => Ok(Vec::new()),
         }
     }

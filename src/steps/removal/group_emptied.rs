@@ -7,15 +7,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::{Remains, console_logs};
+use super::Remains;
 use crate::deletion::{APART, DeletableVm};
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::slicer::Slicer;
+use crate::steps::removal::parts::console_logs;
 use crate::vm::Vm;
 use crate::world::World;
 
-pub(super) struct GroupEmptied {
+pub(crate) struct GroupEmptied {
     group: String,
     host: String,
     carrier: String,
@@ -23,13 +24,13 @@ pub(super) struct GroupEmptied {
     doubtful: Mutex<Option<Instant>>,
 }
 
-pub(super) fn id(group: &str) -> StepId {
+pub(crate) fn id(group: &str) -> StepId {
     StepId::new("group-emptied", group)
 }
 
 impl GroupEmptied {
     /// Where another group's daemon serves it.
-    pub(super) fn new(remains: &Remains) -> Option<Self> {
+    pub(crate) fn new(remains: &Remains) -> Option<Self> {
         Some(Self {
             group: remains.group.clone(),
             host: remains.host.clone(),

@@ -11,17 +11,17 @@ use crate::plan::Mark;
 use crate::remote::{Look, Script};
 use crate::world::World;
 
-pub(super) struct MarkGone {
+pub(crate) struct MarkGone {
     host: String,
     needs: Vec<StepId>,
 }
 
-pub(super) fn id(host: &str) -> StepId {
+pub(crate) fn id(host: &str) -> StepId {
     StepId::new("mark-gone", host)
 }
 
 impl MarkGone {
-    pub(super) fn new(host: &str, needs: &[StepId]) -> Self {
+    pub(crate) fn new(host: &str, needs: &[StepId]) -> Self {
         Self {
             host: host.to_owned(),
             needs: needs.to_vec(),

@@ -5,21 +5,21 @@ use async_trait::async_trait;
 use crate::deletion::DeletableObject;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Step, StepId, WritePermit};
-use crate::steps::group_nodes::selector;
+use crate::steps::group::parts::nodes::selector;
 use crate::world::World;
 
-pub(super) struct NodesGone {
+pub(crate) struct NodesGone {
     group: String,
     needs: Vec<StepId>,
 }
 
-pub(super) fn id(group: &str) -> StepId {
+pub(crate) fn id(group: &str) -> StepId {
     StepId::new("nodes-gone", group)
 }
 
 impl NodesGone {
     /// Once its VMs are gone, or nobody can tell any more.
-    pub(super) fn new(group: &str, needs: &[StepId]) -> Self {
+    pub(crate) fn new(group: &str, needs: &[StepId]) -> Self {
         Self {
             group: group.to_owned(),
             needs: needs.to_vec(),

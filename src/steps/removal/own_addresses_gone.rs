@@ -9,16 +9,16 @@ use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::remote::{Look, Script};
 use crate::world::World;
 
-pub(super) struct OwnAddressesGone {
+pub(crate) struct OwnAddressesGone {
     host: String,
 }
 
-pub(super) fn id(host: &str) -> StepId {
+pub(crate) fn id(host: &str) -> StepId {
     StepId::new("own-addresses-gone", host)
 }
 
 impl OwnAddressesGone {
-    pub(super) fn new(host: &str) -> Self {
+    pub(crate) fn new(host: &str) -> Self {
         Self {
             host: host.to_owned(),
         }

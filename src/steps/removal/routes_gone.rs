@@ -11,16 +11,16 @@ use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::remote::Script;
 use crate::world::World;
 
-pub(super) struct RoutesGone {
+pub(crate) struct RoutesGone {
     host: String,
 }
 
-pub(super) fn id(host: &str) -> StepId {
+pub(crate) fn id(host: &str) -> StepId {
     StepId::new("routes-gone", host)
 }
 
 impl RoutesGone {
-    pub(super) fn new(host: &str) -> Self {
+    pub(crate) fn new(host: &str) -> Self {
         Self {
             host: host.to_owned(),
         }

@@ -5,22 +5,22 @@ use async_trait::async_trait;
 use crate::failure::Result;
 use crate::generate::{self, ROUTES_UNIT, Route};
 use crate::pipeline::{Finding, Step, StepId, WritePermit};
-use crate::steps::routes;
+use crate::steps::host::routes;
 use crate::world::World;
 
-pub(super) struct RoutesWithdrawn {
+pub(crate) struct RoutesWithdrawn {
     host: String,
     routes: Vec<Route>,
     needs: Vec<StepId>,
 }
 
-pub(super) fn id(host: &str) -> StepId {
+pub(crate) fn id(host: &str) -> StepId {
     StepId::new("routes-withdrawn", host)
 }
 
 impl RoutesWithdrawn {
     /// Once nothing is left at their other end.
-    pub(super) fn new(host: &str, routes: &[Route], needs: &[StepId]) -> Self {
+    pub(crate) fn new(host: &str, routes: &[Route], needs: &[StepId]) -> Self {
         Self {
             host: host.to_owned(),
             routes: routes.to_vec(),

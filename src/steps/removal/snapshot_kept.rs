@@ -14,8 +14,8 @@ use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Role;
 use crate::remote::{Machine, Script};
 use crate::secret::Secret;
-use crate::steps::unit::Unit;
-use crate::steps::{CLUSTER, daemon_running};
+use crate::steps::support::unit::Unit;
+use crate::steps::{CLUSTER, daemon};
 use crate::world::World;
 
 /// How the files are called: before runs had a name of their own, only this.
@@ -53,17 +53,17 @@ impl Snapshots {
     }
 }
 
-pub(super) struct SnapshotKept {
+pub(crate) struct SnapshotKept {
     snapshots: Snapshots,
     failed: AtomicBool,
 }
 
-pub(super) fn id() -> StepId {
+pub(crate) fn id() -> StepId {
     StepId::new("snapshot-kept", CLUSTER)
 }
 
 impl SnapshotKept {
-    pub(super) fn new(snapshots: Snapshots) -> Self {
+    pub(crate) fn new(snapshots: Snapshots) -> Self {
         Self {
             snapshots,
             failed: AtomicBool::new(false),
@@ -134,7 +134,7 @@ async fn removal_has_begun(world: &World) -> Result<bool> {
             let unit = Unit::look(host, &daemon.unit()).await?;
             let started = unit.runs() || unit.enabled();
             // What a person started and handed over has no unit until `init` gives it one.
-            if !started && !daemon_running::by_hand(host, daemon).await? {
+            if !started && !daemon::running::by_hand(host, daemon).await? {
                 return Ok(true);
             }
         }

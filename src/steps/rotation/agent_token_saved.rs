@@ -5,26 +5,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
-use super::put_token::put;
 use crate::failure::{Code, Result};
 use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Server;
-use crate::steps::{CLUSTER, k3s_started};
+use crate::steps::CLUSTER;
+use crate::steps::rotation::parts::put_token::put;
+use crate::steps::server::k3s_started;
 use crate::world::World;
 
-pub(super) struct AgentTokenSaved {
+pub(crate) struct AgentTokenSaved {
     /// The first server that runs with the new token.
     server: Server,
     /// Nothing can be asked for what the data hold; saving them again changes nothing.
     applied: AtomicBool,
 }
 
-pub(super) fn id() -> StepId {
+pub(crate) fn id() -> StepId {
     StepId::new("agent-token-saved", CLUSTER)
 }
 
 impl AgentTokenSaved {
-    pub(super) fn new(server: &Server) -> Self {
+    pub(crate) fn new(server: &Server) -> Self {
         Self {
             server: server.clone(),
             applied: AtomicBool::new(false),

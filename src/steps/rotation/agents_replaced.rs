@@ -3,13 +3,14 @@
 
 use async_trait::async_trait;
 
-use super::old_refused;
 use crate::deletion::DeletableVm;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::{Daemon, Plan};
-use crate::steps::ordered::Ordered;
-use crate::steps::{AnyStep, Options, agents_drained, agents_settled, k3s_token_secret};
+use crate::steps::group::{agents_drained, agents_settled, k3s_token_secret};
+use crate::steps::rotation::old_token_refused;
+use crate::steps::support::ordered::Ordered;
+use crate::steps::{AnyStep, Options};
 use crate::time;
 use crate::vm::Vm;
 use crate::world::World;
@@ -18,15 +19,15 @@ struct AgentsReplaced {
     daemon: Daemon,
 }
 
-pub(super) fn id(group: &str) -> StepId {
+pub(crate) fn id(group: &str) -> StepId {
     StepId::new("agents-replaced", group)
 }
 
 /// The steps that drain and remove the agents of every group, one group after the other, once the old token is refused.
-pub(super) fn steps(plan: &Plan, options: &Options) -> Vec<AnyStep> {
+pub(crate) fn steps(plan: &Plan, options: &Options) -> Vec<AnyStep> {
     let refused = plan.servers.iter();
     let mut before: Vec<StepId> = refused
-        .map(|server| old_refused::id(&server.name))
+        .map(|server| old_token_refused::id(&server.name))
         .collect();
     let mut steps: Vec<AnyStep> = Vec::new();
     for daemon in plan.workers() {
@@ -50,7 +51,7 @@ pub(super) fn steps(plan: &Plan, options: &Options) -> Vec<AnyStep> {
 /// # Errors
 ///
 /// Where a list does not come, or the daemon does not say since when it has the new token: then nobody knows which they are.
-pub(in crate::steps) async fn outdated(world: &World, daemon: &Daemon) -> Result<Vec<DeletableVm>> {
+pub(crate) async fn outdated(world: &World, daemon: &Daemon) -> Result<Vec<DeletableVm>> {
     let slicer = world.slicer(daemon).await?;
     let vms = slicer.vms(&daemon.group).await?;
     let nodes = if daemon.adopted.is_some() && !vms.is_empty() {

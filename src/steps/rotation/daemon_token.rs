@@ -11,24 +11,25 @@ use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::{Daemon, Plan};
 use crate::remote::Script;
 use crate::slicer::{host_token, slicer_on};
-use crate::steps::quorum::Turns;
+use crate::steps::Options;
+use crate::steps::group::agents_drained;
+use crate::steps::restart::quorum::Turns;
 use crate::steps::restart::{self, Cause};
-use crate::steps::{Options, agents_drained};
 use crate::world::World;
 
-pub(super) struct DaemonToken {
+pub(crate) struct DaemonToken {
     daemon: Daemon,
     allow_outage: bool,
     drained: Vec<StepId>,
     turns: Turns,
 }
 
-pub(super) fn id(group: &str) -> StepId {
+pub(crate) fn id(group: &str) -> StepId {
     StepId::new("daemon-token", group)
 }
 
 impl DaemonToken {
-    pub(super) fn new(plan: &Plan, daemon: &Daemon, options: &Options, turns: &Turns) -> Self {
+    pub(crate) fn new(plan: &Plan, daemon: &Daemon, options: &Options, turns: &Turns) -> Self {
         Self {
             daemon: daemon.clone(),
             allow_outage: options.allow_outage,
@@ -39,10 +40,7 @@ impl DaemonToken {
 }
 
 /// Why a daemon has not taken its host's new token yet, where it has not.
-pub(in crate::steps) async fn lacks(
-    world: &World,
-    daemon: &Daemon,
-) -> Result<Option<&'static str>> {
+pub(crate) async fn lacks(world: &World, daemon: &Daemon) -> Result<Option<&'static str>> {
     let host = world.host(&daemon.host)?;
     if host_token(host).await?.is_none() {
         return Ok(Some("its host has no token"));

@@ -11,17 +11,17 @@ use crate::secret::Secret;
 use crate::slicer::host_token;
 use crate::world::World;
 
-pub(super) struct HostToken {
+pub(crate) struct HostToken {
     /// Any daemon of the host: they share the file.
     daemon: Daemon,
 }
 
-pub(super) fn id(host: &str) -> StepId {
+pub(crate) fn id(host: &str) -> StepId {
     StepId::new("host-token", host)
 }
 
 impl HostToken {
-    pub(super) fn new(daemon: &Daemon) -> Self {
+    pub(crate) fn new(daemon: &Daemon) -> Self {
         Self {
             daemon: daemon.clone(),
         }

@@ -10,8 +10,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 
-use super::old_refused::accepts;
-use super::put_token::put;
 use crate::failure::{Code, Failure, Result};
 use crate::k3s;
 use crate::k3s::CONFIG_PATH;
@@ -22,12 +20,14 @@ use crate::remote::Machine;
 use crate::secret::Secret;
 use crate::state::{Phase, State};
 use crate::steps::CLUSTER;
-use crate::steps::k3s_troubles::Troubles;
-use crate::steps::unit::Unit;
+use crate::steps::rotation::old_token_refused::accepts;
+use crate::steps::rotation::parts::put_token::put;
+use crate::steps::server::parts::k3s_troubles::Troubles;
+use crate::steps::support::unit::Unit;
 use crate::world::World;
 
 #[derive(Default)]
-pub(super) struct ServerToken {
+pub(crate) struct ServerToken {
     /// The state's directory.
     state: PathBuf,
     /// A server was asked in this run to do it.
@@ -36,7 +36,7 @@ pub(super) struct ServerToken {
     applied: AtomicBool,
 }
 
-pub(super) fn id() -> StepId {
+pub(crate) fn id() -> StepId {
     StepId::new("server-token", CLUSTER)
 }
 
@@ -54,7 +54,7 @@ enum Standing {
 }
 
 impl ServerToken {
-    pub(super) fn new(state: PathBuf) -> Self {
+    pub(crate) fn new(state: PathBuf) -> Self {
         Self {
             state,
             ..Self::default()

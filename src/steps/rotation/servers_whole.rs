@@ -10,27 +10,28 @@ use crate::kubernetes::condition;
 use crate::names::k3s::VOTES;
 use crate::names::kubernetes::{READY, TRUE};
 use crate::pipeline::{Finding, Step, StepId, WritePermit};
-use crate::steps::{CLUSTER, node};
+use crate::steps::CLUSTER;
+use crate::steps::server::parts::node;
 use crate::world::World;
 
-pub(super) struct ServersWhole {
+pub(crate) struct ServersWhole {
     patience: Duration,
 }
 
-pub(super) fn id() -> StepId {
+pub(crate) fn id() -> StepId {
     StepId::new("servers-whole", CLUSTER)
 }
 
 impl ServersWhole {
     /// Where nothing has been done yet that could keep a server down.
-    pub(super) fn at_first() -> Self {
+    pub(crate) fn at_first() -> Self {
         Self {
             patience: Duration::from_mins(1),
         }
     }
 
     /// Where a run before may have rebooted servers, which come back by themselves.
-    pub(super) fn on_their_way_back() -> Self {
+    pub(crate) fn on_their_way_back() -> Self {
         Self {
             patience: Duration::from_mins(5),
         }

@@ -9,11 +9,11 @@ use crate::failure::Result;
 use crate::pipeline::{Finding, Step, StepId, WritePermit};
 use crate::plan::Daemon;
 use crate::slicer::Held;
-use crate::steps::k3s_token_secret;
-use crate::steps::unit::ACTIVE;
+use crate::steps::group::k3s_token_secret;
+use crate::steps::support::unit::ACTIVE;
 use crate::world::World;
 
-pub(super) struct WorkerToken {
+pub(crate) struct WorkerToken {
     daemon: Daemon,
     needs: Vec<StepId>,
 }
@@ -21,12 +21,12 @@ pub(super) struct WorkerToken {
 /// A VM that is just being installed may have read the old token: it is given the new one when it has its service.
 const INSTALLING: Duration = Duration::from_mins(3);
 
-pub(super) fn id(group: &str) -> StepId {
+pub(crate) fn id(group: &str) -> StepId {
     StepId::new("worker-token", group)
 }
 
 impl WorkerToken {
-    pub(super) fn new(daemon: &Daemon, needs: Vec<StepId>) -> Self {
+    pub(crate) fn new(daemon: &Daemon, needs: Vec<StepId>) -> Self {
         Self {
             daemon: daemon.clone(),
             needs,

@@ -38,9 +38,11 @@ pub(super) fn run(_: &Place) -> Result<()> {
     trial
         .root("n100", "rm /lab/faults/slicer-api-k3s-agent-1.json")?
         .expect(0)?;
-    // As young as it is it may be joining; a clock that is ahead stands for the minutes of waiting.
+    // As young as it is it may be joining; clocks that are ahead stand for the minutes of waiting.
     trial.me("slicer-k3s status")?.expect(0).context("young")?;
-    trial.fault(&["date", "n100", "--seconds", "1000"])?;
+    for machine in ["n100", "k3s-cp-1", "k3s-cp-2", "k3s-cp-3"] {
+        trial.fault(&["date", machine, "--seconds", "1000"])?;
+    }
     let status = trial.me("slicer-k3s status")?.expect(4)?;
     if !status.stdout.contains("k3s-agent-1-1") {
         bail!("status does not name the VM:\n{}", status.text());

@@ -1,0 +1,3 @@
+//! What the steps of a removal share.
+
+pub(crate) mod console_logs;

@@ -1,0 +1,116 @@
+//! The cluster's API can be had: some server's own API is ready. Which one is remembered for the run.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::failure::{Code, Result};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::plan::Plan;
+use crate::steps::CLUSTER;
+use crate::world::World;
+
+pub(crate) struct ApiReady {
+    needs: Vec<StepId>,
+    after: Vec<StepId>,
+}
+
+pub(crate) fn id() -> StepId {
+    StepId::new("api-ready", CLUSTER)
+}
+
+/// What a step needs that asks the API.
+pub(crate) fn needed(plan: &Plan) -> Vec<StepId> {
+    plan.servers_here().take(1).map(|_| id()).collect()
+}
+
+impl ApiReady {
+    /// Where a server's host is there. The first server founds a cluster, and nothing can be had without it; of one that is
+    /// founded any server will do, also while the first one does not start.
+    pub(crate) fn new(plan: &Plan) -> Option<Self> {
+        let first = plan.servers_here().next()?;
+        let first = vec![crate::steps::server::k3s_started::id(&first.name)];
+        let (needs, after) = match plan.founded {
+            None => (first, Vec::new()),
+            Some(_) => (Vec::new(), first),
+        };
+        Some(Self { needs, after })
+    }
+}
+
+#[async_trait]
+impl Step<World> for ApiReady {
+    fn id(&self) -> StepId {
+        id()
+    }
+
+    fn title(&self) -> String {
+        "Find a server whose API is ready".into()
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        self.needs.clone()
+    }
+
+    fn after(&self) -> Vec<StepId> {
+        self.after.clone()
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_mins(2)
+    }
+
+    fn code(&self) -> Code {
+        Code::K3sStart
+    }
+
+    fn hint(&self) -> String {
+        "slicer-k3s status shows what each server lacks".into()
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let server = world.ready_server().await?;
+        Ok(Finding::Done(server.name().to_owned()))
+    }
+
+    /// What makes servers ready are steps of their own; what is left is time.
+    async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Founded;
+    use crate::testing::{Fake, plan, world};
+
+    fn founded() -> Plan {
+        Plan {
+            founded: Some(Founded {
+                ca: "c0ffee".into(),
+                voters: ["k3s-cp-1".to_owned()].into(),
+            }),
+            ..plan()
+        }
+    }
+
+    /// With the first server's disk full, `init` did nothing about the autoscaler, with two servers that were fine.
+    #[tokio::test(start_paused = true)]
+    async fn any_server_will_do_once_there_is_a_cluster() {
+        let started = vec![crate::steps::server::k3s_started::id("k3s-cp-1")];
+        let founding = ApiReady::new(&plan()).unwrap();
+        assert_eq!(
+            (founding.needs(), founding.after()),
+            (started.clone(), vec![])
+        );
+        let later = ApiReady::new(&founded()).unwrap();
+        assert_eq!((later.needs(), later.after()), (vec![], started));
+        let (sick, well) = (Fake::new().says("/readyz", "no"), Fake::new());
+        let two = world(&[("k3s-cp-1", &sick), ("k3s-cp-2", &well)]);
+        let found = later.check(&two).await.unwrap();
+        assert_eq!(found, Finding::Done("k3s-cp-2".into()));
+        let none = world(&[("k3s-cp-1", &sick)]);
+        assert!(later.check(&none).await.is_err());
+    }
+}

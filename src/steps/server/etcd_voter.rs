@@ -1,0 +1,76 @@
+//! A server is a voting member of etcd: only then does the cluster survive the loss of another.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::failure::{Code, Result};
+use crate::kubernetes::condition;
+use crate::names::k3s::{MEMBERS_PATH, VOTES, local_api};
+use crate::names::kubernetes::TRUE;
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::plan::Server;
+use crate::world::World;
+
+pub(crate) struct EtcdVoter {
+    server: Server,
+}
+
+pub(crate) fn id(server: &str) -> StepId {
+    StepId::new("etcd-voter", server)
+}
+
+impl EtcdVoter {
+    pub(crate) fn new(server: &Server) -> Self {
+        Self {
+            server: server.clone(),
+        }
+    }
+}
+
+#[async_trait]
+impl Step<World> for EtcdVoter {
+    fn id(&self) -> StepId {
+        id(&self.server.name)
+    }
+
+    fn title(&self) -> String {
+        format!("Wait for {} to vote in etcd", self.server.name)
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        vec![crate::steps::server::node_ready::id(&self.server.name)]
+    }
+
+    fn patience(&self) -> Duration {
+        // The leader promotes one learner at a time, on a ticker of 15 s.
+        Duration::from_mins(3)
+    }
+
+    fn code(&self) -> Code {
+        Code::K3sStart
+    }
+
+    fn hint(&self) -> String {
+        format!(
+            "on {}: curl -sk {}",
+            self.server.name,
+            local_api(MEMBERS_PATH)
+        )
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let node = crate::steps::server::parts::node::of(world, &self.server).await?;
+        let voter = node.as_ref().and_then(|node| condition(node, VOTES));
+        Ok(match voter {
+            Some(TRUE) => Finding::done(),
+            Some(_) => Finding::Unknown("it is a learner, not a voter yet".into()),
+            None => Finding::Unknown("etcd's leader has not said yet".into()),
+        })
+    }
+
+    /// etcd's leader does it.
+    async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+//! SSH to a server works, with the host key that Slicer's agent told, which no other VM has.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::failure::{Code, Failure, Result};
+use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::plan::Server;
+use crate::remote::ssh::HOST_KEY_PATH;
+use crate::steps::support::run_context::Seen;
+use crate::world::World;
+
+pub(crate) struct VmReachable {
+    server: Server,
+    seen: Arc<Seen>,
+}
+
+pub(crate) fn id(server: &str) -> StepId {
+    StepId::new("vm-reachable", server)
+}
+
+impl VmReachable {
+    pub(crate) fn new(server: &Server, seen: &Arc<Seen>) -> Self {
+        Self {
+            server: server.clone(),
+            seen: Arc::clone(seen),
+        }
+    }
+}
+
+#[async_trait]
+impl Step<World> for VmReachable {
+    fn id(&self) -> StepId {
+        id(&self.server.name)
+    }
+
+    fn title(&self) -> String {
+        format!("Reach {} by SSH", self.server.name)
+    }
+
+    fn needs(&self) -> Vec<StepId> {
+        vec![crate::steps::server::key::id(&self.server.name)]
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs(90)
+    }
+
+    fn pace(&self) -> Duration {
+        Duration::from_millis(250)
+    }
+
+    fn code(&self) -> Code {
+        Code::SshUnreachable
+    }
+
+    fn hint(&self) -> String {
+        format!(
+            "on {}: sudo slicer vm shell {}",
+            self.server.host, self.server.name
+        )
+    }
+
+    async fn check(&self, world: &World) -> Result<Finding> {
+        let machine = world.server(&self.server).await?;
+        let key = machine.read(HOST_KEY_PATH).await?.unwrap_or_default();
+        let key: Vec<&str> = key.split_whitespace().take(2).collect();
+        if key.is_empty() {
+            return Ok(Finding::Unknown("it has no host key yet".into()));
+        }
+        match self.seen.claim_host_key(&key.join(" "), &self.server.name) {
+            None => Ok(Finding::done()),
+            Some(other) => Err(Failure::new(
+                Code::HostKeyChanged,
+                format!(
+                    "{} and {other} have the same SSH host key",
+                    self.server.name
+                ),
+            )
+            .because("they were cloned from one disk, and one could pass for the other")
+            .hint(format!(
+                "sudo rm /etc/ssh/ssh_host_* && sudo ssh-keygen -A in {}, then run again",
+                self.server.name
+            ))),
+        }
+    }
+
+    /// The VM's first boot makes its keys and starts sshd.
+    async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Fake, plan, world};
+
+    #[tokio::test]
+    async fn two_vms_with_one_key_are_refused() {
+        let fake = Fake::new().says("ssh_host_ed25519", "ssh-ed25519 AAAA root@x\n");
+        let world = world(&[("k3s-cp-1", &fake), ("k3s-cp-2", &fake)]);
+        let seen = Arc::new(Seen::default());
+        let step = |n: usize| VmReachable::new(&plan().servers[n], &seen);
+        assert_eq!(step(0).check(&world).await.unwrap(), Finding::done());
+        let failure = step(1).check(&world).await.unwrap_err();
+        assert_eq!(failure.code, Code::HostKeyChanged);
+    }
+}
