@@ -252,6 +252,23 @@ ssh = "pi@192.168.1.13"
     files: CLUSTER_OF_THREE.files,
 };
 
+/// Fleet `three`, with a server on each host, and agents on one of them.
+pub(super) const CLUSTER_SPREAD_WITH_AGENTS: Cluster = Cluster {
+    text: r#"name = "home"
+[control-plane]
+hosts = ["n100", "ryzen", "pi5"]
+[hosts.n100]
+ssh = "alex@192.168.1.11"
+[hosts.ryzen]
+ssh = "alex@192.168.1.12"
+sudo-password-file = "~/sudo-ryzen"
+workers = true
+[hosts.pi5]
+ssh = "pi@192.168.1.13"
+"#,
+    files: CLUSTER_OF_THREE.files,
+};
+
 /// Fleet `mixed`, with a server behind the NAT.
 pub(super) const CLUSTER_MIXED: Cluster = Cluster {
     text: r#"name = "home"

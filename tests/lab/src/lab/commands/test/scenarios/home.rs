@@ -2,7 +2,10 @@
 
 use anyhow::{Context as _, Result, bail};
 
-use super::super::trial::{CLUSTER_OF_ONE, CLUSTER_OF_THREE, CLUSTER_SPREAD, Cluster, Done, Trial};
+use super::super::trial::{
+    CLUSTER_OF_ONE, CLUSTER_OF_THREE, CLUSTER_SPREAD, CLUSTER_SPREAD_WITH_AGENTS, Cluster, Done,
+    Trial,
+};
 use super::{INIT, UNHURRIED, UNPROVEN, changes_nothing, healthy, voters};
 use crate::say;
 
@@ -44,6 +47,12 @@ pub(super) const SPREAD: Layout = Layout {
     cluster: &CLUSTER_SPREAD,
     servers: ["k3s-cp-a-1", "k3s-cp-b-1", "k3s-cp-c-1"],
     hosts: THREE.hosts,
+};
+
+/// A server on each host, and agents on one of them.
+pub(super) const SPREAD_WITH_AGENTS: Layout = Layout {
+    cluster: &CLUSTER_SPREAD_WITH_AGENTS,
+    ..SPREAD
 };
 
 /// Such a cluster.

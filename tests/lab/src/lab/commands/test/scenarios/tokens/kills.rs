@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use super::super::super::seeds::{Seed, Seeds};
-use super::super::home::{Home, Layout, ONE, SPREAD};
+use super::super::home::{Home, Layout, ONE, SPREAD_WITH_AGENTS};
 use super::super::{UNHURRIED, UNPROVEN, changes_nothing, killed};
 use super::agent_at_work::AgentAtWork;
 use super::rotation::{self, Kind, Rotation};
@@ -17,9 +17,14 @@ pub(super) fn one(seeds: &Seeds) -> Result<()> {
     run(&ONE, "rotate-kills", "rotate-kills", seeds)
 }
 
-/// A server on each host.
+/// A server on each host, and agents on one of them.
 pub(super) fn spread(seeds: &Seeds) -> Result<()> {
-    run(&SPREAD, "rotate-apart", "rotate-kills-spread", seeds)
+    run(
+        &SPREAD_WITH_AGENTS,
+        "rotate-apart",
+        "rotate-kills-spread",
+        seeds,
+    )
 }
 
 fn run(layout: &Layout, fleet: &str, check: &str, seeds: &Seeds) -> Result<()> {
