@@ -9,7 +9,7 @@ const FUNCTION: usize = 60;
 const FILE: usize = 400;
 
 /// Functions that are longer today. Each that is split takes one away; none may be added.
-const LONGER: usize = 32;
+const LONGER: usize = 31;
 
 /// Each function with its first line and its number of lines.
 fn functions(source: &Source) -> Vec<(String, usize, usize)> {

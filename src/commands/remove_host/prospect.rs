@@ -45,6 +45,16 @@ pub(super) async fn prospect(
         Err(_) => text.push_str("  its nodes are not known: no server answers\n"),
     }
     text.push_str(tokens::told(world));
+    text.push_str(&on_the_host(remains, options, &groups));
+    if world.plan.workers().next().is_none() {
+        text.push_str("  no other host runs agents: the autoscaler is removed, too\n");
+    }
+    (text, loss)
+}
+
+/// What is done on the host, and what stays there.
+fn on_the_host(remains: &[Remains], options: &RemoveHost, groups: &[&str]) -> String {
+    let (name, mut text) = (&options.name, String::new());
     if options.gone {
         let _ = writeln!(
             text,
@@ -73,10 +83,7 @@ pub(super) async fn prospect(
         };
         let _ = writeln!(text, "  {how}, for at most {} s", options.drain_limit);
     }
-    if world.plan.workers().next().is_none() {
-        text.push_str("  no other host runs agents: the autoscaler is removed, too\n");
-    }
-    (text, loss)
+    text
 }
 
 async fn nodes(world: &World, groups: &[&str]) -> Result<Vec<String>> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::add_host::told;
 use crate::generate::Route;
+use crate::pipeline::StepId;
 use crate::plan::Plan;
 use crate::steps::autoscaler::running;
 use crate::steps::daemon::config::DaemonConfig;
@@ -57,23 +58,7 @@ pub fn leave(plan: &Plan, options: &Options, leaving: &Leaving<'_>) -> Vec<AnySt
         let group = &daemon.group;
         let last = match leaving.drain {
             None => told.clone(),
-            Some(drain) => {
-                steps.push(Box::new(nodes_drained::NodesDrained::new(
-                    group,
-                    drain,
-                    std::slice::from_ref(&told),
-                )));
-                let drained = [nodes_drained::id(group)];
-                if let Some(step) = group_emptied::GroupEmptied::new(daemon) {
-                    steps.push(Box::new(Ordered::new(step, &drained)));
-                    steps.extend(carrier_described(plan, daemon));
-                    group_emptied::id(group)
-                } else {
-                    let step = daemon_gone::DaemonGone::new(&plan.cluster, daemon);
-                    steps.push(Box::new(Ordered::new(step, &drained)));
-                    daemon_gone::id(group)
-                }
-            }
+            Some(drain) => drained(&mut steps, plan, daemon, (drain, &told)),
         };
         steps.push(Box::new(nodes_gone::NodesGone::new(group, &[last])));
         gone.push(nodes_gone::id(group));
@@ -95,6 +80,31 @@ pub fn leave(plan: &Plan, options: &Options, leaving: &Leaving<'_>) -> Vec<AnySt
         steps.push(Box::new(mark_gone::MarkGone::new(leaving.host, &gone)));
     }
     steps
+}
+
+/// A group's nodes drained and its VMs gone, once the autoscaler no longer has it (`told`); the last of these steps.
+fn drained(
+    steps: &mut Vec<AnyStep>,
+    plan: &Plan,
+    daemon: &Remains,
+    (drain, told): (Drain, &StepId),
+) -> StepId {
+    let group = &daemon.group;
+    steps.push(Box::new(nodes_drained::NodesDrained::new(
+        group,
+        drain,
+        std::slice::from_ref(told),
+    )));
+    let drained = [nodes_drained::id(group)];
+    if let Some(step) = group_emptied::GroupEmptied::new(daemon) {
+        steps.push(Box::new(Ordered::new(step, &drained)));
+        steps.extend(carrier_described(plan, daemon));
+        group_emptied::id(group)
+    } else {
+        let step = daemon_gone::DaemonGone::new(&plan.cluster, daemon);
+        steps.push(Box::new(Ordered::new(step, &drained)));
+        daemon_gone::id(group)
+    }
 }
 
 /// The file of the daemon that served a group no longer speaks of it; what it has read it will read anew with its next start.
