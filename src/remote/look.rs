@@ -74,7 +74,7 @@ pub enum Look {
     },
     /// The line of `df -Pk` for the file system of this path; nothing where it does not exist.
     DiskFree(String),
-    /// Everything the plan must know of a host, as labelled sections (see `plan::facts`).
+    /// Everything the plan must know of a host, as labelled sections (see `facts::survey`).
     Survey,
     /// What Slicer's installation lacks, a word a line: nothing where it is whole, `slicer` where there is none.
     SlicerLacks,

@@ -211,7 +211,7 @@ fn ready(plan: &Plan, seen: &Seen, node: &Node, drift: &mut Vec<Drift>) {
 }
 
 /// The VMs of a worker group that have had the time to join and did not: the autoscaler never removes them. What is certain to be
-/// ours `init` removes (`steps::orphans`, by the same rule).
+/// ours `init` removes (`steps::group::parts::orphans`, by the same rule).
 pub(super) fn never_joined<'s>(plan: &Plan, daemon: &Daemon, seen: &'s Seen) -> Vec<&'s Vm> {
     let (Some(host), Ok(cluster)) = (facts(seen, &daemon.host), &seen.cluster) else {
         return Vec::new();
