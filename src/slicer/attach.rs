@@ -175,8 +175,9 @@ async fn put(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> std::io::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Fake, machine};
     use std::sync::Arc;
+
+    use crate::testing::{Fake, machine};
 
     async fn ended(frames: &str) -> (Result<i32>, String, String) {
         let fake = Fake::new().says("POST /vm/a-1/exec", frames);

@@ -202,10 +202,10 @@ fn part(text: &str, label: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::names::kubernetes::HELM_API;
     use std::path::Path;
 
     use super::*;
+    use crate::names::kubernetes::HELM_API;
 
     #[test]
     fn no_line_of_a_file_passes_for_a_heading() {

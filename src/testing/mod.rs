@@ -8,7 +8,7 @@ mod world;
 
 pub(crate) use machine::{Fake, Hangs, NOT_FOUND, machine};
 pub(crate) use options::options;
-pub(crate) use plan::{adopted, plan, shared, spread};
+pub(crate) use plan::{adopted, decided, found_daemon, plan, shared, spread};
 pub(crate) use stored::stored;
 pub(crate) use world::{secrets, world};
 

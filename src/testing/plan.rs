@@ -1,7 +1,7 @@
 //! Plans.
 
-use crate::facts::Arch;
-use crate::plan::{Adopted, Autoscaler, Daemon, Host, K3s, Plan, Role, Server};
+use crate::facts::{Arch, FoundDaemon};
+use crate::plan::{Adopted, Autoscaler, Daemon, Decisions, Host, K3s, Plan, Role, Server};
 
 fn host(name: &str, last: u8) -> Host {
     Host {
@@ -123,5 +123,18 @@ pub(crate) fn plan() -> Plan {
         away: Vec::new(),
         reasons: Vec::new(),
         founded: None,
+    }
+}
+
+/// What was decided for [`plan`].
+pub(crate) fn decided() -> Decisions {
+    plan().decisions(&Decisions::default())
+}
+
+/// A daemon that was found working in this directory.
+pub(crate) fn found_daemon(directory: &str) -> FoundDaemon {
+    FoundDaemon {
+        directory: directory.into(),
+        ..FoundDaemon::default()
     }
 }

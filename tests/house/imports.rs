@@ -31,7 +31,8 @@ fn targets(source: &Source) -> Vec<(usize, String)> {
         match word {
             "crate" => {
                 if let Some(path) = text[after..].strip_prefix("::") {
-                    found.extend(heads(text, text.len() - path.len()).map(|name| (at, name)));
+                    let names = heads(text, text.len() - path.len()).into_iter();
+                    found.extend(names.map(|name| (at, name)));
                 }
             }
             "super" if !text[..at].ends_with("super::") => {
@@ -41,7 +42,8 @@ fn targets(source: &Source) -> Vec<(usize, String)> {
                     (path, up) = (rest, up + 1);
                 }
                 if up == depth {
-                    found.extend(heads(text, text.len() - path.len()).map(|name| (at, name)));
+                    let names = heads(text, text.len() - path.len()).into_iter();
+                    found.extend(names.map(|name| (at, name)));
                 }
             }
             _ => {}
@@ -65,7 +67,7 @@ fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// The first names of the path, or of the group of paths, at `at`.
-fn heads(text: &str, at: usize) -> impl Iterator<Item = String> {
+fn heads(text: &str, at: usize) -> Vec<String> {
     let rest = &text[at..];
     let group = rest
         .starts_with('{')
@@ -89,7 +91,7 @@ fn heads(text: &str, at: usize) -> impl Iterator<Item = String> {
             _ => {}
         }
     }
-    names.into_iter()
+    names
 }
 
 #[test]

@@ -31,7 +31,7 @@ impl Source {
 pub(crate) fn product() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
-    walk(&root, &mut files);
+    walk(&root, &root, &mut files);
     let mut sources = Vec::new();
     let mut only_tests = Vec::new();
     for (path, text) in files {
@@ -55,14 +55,13 @@ pub(crate) fn product() -> Vec<Source> {
     sources
 }
 
-fn walk(place: &Path, files: &mut Vec<(String, String)>) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+fn walk(root: &Path, place: &Path, files: &mut Vec<(String, String)>) {
     for entry in fs::read_dir(place).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            walk(&path, files);
+            walk(root, &path, files);
         } else if path.extension().is_some_and(|end| end == "rs") {
-            let below = path.strip_prefix(&root).unwrap();
+            let below = path.strip_prefix(root).unwrap();
             let text = fs::read_to_string(&path).unwrap();
             files.push((below.to_str().unwrap().to_owned(), text));
         }

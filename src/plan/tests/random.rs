@@ -1,10 +1,10 @@
 //! Whatever is on the hosts: what is allocated overlaps nothing.
 
-use crate::facts::{FoundDaemon, HostFacts};
 use proptest::prelude::*;
 
 use super::super::pool::overlap;
 use super::*;
+use crate::facts::{FoundDaemon, HostFacts};
 
 fn net() -> impl Strategy<Value = Ipv4Net> {
     let high =

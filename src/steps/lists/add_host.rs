@@ -35,7 +35,7 @@ fn learns(plan: &Plan) -> Vec<StepId> {
     routes.chain(autoscaler_learns(plan)).collect()
 }
 
-pub(crate) fn autoscaler_learns(plan: &Plan) -> Vec<StepId> {
+fn autoscaler_learns(plan: &Plan) -> Vec<StepId> {
     let groups = plan.workers().flat_map(|daemon| {
         [
             k3s_token_secret::id(&daemon.group),

@@ -47,31 +47,19 @@ pub fn destroy(
 
 #[cfg(test)]
 mod tests {
-    use crate::facts::FoundDaemon;
     use std::path::Path;
 
     use super::*;
     use crate::plan::Decisions;
     use crate::steps::removal::remains_on;
-    use crate::testing::plan;
-
-    fn decided() -> Decisions {
-        plan().decisions(&Decisions::default())
-    }
-
-    fn found(directory: &str) -> FoundDaemon {
-        FoundDaemon {
-            directory: directory.into(),
-            ..FoundDaemon::default()
-        }
-    }
+    use crate::testing::{decided, found_daemon, plan};
 
     /// What one process serves goes with it, and what it leaves of the other group goes afterwards.
     #[test]
     fn a_group_of_anothers_daemon_has_a_bridge_and_no_unit() {
         let shared = crate::testing::shared();
         let decided = shared.decisions(&Decisions::default());
-        let mut both = found("/var/lib/slicer-k3s/home/k3s-cp");
+        let mut both = found_daemon("/var/lib/slicer-k3s/home/k3s-cp");
         both.groups = vec!["k3s-cp".into(), "k3s-agents-2".into()];
         for (decisions, found) in [(decided, Vec::new()), (Decisions::default(), vec![both])] {
             let remains = remains_on("home", &decisions, "n100", &found);

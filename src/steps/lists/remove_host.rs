@@ -122,11 +122,7 @@ mod tests {
     use super::*;
     use crate::plan::Decisions;
     use crate::steps::removal::remains_on;
-    use crate::testing::plan;
-
-    fn decided() -> Decisions {
-        plan().decisions(&Decisions::default())
-    }
+    use crate::testing::{decided, plan};
 
     /// The servers run on: their daemon is told to forget the group, and restarts when somebody allows it.
     #[test]

@@ -132,8 +132,7 @@ fn a_host_more_touches_no_bystander() {
 fn every_step_has_its_heading_in_the_troubleshooting_page() {
     let page = include_str!("../../../docs/troubleshooting.md");
     let (plan, spread) = (testing::plan(), testing::spread());
-    let decisions = plan.decisions(&crate::plan::Decisions::default());
-    let remains = removal::remains_on("home", &decisions, "n100", &[]);
+    let remains = removal::remains_on("home", &testing::decided(), "n100", &[]);
     let gone = destroy(
         &plan,
         &["n100".into()],

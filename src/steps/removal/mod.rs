@@ -73,28 +73,16 @@ pub fn heed(remains: &mut [Remains], cluster: &str, decisions: &Decisions, found
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
-    use crate::testing::plan;
-
-    fn decided() -> Decisions {
-        plan().decisions(&Decisions::default())
-    }
-
-    fn found(directory: &str) -> FoundDaemon {
-        FoundDaemon {
-            directory: directory.into(),
-            ..FoundDaemon::default()
-        }
-    }
+    use crate::testing::{decided, found_daemon};
 
     #[test]
     fn what_is_found_counts_when_it_is_ours_and_has_a_harmless_name() {
         let found = [
-            found("/var/lib/slicer-k3s/home/k3s-old"),
-            found("/var/lib/slicer-k3s/other/theirs"),
-            found("/root/k3s-agents"),
-            found("/var/lib/slicer-k3s/home/.."),
+            found_daemon("/var/lib/slicer-k3s/home/k3s-old"),
+            found_daemon("/var/lib/slicer-k3s/other/theirs"),
+            found_daemon("/root/k3s-agents"),
+            found_daemon("/var/lib/slicer-k3s/home/.."),
         ];
         let remains = remains_on("home", &decided(), "ryzen", &found);
         let groups: Vec<_> = remains.iter().map(|daemon| &*daemon.group).collect();
@@ -104,11 +92,11 @@ mod tests {
     /// By the name alone its bridge would be taken for ours.
     #[test]
     fn a_namesake_on_the_host_is_noted() {
-        let mut theirs = found("/root/k3s-agents");
+        let mut theirs = found_daemon("/root/k3s-agents");
         theirs.groups = vec!["k3s-agents-1".into()];
         let remains = remains_on("home", &decided(), "ryzen", &[theirs]);
         assert!(remains[0].served_elsewhere);
-        let mut ours = found("/var/lib/slicer-k3s/home/k3s-agents-1");
+        let mut ours = found_daemon("/var/lib/slicer-k3s/home/k3s-agents-1");
         ours.groups = vec!["k3s-agents-1".into()];
         assert!(!remains_on("home", &decided(), "ryzen", &[ours])[0].served_elsewhere);
     }

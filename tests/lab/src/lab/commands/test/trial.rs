@@ -236,9 +236,12 @@ ssh = "pi@192.168.1.13"
     files: &[("sudo-ryzen", "correct horse\n")],
 };
 
-/// The same fleet with a server on each of its hosts.
-pub(super) const CLUSTER_SPREAD: Cluster = Cluster {
-    text: r#"name = "home"
+/// A cluster of that fleet with a server on each of its hosts, and what else is said of one of them.
+macro_rules! spread {
+    ($of_ryzen:literal) => {
+        Cluster {
+            text: concat!(
+                r#"name = "home"
 [control-plane]
 hosts = ["n100", "ryzen", "pi5"]
 [hosts.n100]
@@ -246,28 +249,22 @@ ssh = "alex@192.168.1.11"
 [hosts.ryzen]
 ssh = "alex@192.168.1.12"
 sudo-password-file = "~/sudo-ryzen"
-[hosts.pi5]
-ssh = "pi@192.168.1.13"
 "#,
-    files: CLUSTER_OF_THREE.files,
-};
+                $of_ryzen,
+                r#"[hosts.pi5]
+ssh = "pi@192.168.1.13"
+"#
+            ),
+            files: CLUSTER_OF_THREE.files,
+        }
+    };
+}
 
-/// Fleet `three`, with a server on each host, and agents on one of them.
-pub(super) const CLUSTER_SPREAD_WITH_AGENTS: Cluster = Cluster {
-    text: r#"name = "home"
-[control-plane]
-hosts = ["n100", "ryzen", "pi5"]
-[hosts.n100]
-ssh = "alex@192.168.1.11"
-[hosts.ryzen]
-ssh = "alex@192.168.1.12"
-sudo-password-file = "~/sudo-ryzen"
-workers = true
-[hosts.pi5]
-ssh = "pi@192.168.1.13"
-"#,
-    files: CLUSTER_OF_THREE.files,
-};
+/// The same fleet with a server on each of its hosts.
+pub(super) const CLUSTER_SPREAD: Cluster = spread!("");
+
+/// The same with agents on one of them.
+pub(super) const CLUSTER_SPREAD_WITH_AGENTS: Cluster = spread!("workers = true\n");
 
 /// Fleet `mixed`, with a server behind the NAT.
 pub(super) const CLUSTER_MIXED: Cluster = Cluster {
