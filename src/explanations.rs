@@ -48,6 +48,7 @@ mod tests {
 
     use super::*;
     use crate::failure::Code;
+    use crate::step_id::StepName;
 
     #[test]
     fn every_code_is_explained_with_its_causes_and_what_to_do() {
@@ -61,6 +62,16 @@ mod tests {
                 assert!(text.contains(part), "{}: no {part:?}", code.name());
             }
         }
+    }
+
+    /// A line of the report, an error and an event all lead to a section. That of `group-emptied` was missing.
+    #[test]
+    fn every_step_is_explained() {
+        let all = all();
+        let steps = all.iter().filter(|one| one.part == "Steps");
+        let explained: HashSet<_> = steps.map(|one| one.name).collect();
+        let steps: HashSet<_> = StepName::ALL.iter().map(|step| step.name()).collect();
+        assert_eq!(explained, steps);
     }
 
     /// `explain NAME` must lead to one section, and to none of a code that is gone.

@@ -4,108 +4,90 @@
 
 use std::fmt;
 
-/// One list makes the type, its names and the list that tests and `explain` go through.
-macro_rules! codes {
-    ($($(#[doc = $doc:literal])* $code:ident = $name:literal,)*) => {
-        /// Every way the tool can fail; the string form is stable and documented in docs/troubleshooting.md.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Code {
-            $($(#[doc = $doc])* $code,)*
-        }
+use crate::named::named;
 
-        impl Code {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$code,)*];
-
-            /// The stable name, as printed and as accepted by `explain`.
-            pub fn name(self) -> &'static str {
-                match self {
-                    $(Self::$code => $name,)*
-                }
-            }
-        }
-    };
-}
-
-codes! {
-    /// The command line or cluster.toml is wrong.
-    Config = "config",
-    /// cluster.toml asks for something that contradicts what was decided or found.
-    PlanConflict = "plan-conflict",
-    /// What this workstation has on record contradicts what the hosts hold, or their own record cannot be read.
-    RecordConflict = "record-conflict",
-    /// A cluster cannot be taken over from what its hosts show.
-    Import = "import",
-    /// Nobody answered a question that had to be answered, or the answer was no.
-    Declined = "declined",
-    /// Servers or agents would go down on the way, and that was not allowed.
-    Outage = "outage",
-    /// Too few servers vote for a restart that keeps etcd's quorum.
-    QuorumAtRisk = "quorum-at-risk",
-    /// The replacement of a join token has not ended, and has to end first.
-    RotationUnfinished = "rotation-unfinished",
-    /// A machine's name does not resolve, or nothing answers on its SSH port.
-    SshUnreachable = "ssh-unreachable",
-    /// The SSH server refused every key or certificate we have.
-    SshAuth = "ssh-auth",
-    /// A host key is unknown and nobody vouched for it.
-    HostKeyUnknown = "host-key-unknown",
-    /// A host key differs from the one known, or is revoked.
-    HostKeyChanged = "host-key-changed",
-    /// The SSH connection ended in mid-command.
-    SshLost = "ssh-lost",
-    /// The SSH server forbids tunnels.
-    SshForward = "ssh-forward",
-    /// sudo is missing, or its password is missing or wrong.
-    Sudo = "sudo",
-    /// The machine lacks something a Slicer host needs.
-    HostUnfit = "host-unfit",
-    /// A machine holds something of another cluster's or of a person's that stands in the way.
-    HostConflict = "host-conflict",
-    /// Slicer is not installed and we were not told to install it.
-    SlicerMissing = "slicer-missing",
-    /// Slicer's licence is missing or not accepted.
-    SlicerLicence = "slicer-licence",
-    /// Slicer's API does not answer, or answers nonsense.
-    SlicerApi = "slicer-api",
-    /// Slicer's API refused our token.
-    SlicerToken = "slicer-token",
-    /// A VM is missing, dead, or has no healthy agent.
-    Vm = "vm",
-    /// k3s cannot be installed: a download or the install script failed.
-    K3sInstall = "k3s-install",
-    /// k3s does not become ready.
-    K3sStart = "k3s-start",
-    /// Servers have newer versions of k3s than was decided, and not all the same.
-    K3sVersionsDiffer = "k3s-versions-differ",
-    /// Servers hold several clusters, or another one than the one on record.
-    TwoClusters = "two-clusters",
-    /// Too few servers have, or can be asked for, the cluster's data.
-    QuorumLost = "quorum-lost",
-    /// No server has the cluster's data any more.
-    ClusterLost = "cluster-lost",
-    /// A server keeps a cluster in SQLite, where a cluster of several servers needs etcd.
-    Sqlite = "sqlite",
-    /// The Kubernetes API refused or does not answer.
-    Kubernetes = "kubernetes",
-    /// A route is missing or a machine cannot be reached through it.
-    Route = "route",
-    /// The autoscaler does not run, or has not read every group.
-    Autoscaler = "autoscaler",
-    /// The proof of scaling did not succeed.
-    Proof = "proof",
-    /// A command on a machine failed.
-    Command = "command",
-    /// Claims have their data on the disks of VMs that would end.
-    LocalData = "local-data",
-    /// A local file cannot be read or written.
-    LocalFile = "local-file",
-    /// Another run holds the cluster's lock.
-    Locked = "locked",
-    /// The person stopped the run.
-    Interrupted = "interrupted",
-    /// The system stopped the run.
-    Terminated = "terminated",
+named! {
+    /// Every way the tool can fail; the string form is stable and documented in docs/troubleshooting.md.
+    pub enum Code {
+        /// The command line or cluster.toml is wrong.
+        Config = "config",
+        /// cluster.toml asks for something that contradicts what was decided or found.
+        PlanConflict = "plan-conflict",
+        /// What this workstation has on record contradicts what the hosts hold, or their own record cannot be read.
+        RecordConflict = "record-conflict",
+        /// A cluster cannot be taken over from what its hosts show.
+        Import = "import",
+        /// Nobody answered a question that had to be answered, or the answer was no.
+        Declined = "declined",
+        /// Servers or agents would go down on the way, and that was not allowed.
+        Outage = "outage",
+        /// Too few servers vote for a restart that keeps etcd's quorum.
+        QuorumAtRisk = "quorum-at-risk",
+        /// The replacement of a join token has not ended, and has to end first.
+        RotationUnfinished = "rotation-unfinished",
+        /// A machine's name does not resolve, or nothing answers on its SSH port.
+        SshUnreachable = "ssh-unreachable",
+        /// The SSH server refused every key or certificate we have.
+        SshAuth = "ssh-auth",
+        /// A host key is unknown and nobody vouched for it.
+        HostKeyUnknown = "host-key-unknown",
+        /// A host key differs from the one known, or is revoked.
+        HostKeyChanged = "host-key-changed",
+        /// The SSH connection ended in mid-command.
+        SshLost = "ssh-lost",
+        /// The SSH server forbids tunnels.
+        SshForward = "ssh-forward",
+        /// sudo is missing, or its password is missing or wrong.
+        Sudo = "sudo",
+        /// The machine lacks something a Slicer host needs.
+        HostUnfit = "host-unfit",
+        /// A machine holds something of another cluster's or of a person's that stands in the way.
+        HostConflict = "host-conflict",
+        /// Slicer is not installed and we were not told to install it.
+        SlicerMissing = "slicer-missing",
+        /// Slicer's licence is missing or not accepted.
+        SlicerLicence = "slicer-licence",
+        /// Slicer's API does not answer, or answers nonsense.
+        SlicerApi = "slicer-api",
+        /// Slicer's API refused our token.
+        SlicerToken = "slicer-token",
+        /// A VM is missing, dead, or has no healthy agent.
+        Vm = "vm",
+        /// k3s cannot be installed: a download or the install script failed.
+        K3sInstall = "k3s-install",
+        /// k3s does not become ready.
+        K3sStart = "k3s-start",
+        /// Servers have newer versions of k3s than was decided, and not all the same.
+        K3sVersionsDiffer = "k3s-versions-differ",
+        /// Servers hold several clusters, or another one than the one on record.
+        TwoClusters = "two-clusters",
+        /// Too few servers have, or can be asked for, the cluster's data.
+        QuorumLost = "quorum-lost",
+        /// No server has the cluster's data any more.
+        ClusterLost = "cluster-lost",
+        /// A server keeps a cluster in SQLite, where a cluster of several servers needs etcd.
+        Sqlite = "sqlite",
+        /// The Kubernetes API refused or does not answer.
+        Kubernetes = "kubernetes",
+        /// A route is missing or a machine cannot be reached through it.
+        Route = "route",
+        /// The autoscaler does not run, or has not read every group.
+        Autoscaler = "autoscaler",
+        /// The proof of scaling did not succeed.
+        Proof = "proof",
+        /// A command on a machine failed.
+        Command = "command",
+        /// Claims have their data on the disks of VMs that would end.
+        LocalData = "local-data",
+        /// A local file cannot be read or written.
+        LocalFile = "local-file",
+        /// Another run holds the cluster's lock.
+        Locked = "locked",
+        /// The person stopped the run.
+        Interrupted = "interrupted",
+        /// The system stopped the run.
+        Terminated = "terminated",
+    }
 }
 
 impl Code {

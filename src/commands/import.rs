@@ -31,6 +31,7 @@ use crate::remote::Machine;
 use crate::report::say;
 use crate::slicer::{ServerFacts, slicer_on};
 use crate::state::State;
+use crate::step_id::StepName;
 use crate::time::unix_time;
 use crate::{plan, steps};
 
@@ -116,7 +117,11 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
     keep::state(&home, &mut state, &plan, until).map_err(one)?;
     home.keep_config(path, &config).map_err(one)?;
     let wanted = home.modest();
-    let names = ["server-key", "vm-reachable", "kubeconfig-saved"];
+    let names = [
+        StepName::ServerKey,
+        StepName::VmReachable,
+        StepName::KubeconfigSaved,
+    ];
     let steps = steps::only(&plan, &wanted, &names);
     let world = fleet.world(plan, state.secrets);
     let act = Act {

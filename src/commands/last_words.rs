@@ -7,6 +7,7 @@ use super::context::Home;
 use crate::pipeline::Ended;
 use crate::plan::Plan;
 use crate::report::headed;
+use crate::step_id::StepName;
 
 /// The last words of a good run.
 pub(super) fn after_init(plan: &Plan, home: &Home, ended: &[Ended]) -> String {
@@ -63,7 +64,10 @@ pub(super) fn after_init(plan: &Plan, home: &Home, ended: &[Ended]) -> String {
     text += "Next:\n";
     let mut next = vec![("see its nodes", "slicer-k3s kubectl get nodes".to_owned())];
     // Where `--workstation-route` was asked for, that is done.
-    if !ended.iter().any(|step| step.id.name == "workstation-route") {
+    if !ended
+        .iter()
+        .any(|step| step.id.name == StepName::WorkstationRoute)
+    {
         next.push(("for own kubectl", routes.join("; ")));
     }
     if !groups.is_empty() {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::step::StepId;
 use crate::event::Outcome;
 use crate::failure::Failure;
+use crate::step_id::StepId;
 
 /// When a step was at work, and with what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

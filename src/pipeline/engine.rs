@@ -8,10 +8,11 @@ use tokio::sync::watch;
 
 use super::ended::{Ended, Span};
 use super::permit::WritePermit;
-use super::step::{Finding, Step, StepId};
+use super::step::{Finding, Step};
 use super::tell;
 use crate::event::{Event, Events, Outcome};
 use crate::failure::{Failure, Result};
+use crate::step_id::StepId;
 
 /// Whether a run may change anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -244,6 +245,7 @@ mod tests {
     use super::*;
     use crate::event::Events;
     use crate::failure::Code;
+    use crate::step_id::StepName;
 
     /// Never true, and its machine has something to say about it.
     struct Never(Option<Failure>);
@@ -251,7 +253,7 @@ mod tests {
     #[async_trait]
     impl Step<()> for Never {
         fn id(&self) -> StepId {
-            StepId::new("never", "x")
+            StepName::VmUp.on("x")
         }
         fn title(&self) -> String {
             "Boot x".into()
@@ -285,7 +287,7 @@ mod tests {
     #[async_trait]
     impl Step<()> for Halves {
         fn id(&self) -> StepId {
-            StepId::new("halves", "x")
+            StepName::NodesGone.on("x")
         }
         fn title(&self) -> String {
             "Halve x".into()

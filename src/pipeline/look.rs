@@ -8,10 +8,11 @@ use futures_util::future::{join_all, try_join_all};
 use tokio::sync::watch;
 
 use super::ended::{Ended, Span};
-use super::step::{Finding, Step, StepId};
+use super::step::{Finding, Step};
 use super::tell;
 use crate::event::{Events, Outcome};
 use crate::failure::Result;
+use crate::step_id::StepId;
 
 /// Looks at all steps side by side, whether what they need holds or not; what each showed, in the given order.
 pub async fn look_at_once<W: Sync>(steps: &[Box<dyn Step<W>>], world: &W) -> Vec<Result<Finding>> {
@@ -89,17 +90,18 @@ mod tests {
 
     use super::*;
     use crate::pipeline::WritePermit;
+    use crate::step_id::StepName;
 
     /// A fact that holds or not, or a look that never ends.
-    struct Fact(&'static str, Option<bool>);
+    struct Fact(StepName, Option<bool>);
 
     #[async_trait]
     impl Step<()> for Fact {
         fn id(&self) -> StepId {
-            StepId::new(self.0, "x")
+            self.0.on("x")
         }
         fn title(&self) -> String {
-            self.0.into()
+            self.0.name().into()
         }
         fn code(&self) -> crate::failure::Code {
             crate::failure::Code::Vm
@@ -119,15 +121,18 @@ mod tests {
         }
     }
 
-    async fn held(facts: &[(&'static str, Option<bool>)]) -> Option<usize> {
+    const A: StepName = StepName::VmUp;
+    const B: StepName = StepName::Routes;
+
+    async fn held(facts: &[(StepName, Option<bool>)]) -> Option<usize> {
         told(facts).await.0
     }
 
     /// How many held, and what was said of it.
-    async fn told(facts: &[(&'static str, Option<bool>)]) -> (Option<usize>, Vec<String>) {
+    async fn told(facts: &[(StepName, Option<bool>)]) -> (Option<usize>, Vec<String>) {
         let steps: Vec<Box<dyn Step<()>>> = facts
             .iter()
-            .map(|(name, holds)| Box::new(Fact(name, *holds)) as Box<dyn Step<()>>)
+            .map(|(name, holds)| Box::new(Fact(*name, *holds)) as Box<dyn Step<()>>)
             .collect();
         let (events, mut listening) = Events::channel(|_| {});
         let ended = all_hold(&steps, &(), &events).await;
@@ -142,17 +147,17 @@ mod tests {
     /// docs/events.md promises a `step-started` for each `step-ended`.
     #[tokio::test]
     async fn each_step_that_holds_is_started_and_ended() {
-        let (_, said) = told(&[("a", Some(true)), ("b", Some(true))]).await;
+        let (_, said) = told(&[(A, Some(true)), (B, Some(true))]).await;
         let pair = ["\"step-started\"", "\"step-ended\""];
         assert_eq!(said, [pair, pair].concat());
-        let (_, said) = told(&[("a", Some(true)), ("b", Some(false))]).await;
+        let (_, said) = told(&[(A, Some(true)), (B, Some(false))]).await;
         assert!(said.is_empty(), "the run says it: {said:?}");
     }
 
     /// An API that hangs kept a run for six minutes after it had told so: every server was asked for through it.
     #[tokio::test(start_paused = true)]
     async fn what_does_not_hold_ends_the_round() {
-        assert_eq!(held(&[("a", Some(true)), ("b", Some(true))]).await, Some(2));
-        assert_eq!(held(&[("a", None), ("b", Some(false))]).await, None);
+        assert_eq!(held(&[(A, Some(true)), (B, Some(true))]).await, Some(2));
+        assert_eq!(held(&[(A, None), (B, Some(false))]).await, None);
     }
 }

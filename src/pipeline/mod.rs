@@ -14,5 +14,5 @@ pub use look::{all_hold, look_at_once};
 pub use permit::WritePermit;
 #[cfg(test)]
 pub(crate) use permit::testing;
-pub use step::{Finding, Step, StepId};
+pub use step::{Finding, Step};
 pub use tell::run_ended;

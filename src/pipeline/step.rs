@@ -1,12 +1,12 @@
 //! What a step is.
 
-use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::permit::WritePermit;
 use crate::failure::{Code, Result};
+use crate::step_id::StepId;
 
 /// What looking at a step showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,31 +28,6 @@ impl Finding {
     /// `Differs`, because …
     pub fn differs(why: impl Into<String>) -> Self {
         Self::Differs(why.into())
-    }
-}
-
-/// A step's identity: its name and the machine, group or server it is about.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StepId {
-    /// The step's file name in `steps/`, in kebab case: also its anchor in the docs.
-    pub name: &'static str,
-    /// The host, group, server or "cluster".
-    pub subject: String,
-}
-
-impl StepId {
-    /// The identity of step `name` about `subject`.
-    pub fn new(name: &'static str, subject: impl Into<String>) -> Self {
-        Self {
-            name,
-            subject: subject.into(),
-        }
-    }
-}
-
-impl fmt::Display for StepId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.name, self.subject)
     }
 }
 

@@ -72,11 +72,12 @@ pub fn timings(ended: &[Ended], before: Duration, total: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::{Span, StepId};
+    use crate::pipeline::Span;
+    use crate::step_id::StepName;
 
-    fn step(name: &'static str, began: u64, took: u64, after: Option<&'static str>) -> Ended {
+    fn step(name: StepName, began: u64, took: u64, after: Option<StepName>) -> Ended {
         Ended {
-            id: StepId::new(name, "x"),
+            id: name.on("x"),
             outcome: Outcome::Changed,
             failure: None,
             span: Span {
@@ -84,7 +85,7 @@ mod tests {
                 took: Duration::from_secs(took),
                 applied: Duration::from_secs(1),
                 waited: Duration::from_secs(took - 1),
-                after: after.map(|name| StepId::new(name, "x")),
+                after: after.map(|name| name.on("x")),
             },
         }
     }
@@ -92,10 +93,10 @@ mod tests {
     #[test]
     fn the_chain_that_made_it_long_is_marked() {
         let ended = [
-            step("vm-up", 0, 5, None),
-            step("routes", 0, 2, None),
-            step("k3s", 5, 10, Some("vm-up")),
-            step("chart", 5, 3, Some("vm-up")),
+            step(StepName::VmUp, 0, 5, None),
+            step(StepName::Routes, 0, 2, None),
+            step(StepName::K3sStarted, 5, 10, Some(StepName::VmUp)),
+            step(StepName::Chart, 5, 3, Some(StepName::VmUp)),
         ];
         let text = timings(&ended, Duration::from_secs(2), Duration::from_secs(17));
         insta::assert_snapshot!(text, @r"
@@ -104,7 +105,7 @@ mod tests {
              2.0    2.0    1.0    1.0  routes/x
         *    2.0    5.0    1.0    4.0  vm-up/x
              7.0    3.0    1.0    2.0  chart/x
-        *    7.0   10.0    1.0    9.0  k3s/x
+        *    7.0   10.0    1.0    9.0  k3s-started/x
         17.0 s in all; on the critical path 2 steps, 13.0 s of them waiting
         ");
     }

@@ -14,9 +14,10 @@ use super::changes::changes;
 use super::document::{Capacity, ConfigProblem, Drift, Group, Host, HostState, Status, VERSION};
 use super::gather::Seen;
 use crate::facts::HostFacts;
-use crate::pipeline::{Finding, StepId};
+use crate::pipeline::Finding;
 use crate::plan;
 use crate::plan::{Plan, Role};
+use crate::step_id::{StepId, StepName};
 
 /// What brings the cluster to cluster.toml again.
 const INIT: &str = "slicer-k3s init";
@@ -238,8 +239,12 @@ fn steps(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
     let mut broken: BTreeSet<StepId> = BTreeSet::new();
     for (server, ready) in &seen.servers {
         if ready.is_err() {
-            for name in ["vm-reachable", "k3s-started", "node-ready"] {
-                broken.insert(StepId::new(name, server));
+            for name in [
+                StepName::VmReachable,
+                StepName::K3sStarted,
+                StepName::NodeReady,
+            ] {
+                broken.insert(name.on(server));
             }
         }
     }
@@ -271,7 +276,13 @@ fn steps(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
             } else {
                 format!("{}: ", step.id.subject)
             };
-            add(drift, step.id.name, machine, format!("{about}{what}"), mend);
+            add(
+                drift,
+                step.id.name.name(),
+                machine,
+                format!("{about}{what}"),
+                mend,
+            );
         }
     }
 }

@@ -12,10 +12,11 @@ use crate::config::{Config, Problem};
 use crate::control_plane::{self, ControlPlane, Judgement, Versions};
 use crate::facts::HostFacts;
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{self, Finding, Step, StepId};
+use crate::pipeline::{self, Finding, Step};
 use crate::plan::{Decisions, Plan};
 use crate::question::limited;
 use crate::remote::Look;
+use crate::step_id::{StepId, StepName};
 use crate::vm::Vm;
 use crate::world::World;
 use crate::{plan, steps};
@@ -29,22 +30,22 @@ pub use waiting::Waiting;
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// Facts that can stop holding behind our back and that no list of Slicer's or Kubernetes' tells.
-const STEPS: [&str; 15] = [
-    "forwarding",
-    "routes",
-    "own-addresses",
-    "daemon-config",
-    "daemon-running",
-    "daemon-current",
-    "daemon-answers",
-    "k3s-started",
-    "server-taint",
-    "addons-on-servers",
-    "k3s-token-secret",
-    "group-reachable",
-    "cloud-config",
-    "chart",
-    "autoscaler-running",
+const STEPS: [StepName; 15] = [
+    StepName::Forwarding,
+    StepName::Routes,
+    StepName::OwnAddresses,
+    StepName::DaemonConfig,
+    StepName::DaemonRunning,
+    StepName::DaemonCurrent,
+    StepName::DaemonAnswers,
+    StepName::K3sStarted,
+    StepName::ServerTaint,
+    StepName::AddonsOnServers,
+    StepName::K3sTokenSecret,
+    StepName::GroupReachable,
+    StepName::CloudConfig,
+    StepName::Chart,
+    StepName::AutoscalerRunning,
 ];
 
 /// What is asked about.

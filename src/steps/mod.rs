@@ -28,6 +28,3 @@ pub use options::{Options, Proof};
 
 /// A step over connected machines.
 pub type AnyStep = Box<dyn Step<World>>;
-
-/// The subject of steps about the cluster as a whole.
-const CLUSTER: &str = "cluster";

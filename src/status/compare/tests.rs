@@ -6,6 +6,7 @@ use super::*;
 use crate::failure::{Code, Failure};
 use crate::status::gather::{Cluster, Disk, NotSeen, StepSeen};
 use crate::status::render;
+use crate::step_id::StepName;
 use crate::testing::plan;
 use crate::vm::Vm;
 
@@ -43,9 +44,9 @@ fn node(name: &str, labels: &Value) -> Value {
 }
 
 /// A step that found this.
-fn step(name: &'static str, subject: &str, found: crate::failure::Result<Finding>) -> StepSeen {
+fn step(name: StepName, subject: &str, found: crate::failure::Result<Finding>) -> StepSeen {
     StepSeen {
-        id: StepId::new(name, subject),
+        id: name.on(subject),
         builds_on: Vec::new(),
         hint: "look at it".into(),
         found,
@@ -133,7 +134,7 @@ fn a_healthy_cluster_has_no_drift() {
 fn the_document_keeps_its_fields() {
     let mut seen = healthy();
     let why = Finding::differs("no route to 192.168.138.0/24 via 192.168.1.12");
-    seen.steps.push(step("routes", "n100", Ok(why)));
+    seen.steps.push(step(StepName::Routes, "n100", Ok(why)));
     seen.mistakes = mistakes();
     over_max(&mut seen, "2023-11-14T22:12:00Z");
     let document = serde_json::to_string_pretty(&compare(&plan(), &seen)).unwrap();
@@ -213,11 +214,11 @@ fn servers_are_told_by_their_first_cause() {
     let mut unready = healthy();
     unready.servers[1].1 = Err("etcd failed".into());
     let mut follows = step(
-        "group-reachable",
+        StepName::GroupReachable,
         "k3s-agents-1",
         Err(Failure::new(Code::Route, "cannot ask k3s-cp-2")),
     );
-    follows.builds_on = vec![StepId::new("vm-reachable", "k3s-cp-2")];
+    follows.builds_on = vec![StepName::VmReachable.on("k3s-cp-2")];
     unready.steps.push(follows);
     assert_eq!(told(&unready), one("server-api", "k3s-cp-2"));
 
@@ -263,10 +264,13 @@ fn a_part_that_does_not_answer_hides_nothing_else() {
     for (_, ready) in &mut seen.servers {
         *ready = Err("connection refused".into());
     }
-    seen.steps
-        .push(step("routes", "n100", Ok(Finding::differs("no route"))));
     seen.steps.push(step(
-        "cloud-config",
+        StepName::Routes,
+        "n100",
+        Ok(Finding::differs("no route")),
+    ));
+    seen.steps.push(step(
+        StepName::CloudConfig,
         "cluster",
         Err(Failure::new(Code::Kubernetes, "no answer")),
     ));
@@ -285,7 +289,7 @@ fn long_names_fit_and_nothing_raw_gets_through() {
     }
     seen.hosts[0].0 = long.clone();
     seen.steps.push(step(
-        "routes",
+        StepName::Routes,
         "n100",
         Ok(Finding::differs("\u{1b}[31mred")),
     ));
@@ -299,7 +303,7 @@ fn long_names_fit_and_nothing_raw_gets_through() {
 fn where_somebody_else_acted_nothing_is_judged_by_the_older_record() {
     let mut seen = healthy();
     let wrong = Ok(Finding::differs("routes.d/home has other content"));
-    seen.steps = vec![step("routes", "n100", wrong)];
+    seen.steps = vec![step(StepName::Routes, "n100", wrong)];
     assert_eq!(told(&seen), one("routes", "n100"));
     seen.elsewhere = Some(Failure::new(
         Code::RecordConflict,

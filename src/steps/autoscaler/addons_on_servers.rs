@@ -15,9 +15,9 @@ use crate::kubernetes::Kubernetes;
 use crate::names::autoscaler::NAMESPACE;
 use crate::names::kubernetes::{CONTROL_PLANE, HELM_API, SERVERS};
 use crate::names::ours::KEPT_ON_SERVERS;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::Plan;
-use crate::steps::CLUSTER;
+use crate::step_id::{StepId, StepName};
 use crate::world::World;
 
 /// k3s looks at its manifests every 15 s, and has applied them all within seconds of its API's start.
@@ -28,10 +28,6 @@ const ROLLED_OUT: Duration = Duration::from_mins(5);
 
 pub(crate) struct AddonsOnServers {
     needs: Vec<StepId>,
-}
-
-pub(crate) fn id() -> StepId {
-    StepId::new("addons-on-servers", CLUSTER)
 }
 
 /// What the cluster has that is not as it is to be.
@@ -174,7 +170,7 @@ fn config() -> Result<Value> {
 #[async_trait]
 impl Step<World> for AddonsOnServers {
     fn id(&self) -> StepId {
-        id()
+        StepName::AddonsOnServers.on_cluster()
     }
 
     fn title(&self) -> String {

@@ -6,16 +6,12 @@ use serde_json::{Map, Value};
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
 use crate::names::autoscaler::{AUTOSCALER, NAMESPACE, VALUES_CONTENT};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
-use crate::steps::CLUSTER;
+use crate::pipeline::{Finding, Step, WritePermit};
+use crate::step_id::{StepId, StepName};
 use crate::steps::support::diff;
 use crate::world::World;
 
 pub(crate) struct Chart;
-
-pub(crate) fn id() -> StepId {
-    StepId::new("chart", CLUSTER)
-}
 
 async fn wanted(world: &World) -> Result<Option<Value>> {
     let kubernetes = world.kubernetes().await?;
@@ -47,7 +43,7 @@ fn text(chart: &Value, wanted: &Value) -> Result<String> {
 #[async_trait]
 impl Step<World> for Chart {
     fn id(&self) -> StepId {
-        id()
+        StepName::Chart.on_cluster()
     }
 
     fn title(&self) -> String {
@@ -55,7 +51,7 @@ impl Step<World> for Chart {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![crate::steps::autoscaler::cloud_config::id()]
+        vec![StepName::CloudConfig.on_cluster()]
     }
 
     fn code(&self) -> Code {

@@ -13,10 +13,10 @@ use crate::generate::NodeGroup;
 use crate::k3s::api_url;
 use crate::kubernetes::Kubernetes;
 use crate::names::autoscaler::{CLOUD_CONFIG_KEY, CLOUD_CONFIG_SECRET, NAMESPACE};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::Plan;
 use crate::secret::sha256;
-use crate::steps::CLUSTER;
+use crate::step_id::{StepId, StepName};
 use crate::steps::autoscaler::parts::unreached_groups;
 use crate::steps::support::diff;
 use crate::steps::support::run_context::Seen;
@@ -28,10 +28,6 @@ pub(crate) struct CloudConfig {
     seen: Arc<Seen>,
 }
 
-pub(crate) fn id() -> StepId {
-    StepId::new("cloud-config", CLUSTER)
-}
-
 impl CloudConfig {
     pub(crate) fn new(plan: &Plan, seen: &Arc<Seen>) -> Self {
         let groups = plan.workers().map(|daemon| daemon.group.as_str());
@@ -40,8 +36,8 @@ impl CloudConfig {
             after: groups
                 .flat_map(|group| {
                     [
-                        crate::steps::group::k3s_token_secret::id(group),
-                        crate::steps::group::reachable::id(group),
+                        StepName::K3sTokenSecret.on(group),
+                        StepName::GroupReachable.on(group),
                     ]
                 })
                 .collect(),
@@ -176,7 +172,7 @@ pub async fn enrolled_groups(world: &World) -> Result<BTreeSet<String>> {
 #[async_trait]
 impl Step<World> for CloudConfig {
     fn id(&self) -> StepId {
-        id()
+        StepName::CloudConfig.on_cluster()
     }
 
     fn title(&self) -> String {

@@ -7,15 +7,11 @@ use async_trait::async_trait;
 use crate::failure::{Code, Result};
 use crate::kubernetes::Kubernetes;
 use crate::names::autoscaler::{AUTOSCALER, NAMESPACE};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
-use crate::steps::{CLUSTER, autoscaler};
+use crate::pipeline::{Finding, Step, WritePermit};
+use crate::step_id::{StepId, StepName};
 use crate::world::World;
 
 pub(crate) struct AutoscalerResumed;
-
-pub(crate) fn id() -> StepId {
-    StepId::new("autoscaler-resumed", CLUSTER)
-}
 
 /// Whether its Deployment asks for no pod.
 async fn is_stopped(kubernetes: &Kubernetes) -> Result<bool> {
@@ -36,7 +32,7 @@ pub(crate) async fn resume(kubernetes: &Kubernetes, permit: &WritePermit) -> Res
 #[async_trait]
 impl Step<World> for AutoscalerResumed {
     fn id(&self) -> StepId {
-        id()
+        StepName::AutoscalerResumed.on_cluster()
     }
 
     fn title(&self) -> String {
@@ -44,7 +40,7 @@ impl Step<World> for AutoscalerResumed {
     }
 
     fn after(&self) -> Vec<StepId> {
-        vec![autoscaler::running::id()]
+        vec![StepName::AutoscalerRunning.on_cluster()]
     }
 
     fn patience(&self) -> Duration {

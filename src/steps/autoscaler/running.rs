@@ -14,10 +14,10 @@ use crate::kubernetes::{Kubernetes, selector, waiting};
 use crate::names::autoscaler::{AUTOSCALER, NAMESPACE};
 use crate::names::kubernetes::OVER;
 use crate::names::ours::{CONFIG_ANNOTATION, VALUES_ANNOTATION};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::Plan;
 use crate::remote::Look;
-use crate::steps::CLUSTER;
+use crate::step_id::{StepId, StepName};
 use crate::steps::autoscaler::parts::chart_state::{chart_state, pods_hint};
 use crate::steps::autoscaler::parts::log_causes::{death, has_read};
 use crate::steps::autoscaler::resumed::resume;
@@ -54,20 +54,16 @@ pub(crate) struct AutoscalerRunning {
     applied: AtomicBool,
 }
 
-pub(crate) fn id() -> StepId {
-    StepId::new("autoscaler-running", CLUSTER)
-}
-
 impl AutoscalerRunning {
     pub(crate) fn new(plan: &Plan) -> Self {
-        let mut needs = vec![crate::steps::autoscaler::chart::id()];
+        let mut needs = vec![StepName::Chart.on_cluster()];
         let settled = plan
             .workers()
-            .map(|daemon| crate::steps::group::agents_settled::id(&daemon.group));
+            .map(|daemon| StepName::AgentsSettled.on(&daemon.group));
         // That restarts the autoscaler where it has removed something.
         let mut after: Vec<StepId> = settled.collect();
         let first = plan.servers_here().take(1);
-        let first = first.map(|server| crate::steps::server::node_ready::id(&server.name));
+        let first = first.map(|server| StepName::NodeReady.on(&server.name));
         // Its pod needs a server; of a cluster that is founded the first one may be down.
         match plan.founded {
             None => needs.extend(first),
@@ -206,7 +202,7 @@ fn rolls(deployment: &Value) -> bool {
 #[async_trait]
 impl Step<World> for AutoscalerRunning {
     fn id(&self) -> StepId {
-        id()
+        StepName::AutoscalerRunning.on_cluster()
     }
 
     fn title(&self) -> String {

@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::Daemon;
 use crate::slicer::{Group, Slicer};
+use crate::step_id::{StepId, StepName};
 use crate::steps::daemon;
 use crate::steps::support::unit::Unit;
 use crate::world::World;
@@ -20,10 +21,6 @@ const SETTLED: Duration = Duration::from_secs(5);
 pub(crate) struct DaemonAnswers {
     daemon: Daemon,
     refused: Mutex<Option<Instant>>,
-}
-
-pub(crate) fn id(group: &str) -> StepId {
-    StepId::new("daemon-answers", group)
 }
 
 impl DaemonAnswers {
@@ -67,7 +64,7 @@ impl DaemonAnswers {
 #[async_trait]
 impl Step<World> for DaemonAnswers {
     fn id(&self) -> StepId {
-        id(&self.daemon.group)
+        StepName::DaemonAnswers.on(&self.daemon.group)
     }
 
     fn title(&self) -> String {
@@ -75,12 +72,12 @@ impl Step<World> for DaemonAnswers {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![daemon::running::id(self.daemon.carrier())]
+        vec![StepName::DaemonRunning.on(self.daemon.carrier())]
     }
 
     fn after(&self) -> Vec<StepId> {
         // One that may not restart yet serves on as it is.
-        vec![crate::steps::daemon::current::id(self.daemon.carrier())]
+        vec![StepName::DaemonCurrent.on(self.daemon.carrier())]
     }
 
     fn patience(&self) -> Duration {

@@ -5,19 +5,16 @@ use async_trait::async_trait;
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
 use crate::names::slicer::CONSOLES;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::{Adopted, Daemon};
 use crate::remote::{Look, Machine, Script};
+use crate::step_id::{StepId, StepName};
 use crate::steps::support::diff;
 use crate::steps::support::file::File;
 use crate::world::World;
 
 pub(crate) struct DaemonConfig {
     daemon: Daemon,
-}
-
-pub(crate) fn id(group: &str) -> StepId {
-    StepId::new("daemon-config", group)
 }
 
 /// The host YAML as a file on its host.
@@ -98,7 +95,7 @@ impl DaemonConfig {
 #[async_trait]
 impl Step<World> for DaemonConfig {
     fn id(&self) -> StepId {
-        id(&self.daemon.group)
+        StepName::DaemonConfig.on(&self.daemon.group)
     }
 
     fn title(&self) -> String {
@@ -110,8 +107,8 @@ impl Step<World> for DaemonConfig {
 
     fn needs(&self) -> Vec<StepId> {
         vec![
-            crate::steps::host::slicer_installed::id(&self.daemon.host),
-            crate::steps::host::mark::id(&self.daemon.host),
+            StepName::SlicerInstalled.on(&self.daemon.host),
+            StepName::HostMark.on(&self.daemon.host),
         ]
     }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::failure::{Code, Result};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::{Daemon, Plan};
 use crate::remote::Script;
+use crate::step_id::{StepId, StepName};
 use crate::steps::group::agents_drained;
 use crate::steps::restart::Cause;
 use crate::steps::restart::has_read::Process;
@@ -21,10 +22,6 @@ pub(crate) struct DaemonCurrent {
     allow_outage: bool,
     drained: Vec<StepId>,
     turns: Turns,
-}
-
-pub(crate) fn id(group: &str) -> StepId {
-    StepId::new("daemon-current", group)
 }
 
 impl DaemonCurrent {
@@ -41,7 +38,7 @@ impl DaemonCurrent {
 #[async_trait]
 impl Step<World> for DaemonCurrent {
     fn id(&self) -> StepId {
-        id(&self.daemon.group)
+        StepName::DaemonCurrent.on(&self.daemon.group)
     }
 
     fn title(&self) -> String {
@@ -49,7 +46,7 @@ impl Step<World> for DaemonCurrent {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        let running = crate::steps::daemon::running::id(&self.daemon.group);
+        let running = StepName::DaemonRunning.on(&self.daemon.group);
         std::iter::once(running)
             .chain(self.drained.iter().cloned())
             .collect()

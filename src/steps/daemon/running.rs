@@ -10,9 +10,10 @@ use tokio::time::Instant;
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
 use crate::names::slicer::{LICENCE, TOKEN_PATHS};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::{Adopted, Daemon};
 use crate::remote::{Look, Machine, Script};
+use crate::step_id::{StepId, StepName};
 use crate::steps::daemon::config::not_anothers;
 use crate::steps::support::diff;
 use crate::steps::support::file::File;
@@ -92,10 +93,6 @@ pub(crate) async fn hand_started(host: &Machine, own: &Adopted) -> Result<Vec<u3
     Ok(ids.collect())
 }
 
-pub(crate) fn id(group: &str) -> StepId {
-    StepId::new("daemon-running", group)
-}
-
 impl DaemonRunning {
     pub(crate) fn new(daemon: &Daemon) -> Self {
         Self {
@@ -128,7 +125,7 @@ impl DaemonRunning {
 #[async_trait]
 impl Step<World> for DaemonRunning {
     fn id(&self) -> StepId {
-        id(&self.daemon.group)
+        StepName::DaemonRunning.on(&self.daemon.group)
     }
 
     fn title(&self) -> String {
@@ -139,7 +136,7 @@ impl Step<World> for DaemonRunning {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![crate::steps::daemon::config::id(&self.daemon.group)]
+        vec![StepName::DaemonConfig.on(&self.daemon.group)]
     }
 
     fn patience(&self) -> Duration {

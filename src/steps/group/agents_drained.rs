@@ -10,9 +10,11 @@ use tokio::time::Instant;
 
 use crate::failure::{Code, Failure, Result};
 use crate::names::autoscaler::{AUTOSCALER, NAMESPACE};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::{Daemon, Plan, Role};
 use crate::question::limited;
+use crate::step_id::{StepId, StepName};
+use crate::steps::Options;
 use crate::steps::group::nodes_drained::{Drain, NodesDrained};
 use crate::steps::group::parts::local_data;
 use crate::steps::restart::Cause;
@@ -21,7 +23,6 @@ use crate::steps::rotation::{agents_replaced, daemon_token};
 use crate::steps::support::api;
 use crate::steps::support::api::Api;
 use crate::steps::support::unit::Unit;
-use crate::steps::{Options, daemon};
 use crate::world::World;
 
 /// How long evictions may take.
@@ -49,15 +50,13 @@ pub(crate) struct AgentsDrained {
     drain: NodesDrained,
 }
 
-pub(crate) fn id(group: &str) -> StepId {
-    StepId::new("agents-drained", group)
-}
-
 /// What a restart of this daemon needs: nothing where it may cost no agents anyway.
 pub(crate) fn needs(plan: &Plan, daemon: &Daemon, allow_outage: bool) -> Vec<StepId> {
     let agents = |group: &&Daemon| allow_outage && group.role == Role::Workers;
     let groups = plan.carried(daemon).filter(agents);
-    groups.map(|group| id(&group.group)).collect()
+    groups
+        .map(|group| StepName::AgentsDrained.on(&group.group))
+        .collect()
 }
 
 impl AgentsDrained {
@@ -142,7 +141,7 @@ impl AgentsDrained {
 #[async_trait]
 impl Step<World> for AgentsDrained {
     fn id(&self) -> StepId {
-        id(&self.daemon.group)
+        StepName::AgentsDrained.on(&self.daemon.group)
     }
 
     fn title(&self) -> String {
@@ -157,7 +156,7 @@ impl Step<World> for AgentsDrained {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![daemon::running::id(self.daemon.carrier())]
+        vec![StepName::DaemonRunning.on(self.daemon.carrier())]
     }
 
     fn patience(&self) -> Duration {

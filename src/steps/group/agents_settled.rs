@@ -16,15 +16,15 @@ use crate::failure::Result;
 use crate::kubernetes::Kubernetes;
 use crate::names::autoscaler::{ABANDONED, JOIN};
 use crate::names::ours::DRAINED;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::{Daemon, Plan};
+use crate::step_id::{StepId, StepName};
 use crate::steps::Options;
-use crate::steps::daemon::{self};
 use crate::steps::group::nodes_drained::end_drains;
 use crate::steps::group::parts::nodes::selector;
 use crate::steps::group::parts::restart_autoscaler::recount;
 use crate::steps::group::parts::{nodes, orphans};
-use crate::steps::server::{api_ready, node_ready};
+use crate::steps::server::api_ready;
 use crate::world::World;
 
 pub(crate) struct AgentsSettled {
@@ -43,10 +43,6 @@ pub(crate) struct AgentsSettled {
 struct Seen {
     nodes: Sightings,
     vms: Sightings,
-}
-
-pub(crate) fn id(group: &str) -> StepId {
-    StepId::new("agents-settled", group)
 }
 
 /// What is to be repaired, by lists of one moment.
@@ -75,13 +71,15 @@ struct Now {
 
 impl AgentsSettled {
     pub(crate) fn new(plan: &Plan, daemon: &Daemon, options: &Options) -> Self {
-        let mut needs = vec![daemon::answers::id(&daemon.group)];
+        let mut needs = vec![StepName::DaemonAnswers.on(&daemon.group)];
         needs.extend(api_ready::needed(plan));
         // Agents may have waited for a server that was down: since when each is Ready says how long they have had.
         // A cluster that is being founded has no agents that wait.
         let servers = plan.servers_here().filter(|_| plan.founded.is_some());
-        let mut after: Vec<StepId> = servers.map(|server| node_ready::id(&server.name)).collect();
-        after.push(daemon::current::id(daemon.carrier()));
+        let mut after: Vec<StepId> = servers
+            .map(|server| StepName::NodeReady.on(&server.name))
+            .collect();
+        after.push(StepName::DaemonCurrent.on(daemon.carrier()));
         Self {
             daemon: daemon.clone(),
             needs,
@@ -186,7 +184,7 @@ impl AgentsSettled {
 #[async_trait]
 impl Step<World> for AgentsSettled {
     fn id(&self) -> StepId {
-        id(&self.daemon.group)
+        StepName::AgentsSettled.on(&self.daemon.group)
     }
 
     fn title(&self) -> String {

@@ -9,11 +9,12 @@ use async_trait::async_trait;
 use crate::failure::{Code, Failure, Result};
 use crate::k3s;
 use crate::names::k3s::CA_REQUEST_PATH;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::{Daemon, Plan};
 use crate::remote::{Look, Machine};
 use crate::secret::{Secret, sha256};
 use crate::slicer::Slicer;
+use crate::step_id::{StepId, StepName};
 use crate::steps::support::file::File;
 use crate::steps::support::run_context::Seen;
 use crate::world::World;
@@ -28,10 +29,6 @@ pub(crate) struct K3sTokenSecret {
     needs: Vec<StepId>,
     seen: Arc<Seen>,
     applied: AtomicBool,
-}
-
-pub(crate) fn id(group: &str) -> StepId {
-    StepId::new("k3s-token-secret", group)
 }
 
 /// The full agent token of the cluster as it is now.
@@ -90,7 +87,7 @@ impl K3sTokenSecret {
     /// Once the first server has started with the tokens as they are recorded; `ahead` of that where new agents are to find
     /// the new token before the servers take it.
     pub(crate) fn new(plan: &Plan, daemon: &Daemon, seen: &Arc<Seen>, ahead: bool) -> Self {
-        let mut needs = vec![crate::steps::daemon::answers::id(&daemon.group)];
+        let mut needs = vec![StepName::DaemonAnswers.on(&daemon.group)];
         if !ahead {
             needs.extend(crate::steps::server::k3s_started::first_started(plan));
         }
@@ -132,7 +129,7 @@ impl K3sTokenSecret {
 #[async_trait]
 impl Step<World> for K3sTokenSecret {
     fn id(&self) -> StepId {
-        id(&self.daemon.group)
+        StepName::K3sTokenSecret.on(&self.daemon.group)
     }
 
     fn title(&self) -> String {

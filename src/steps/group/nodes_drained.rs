@@ -13,9 +13,10 @@ use crate::kubernetes::Kubernetes;
 use crate::names::k3s::PROGRAM;
 use crate::names::kubernetes::{DAEMON_SET, MIRROR, OVER};
 use crate::names::ours::DRAINED;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::question::limited;
 use crate::remote::{Look, Machine, Script};
+use crate::step_id::{StepId, StepName};
 use crate::steps::group::parts::nodes::selector;
 use crate::steps::support::unit::{Unit, own_words};
 use crate::world::World;
@@ -35,10 +36,6 @@ pub(crate) struct NodesDrained {
     needs: Vec<StepId>,
     /// The server on which the drain was started: the API may be asked on another one later.
     started: Mutex<Option<Arc<Machine>>>,
-}
-
-pub(crate) fn id(group: &str) -> StepId {
-    StepId::new("nodes-drained", group)
 }
 
 impl NodesDrained {
@@ -197,7 +194,7 @@ systemd-run --quiet --collect --unit \"$u\" -p RuntimeMaxSec={} {} kubectl drain
 #[async_trait]
 impl Step<World> for NodesDrained {
     fn id(&self) -> StepId {
-        id(&self.group)
+        StepName::NodesDrained.on(&self.group)
     }
 
     fn title(&self) -> String {

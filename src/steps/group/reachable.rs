@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::{Daemon, Plan, Server};
 use crate::question::limited;
 use crate::remote::Look;
+use crate::step_id::{StepId, StepName};
 use crate::steps::support::connectivity;
 use crate::steps::support::run_context::Seen;
 use crate::world::World;
@@ -25,24 +26,20 @@ pub(crate) struct GroupReachable {
     seen: Arc<Seen>,
 }
 
-pub(crate) fn id(group: &str) -> StepId {
-    StepId::new("group-reachable", group)
-}
-
 impl GroupReachable {
     pub(crate) fn new(plan: &Plan, daemon: &Daemon, seen: &Arc<Seen>) -> Self {
         let mut needs = vec![
-            crate::steps::daemon::answers::id(&daemon.group),
-            crate::steps::host::routes::id(&daemon.host),
+            StepName::DaemonAnswers.on(&daemon.group),
+            StepName::Routes.on(&daemon.host),
         ];
         let mut after = Vec::new();
         for server in plan.servers_here() {
             // Where there is a cluster, one server that cannot be reached must not keep its groups out.
             match plan.founded {
-                None => needs.push(crate::steps::server::vm_reachable::id(&server.name)),
-                Some(_) => after.push(crate::steps::server::vm_reachable::id(&server.name)),
+                None => needs.push(StepName::VmReachable.on(&server.name)),
+                Some(_) => after.push(StepName::VmReachable.on(&server.name)),
             }
-            needs.push(crate::steps::host::routes::id(&server.host));
+            needs.push(StepName::Routes.on(&server.host));
             needs.extend(connectivity::routes_between(
                 plan,
                 &server.host,
@@ -76,7 +73,7 @@ pub(crate) async fn answers_from(world: &World, server: &Server, url: &str) -> R
 #[async_trait]
 impl Step<World> for GroupReachable {
     fn id(&self) -> StepId {
-        id(&self.daemon.group)
+        StepName::GroupReachable.on(&self.daemon.group)
     }
 
     fn title(&self) -> String {

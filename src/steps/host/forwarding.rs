@@ -4,18 +4,15 @@ use async_trait::async_trait;
 
 use crate::failure::Result;
 use crate::generate::forwarding;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::Host;
 use crate::remote::Script;
+use crate::step_id::{StepId, StepName};
 use crate::steps::support::diff;
 use crate::world::World;
 
 pub(crate) struct Forwarding {
     host: String,
-}
-
-pub(crate) fn id(host: &str) -> StepId {
-    StepId::new("forwarding", host)
 }
 
 impl Forwarding {
@@ -29,7 +26,7 @@ impl Forwarding {
 #[async_trait]
 impl Step<World> for Forwarding {
     fn id(&self) -> StepId {
-        id(&self.host)
+        StepName::Forwarding.on(&self.host)
     }
 
     fn title(&self) -> String {
@@ -37,7 +34,7 @@ impl Step<World> for Forwarding {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![crate::steps::host::slicer_installed::id(&self.host)]
+        vec![StepName::SlicerInstalled.on(&self.host)]
     }
 
     fn hint(&self) -> String {

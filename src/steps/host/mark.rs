@@ -4,8 +4,9 @@ use async_trait::async_trait;
 
 use crate::failure::Result;
 use crate::generate;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::Host;
+use crate::step_id::{StepId, StepName};
 use crate::steps::host::parts::other_marks;
 use crate::steps::support::diff;
 use crate::steps::support::file::File;
@@ -13,10 +14,6 @@ use crate::world::World;
 
 pub(crate) struct HostMark {
     host: String,
-}
-
-pub(crate) fn id(host: &str) -> StepId {
-    StepId::new("host-mark", host)
 }
 
 impl HostMark {
@@ -34,7 +31,7 @@ impl HostMark {
 #[async_trait]
 impl Step<World> for HostMark {
     fn id(&self) -> StepId {
-        id(&self.host)
+        StepName::HostMark.on(&self.host)
     }
 
     fn title(&self) -> String {
@@ -42,7 +39,7 @@ impl Step<World> for HostMark {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![crate::steps::host::slicer_installed::id(&self.host)]
+        vec![StepName::SlicerInstalled.on(&self.host)]
     }
 
     fn hint(&self) -> String {

@@ -5,18 +5,15 @@ use async_trait::async_trait;
 
 use crate::failure::{Code, Result};
 use crate::generate::{self, own_addresses_path, own_addresses_table, server_ways};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::{Host, Plan};
 use crate::remote::{Look, Script};
+use crate::step_id::{StepId, StepName};
 use crate::steps::support::diff;
 use crate::world::World;
 
 pub(crate) struct OwnAddresses {
     host: String,
-}
-
-pub(crate) fn id(host: &str) -> StepId {
-    StepId::new("own-addresses", host)
 }
 
 impl OwnAddresses {
@@ -30,7 +27,7 @@ impl OwnAddresses {
 #[async_trait]
 impl Step<World> for OwnAddresses {
     fn id(&self) -> StepId {
-        id(&self.host)
+        StepName::OwnAddresses.on(&self.host)
     }
 
     fn title(&self) -> String {
@@ -39,7 +36,7 @@ impl Step<World> for OwnAddresses {
 
     fn needs(&self) -> Vec<StepId> {
         // The routes' keeper keeps this, too.
-        vec![crate::steps::host::routes::id(&self.host)]
+        vec![StepName::Routes.on(&self.host)]
     }
 
     fn code(&self) -> Code {

@@ -8,19 +8,16 @@ use serde_json::Value;
 use crate::deletion::DeletablePath;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{self, FORMER_ROUTES_UNIT, ROUTES_UNIT, Route, TABLES};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::Host;
 use crate::remote::{Look, Machine, Script};
+use crate::step_id::{StepId, StepName};
 use crate::steps::support::diff;
 use crate::steps::support::unit::Unit;
 use crate::world::World;
 
 pub(crate) struct Routes {
     host: String,
-}
-
-pub(crate) fn id(host: &str) -> StepId {
-    StepId::new("routes", host)
 }
 
 impl Routes {
@@ -113,7 +110,7 @@ fn stale(table: &str, wanted: &[Route]) -> Vec<Route> {
 #[async_trait]
 impl Step<World> for Routes {
     fn id(&self) -> StepId {
-        id(&self.host)
+        StepName::Routes.on(&self.host)
     }
 
     fn title(&self) -> String {
@@ -123,8 +120,8 @@ impl Step<World> for Routes {
     fn needs(&self) -> Vec<StepId> {
         // Slicer's installer restarts networkd, which drops routes.
         vec![
-            crate::steps::host::slicer_installed::id(&self.host),
-            crate::steps::host::forwarding::id(&self.host),
+            StepName::SlicerInstalled.on(&self.host),
+            StepName::Forwarding.on(&self.host),
         ]
     }
 

@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use crate::escape::escape;
 use crate::failure::{Code, Failure, Result};
 use crate::names::slicer::{INSTALLER_URL, PROGRAM};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::Host;
 use crate::remote::{Look, Machine, Script};
+use crate::step_id::{StepId, StepName};
 use crate::steps::Options;
 use crate::world::World;
 
@@ -21,10 +22,6 @@ pub(crate) struct SlicerInstalled {
     host: String,
     install: bool,
     accepted: bool,
-}
-
-pub(crate) fn id(host: &str) -> StepId {
-    StepId::new("slicer-installed", host)
 }
 
 impl SlicerInstalled {
@@ -115,7 +112,7 @@ pub(crate) async fn overwrites(machine: &Machine) -> Result<String> {
 #[async_trait]
 impl Step<World> for SlicerInstalled {
     fn id(&self) -> StepId {
-        id(&self.host)
+        StepName::SlicerInstalled.on(&self.host)
     }
 
     fn title(&self) -> String {

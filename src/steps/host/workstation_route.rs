@@ -7,9 +7,10 @@ use ipnet::Ipv4Net;
 use serde_json::Value;
 
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::{Daemon, Plan};
 use crate::remote::{Local, Look, Machine, Script, sudo};
+use crate::step_id::{StepId, StepName};
 use crate::world::World;
 
 pub(crate) struct WorkstationRoute {
@@ -45,7 +46,7 @@ fn leads(answer: &str, via: Ipv4Addr) -> bool {
 #[async_trait]
 impl Step<World> for WorkstationRoute {
     fn id(&self) -> StepId {
-        StepId::new("workstation-route", &self.host)
+        StepName::WorkstationRoute.on(&self.host)
     }
 
     fn title(&self) -> String {

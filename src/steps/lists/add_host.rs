@@ -1,11 +1,8 @@
 //! `slicer-k3s add-host`: those steps of `init` that touch the new hosts, or by which others learn of them.
 
 use super::init::all;
-use crate::pipeline::StepId;
 use crate::plan::Plan;
-use crate::steps::autoscaler::{addons_on_servers, chart, cloud_config, running};
-use crate::steps::group::{k3s_token_secret, reachable};
-use crate::steps::host::routes;
+use crate::step_id::{StepId, StepName};
 use crate::steps::{AnyStep, Options};
 
 /// What hosts more take: those steps of [`init`] that touch them or must learn of them. Nobody else's are even looked at.
@@ -31,23 +28,26 @@ pub(crate) fn told(plan: &Plan, options: &Options) -> Vec<AnyStep> {
 
 /// The steps of those who must learn of a host more: routes everywhere, and the autoscaler.
 fn learns(plan: &Plan) -> Vec<StepId> {
-    let routes = plan.hosts.iter().map(|host| routes::id(&host.name));
+    let routes = plan
+        .hosts
+        .iter()
+        .map(|host| StepName::Routes.on(&host.name));
     routes.chain(autoscaler_learns(plan)).collect()
 }
 
 fn autoscaler_learns(plan: &Plan) -> Vec<StepId> {
     let groups = plan.workers().flat_map(|daemon| {
         [
-            k3s_token_secret::id(&daemon.group),
-            reachable::id(&daemon.group),
+            StepName::K3sTokenSecret.on(&daemon.group),
+            StepName::GroupReachable.on(&daemon.group),
         ]
     });
     let autoscaler = [
         // A cluster without workers has not needed it.
-        addons_on_servers::id(),
-        cloud_config::id(),
-        chart::id(),
-        running::id(),
+        StepName::AddonsOnServers.on_cluster(),
+        StepName::CloudConfig.on_cluster(),
+        StepName::Chart.on_cluster(),
+        StepName::AutoscalerRunning.on_cluster(),
     ];
     groups.chain(autoscaler).collect()
 }

@@ -1,7 +1,8 @@
 //! `slicer-k3s destroy`: everything of a cluster gone.
 
-use crate::pipeline::{Step as _, StepId};
+use crate::pipeline::Step as _;
 use crate::plan::Plan;
+use crate::step_id::{StepId, StepName};
 use crate::steps::AnyStep;
 use crate::steps::removal::{
     Remains, Snapshots, autoscaler_gone, daemon_gone, mark_gone, own_addresses_gone, routes_gone,
@@ -20,16 +21,19 @@ pub fn destroy(
     let mut first: Vec<StepId> = Vec::new();
     if let Some(snapshots) = snapshot {
         steps.push(Box::new(snapshot_kept::SnapshotKept::new(snapshots)));
-        first.push(snapshot_kept::id());
+        first.push(StepName::SnapshotKept.on_cluster());
     }
     steps.push(Box::new(autoscaler_gone::AutoscalerGone::new(&first)));
     for host in hosts {
         let mut here = Vec::new();
         for daemon in remains.iter().filter(|daemon| daemon.host == *host) {
             let step = daemon_gone::DaemonGone::new(&plan.cluster, daemon);
-            let carrier = daemon.shares.as_deref().map(daemon_gone::id);
+            let carrier = daemon
+                .shares
+                .as_deref()
+                .map(|group| StepName::DaemonGone.on(group));
             let step = Ordered::new(step, &first)
-                .behind(&[autoscaler_gone::id()])
+                .behind(&[StepName::AutoscalerGone.on_cluster()])
                 .behind(carrier.as_slice());
             here.push(step.id());
             steps.push(Box::new(step));
@@ -39,7 +43,10 @@ pub fn destroy(
         steps.push(Box::new(Ordered::new(addresses, &[]).behind(&here)));
         let routes = routes_gone::RoutesGone::new(host);
         steps.push(Box::new(Ordered::new(routes, &[]).behind(&here)));
-        here.extend([own_addresses_gone::id(host), routes_gone::id(host)]);
+        here.extend([
+            StepName::OwnAddressesGone.on(host),
+            StepName::RoutesGone.on(host),
+        ]);
         steps.push(Box::new(mark_gone::MarkGone::new(host, &here)));
     }
     steps
@@ -74,8 +81,13 @@ mod tests {
             let steps = destroy(&shared, &["n100".into()], &remains, None);
             let bridge = steps
                 .iter()
-                .find(|step| step.id() == daemon_gone::id("k3s-agents-2"));
-            assert!(bridge.unwrap().after().contains(&daemon_gone::id("k3s-cp")));
+                .find(|step| step.id() == StepName::DaemonGone.on("k3s-agents-2"));
+            assert!(
+                bridge
+                    .unwrap()
+                    .after()
+                    .contains(&StepName::DaemonGone.on("k3s-cp"))
+            );
         }
     }
 
@@ -90,13 +102,19 @@ mod tests {
             &remains,
             Some(Snapshots::of(Path::new("x"), "f00")),
         );
-        for step in steps.iter().filter(|step| step.id().name == "daemon-gone") {
-            assert_eq!(step.needs(), [snapshot_kept::id()]);
-            assert_eq!(step.after(), [autoscaler_gone::id()]);
+        for step in steps
+            .iter()
+            .filter(|step| step.id().name == StepName::DaemonGone)
+        {
+            assert_eq!(step.needs(), [StepName::SnapshotKept.on_cluster()]);
+            assert_eq!(step.after(), [StepName::AutoscalerGone.on_cluster()]);
         }
         let last = steps.last().unwrap();
-        assert_eq!(last.id(), mark_gone::id("n100"));
-        for id in [own_addresses_gone::id("n100"), routes_gone::id("n100")] {
+        assert_eq!(last.id(), StepName::MarkGone.on("n100"));
+        for id in [
+            StepName::OwnAddressesGone.on("n100"),
+            StepName::RoutesGone.on("n100"),
+        ] {
             assert!(last.needs().contains(&id), "{id}");
         }
         assert_eq!(last.needs().len(), 4);

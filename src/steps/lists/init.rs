@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::control_plane::{ControlPlane, Start};
-use crate::pipeline::StepId;
 use crate::plan::{Daemon, Host, Plan, Role, Server};
 use crate::state::Secrets;
+use crate::step_id::{StepId, StepName};
 use crate::steps::autoscaler::addons_on_servers::AddonsOnServers;
 use crate::steps::autoscaler::chart::Chart;
 use crate::steps::autoscaler::cloud_config::CloudConfig;
@@ -31,7 +31,7 @@ use crate::steps::rotation::Order;
 use crate::steps::server::api_ready::ApiReady;
 use crate::steps::server::cluster_recorded::ClusterRecorded;
 use crate::steps::server::data_set_aside::DataSetAside;
-use crate::steps::server::etcd_voter::{self, EtcdVoter};
+use crate::steps::server::etcd_voter::EtcdVoter;
 use crate::steps::server::join_address::JoinAddress;
 use crate::steps::server::k3s_config::K3sConfig;
 use crate::steps::server::k3s_installed::{K3sInstalled, OneScript};
@@ -230,7 +230,9 @@ impl Shared<'_> {
         let members = plan
             .servers_here()
             .filter(|server| matches!(self.control_plane.start(&server.name), Start::Member));
-        let restarts: Vec<StepId> = members.map(|server| etcd_voter::id(&server.name)).collect();
+        let restarts: Vec<StepId> = members
+            .map(|server| StepName::EtcdVoter.on(&server.name))
+            .collect();
         let (proof, local_data) = (options.proof, options.delete_local_data);
         plan.workers()
             .flat_map(|daemon| proof::steps(plan, daemon, proof, &restarts, local_data))
@@ -245,7 +247,7 @@ pub(crate) fn all(plan: &Plan, options: &Options) -> Vec<AnyStep> {
 }
 
 /// Those of `init`'s steps that have one of these names.
-pub fn only(plan: &Plan, options: &Options, names: &[&str]) -> Vec<AnyStep> {
+pub fn only(plan: &Plan, options: &Options, names: &[StepName]) -> Vec<AnyStep> {
     let mut steps = all(plan, options);
     steps.retain(|step| names.contains(&step.id().name));
     steps

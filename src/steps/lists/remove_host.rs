@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use super::add_host::told;
 use crate::generate::Route;
-use crate::pipeline::StepId;
 use crate::plan::Plan;
-use crate::steps::autoscaler::running;
+use crate::step_id::{StepId, StepName};
 use crate::steps::daemon::config::DaemonConfig;
 use crate::steps::group::nodes_drained::{self, Drain};
 use crate::steps::host::mark::HostMark;
@@ -47,11 +46,11 @@ pub fn leave(plan: &Plan, options: &Options, leaving: &Leaving<'_>) -> Vec<AnySt
         });
     }
     let told = if plan.workers().next().is_some() {
-        running::id()
+        StepName::AutoscalerRunning.on_cluster()
     } else {
         // It does not run without a group.
         steps.push(Box::new(autoscaler_gone::AutoscalerGone::new(&[])));
-        autoscaler_gone::id()
+        StepName::AutoscalerGone.on_cluster()
     };
     let mut gone = vec![told.clone()];
     for daemon in leaving.remains {
@@ -61,8 +60,8 @@ pub fn leave(plan: &Plan, options: &Options, leaving: &Leaving<'_>) -> Vec<AnySt
             Some(drain) => drained(&mut steps, plan, daemon, (drain, &told)),
         };
         steps.push(Box::new(nodes_gone::NodesGone::new(group, &[last])));
-        gone.push(nodes_gone::id(group));
-        let forgotten = Forgotten::new(group, &[nodes_gone::id(group)]);
+        gone.push(StepName::NodesGone.on(group));
+        let forgotten = Forgotten::new(group, &[StepName::NodesGone.on(group)]);
         steps.push(Box::new(forgotten));
     }
     for host in &plan.hosts {
@@ -76,7 +75,7 @@ pub fn leave(plan: &Plan, options: &Options, leaving: &Leaving<'_>) -> Vec<AnySt
     if leaving.drain.is_some() && !leaving.stays {
         let step = routes_gone::RoutesGone::new(leaving.host);
         steps.push(Box::new(Ordered::new(step, &gone)));
-        gone.push(routes_gone::id(leaving.host));
+        gone.push(StepName::RoutesGone.on(leaving.host));
         steps.push(Box::new(mark_gone::MarkGone::new(leaving.host, &gone)));
     }
     steps
@@ -95,15 +94,15 @@ fn drained(
         drain,
         std::slice::from_ref(told),
     )));
-    let drained = [nodes_drained::id(group)];
+    let drained = [StepName::NodesDrained.on(group)];
     if let Some(step) = group_emptied::GroupEmptied::new(daemon) {
         steps.push(Box::new(Ordered::new(step, &drained)));
         steps.extend(carrier_described(plan, daemon));
-        group_emptied::id(group)
+        StepName::GroupEmptied.on(group)
     } else {
         let step = daemon_gone::DaemonGone::new(&plan.cluster, daemon);
         steps.push(Box::new(Ordered::new(step, &drained)));
-        daemon_gone::id(group)
+        StepName::DaemonGone.on(group)
     }
 }
 
@@ -113,7 +112,7 @@ fn carrier_described(plan: &Plan, remains: &Remains) -> Option<AnyStep> {
     let step = DaemonConfig::new(carrier);
     Some(Box::new(Ordered::new(
         step,
-        &[group_emptied::id(&remains.group)],
+        &[StepName::GroupEmptied.on(&remains.group)],
     )))
 }
 
@@ -208,10 +207,13 @@ mod tests {
         }
         // The other hosts' tables shrink only at the end.
         let names: Vec<_> = steps.iter().map(|step| step.id().name).collect();
-        assert!(!names.contains(&"scale-up") && !names.contains(&"routes"));
+        assert!(!names.contains(&StepName::ScaleUp) && !names.contains(&StepName::Routes));
         assert!(steps.iter().all(|step| {
             let destroys = ["drained", "gone", "withdrawn"];
-            !destroys.iter().any(|word| step.id().name.contains(word)) || step.after().is_empty()
+            !destroys
+                .iter()
+                .any(|word| step.id().name.name().contains(word))
+                || step.after().is_empty()
         }));
     }
 

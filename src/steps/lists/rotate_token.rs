@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::control_plane::ControlPlane;
-use crate::pipeline::{Step as _, StepId};
+use crate::pipeline::Step as _;
 use crate::plan::{Plan, Role};
 use crate::state::Secrets;
+use crate::step_id::{StepId, StepName};
 use crate::steps::autoscaler::chart::Chart;
 use crate::steps::autoscaler::cloud_config::CloudConfig;
 use crate::steps::autoscaler::resumed::AutoscalerResumed;
@@ -16,9 +17,9 @@ use crate::steps::group::k3s_token_secret::K3sTokenSecret;
 use crate::steps::group::reachable::GroupReachable;
 use crate::steps::restart::Cause;
 use crate::steps::restart::quorum::Turns;
-use crate::steps::rotation::daemon_token::{self, DaemonToken};
+use crate::steps::rotation::daemon_token::DaemonToken;
 use crate::steps::rotation::host_token::HostToken;
-use crate::steps::rotation::servers_whole::{self, ServersWhole};
+use crate::steps::rotation::servers_whole::ServersWhole;
 use crate::steps::rotation::{Order, Scope, agents_replaced};
 use crate::steps::server::etcd_voter::EtcdVoter;
 use crate::steps::server::k3s_config::K3sConfig;
@@ -103,11 +104,14 @@ fn slicer(
         return (steps, answer);
     };
     steps.push(Box::new(ServersWhole::on_their_way_back()));
-    let mut ready = vec![servers_whole::id()];
+    let mut ready = vec![StepName::ServersWhole.on_cluster()];
     for daemon in plan.daemons_of(host) {
         if let Some(drained) = AgentsDrained::new(daemon, options, Cause::Token) {
             ready.push(drained.id());
-            steps.push(Box::new(Ordered::new(drained, &[servers_whole::id()])));
+            steps.push(Box::new(Ordered::new(
+                drained,
+                &[StepName::ServersWhole.on_cluster()],
+            )));
         }
     }
     let token = HostToken::new(first);
@@ -119,7 +123,7 @@ fn slicer(
     };
     let workers = daemons().filter(|daemon| daemon.role == Role::Workers);
     let workers: Vec<StepId> = workers
-        .map(|daemon| daemon_token::id(&daemon.group))
+        .map(|daemon| StepName::DaemonToken.on(&daemon.group))
         .collect();
     for daemon in daemons() {
         let token = DaemonToken::new(plan, daemon, options, turns);
@@ -128,7 +132,7 @@ fn slicer(
             Role::Workers => &[],
         };
         steps.push(Box::new(Ordered::new(token, before)));
-        answer.push(daemon_token::id(&daemon.group));
+        answer.push(StepName::DaemonToken.on(&daemon.group));
     }
     (steps, answer)
 }

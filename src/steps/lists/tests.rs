@@ -4,10 +4,9 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::control_plane::{ControlPlane, Judgement, Observed, Start, judge};
-use crate::pipeline::StepId;
-use crate::state::Secrets;
+use crate::step_id::{StepId, StepName};
+use crate::steps::Options;
 use crate::steps::lists::init::all;
-use crate::steps::{Options, daemon, removal, rotation};
 use crate::testing;
 use crate::testing::options;
 
@@ -127,49 +126,6 @@ fn a_host_more_touches_no_bystander() {
     }
 }
 
-/// A line of the report, an error and an event all lead to their heading.
-#[test]
-fn every_step_has_its_heading_in_the_troubleshooting_page() {
-    let page = include_str!("../../../docs/troubleshooting.md");
-    let (plan, spread) = (testing::plan(), testing::spread());
-    let remains = removal::remains_on("home", &testing::decided(), "n100", &[]);
-    let gone = destroy(
-        &plan,
-        &["n100".into()],
-        &remains,
-        Some(removal::Snapshots::of("x".as_ref(), "f00")),
-    );
-    let retired = crate::state::Retired {
-        server: Some(crate::secret::Secret::new("x")),
-        agent: Some(crate::secret::Secret::new("y")),
-        slicer: [("n100".to_owned(), crate::secret::Secret::new("z"))].into(),
-        phase: crate::state::Phase::Recorded,
-        replace_agents: false,
-    };
-    let mut secrets = Secrets {
-        retired,
-        ..testing::secrets()
-    };
-    let rotate = |secrets: &Secrets, scope| rotate(&plan, &options(), secrets, scope);
-    let rotated = rotate(&secrets, rotation::Scope::Join);
-    let renewed = rotate(&secrets, rotation::Scope::Slicer("n100"));
-    secrets.retired.replace_agents = true;
-    let replaced = rotate(&secrets, rotation::Scope::Join);
-    let steps = [
-        first(&plan),
-        all(&spread, &options()),
-        returned(&plan),
-        gone,
-        rotated,
-        renewed,
-        replaced,
-    ];
-    for step in steps.iter().flatten() {
-        let heading = format!("\n## {}\n", step.id().name);
-        assert!(page.contains(&heading), "no heading for {}", step.id().name);
-    }
-}
-
 /// Servers 2 and 3 prepare while 1 starts; the autoscaler does not wait for the last voter.
 #[test]
 fn the_critical_path_holds_no_needless_wait() {
@@ -212,20 +168,24 @@ fn a_shared_daemon_is_one() {
         ..options()
     };
     let steps = all(&plan, &options);
-    let named = |name: &str| -> Vec<String> {
+    let named = |name: StepName| -> Vec<String> {
         let ids = steps.iter().map(|step| step.id());
         let of = ids.filter(|id| id.name == name);
         of.map(|id| id.subject).collect()
     };
-    for once in ["daemon-config", "daemon-running", "daemon-current"] {
-        assert_eq!(named(once), ["k3s-cp", "k3s-agents-1"], "{once}");
+    for once in [
+        StepName::DaemonConfig,
+        StepName::DaemonRunning,
+        StepName::DaemonCurrent,
+    ] {
+        assert_eq!(named(once), ["k3s-cp", "k3s-agents-1"], "{once:?}");
     }
-    assert_eq!(named("daemon-answers").len(), 3);
+    assert_eq!(named(StepName::DaemonAnswers).len(), 3);
     let of = |id: StepId| steps.iter().find(|step| step.id() == id).unwrap();
-    let current = of(daemon::current::id("k3s-cp")).needs();
-    assert!(current.contains(&StepId::new("agents-drained", "k3s-agents-2")));
-    let answers = of(daemon::answers::id("k3s-agents-2")).needs();
-    assert_eq!(answers, [daemon::running::id("k3s-cp")]);
+    let current = of(StepName::DaemonCurrent.on("k3s-cp")).needs();
+    assert!(current.contains(&StepName::AgentsDrained.on("k3s-agents-2")));
+    let answers = of(StepName::DaemonAnswers.on("k3s-agents-2")).needs();
+    assert_eq!(answers, [StepName::DaemonRunning.on("k3s-cp")]);
     let ids: Vec<StepId> = steps.iter().map(|step| step.id()).collect();
     for step in &steps {
         for need in step.needs() {

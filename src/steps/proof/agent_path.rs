@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Trial, scale_up};
+use super::Trial;
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
+use crate::step_id::{StepId, StepName};
 use crate::steps::support::connectivity;
 use crate::world::World;
-
-pub(crate) const NAME: &str = "agent-path";
 
 /// Where a kubelet listens.
 const KUBELET: u16 = 10250;
@@ -27,7 +26,7 @@ impl AgentPath {
     /// `servers`: the steps after which every server can be asked.
     pub(crate) fn new(trial: &Arc<Trial>, servers: Vec<StepId>) -> Self {
         let mut needs = servers;
-        needs.push(trial.id(scale_up::NAME));
+        needs.push(trial.id(StepName::ScaleUp));
         Self {
             trial: Arc::clone(trial),
             needs,
@@ -38,7 +37,7 @@ impl AgentPath {
 #[async_trait]
 impl Step<World> for AgentPath {
     fn id(&self) -> StepId {
-        self.trial.id(NAME)
+        self.trial.id(StepName::AgentPath)
     }
 
     fn title(&self) -> String {

@@ -7,19 +7,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::{Trial, scale_down, scale_up};
+use super::Trial;
 use crate::deletion::Sightings;
 use crate::failure::{Code, Result};
 use crate::kubernetes::Kubernetes;
 use crate::names::autoscaler::JOIN;
 use crate::names::ours::PROOF_LABEL;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
+use crate::step_id::{StepId, StepName};
 use crate::steps::group::parts::orphans;
 use crate::steps::group::parts::orphans::NeverJoined;
 use crate::steps::proof::parts::pods;
 use crate::world::World;
-
-pub(crate) const NAME: &str = "proof-clean";
 
 pub(crate) struct Clean {
     trial: Arc<Trial>,
@@ -66,7 +65,7 @@ impl Clean {
 #[async_trait]
 impl Step<World> for Clean {
     fn id(&self) -> StepId {
-        self.trial.id(NAME)
+        self.trial.id(StepName::ProofClean)
     }
 
     fn title(&self) -> String {
@@ -75,13 +74,13 @@ impl Step<World> for Clean {
 
     fn needs(&self) -> Vec<StepId> {
         // Without it no proof was begun, and nothing answers.
-        vec![crate::steps::autoscaler::running::id()]
+        vec![StepName::AutoscalerRunning.on_cluster()]
     }
 
     fn after(&self) -> Vec<StepId> {
         vec![
-            self.trial.id(scale_up::NAME),
-            self.trial.id(scale_down::NAME),
+            self.trial.id(StepName::ScaleUp),
+            self.trial.id(StepName::ScaleDown),
         ]
     }
 

@@ -4,7 +4,8 @@
 use async_trait::async_trait;
 
 use crate::failure::Result;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
+use crate::step_id::{StepId, StepName};
 use crate::steps::proof::parts::record;
 use crate::world::World;
 
@@ -26,7 +27,7 @@ impl Forgotten {
 #[async_trait]
 impl Step<World> for Forgotten {
     fn id(&self) -> StepId {
-        StepId::new("proof-forgotten", &self.group)
+        StepName::ProofForgotten.on(&self.group)
     }
 
     fn title(&self) -> String {

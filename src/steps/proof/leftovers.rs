@@ -13,12 +13,11 @@ use crate::deletion::{self, Sightings};
 use crate::failure::{Code, Result};
 use crate::kubernetes::Kubernetes;
 use crate::names::autoscaler::JOIN;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
+use crate::step_id::{StepId, StepName};
 use crate::steps::group::parts::{nodes, orphans};
 use crate::steps::proof::parts::{pods, record};
 use crate::world::World;
-
-pub(crate) const NAME: &str = "proof-leftovers";
 
 /// What others asked for is waited for this long.
 const OTHERS: Duration = Duration::from_mins(3);
@@ -132,7 +131,7 @@ impl Leftovers {
 #[async_trait]
 impl Step<World> for Leftovers {
     fn id(&self) -> StepId {
-        self.trial.id(NAME)
+        self.trial.id(StepName::ProofLeftovers)
     }
 
     fn title(&self) -> String {

@@ -20,9 +20,9 @@ pub(crate) use forgotten::Forgotten;
 use super::Proof;
 use crate::failure::Result;
 use crate::kubernetes::Kubernetes;
-use crate::pipeline::StepId;
 use crate::plan::{Daemon, Plan};
 use crate::secret::sha256;
+use crate::step_id::{StepId, StepName};
 use crate::steps::AnyStep;
 use crate::world::World;
 
@@ -60,8 +60,8 @@ impl Trial {
         Ok(!self.wanted.again && parts::record::read(kubernetes, self).await?)
     }
 
-    fn id(&self, name: &'static str) -> StepId {
-        StepId::new(name, &self.daemon.group)
+    fn id(&self, name: StepName) -> StepId {
+        name.on(&self.daemon.group)
     }
 }
 
@@ -95,22 +95,22 @@ pub(crate) fn steps(
         progress: Mutex::default(),
     });
     let needs = vec![
-        crate::steps::autoscaler::running::id(),
-        crate::steps::autoscaler::addons_on_servers::id(),
-        crate::steps::group::reachable::id(&daemon.group),
-        crate::steps::group::k3s_token_secret::id(&daemon.group),
+        StepName::AutoscalerRunning.on_cluster(),
+        StepName::AddonsOnServers.on_cluster(),
+        StepName::GroupReachable.on(&daemon.group),
+        StepName::K3sTokenSecret.on(&daemon.group),
     ];
     // Whoever removes agents restarts the autoscaler, which would forget the VM that it has just ordered.
     let settled = plan
         .workers()
-        .map(|daemon| crate::steps::group::agents_settled::id(&daemon.group));
+        .map(|daemon| StepName::AgentsSettled.on(&daemon.group));
     let after = settled.chain(restarts.iter().cloned()).collect();
     let leftovers = Box::new(leftovers::Leftovers::new(&trial, needs, after));
     if wanted.is_none() {
         return vec![leftovers];
     }
     let servers = plan.servers_here();
-    let reachable = servers.map(|server| crate::steps::server::vm_reachable::id(&server.name));
+    let reachable = servers.map(|server| StepName::VmReachable.on(&server.name));
     vec![
         leftovers,
         Box::new(scale_up::ScaleUp::new(&trial)),

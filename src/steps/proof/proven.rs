@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Trial, agent_path, clean, scale_down};
+use super::Trial;
 use crate::failure::Result;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
+use crate::step_id::{StepId, StepName};
 use crate::steps::proof::parts::record;
 use crate::world::World;
-
-const NAME: &str = "proven";
 
 pub(crate) struct Proven {
     trial: Arc<Trial>,
@@ -27,7 +26,7 @@ impl Proven {
 #[async_trait]
 impl Step<World> for Proven {
     fn id(&self) -> StepId {
-        self.trial.id(NAME)
+        self.trial.id(StepName::Proven)
     }
 
     fn title(&self) -> String {
@@ -35,9 +34,13 @@ impl Step<World> for Proven {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        [agent_path::NAME, scale_down::NAME, clean::NAME]
-            .map(|name| self.trial.id(name))
-            .into()
+        [
+            StepName::AgentPath,
+            StepName::ScaleDown,
+            StepName::ProofClean,
+        ]
+        .map(|name| self.trial.id(name))
+        .into()
     }
 
     fn hint(&self) -> String {

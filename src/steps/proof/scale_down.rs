@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Trial, agent_path, scale_up};
+use super::Trial;
 use crate::failure::{Code, Result};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
+use crate::step_id::{StepId, StepName};
 use crate::steps::group::parts::nodes;
 use crate::steps::proof::parts::pods;
 use crate::world::World;
-
-pub(crate) const NAME: &str = "scale-down";
 
 pub(crate) struct ScaleDown {
     trial: Arc<Trial>,
@@ -30,7 +29,7 @@ impl ScaleDown {
 #[async_trait]
 impl Step<World> for ScaleDown {
     fn id(&self) -> StepId {
-        self.trial.id(NAME)
+        self.trial.id(StepName::ScaleDown)
     }
 
     fn title(&self) -> String {
@@ -38,12 +37,12 @@ impl Step<World> for ScaleDown {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![self.trial.id(scale_up::NAME)]
+        vec![self.trial.id(StepName::ScaleUp)]
     }
 
     /// It takes away what that looks at.
     fn after(&self) -> Vec<StepId> {
-        vec![self.trial.id(agent_path::NAME)]
+        vec![self.trial.id(StepName::AgentPath)]
     }
 
     fn patience(&self) -> Duration {

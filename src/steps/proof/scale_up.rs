@@ -6,17 +6,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Trial, leftovers};
+use super::Trial;
 use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::waiting;
 use crate::names::slicer::CONSOLES;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
+use crate::step_id::{StepId, StepName};
 use crate::steps::group::parts::nodes;
 use crate::steps::proof::parts::{pods, record, silent};
 use crate::steps::support::console;
 use crate::world::World;
-
-pub(crate) const NAME: &str = "scale-up";
 
 pub(crate) struct ScaleUp {
     trial: Arc<Trial>,
@@ -33,7 +32,7 @@ impl ScaleUp {
 #[async_trait]
 impl Step<World> for ScaleUp {
     fn id(&self) -> StepId {
-        self.trial.id(NAME)
+        self.trial.id(StepName::ScaleUp)
     }
 
     fn title(&self) -> String {
@@ -41,7 +40,7 @@ impl Step<World> for ScaleUp {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![self.trial.id(leftovers::NAME)]
+        vec![self.trial.id(StepName::ProofLeftovers)]
     }
 
     fn patience(&self) -> Duration {

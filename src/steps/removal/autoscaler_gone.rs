@@ -8,18 +8,14 @@ use async_trait::async_trait;
 use crate::deletion::DeletableObject;
 use crate::failure::Result;
 use crate::names::autoscaler::{AUTOSCALER, NAMESPACE};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
-use crate::steps::CLUSTER;
+use crate::pipeline::{Finding, Step, WritePermit};
+use crate::step_id::{StepId, StepName};
 use crate::steps::support::api;
 use crate::steps::support::api::Api;
 use crate::world::World;
 
 pub(crate) struct AutoscalerGone {
     after: Vec<StepId>,
-}
-
-pub(crate) fn id() -> StepId {
-    StepId::new("autoscaler-gone", CLUSTER)
 }
 
 impl AutoscalerGone {
@@ -36,7 +32,7 @@ const KINDS: [&str; 2] = ["helmchart", "deployment"];
 #[async_trait]
 impl Step<World> for AutoscalerGone {
     fn id(&self) -> StepId {
-        id()
+        StepName::AutoscalerGone.on_cluster()
     }
 
     fn title(&self) -> String {

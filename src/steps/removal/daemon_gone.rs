@@ -9,9 +9,10 @@ use crate::deletion::{Belongings, DeletablePath, Seen, is_same_directory};
 use crate::failure::{Code, Failure, Result};
 use crate::generate::unit_path;
 use crate::names::ours::ROOT;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::{Adopted, unit_of};
 use crate::remote::{Look, Machine, Script};
+use crate::step_id::{StepId, StepName};
 use crate::steps::daemon;
 use crate::steps::removal::parts::console_logs;
 use crate::steps::support::unit::Unit;
@@ -48,10 +49,6 @@ pub(crate) struct DaemonGone {
     works: String,
     bridge: String,
     cluster: String,
-}
-
-pub(crate) fn id(group: &str) -> StepId {
-    StepId::new("daemon-gone", group)
 }
 
 impl DaemonGone {
@@ -165,7 +162,7 @@ while kill -0 {} 2>/dev/null; do [ $n -lt 180 ] || exit 1; sleep 1; n=$((n+1)); 
 #[async_trait]
 impl Step<World> for DaemonGone {
     fn id(&self) -> StepId {
-        id(&self.daemon.group)
+        StepName::DaemonGone.on(&self.daemon.group)
     }
 
     fn title(&self) -> String {

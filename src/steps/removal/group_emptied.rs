@@ -10,8 +10,9 @@ use tokio::time::Instant;
 use super::Remains;
 use crate::deletion::{APART, DeletableVm};
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::slicer::Slicer;
+use crate::step_id::{StepId, StepName};
 use crate::steps::removal::parts::console_logs;
 use crate::vm::Vm;
 use crate::world::World;
@@ -22,10 +23,6 @@ pub(crate) struct GroupEmptied {
     carrier: String,
     /// Since when every answer has been one that may be no list.
     doubtful: Mutex<Option<Instant>>,
-}
-
-pub(crate) fn id(group: &str) -> StepId {
-    StepId::new("group-emptied", group)
 }
 
 impl GroupEmptied {
@@ -79,7 +76,7 @@ impl GroupEmptied {
 #[async_trait]
 impl Step<World> for GroupEmptied {
     fn id(&self) -> StepId {
-        id(&self.group)
+        StepName::GroupEmptied.on(&self.group)
     }
 
     fn title(&self) -> String {

@@ -6,18 +6,15 @@ use crate::deletion::DeletablePath;
 use crate::failure::Result;
 use crate::fleet::Note;
 use crate::names::ours::ROOT;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::Mark;
 use crate::remote::{Look, Script};
+use crate::step_id::{StepId, StepName};
 use crate::world::World;
 
 pub(crate) struct MarkGone {
     host: String,
     needs: Vec<StepId>,
-}
-
-pub(crate) fn id(host: &str) -> StepId {
-    StepId::new("mark-gone", host)
 }
 
 impl MarkGone {
@@ -47,7 +44,7 @@ done";
 #[async_trait]
 impl Step<World> for MarkGone {
     fn id(&self) -> StepId {
-        id(&self.host)
+        StepName::MarkGone.on(&self.host)
     }
 
     fn title(&self) -> String {

@@ -4,17 +4,14 @@ use async_trait::async_trait;
 
 use crate::deletion::DeletableObject;
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
+use crate::step_id::{StepId, StepName};
 use crate::steps::group::parts::nodes::selector;
 use crate::world::World;
 
 pub(crate) struct NodesGone {
     group: String,
     needs: Vec<StepId>,
-}
-
-pub(crate) fn id(group: &str) -> StepId {
-    StepId::new("nodes-gone", group)
 }
 
 impl NodesGone {
@@ -30,7 +27,7 @@ impl NodesGone {
 #[async_trait]
 impl Step<World> for NodesGone {
     fn id(&self) -> StepId {
-        id(&self.group)
+        StepName::NodesGone.on(&self.group)
     }
 
     fn title(&self) -> String {

@@ -5,16 +5,13 @@ use async_trait::async_trait;
 use crate::deletion::DeletablePath;
 use crate::failure::Result;
 use crate::generate::{ROUTES_UNIT, own_addresses_path, own_addresses_table};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::remote::{Look, Script};
+use crate::step_id::{StepId, StepName};
 use crate::world::World;
 
 pub(crate) struct OwnAddressesGone {
     host: String,
-}
-
-pub(crate) fn id(host: &str) -> StepId {
-    StepId::new("own-addresses-gone", host)
 }
 
 impl OwnAddressesGone {
@@ -32,7 +29,7 @@ t={}; if nft list table ip \"$t\" >/dev/null 2>&1; then nft delete table ip \"$t
 #[async_trait]
 impl Step<World> for OwnAddressesGone {
     fn id(&self) -> StepId {
-        id(&self.host)
+        StepName::OwnAddressesGone.on(&self.host)
     }
 
     fn title(&self) -> String {

@@ -7,16 +7,13 @@ use crate::failure::Result;
 use crate::generate::{
     FORMER_ROUTES_UNIT, ROUTES_SCRIPT, ROUTES_UNIT, TABLES, routes_path, unit_path,
 };
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::remote::Script;
+use crate::step_id::{StepId, StepName};
 use crate::world::World;
 
 pub(crate) struct RoutesGone {
     host: String,
-}
-
-pub(crate) fn id(host: &str) -> StepId {
-    StepId::new("routes-gone", host)
 }
 
 impl RoutesGone {
@@ -57,7 +54,7 @@ fi";
 #[async_trait]
 impl Step<World> for RoutesGone {
     fn id(&self) -> StepId {
-        id(&self.host)
+        StepName::RoutesGone.on(&self.host)
     }
 
     fn title(&self) -> String {

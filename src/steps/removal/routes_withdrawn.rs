@@ -4,7 +4,8 @@ use async_trait::async_trait;
 
 use crate::failure::Result;
 use crate::generate::{self, ROUTES_UNIT, Route};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
+use crate::step_id::{StepId, StepName};
 use crate::steps::host::routes;
 use crate::world::World;
 
@@ -12,10 +13,6 @@ pub(crate) struct RoutesWithdrawn {
     host: String,
     routes: Vec<Route>,
     needs: Vec<StepId>,
-}
-
-pub(crate) fn id(host: &str) -> StepId {
-    StepId::new("routes-withdrawn", host)
 }
 
 impl RoutesWithdrawn {
@@ -32,7 +29,7 @@ impl RoutesWithdrawn {
 #[async_trait]
 impl Step<World> for RoutesWithdrawn {
     fn id(&self) -> StepId {
-        id(&self.host)
+        StepName::RoutesWithdrawn.on(&self.host)
     }
 
     fn title(&self) -> String {

@@ -10,12 +10,13 @@ use async_trait::async_trait;
 use crate::deletion::{Known, Snapshot, last_snapshot};
 use crate::failure::{Code, Failure, Result};
 use crate::names::k3s::SNAPSHOTS_DIRECTORY;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::Role;
 use crate::remote::{Machine, Script};
 use crate::secret::Secret;
+use crate::step_id::{StepId, StepName};
+use crate::steps::daemon;
 use crate::steps::support::unit::Unit;
-use crate::steps::{CLUSTER, daemon};
 use crate::world::World;
 
 /// How the files are called: before runs had a name of their own, only this.
@@ -56,10 +57,6 @@ impl Snapshots {
 pub(crate) struct SnapshotKept {
     snapshots: Snapshots,
     failed: AtomicBool,
-}
-
-pub(crate) fn id() -> StepId {
-    StepId::new("snapshot-kept", CLUSTER)
 }
 
 impl SnapshotKept {
@@ -150,7 +147,7 @@ sha256sum -- \"$d/$n\"*";
 #[async_trait]
 impl Step<World> for SnapshotKept {
     fn id(&self) -> StepId {
-        id()
+        StepName::SnapshotKept.on_cluster()
     }
 
     fn title(&self) -> String {

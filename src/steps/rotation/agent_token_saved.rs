@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 
 use crate::failure::{Code, Result};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::Server;
-use crate::steps::CLUSTER;
+use crate::step_id::{StepId, StepName};
 use crate::steps::rotation::parts::put_token::put;
-use crate::steps::server::k3s_started;
 use crate::world::World;
 
 pub(crate) struct AgentTokenSaved {
@@ -18,10 +17,6 @@ pub(crate) struct AgentTokenSaved {
     server: Server,
     /// Nothing can be asked for what the data hold; saving them again changes nothing.
     applied: AtomicBool,
-}
-
-pub(crate) fn id() -> StepId {
-    StepId::new("agent-token-saved", CLUSTER)
 }
 
 impl AgentTokenSaved {
@@ -36,7 +31,7 @@ impl AgentTokenSaved {
 #[async_trait]
 impl Step<World> for AgentTokenSaved {
     fn id(&self) -> StepId {
-        id()
+        StepName::AgentTokenSaved.on_cluster()
     }
 
     fn title(&self) -> String {
@@ -44,7 +39,7 @@ impl Step<World> for AgentTokenSaved {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![k3s_started::id(&self.server.name)]
+        vec![StepName::K3sStarted.on(&self.server.name)]
     }
 
     fn code(&self) -> Code {

@@ -5,10 +5,10 @@ use async_trait::async_trait;
 
 use crate::deletion::DeletableVm;
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::{Daemon, Plan};
+use crate::step_id::{StepId, StepName};
 use crate::steps::group::{agents_drained, agents_settled, k3s_token_secret};
-use crate::steps::rotation::old_token_refused;
 use crate::steps::support::ordered::Ordered;
 use crate::steps::{AnyStep, Options};
 use crate::time;
@@ -19,26 +19,25 @@ struct AgentsReplaced {
     daemon: Daemon,
 }
 
-pub(crate) fn id(group: &str) -> StepId {
-    StepId::new("agents-replaced", group)
-}
-
 /// The steps that drain and remove the agents of every group, one group after the other, once the old token is refused.
 pub(crate) fn steps(plan: &Plan, options: &Options) -> Vec<AnyStep> {
     let refused = plan.servers.iter();
     let mut before: Vec<StepId> = refused
-        .map(|server| old_token_refused::id(&server.name))
+        .map(|server| StepName::OldTokenRefused.on(&server.name))
         .collect();
     let mut steps: Vec<AnyStep> = Vec::new();
     for daemon in plan.workers() {
         let mut needs = before.clone();
-        needs.push(k3s_token_secret::id(&daemon.group));
+        needs.push(StepName::K3sTokenSecret.on(&daemon.group));
         let drained = agents_drained::AgentsDrained::for_replacement(daemon, options);
         steps.push(Box::new(Ordered::new(drained, &needs)));
         // Whoever asked for other agents asked for the end of these.
         let settled = agents_settled::AgentsSettled::new(plan, daemon, options).named();
-        steps.push(Box::new(Ordered::new(settled, &[id(&daemon.group)])));
-        before.push(agents_settled::id(&daemon.group));
+        steps.push(Box::new(Ordered::new(
+            settled,
+            &[StepName::AgentsReplaced.on(&daemon.group)],
+        )));
+        before.push(StepName::AgentsSettled.on(&daemon.group));
         let daemon = daemon.clone();
         steps.push(Box::new(AgentsReplaced { daemon }));
     }
@@ -98,7 +97,7 @@ fn is_of_before(vm: &Vm, armed: i64) -> bool {
 #[async_trait]
 impl Step<World> for AgentsReplaced {
     fn id(&self) -> StepId {
-        id(&self.daemon.group)
+        StepName::AgentsReplaced.on(&self.daemon.group)
     }
 
     fn title(&self) -> String {
@@ -109,7 +108,7 @@ impl Step<World> for AgentsReplaced {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![agents_drained::id(&self.daemon.group)]
+        vec![StepName::AgentsDrained.on(&self.daemon.group)]
     }
 
     fn hint(&self) -> String {

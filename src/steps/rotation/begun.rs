@@ -7,20 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 
 use crate::failure::{Code, Result};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::state::{Phase, State};
-use crate::steps::CLUSTER;
-use crate::steps::rotation::servers_whole;
+use crate::step_id::{StepId, StepName};
 use crate::world::World;
 
 pub(crate) struct RotationBegun {
     /// The state's directory.
     state: PathBuf,
     recorded: AtomicBool,
-}
-
-pub(crate) fn id() -> StepId {
-    StepId::new("rotation-begun", CLUSTER)
 }
 
 impl RotationBegun {
@@ -35,7 +30,7 @@ impl RotationBegun {
 #[async_trait]
 impl Step<World> for RotationBegun {
     fn id(&self) -> StepId {
-        id()
+        StepName::RotationBegun.on_cluster()
     }
 
     fn title(&self) -> String {
@@ -43,7 +38,7 @@ impl Step<World> for RotationBegun {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![servers_whole::id()]
+        vec![StepName::ServersWhole.on_cluster()]
     }
 
     fn code(&self) -> Code {

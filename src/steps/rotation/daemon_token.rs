@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::host_token as host_token_step;
 use crate::failure::Result;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::{Daemon, Plan};
 use crate::remote::Script;
 use crate::slicer::{host_token, slicer_on};
+use crate::step_id::{StepId, StepName};
 use crate::steps::Options;
 use crate::steps::group::agents_drained;
 use crate::steps::restart::quorum::Turns;
@@ -22,10 +22,6 @@ pub(crate) struct DaemonToken {
     allow_outage: bool,
     drained: Vec<StepId>,
     turns: Turns,
-}
-
-pub(crate) fn id(group: &str) -> StepId {
-    StepId::new("daemon-token", group)
 }
 
 impl DaemonToken {
@@ -60,7 +56,7 @@ pub(crate) async fn lacks(world: &World, daemon: &Daemon) -> Result<Option<&'sta
 #[async_trait]
 impl Step<World> for DaemonToken {
     fn id(&self) -> StepId {
-        id(&self.daemon.group)
+        StepName::DaemonToken.on(&self.daemon.group)
     }
 
     fn title(&self) -> String {
@@ -68,7 +64,7 @@ impl Step<World> for DaemonToken {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        let written = host_token_step::id(&self.daemon.host);
+        let written = StepName::HostToken.on(&self.daemon.host);
         std::iter::once(written)
             .chain(self.drained.iter().cloned())
             .collect()

@@ -4,20 +4,17 @@ use async_trait::async_trait;
 
 use crate::failure::{Code, Failure, Result};
 use crate::names::slicer::TOKEN_PATHS;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::Daemon;
 use crate::remote::{Machine, Put};
 use crate::secret::Secret;
 use crate::slicer::host_token;
+use crate::step_id::{StepId, StepName};
 use crate::world::World;
 
 pub(crate) struct HostToken {
     /// Any daemon of the host: they share the file.
     daemon: Daemon,
-}
-
-pub(crate) fn id(host: &str) -> StepId {
-    StepId::new("host-token", host)
 }
 
 impl HostToken {
@@ -47,7 +44,7 @@ async fn place(host: &Machine) -> Result<Option<&'static str>> {
 #[async_trait]
 impl Step<World> for HostToken {
     fn id(&self) -> StepId {
-        id(&self.daemon.host)
+        StepName::HostToken.on(&self.daemon.host)
     }
 
     fn title(&self) -> String {

@@ -5,19 +5,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::Server;
 use crate::remote::{Look, Machine};
 use crate::secret::Secret;
-use crate::steps::server::k3s_started;
+use crate::step_id::{StepId, StepName};
 use crate::world::World;
 
 pub(crate) struct OldRefused {
     server: Server,
-}
-
-pub(crate) fn id(server: &str) -> StepId {
-    StepId::new("old-token-refused", server)
 }
 
 impl OldRefused {
@@ -74,7 +70,7 @@ pub(crate) async fn lacks(world: &World, server: &Server) -> Result<Option<Strin
 #[async_trait]
 impl Step<World> for OldRefused {
     fn id(&self) -> StepId {
-        id(&self.server.name)
+        StepName::OldTokenRefused.on(&self.server.name)
     }
 
     fn title(&self) -> String {
@@ -82,7 +78,7 @@ impl Step<World> for OldRefused {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![k3s_started::id(&self.server.name)]
+        vec![StepName::K3sStarted.on(&self.server.name)]
     }
 
     fn patience(&self) -> Duration {

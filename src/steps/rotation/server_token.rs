@@ -14,12 +14,12 @@ use crate::failure::{Code, Failure, Result};
 use crate::k3s;
 use crate::k3s::CONFIG_PATH;
 use crate::names::k3s::UNIT;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::Server;
 use crate::remote::Machine;
 use crate::secret::Secret;
 use crate::state::{Phase, State};
-use crate::steps::CLUSTER;
+use crate::step_id::{StepId, StepName};
 use crate::steps::rotation::old_token_refused::accepts;
 use crate::steps::rotation::parts::put_token::put;
 use crate::steps::server::parts::k3s_troubles::Troubles;
@@ -34,10 +34,6 @@ pub(crate) struct ServerToken {
     sent: AtomicBool,
     /// A server said in this run that it has done it.
     applied: AtomicBool,
-}
-
-pub(crate) fn id() -> StepId {
-    StepId::new("server-token", CLUSTER)
 }
 
 /// Which token a server stands for.
@@ -125,7 +121,7 @@ async fn locked_out(machine: &Machine, unit: &Unit, old: &Secret) -> Result<bool
 #[async_trait]
 impl Step<World> for ServerToken {
     fn id(&self) -> StepId {
-        id()
+        StepName::ServerToken.on_cluster()
     }
 
     fn title(&self) -> String {

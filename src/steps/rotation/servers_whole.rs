@@ -9,17 +9,13 @@ use crate::failure::Result;
 use crate::kubernetes::condition;
 use crate::names::k3s::VOTES;
 use crate::names::kubernetes::{READY, TRUE};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
-use crate::steps::CLUSTER;
+use crate::pipeline::{Finding, Step, WritePermit};
+use crate::step_id::{StepId, StepName};
 use crate::steps::server::parts::node;
 use crate::world::World;
 
 pub(crate) struct ServersWhole {
     patience: Duration,
-}
-
-pub(crate) fn id() -> StepId {
-    StepId::new("servers-whole", CLUSTER)
 }
 
 impl ServersWhole {
@@ -41,7 +37,7 @@ impl ServersWhole {
 #[async_trait]
 impl Step<World> for ServersWhole {
     fn id(&self) -> StepId {
-        id()
+        StepName::ServersWhole.on_cluster()
     }
 
     fn title(&self) -> String {

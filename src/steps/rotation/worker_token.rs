@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use crate::failure::Result;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::Daemon;
 use crate::slicer::Held;
+use crate::step_id::{StepId, StepName};
 use crate::steps::group::k3s_token_secret;
 use crate::steps::support::unit::ACTIVE;
 use crate::world::World;
@@ -20,10 +21,6 @@ pub(crate) struct WorkerToken {
 
 /// A VM that is just being installed may have read the old token: it is given the new one when it has its service.
 const INSTALLING: Duration = Duration::from_mins(3);
-
-pub(crate) fn id(group: &str) -> StepId {
-    StepId::new("worker-token", group)
-}
 
 impl WorkerToken {
     pub(crate) fn new(daemon: &Daemon, needs: Vec<StepId>) -> Self {
@@ -54,7 +51,7 @@ fn hash(world: &World) -> String {
 #[async_trait]
 impl Step<World> for WorkerToken {
     fn id(&self) -> StepId {
-        id(&self.daemon.group)
+        StepName::WorkerToken.on(&self.daemon.group)
     }
 
     fn title(&self) -> String {

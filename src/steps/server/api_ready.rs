@@ -5,9 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::failure::{Code, Result};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::Plan;
-use crate::steps::CLUSTER;
+use crate::step_id::{StepId, StepName};
 use crate::world::World;
 
 pub(crate) struct ApiReady {
@@ -15,13 +15,12 @@ pub(crate) struct ApiReady {
     after: Vec<StepId>,
 }
 
-pub(crate) fn id() -> StepId {
-    StepId::new("api-ready", CLUSTER)
-}
-
 /// What a step needs that asks the API.
 pub(crate) fn needed(plan: &Plan) -> Vec<StepId> {
-    plan.servers_here().take(1).map(|_| id()).collect()
+    plan.servers_here()
+        .take(1)
+        .map(|_| StepName::ApiReady.on_cluster())
+        .collect()
 }
 
 impl ApiReady {
@@ -29,7 +28,7 @@ impl ApiReady {
     /// founded any server will do, also while the first one does not start.
     pub(crate) fn new(plan: &Plan) -> Option<Self> {
         let first = plan.servers_here().next()?;
-        let first = vec![crate::steps::server::k3s_started::id(&first.name)];
+        let first = vec![StepName::K3sStarted.on(&first.name)];
         let (needs, after) = match plan.founded {
             None => (first, Vec::new()),
             Some(_) => (Vec::new(), first),
@@ -41,7 +40,7 @@ impl ApiReady {
 #[async_trait]
 impl Step<World> for ApiReady {
     fn id(&self) -> StepId {
-        id()
+        StepName::ApiReady.on_cluster()
     }
 
     fn title(&self) -> String {
@@ -98,7 +97,7 @@ mod tests {
     /// With the first server's disk full, `init` did nothing about the autoscaler, with two servers that were fine.
     #[tokio::test(start_paused = true)]
     async fn any_server_will_do_once_there_is_a_cluster() {
-        let started = vec![crate::steps::server::k3s_started::id("k3s-cp-1")];
+        let started = vec![StepName::K3sStarted.on("k3s-cp-1")];
         let founding = ApiReady::new(&plan()).unwrap();
         assert_eq!(
             (founding.needs(), founding.after()),

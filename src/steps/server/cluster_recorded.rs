@@ -9,11 +9,12 @@ use futures_util::future::try_join_all;
 use crate::control_plane::{self, Judgement};
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::{Founded, Plan};
 use crate::state::State;
+use crate::step_id::{StepId, StepName};
+use crate::steps::Options;
 use crate::steps::support::file::File;
-use crate::steps::{CLUSTER, Options};
 use crate::world::World;
 
 pub(crate) struct ClusterRecorded {
@@ -37,7 +38,7 @@ impl ClusterRecorded {
         Some(Self {
             state: options.state.clone(),
             after: servers
-                .map(|server| crate::steps::server::etcd_voter::id(&server.name))
+                .map(|server| StepName::EtcdVoter.on(&server.name))
                 .collect(),
             needs: crate::steps::server::api_ready::needed(plan),
         })
@@ -75,7 +76,7 @@ impl ClusterRecorded {
 #[async_trait]
 impl Step<World> for ClusterRecorded {
     fn id(&self) -> StepId {
-        StepId::new("cluster-recorded", CLUSTER)
+        StepName::ClusterRecorded.on_cluster()
     }
 
     fn title(&self) -> String {

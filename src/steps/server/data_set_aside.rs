@@ -7,19 +7,16 @@ use async_trait::async_trait;
 use crate::control_plane::{self, ControlPlane};
 use crate::failure::Result;
 use crate::names::k3s::SERVER_DIRECTORY;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::Server;
 use crate::remote::{Machine, Script};
+use crate::step_id::{StepId, StepName};
 use crate::world::World;
 
 pub(crate) struct DataSetAside {
     server: Server,
     /// Whether its certificates are another cluster's, too.
     foreign: bool,
-}
-
-pub(crate) fn id(server: &str) -> StepId {
-    StepId::new("data-set-aside", server)
 }
 
 impl DataSetAside {
@@ -55,7 +52,7 @@ sync -f .";
 #[async_trait]
 impl Step<World> for DataSetAside {
     fn id(&self) -> StepId {
-        id(&self.server.name)
+        StepName::DataSetAside.on(&self.server.name)
     }
 
     fn title(&self) -> String {
@@ -63,7 +60,7 @@ impl Step<World> for DataSetAside {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![crate::steps::server::vm_reachable::id(&self.server.name)]
+        vec![StepName::VmReachable.on(&self.server.name)]
     }
 
     fn hint(&self) -> String {

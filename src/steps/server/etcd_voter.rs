@@ -8,16 +8,13 @@ use crate::failure::{Code, Result};
 use crate::kubernetes::condition;
 use crate::names::k3s::{MEMBERS_PATH, VOTES, local_api};
 use crate::names::kubernetes::TRUE;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::Server;
+use crate::step_id::{StepId, StepName};
 use crate::world::World;
 
 pub(crate) struct EtcdVoter {
     server: Server,
-}
-
-pub(crate) fn id(server: &str) -> StepId {
-    StepId::new("etcd-voter", server)
 }
 
 impl EtcdVoter {
@@ -31,7 +28,7 @@ impl EtcdVoter {
 #[async_trait]
 impl Step<World> for EtcdVoter {
     fn id(&self) -> StepId {
-        id(&self.server.name)
+        StepName::EtcdVoter.on(&self.server.name)
     }
 
     fn title(&self) -> String {
@@ -39,7 +36,7 @@ impl Step<World> for EtcdVoter {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![crate::steps::server::node_ready::id(&self.server.name)]
+        vec![StepName::NodeReady.on(&self.server.name)]
     }
 
     fn patience(&self) -> Duration {

@@ -6,8 +6,9 @@ use async_trait::async_trait;
 
 use crate::control_plane::{ControlPlane, Start};
 use crate::failure::Result;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::{Plan, Server};
+use crate::step_id::{StepId, StepName};
 use crate::steps::support::file::File;
 use crate::world::World;
 use crate::{generate, k3s};
@@ -23,11 +24,11 @@ impl JoinAddress {
     /// one that came back through whoever answered.
     pub(crate) fn new(plan: &Plan, server: &Server, control_plane: &ControlPlane) -> Option<Self> {
         let other = k3s::joins_finally(plan, server)?;
-        let mut needs = vec![crate::steps::server::k3s_started::id(&server.name)];
+        let mut needs = vec![StepName::K3sStarted.on(&server.name)];
         if k3s::joins(plan, server).is_none() {
             // Only a server that votes can give a lost one its cluster back.
             plan.host(&other.host)?;
-            needs.push(crate::steps::server::etcd_voter::id(&other.name));
+            needs.push(StepName::EtcdVoter.on(&other.name));
         } else {
             match control_plane.start(&server.name) {
                 Start::Join { via, .. } if *via != other.name => {}
@@ -51,7 +52,7 @@ impl JoinAddress {
 #[async_trait]
 impl Step<World> for JoinAddress {
     fn id(&self) -> StepId {
-        StepId::new("join-address", &self.server.name)
+        StepName::JoinAddress.on(&self.server.name)
     }
 
     fn title(&self) -> String {

@@ -10,9 +10,10 @@ use crate::deletion::DeletablePath;
 use crate::failure::{Code, Failure, Result};
 use crate::k3s::{ENVIRONMENT_PATH, REGISTRIES_PATH};
 use crate::names::k3s::{AGENT_TOKEN_PATH, TOKEN_PATH};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::{Plan, Server};
 use crate::remote::{Machine, Script};
+use crate::step_id::{StepId, StepName};
 use crate::steps::server::k3s_password_file::reload;
 use crate::steps::support::diff;
 use crate::steps::support::file::File;
@@ -29,19 +30,15 @@ pub(crate) struct K3sConfig {
     after: Vec<StepId>,
 }
 
-pub(crate) fn id(server: &str) -> StepId {
-    StepId::new("k3s-config", server)
-}
-
 impl K3sConfig {
     pub(crate) fn new(plan: &Plan, server: &Server, control_plane: &ControlPlane) -> Self {
         let start = control_plane.start(&server.name).clone();
         // From here on k3s may restart by itself with another agent token.
-        let mut needs = vec![crate::steps::server::k3s_password_file::id(&server.name)];
+        let mut needs = vec![StepName::K3sPasswordFile.on(&server.name)];
         // A new cluster begins when nobody holds the old one any more.
         let aside = control_plane.set_aside.keys();
         let aside = aside.filter(|name| start == Start::Found || **name == server.name);
-        needs.extend(aside.map(|name| crate::steps::server::data_set_aside::id(name)));
+        needs.extend(aside.map(|name| StepName::DataSetAside.on(name)));
         let undecided = start == Start::Undecided;
         let others = plan
             .servers_here()
@@ -51,7 +48,7 @@ impl K3sConfig {
             start,
             needs,
             after: others
-                .map(|other| crate::steps::server::vm_reachable::id(&other.name))
+                .map(|other| StepName::VmReachable.on(&other.name))
                 .collect(),
         }
     }
@@ -193,7 +190,7 @@ impl K3sConfig {
 #[async_trait]
 impl Step<World> for K3sConfig {
     fn id(&self) -> StepId {
-        id(&self.server.name)
+        StepName::K3sConfig.on(&self.server.name)
     }
 
     fn title(&self) -> String {

@@ -12,9 +12,10 @@ use crate::k3s::{ENVIRONMENT_PATH, Release, UNIT_ENVIRONMENT_PATH, UNIT_PATH, ov
 use crate::kubernetes::Kubernetes;
 use crate::names::k3s::{INSTALLER_URL, PROGRAM, UNIT};
 use crate::names::kubernetes::SERVERS;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::Server;
 use crate::remote::{Look, Machine, Script};
+use crate::step_id::{StepId, StepName};
 use crate::steps::support::unit::Unit;
 use crate::world::World;
 
@@ -38,10 +39,6 @@ pub(crate) struct K3sInstalled {
     via: Option<String>,
     /// The program as it was seen when the run began: (its stamp, its version).
     seen: Option<(String, String)>,
-}
-
-pub(crate) fn id(server: &str) -> StepId {
-    StepId::new("k3s-installed", server)
 }
 
 impl K3sInstalled {
@@ -183,7 +180,7 @@ INSTALL_K3S_VERSION={} INSTALL_K3S_SKIP_START=true INSTALL_K3S_EXEC=server \
 #[async_trait]
 impl Step<World> for K3sInstalled {
     fn id(&self) -> StepId {
-        id(&self.server.name)
+        StepName::K3sInstalled.on(&self.server.name)
     }
 
     fn title(&self) -> String {
@@ -191,11 +188,11 @@ impl Step<World> for K3sInstalled {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        let mut needs = vec![crate::steps::server::k3s_config::id(&self.server.name)];
+        let mut needs = vec![StepName::K3sConfig.on(&self.server.name)];
         needs.extend(
             self.via
                 .as_deref()
-                .map(crate::steps::server::k3s_started::id),
+                .map(|server| StepName::K3sStarted.on(server)),
         );
         needs
     }

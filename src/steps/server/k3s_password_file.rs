@@ -7,18 +7,15 @@ use crate::failure::Result;
 use crate::generate;
 use crate::k3s::UNIT_PATH;
 use crate::names::k3s::UNIT;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::Server;
 use crate::remote::{Machine, Script};
+use crate::step_id::{StepId, StepName};
 use crate::steps::support::unit::Unit;
 use crate::world::World;
 
 pub(crate) struct K3sPasswordFile {
     server: Server,
-}
-
-pub(crate) fn id(server: &str) -> StepId {
-    StepId::new("k3s-password-file", server)
 }
 
 const RELOAD: &str = "! [ -e {} ] || systemctl daemon-reload";
@@ -47,7 +44,7 @@ impl K3sPasswordFile {
 #[async_trait]
 impl Step<World> for K3sPasswordFile {
     fn id(&self) -> StepId {
-        id(&self.server.name)
+        StepName::K3sPasswordFile.on(&self.server.name)
     }
 
     fn title(&self) -> String {
@@ -58,7 +55,7 @@ impl Step<World> for K3sPasswordFile {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![crate::steps::server::vm_reachable::id(&self.server.name)]
+        vec![StepName::VmReachable.on(&self.server.name)]
     }
 
     fn hint(&self) -> String {

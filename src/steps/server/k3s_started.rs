@@ -10,9 +10,10 @@ use crate::failure::{Code, Failure, Result};
 use crate::k3s::Told;
 use crate::kubernetes::Kubernetes;
 use crate::names::k3s::UNIT;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::{Plan, Server};
 use crate::remote::{Look, Machine, Script};
+use crate::step_id::{StepId, StepName};
 use crate::steps::restart::has_read::Process;
 use crate::steps::restart::quorum::Turns;
 use crate::steps::server::data_set_aside::{Aside, set_aside};
@@ -39,15 +40,11 @@ pub(crate) struct K3sStarted {
     applied: AtomicBool,
 }
 
-pub(crate) fn id(server: &str) -> StepId {
-    StepId::new("k3s-started", server)
-}
-
 /// The first server's step: once it holds, the first server has the tokens as they are recorded.
 pub(crate) fn first_started(plan: &Plan) -> Vec<StepId> {
     plan.servers_here()
         .take(1)
-        .map(|server| id(&server.name))
+        .map(|server| StepName::K3sStarted.on(&server.name))
         .collect()
 }
 
@@ -97,12 +94,12 @@ impl K3sStarted {
         turns: &Turns,
         control_plane: &ControlPlane,
     ) -> Self {
-        let mut needs = vec![crate::steps::server::k3s_installed::id(&server.name)];
+        let mut needs = vec![StepName::K3sInstalled.on(&server.name)];
         // The way to the servers before it, where they are on other hosts.
         needs.extend(VmPath::new(plan, server).map(|path| path.id()));
         needs.extend(OldNodeRemoved::new(plan, server, control_plane).map(|step| step.id()));
         let via = via(plan, server, control_plane);
-        needs.extend(via.as_deref().map(id));
+        needs.extend(via.as_deref().map(|server| StepName::K3sStarted.on(server)));
         Self {
             server: server.clone(),
             via,
@@ -224,7 +221,7 @@ impl K3sStarted {
 #[async_trait]
 impl Step<World> for K3sStarted {
     fn id(&self) -> StepId {
-        id(&self.server.name)
+        StepName::K3sStarted.on(&self.server.name)
     }
 
     fn title(&self) -> String {

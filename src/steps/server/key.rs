@@ -3,17 +3,14 @@
 use async_trait::async_trait;
 
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::Server;
 use crate::slicer::Slicer;
+use crate::step_id::{StepId, StepName};
 use crate::world::World;
 
 pub(crate) struct ServerKey {
     server: Server,
-}
-
-pub(crate) fn id(server: &str) -> StepId {
-    StepId::new("server-key", server)
 }
 
 impl ServerKey {
@@ -34,7 +31,7 @@ impl ServerKey {
 #[async_trait]
 impl Step<World> for ServerKey {
     fn id(&self) -> StepId {
-        id(&self.server.name)
+        StepName::ServerKey.on(&self.server.name)
     }
 
     fn title(&self) -> String {
@@ -42,7 +39,7 @@ impl Step<World> for ServerKey {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![crate::steps::server::vm_up::id(&self.server.name)]
+        vec![StepName::VmUp.on(&self.server.name)]
     }
 
     fn hint(&self) -> String {

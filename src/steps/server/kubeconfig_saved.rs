@@ -8,12 +8,13 @@ use async_trait::async_trait;
 use crate::failure::{Code, Failure, Result};
 use crate::k3s::api_url;
 use crate::names::k3s::{CA_PATH, KUBECONFIG_PATH};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::{Plan, Server};
 use crate::question::limited;
 use crate::remote::Machine;
+use crate::step_id::{StepId, StepName};
+use crate::steps::Options;
 use crate::steps::group::k3s_token_secret::same_cluster;
-use crate::steps::{CLUSTER, Options};
 use crate::world::World;
 use crate::{files, kubeconfig, yaml};
 
@@ -102,7 +103,7 @@ async fn read<'w>(world: &World, machine: &'w Machine) -> Result<Read<'w>> {
 #[async_trait]
 impl Step<World> for KubeconfigSaved {
     fn id(&self) -> StepId {
-        StepId::new("kubeconfig-saved", CLUSTER)
+        StepName::KubeconfigSaved.on_cluster()
     }
 
     fn title(&self) -> String {

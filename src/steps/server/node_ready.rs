@@ -7,16 +7,13 @@ use async_trait::async_trait;
 use crate::failure::{Code, Result};
 use crate::kubernetes::condition;
 use crate::names::kubernetes::{CONTROL_PLANE, READY, TRUE};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::Server;
+use crate::step_id::{StepId, StepName};
 use crate::world::World;
 
 pub(crate) struct NodeReady {
     server: Server,
-}
-
-pub(crate) fn id(server: &str) -> StepId {
-    StepId::new("node-ready", server)
 }
 
 impl NodeReady {
@@ -30,7 +27,7 @@ impl NodeReady {
 #[async_trait]
 impl Step<World> for NodeReady {
     fn id(&self) -> StepId {
-        id(&self.server.name)
+        StepName::NodeReady.on(&self.server.name)
     }
 
     fn title(&self) -> String {
@@ -38,7 +35,7 @@ impl Step<World> for NodeReady {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![crate::steps::server::k3s_started::id(&self.server.name)]
+        vec![StepName::K3sStarted.on(&self.server.name)]
     }
 
     fn patience(&self) -> Duration {

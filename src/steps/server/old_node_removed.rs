@@ -14,9 +14,10 @@ use crate::deletion::{DeletableObject, server_node};
 use crate::etcd::Member;
 use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::Kubernetes;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::{Plan, Server};
 use crate::remote::Script;
+use crate::step_id::{StepId, StepName};
 use crate::world::World;
 
 /// How k3s marks a server's Node, and what keeps a deleted one until its member is out of etcd.
@@ -44,8 +45,8 @@ impl OldNodeRemoved {
             _ => return None,
         };
         // Its configuration lies there once it is certain that it has no data and which cluster it joins.
-        let mut needs = vec![crate::steps::server::k3s_config::id(&server.name)];
-        needs.extend(via.as_deref().map(crate::steps::server::k3s_started::id));
+        let mut needs = vec![StepName::K3sConfig.on(&server.name)];
+        needs.extend(via.as_deref().map(|server| StepName::K3sStarted.on(server)));
         Some(Self {
             server: server.clone(),
             via,
@@ -121,7 +122,7 @@ impl OldNodeRemoved {
 #[async_trait]
 impl Step<World> for OldNodeRemoved {
     fn id(&self) -> StepId {
-        StepId::new("old-node-removed", &self.server.name)
+        StepName::OldNodeRemoved.on(&self.server.name)
     }
 
     fn title(&self) -> String {

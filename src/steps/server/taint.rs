@@ -5,16 +5,13 @@ use async_trait::async_trait;
 use crate::failure::{Code, Result};
 use crate::k3s::SERVER_TAINT;
 use crate::kubernetes::{Kubernetes, has_taint};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::Server;
+use crate::step_id::{StepId, StepName};
 use crate::world::World;
 
 pub(crate) struct ServerTaint {
     server: Server,
-}
-
-pub(crate) fn id(server: &str) -> StepId {
-    StepId::new("server-taint", server)
 }
 
 impl ServerTaint {
@@ -28,7 +25,7 @@ impl ServerTaint {
 #[async_trait]
 impl Step<World> for ServerTaint {
     fn id(&self) -> StepId {
-        id(&self.server.name)
+        StepName::ServerTaint.on(&self.server.name)
     }
 
     fn title(&self) -> String {
@@ -36,7 +33,7 @@ impl Step<World> for ServerTaint {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![crate::steps::server::node_ready::id(&self.server.name)]
+        vec![StepName::NodeReady.on(&self.server.name)]
     }
 
     fn code(&self) -> Code {

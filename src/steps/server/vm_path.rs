@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use futures_util::future::try_join_all;
 
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::{Plan, Server};
+use crate::step_id::{StepId, StepName};
 use crate::steps::support::connectivity;
 use crate::world::World;
 
@@ -57,7 +58,7 @@ impl VmPath {
 #[async_trait]
 impl Step<World> for VmPath {
     fn id(&self) -> StepId {
-        StepId::new("vm-path", &self.server.name)
+        StepName::VmPath.on(&self.server.name)
     }
 
     fn title(&self) -> String {
@@ -72,9 +73,9 @@ impl Step<World> for VmPath {
     fn needs(&self) -> Vec<StepId> {
         let mut needs = Vec::new();
         for server in self.others.iter().chain([&self.server]) {
-            needs.push(crate::steps::server::vm_reachable::id(&server.name));
-            needs.push(crate::steps::host::routes::id(&server.host));
-            needs.push(crate::steps::host::own_addresses::id(&server.host));
+            needs.push(StepName::VmReachable.on(&server.name));
+            needs.push(StepName::Routes.on(&server.host));
+            needs.push(StepName::OwnAddresses.on(&server.host));
         }
         needs.sort();
         needs.dedup();
@@ -109,7 +110,7 @@ impl Step<World> for VmPath {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::host::own_addresses;
+
     use crate::testing::{Fake, plan, world};
 
     #[tokio::test]
@@ -121,7 +122,7 @@ mod tests {
         let step = VmPath::new(&plan, &plan.servers[1]).unwrap();
         // A join that began before would meet masqueraded peers.
         for host in ["n100", "ryzen"] {
-            assert!(step.needs().contains(&own_addresses::id(host)));
+            assert!(step.needs().contains(&StepName::OwnAddresses.on(host)));
         }
         let (good, bad) = (Fake::new(), Fake::new().answers("/dev/tcp", 124, ""));
         let all = world(&[("k3s-cp-1", &good), ("k3s-cp-2", &good)]);

@@ -6,19 +6,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::Server;
 use crate::remote::ssh::HOST_KEY_PATH;
+use crate::step_id::{StepId, StepName};
 use crate::steps::support::run_context::Seen;
 use crate::world::World;
 
 pub(crate) struct VmReachable {
     server: Server,
     seen: Arc<Seen>,
-}
-
-pub(crate) fn id(server: &str) -> StepId {
-    StepId::new("vm-reachable", server)
 }
 
 impl VmReachable {
@@ -33,7 +30,7 @@ impl VmReachable {
 #[async_trait]
 impl Step<World> for VmReachable {
     fn id(&self) -> StepId {
-        id(&self.server.name)
+        StepName::VmReachable.on(&self.server.name)
     }
 
     fn title(&self) -> String {
@@ -41,7 +38,7 @@ impl Step<World> for VmReachable {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![crate::steps::server::key::id(&self.server.name)]
+        vec![StepName::ServerKey.on(&self.server.name)]
     }
 
     fn patience(&self) -> Duration {

@@ -10,10 +10,11 @@ use tokio::time::Instant;
 use crate::control_plane::ControlPlane;
 use crate::failure::{Code, Failure, Result};
 use crate::names::slicer::console_log;
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
 use crate::plan::{Daemon, Plan, Role, Server};
 use crate::remote::Script;
 use crate::slicer::Slicer;
+use crate::step_id::{StepId, StepName};
 use crate::steps::group::agents_drained::AgentsDrained;
 use crate::steps::restart::quorum::Turns;
 use crate::steps::{Options, restart};
@@ -35,10 +36,6 @@ pub(crate) struct VmUp {
     turns: Turns,
     /// Since when it has been seen to run.
     runs: Mutex<Option<Instant>>,
-}
-
-pub(crate) fn id(server: &str) -> StepId {
-    StepId::new("vm-up", server)
 }
 
 /// The refusal of a restart that makes a server's disk, and was not allowed.
@@ -78,7 +75,7 @@ pub(crate) fn drains(plan: &Plan, options: &Options, control_plane: &ControlPlan
     control_plane
         .without_disk
         .iter()
-        .map(|server| id(server))
+        .map(|server| StepName::VmUp.on(server))
         .collect()
 }
 
@@ -120,7 +117,7 @@ impl VmUp {
             .filter(|other| control_plane.without_disk.contains(&other.name));
         Self {
             server: server.clone(),
-            after: others.map(|other| id(&other.name)).collect(),
+            after: others.map(|other| StepName::VmUp.on(&other.name)).collect(),
             without_disk,
             allow_outage: options.allow_outage,
             agents: plan
@@ -180,7 +177,7 @@ impl VmUp {
 #[async_trait]
 impl Step<World> for VmUp {
     fn id(&self) -> StepId {
-        id(&self.server.name)
+        StepName::VmUp.on(&self.server.name)
     }
 
     fn title(&self) -> String {
@@ -188,7 +185,7 @@ impl Step<World> for VmUp {
     }
 
     fn needs(&self) -> Vec<StepId> {
-        vec![crate::steps::daemon::answers::id(&self.server.group)]
+        vec![StepName::DaemonAnswers.on(&self.server.group)]
     }
 
     fn after(&self) -> Vec<StepId> {

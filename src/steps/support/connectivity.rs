@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 use serde_json::Value;
 
 use crate::failure::Result;
-use crate::pipeline::StepId;
 use crate::plan::{Plan, Server};
 use crate::remote::Look;
+use crate::step_id::{StepId, StepName};
 use crate::world::World;
 
 /// Whether a TCP connection from the server to this port comes about.
@@ -21,7 +21,7 @@ pub(crate) fn routes_between(plan: &Plan, one: &str, other: &str) -> Vec<StepId>
     let between = plan.between(one, other).into_iter();
     between
         .filter(|host| plan.host(host).is_some())
-        .map(crate::steps::host::routes::id)
+        .map(|host| StepName::Routes.on(host))
         .collect()
 }
 

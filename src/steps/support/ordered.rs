@@ -5,7 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::failure::{Code, Result};
-use crate::pipeline::{Finding, Step, StepId, WritePermit};
+use crate::pipeline::{Finding, Step, WritePermit};
+use crate::step_id::StepId;
 use crate::world::World;
 
 pub(crate) struct Ordered<S> {
@@ -97,6 +98,7 @@ impl<S: Step<World>> Step<World> for Ordered<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::step_id::StepName;
     use crate::testing::{permit, world};
 
     /// Nothing that it tells of itself is the default's.
@@ -105,7 +107,7 @@ mod tests {
     #[async_trait]
     impl Step<World> for Odd {
         fn id(&self) -> StepId {
-            StepId::new("odd", "x")
+            StepName::Chart.on("x")
         }
         fn title(&self) -> String {
             "Odd".into()
@@ -139,7 +141,7 @@ mod tests {
     /// A rotation's failures were told with a general code and without the machine's last words.
     #[tokio::test]
     async fn only_what_it_waits_for_is_another() {
-        let needs = [StepId::new("first", "x")];
+        let needs = [StepName::VmUp.on("x")];
         let step = Ordered::new(Odd, &needs);
         assert_eq!(
             (step.needs(), step.code()),

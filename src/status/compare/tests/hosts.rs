@@ -1,6 +1,7 @@
 //! Hosts that are off, refuse us, or are connected otherwise than before.
 
 use super::*;
+use crate::step_id::StepName;
 
 /// A host that is off explains its groups, servers, Nodes and steps; only it is told, and what it does to others.
 #[test]
@@ -14,9 +15,9 @@ fn a_host_that_is_off_is_told_once_and_that_it_may_stop_scaling() {
     }
     let refused = Failure::new(Code::SshUnreachable, "ryzen is not connected");
     seen.steps
-        .push(step("routes", "ryzen", Err(refused.clone())));
-    let mut reach = step("group-reachable", "k3s-agents-1", Err(refused));
-    reach.builds_on = vec![StepId::new("routes", "ryzen")];
+        .push(step(StepName::Routes, "ryzen", Err(refused.clone())));
+    let mut reach = step(StepName::GroupReachable, "k3s-agents-1", Err(refused));
+    reach.builds_on = vec![StepName::Routes.on("ryzen")];
     seen.steps.push(reach);
     let both = [
         one("host-unreachable", "ryzen"),

@@ -3,13 +3,8 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::secret::Secret;
 use crate::state::{Phase, Retired};
-use crate::steps::autoscaler::chart;
-use crate::steps::group::{agents_drained, k3s_token_secret};
-use crate::steps::rotation::{
-    agent_token_saved, begun, host_token, old_token_refused, server_token, worker_token,
-};
-use crate::steps::server::{k3s_config, k3s_password_file, k3s_started};
-use crate::steps::{AnyStep, autoscaler};
+use crate::step_id::{StepId, StepName};
+use crate::steps::AnyStep;
 use crate::testing::{plan, secrets};
 
 /// A rotation of join tokens that is about to begin.
@@ -76,17 +71,27 @@ fn all_before(steps: &[AnyStep], id: &StepId) -> BTreeSet<StepId> {
 #[test]
 fn nothing_is_touched_before_every_server_votes() {
     let steps = rotated(agent());
-    for id in [k3s_started::id("k3s-cp-1"), k3s_config::id("k3s-cp-1")] {
+    for id in [
+        StepName::K3sStarted.on("k3s-cp-1"),
+        StepName::K3sConfig.on("k3s-cp-1"),
+    ] {
         let before = all_before(&steps, &id);
-        for first in [servers_whole::id(), begun::id()] {
+        for first in [
+            StepName::ServersWhole.on_cluster(),
+            StepName::RotationBegun.on_cluster(),
+        ] {
             assert!(before.contains(&first), "{first}");
         }
     }
     let steps = rotated(server());
-    let sealed = all_before(&steps, &server_token::id());
-    assert!(sealed.contains(&begun::id()));
+    let sealed = all_before(&steps, &StepName::ServerToken.on_cluster());
+    assert!(sealed.contains(&StepName::RotationBegun.on_cluster()));
     let steps = rotated(agent());
-    assert!(steps.iter().all(|step| step.id() != server_token::id()));
+    assert!(
+        steps
+            .iter()
+            .all(|step| step.id() != StepName::ServerToken.on_cluster())
+    );
 }
 
 /// A server that was locked out by a rotation that was cut short comes back by the rest of it.
@@ -97,12 +102,16 @@ fn a_rotation_that_goes_on_waits_for_no_server() {
         ..server()
     };
     let steps = within(begun, Scope::Join);
-    assert!(steps.iter().all(|step| step.id() != servers_whole::id()));
-    let before = all_before(&steps, &k3s_config::id("k3s-cp-1"));
-    assert!(before.contains(&server_token::id()));
+    assert!(
+        steps
+            .iter()
+            .all(|step| step.id() != StepName::ServersWhole.on_cluster())
+    );
+    let before = all_before(&steps, &StepName::K3sConfig.on("k3s-cp-1"));
+    assert!(before.contains(&StepName::ServerToken.on_cluster()));
     // One of them may be down, and none of the others can restart then.
-    let before = all_before(&steps, &k3s_started::id("k3s-cp-2"));
-    assert!(!before.contains(&k3s_started::id("k3s-cp-1")));
+    let before = all_before(&steps, &StepName::K3sStarted.on("k3s-cp-2"));
+    assert!(!before.contains(&StepName::K3sStarted.on("k3s-cp-1")));
 }
 
 /// k3s's restart fails where its password file is newer than its data, whoever restarts it.
@@ -111,9 +120,9 @@ fn no_server_takes_a_token_before_every_restart_is_safe() {
     for retired in [agent(), server()] {
         let steps = rotated(retired);
         for server in &plan().servers {
-            let before = all_before(&steps, &k3s_config::id(&server.name));
+            let before = all_before(&steps, &StepName::K3sConfig.on(&server.name));
             for other in &plan().servers {
-                assert!(before.contains(&k3s_password_file::id(&other.name)));
+                assert!(before.contains(&StepName::K3sPasswordFile.on(&other.name)));
             }
         }
     }
@@ -123,15 +132,18 @@ fn no_server_takes_a_token_before_every_restart_is_safe() {
 #[test]
 fn servers_take_a_token_one_after_the_other() {
     let steps = rotated(agent());
-    let before = all_before(&steps, &k3s_started::id("k3s-cp-3"));
+    let before = all_before(&steps, &StepName::K3sStarted.on("k3s-cp-3"));
     for server in ["k3s-cp-1", "k3s-cp-2"] {
-        assert!(before.contains(&old_token_refused::id(server)), "{server}");
+        assert!(
+            before.contains(&StepName::OldTokenRefused.on(server)),
+            "{server}"
+        );
     }
-    assert!(before.contains(&agent_token_saved::id()));
-    let first = all_before(&steps, &k3s_started::id("k3s-cp-1"));
-    assert!(!first.contains(&agent_token_saved::id()));
+    assert!(before.contains(&StepName::AgentTokenSaved.on_cluster()));
+    let first = all_before(&steps, &StepName::K3sStarted.on("k3s-cp-1"));
+    assert!(!first.contains(&StepName::AgentTokenSaved.on_cluster()));
     for server in &plan().servers {
-        assert!(first.contains(&k3s_config::id(&server.name)));
+        assert!(first.contains(&StepName::K3sConfig.on(&server.name)));
     }
 }
 
@@ -144,8 +156,8 @@ fn daemons_get_the_token_first_where_agents_had_the_servers_one() {
     };
     for (retired, ahead) in [(shared, true), (agent(), false)] {
         let steps = rotated(retired);
-        let started = k3s_started::id("k3s-cp-1");
-        let secret = k3s_token_secret::id("k3s-agents-1");
+        let started = StepName::K3sStarted.on("k3s-cp-1");
+        let secret = StepName::K3sTokenSecret.on("k3s-agents-1");
         assert_eq!(all_before(&steps, &started).contains(&secret), ahead);
         assert_eq!(all_before(&steps, &secret).contains(&started), !ahead);
     }
@@ -155,21 +167,21 @@ fn daemons_get_the_token_first_where_agents_had_the_servers_one() {
 #[test]
 fn a_hosts_new_host_token_is_in_use_before_anybody_is_told() {
     let steps = n100();
-    let secret = waits_for(&steps, &k3s_token_secret::id("k3s-agents-2"));
+    let secret = waits_for(&steps, &StepName::K3sTokenSecret.on("k3s-agents-2"));
     for group in ["k3s-cp", "k3s-agents-2"] {
-        assert!(secret.contains(&daemon_token::id(group)));
+        assert!(secret.contains(&StepName::DaemonToken.on(group)));
     }
     let ids: Vec<StepId> = steps.iter().map(|step| step.id()).collect();
-    assert!(!ids.contains(&daemon_token::id("k3s-agents-1")));
+    assert!(!ids.contains(&StepName::DaemonToken.on("k3s-agents-1")));
 }
 
 /// Drains go by the API of the very servers that a restart of their daemon reboots.
 #[test]
 fn the_servers_of_a_host_reboot_after_its_agents_were_drained() {
     let steps = n100();
-    let before = all_before(&steps, &daemon_token::id("k3s-cp"));
-    assert!(before.contains(&agents_drained::id("k3s-agents-2")));
-    assert!(before.contains(&daemon_token::id("k3s-agents-2")));
+    let before = all_before(&steps, &StepName::DaemonToken.on("k3s-cp"));
+    assert!(before.contains(&StepName::AgentsDrained.on("k3s-agents-2")));
+    assert!(before.contains(&StepName::DaemonToken.on("k3s-agents-2")));
 }
 
 /// Whatever fails: it was stopped for a drain.
@@ -178,10 +190,10 @@ fn the_autoscaler_is_started_again_in_the_end() {
     let steps = n100();
     let resumed = steps
         .iter()
-        .find(|step| step.id() == autoscaler::resumed::id())
+        .find(|step| step.id() == StepName::AutoscalerResumed.on_cluster())
         .unwrap();
     assert_eq!(resumed.needs(), []);
-    assert_eq!(resumed.after(), [autoscaler::running::id()]);
+    assert_eq!(resumed.after(), [StepName::AutoscalerRunning.on_cluster()]);
 }
 
 /// Those that stay by their certificates are drained and removed, one group after the other.
@@ -191,20 +203,23 @@ fn agents_are_replaced_once_the_old_token_is_refused() {
         replace_agents: true,
         ..agent()
     });
-    let given = worker_token::id("k3s-agents-2");
+    let given = StepName::WorkerToken.on("k3s-agents-2");
     assert!(steps.iter().all(|step| step.id() != given));
-    let replaced = agents_replaced::id("k3s-agents-2");
+    let replaced = StepName::AgentsReplaced.on("k3s-agents-2");
     let before = all_before(&steps, &replaced);
     for id in [
-        old_token_refused::id("k3s-cp-3"),
-        k3s_token_secret::id("k3s-agents-2"),
-        agents_drained::id("k3s-agents-2"),
-        agents_replaced::id("k3s-agents-1"),
+        StepName::OldTokenRefused.on("k3s-cp-3"),
+        StepName::K3sTokenSecret.on("k3s-agents-2"),
+        StepName::AgentsDrained.on("k3s-agents-2"),
+        StepName::AgentsReplaced.on("k3s-agents-1"),
     ] {
         assert!(before.contains(&id), "{id}");
     }
     // An upgrade of the chart would give it a pod in the middle of a drain.
-    for id in [chart::id(), autoscaler::running::id()] {
+    for id in [
+        StepName::Chart.on_cluster(),
+        StepName::AutoscalerRunning.on_cluster(),
+    ] {
         assert!(all_before(&steps, &id).contains(&replaced), "{id}");
     }
 }
@@ -213,11 +228,14 @@ fn agents_are_replaced_once_the_old_token_is_refused() {
 /// refused by them.
 #[test]
 fn a_hosts_file_is_written_when_nothing_can_stop_the_restart_any_more() {
-    let before = all_before(&n100(), &host_token::id("n100"));
-    for id in [servers_whole::id(), agents_drained::id("k3s-agents-2")] {
+    let before = all_before(&n100(), &StepName::HostToken.on("n100"));
+    for id in [
+        StepName::ServersWhole.on_cluster(),
+        StepName::AgentsDrained.on("k3s-agents-2"),
+    ] {
         assert!(before.contains(&id), "{id}");
     }
-    assert!(!before.contains(&daemon_token::id("k3s-agents-2")));
+    assert!(!before.contains(&StepName::DaemonToken.on("k3s-agents-2")));
 }
 
 /// Only the run that was allowed the outage restarts the daemons of a host, and only it ends that rotation.
@@ -231,8 +249,11 @@ fn an_unfinished_slicer_token_is_no_business_of_a_join_token() {
     assert!(
         steps
             .iter()
-            .any(|step| step.id() == k3s_started::id("k3s-cp-1"))
+            .any(|step| step.id() == StepName::K3sStarted.on("k3s-cp-1"))
     );
-    let restart = [daemon_token::id("k3s-agents-1"), host_token::id("ryzen")];
+    let restart = [
+        StepName::DaemonToken.on("k3s-agents-1"),
+        StepName::HostToken.on("ryzen"),
+    ];
     assert!(steps.iter().all(|step| !restart.contains(&step.id())));
 }

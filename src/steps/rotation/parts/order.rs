@@ -13,10 +13,9 @@
 
 use std::path::PathBuf;
 
-use crate::pipeline::StepId;
 use crate::plan::{Plan, Server};
 use crate::state::{Phase, Secrets};
-use crate::steps::group::k3s_token_secret;
+use crate::step_id::{StepId, StepName};
 use crate::steps::restart::quorum::Turns;
 use crate::steps::rotation::agent_token_saved::AgentTokenSaved;
 use crate::steps::rotation::begun::RotationBegun;
@@ -24,8 +23,6 @@ use crate::steps::rotation::old_token_refused::OldRefused;
 use crate::steps::rotation::server_token::ServerToken;
 use crate::steps::rotation::servers_whole::ServersWhole;
 use crate::steps::rotation::worker_token::WorkerToken;
-use crate::steps::rotation::{agent_token_saved, begun, old_token_refused, server_token};
-use crate::steps::server::{k3s_config, k3s_password_file};
 use crate::steps::support::ordered::Ordered;
 use crate::steps::{AnyStep, Options};
 
@@ -92,10 +89,10 @@ impl Order {
         }
         let mut needs = self.password_files();
         if self.whole {
-            needs.push(begun::id());
+            needs.push(StepName::RotationBegun.on_cluster());
         }
         if self.server {
-            needs.push(server_token::id());
+            needs.push(StepName::ServerToken.on_cluster());
         }
         needs
     }
@@ -103,7 +100,7 @@ impl Order {
     fn password_files(&self) -> Vec<StepId> {
         let servers = self.servers.iter();
         servers
-            .map(|server| k3s_password_file::id(&server.name))
+            .map(|server| StepName::K3sPasswordFile.on(&server.name))
             .collect()
     }
 
@@ -139,15 +136,17 @@ impl Order {
             return Vec::new();
         };
         let servers = self.servers.iter();
-        let mut needs: Vec<StepId> = servers.map(|server| k3s_config::id(&server.name)).collect();
+        let mut needs: Vec<StepId> = servers
+            .map(|server| StepName::K3sConfig.on(&server.name))
+            .collect();
         // Of a rotation that goes on, a server that is down starts first, whichever it is: the others need it.
         if !self.whole {
             return needs;
         }
         if let Some(before) = place.checked_sub(1).and_then(|n| self.servers.get(n)) {
-            needs.push(old_token_refused::id(&before.name));
+            needs.push(StepName::OldTokenRefused.on(&before.name));
             if self.agent.is_some() {
-                needs.push(agent_token_saved::id());
+                needs.push(StepName::AgentTokenSaved.on_cluster());
             }
         }
         needs
@@ -160,7 +159,9 @@ impl Order {
             return Vec::new();
         }
         let groups = self.groups.iter();
-        groups.map(|group| k3s_token_secret::id(group)).collect()
+        groups
+            .map(|group| StepName::K3sTokenSecret.on(group))
+            .collect()
     }
 
     /// Whether daemons get the new join token before the servers take it.
@@ -176,7 +177,7 @@ impl Order {
         }
         let servers = self.servers.iter();
         servers
-            .map(|server| old_token_refused::id(&server.name))
+            .map(|server| StepName::OldTokenRefused.on(&server.name))
             .collect()
     }
 
@@ -191,7 +192,7 @@ impl Order {
             let whole = ServersWhole::at_first();
             steps.push(Box::new(Ordered::new(whole, &before)));
             steps.push(Box::new(RotationBegun::new(self.state.clone())));
-            before = vec![begun::id()];
+            before = vec![StepName::RotationBegun.on_cluster()];
         }
         if self.server {
             let sealed = ServerToken::new(self.state.clone());
@@ -207,11 +208,11 @@ impl Order {
             let used = self
                 .servers
                 .iter()
-                .map(|server| old_token_refused::id(&server.name));
+                .map(|server| StepName::OldTokenRefused.on(&server.name));
             let used: Vec<StepId> = used.collect();
             for daemon in plan.workers() {
                 let mut needs = used.clone();
-                needs.push(k3s_token_secret::id(&daemon.group));
+                needs.push(StepName::K3sTokenSecret.on(&daemon.group));
                 steps.push(Box::new(WorkerToken::new(daemon, needs)));
             }
         }

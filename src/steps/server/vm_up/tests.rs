@@ -1,4 +1,5 @@
 use super::*;
+use crate::step_id::StepName;
 use crate::testing::{Fake, permit, plan, shared, world};
 
 fn step() -> VmUp {
@@ -31,8 +32,11 @@ fn the_other_servers_of_a_daemon_wait_for_one_without_a_disk() {
         .after()
     };
     assert_eq!(after(0), []);
-    assert_eq!(after(1), [id("k3s-cp-1"), id("k3s-cp-3")]);
-    assert_eq!(after(2), [id("k3s-cp-1")]);
+    assert_eq!(
+        after(1),
+        [StepName::VmUp.on("k3s-cp-1"), StepName::VmUp.on("k3s-cp-3")]
+    );
+    assert_eq!(after(2), [StepName::VmUp.on("k3s-cp-1")]);
 }
 
 /// Slicer starts what its YAML counts only when the daemon starts: without us a server that ended stays so.
@@ -158,8 +162,11 @@ fn the_autoscaler_waits_for_a_drain_before_a_disk_is_made() {
         let options = crate::testing::options();
         let secrets = crate::testing::secrets();
         let steps = crate::steps::init(&plan, &options, &lost(), &secrets);
-        let config = crate::steps::autoscaler::cloud_config::id();
+        let config = StepName::CloudConfig.on_cluster();
         let config = steps.iter().find(|step| step.id() == config).unwrap();
-        assert_eq!(config.after().contains(&id("k3s-cp-1")), waits);
+        assert_eq!(
+            config.after().contains(&StepName::VmUp.on("k3s-cp-1")),
+            waits
+        );
     }
 }
