@@ -91,7 +91,7 @@ named! {
 }
 
 impl Code {
-    /// Whether waiting cannot help: a step stops at once instead of using up its patience.
+    /// Whether waiting cannot help: a step stops at once instead of using up its timeout.
     pub fn is_lasting(self) -> bool {
         matches!(
             self,

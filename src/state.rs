@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use lock::Lock;
-pub use secrets::{Former, Phase, Retired, Secrets};
+pub use secrets::{Former, Retired, RotationPhase, Secrets};
 
 use crate::failure::{Code, Failure, Result};
 use crate::plan::Decisions;
@@ -157,7 +157,7 @@ impl State {
     }
 
     /// Records that the rotation of join tokens in this directory's state has come to `phase`; never back.
-    pub fn advance(directory: &Path, phase: Phase) -> Result<()> {
+    pub fn advance(directory: &Path, phase: RotationPhase) -> Result<()> {
         let Some(mut state) = Self::open(directory)? else {
             return Err(Failure::new(
                 Code::LocalFile,
@@ -315,11 +315,15 @@ mod tests {
         let mut state = State::create("home").unwrap();
         state.secrets.renew(true).unwrap();
         state.save(dir.path()).unwrap();
-        for phase in [Phase::Begun, Phase::Sealing, Phase::Begun] {
+        for phase in [
+            RotationPhase::Begun,
+            RotationPhase::Sealing,
+            RotationPhase::Begun,
+        ] {
             State::advance(dir.path(), phase).unwrap();
         }
         let read = State::open(dir.path()).unwrap().unwrap();
-        assert_eq!(read.secrets.retired.phase, Phase::Sealing);
+        assert_eq!(read.secrets.retired.phase, RotationPhase::Sealing);
     }
 
     #[test]

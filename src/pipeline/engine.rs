@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::ended::{Ended, Span};
 use super::permit::WritePermit;
-use super::step::{Finding, Step};
+use super::step::{Finding, Meta, Phase, Step};
 use super::tell;
 use crate::event::{Event, Events, Outcome};
 use crate::failure::{Failure, Result};
@@ -72,7 +72,7 @@ pub async fn stop<W: Sync>(steps: &[Box<dyn Step<W>>], world: &W, limit: Duratio
     let permit = WritePermit::new();
     let ending = steps
         .iter()
-        .map(|step| tokio::time::timeout(limit, step.stopped(world, &permit)));
+        .map(|step| tokio::time::timeout(limit, step.cancel(world, &permit)));
     let said = join_all(ending).await;
     said.into_iter().flatten().flatten().collect()
 }
@@ -92,8 +92,7 @@ struct Waited {
 async fn ready<W: Sync>(step: &dyn Step<W>, mode: Mode, gates: &Gates) -> Waited {
     let mut blocker = None;
     let mut last: Option<(Instant, &StepId)> = None;
-    let needs = step.needs();
-    let after = step.after();
+    let Meta { needs, after, .. } = step.meta();
     for id in needs.iter().chain(&after) {
         let Some(gate) = gates.get(id) else { continue };
         let mut gate = gate.subscribe();
@@ -134,7 +133,7 @@ async fn one<W: Sync>(
     let (outcome, note, failure) = match result {
         Ok((outcome, note)) => (outcome, note, None),
         Err(failure) => {
-            let failure = failure.or_hint(|| step.hint());
+            let failure = failure.or_hint(|| step.meta().hint);
             (Outcome::Failed, failure.to_string(), Some(failure))
         }
     };
@@ -160,7 +159,7 @@ async fn one<W: Sync>(
 
 /// Look mode: a fact that does not hold, or cannot be told yet, is one that would change.
 async fn look<W: Sync>(step: &dyn Step<W>, world: &W) -> Result<(Outcome, String)> {
-    match step.check(world).await {
+    match step.check(world, Phase::Before).await {
         Ok(Finding::Done(note)) => Ok((Outcome::Kept, note)),
         Ok(Finding::Differs(why) | Finding::Unknown(why)) => Ok((Outcome::Would, why)),
         Err(failure) if failure.is_lasting() => Err(failure),
@@ -168,14 +167,14 @@ async fn look<W: Sync>(step: &dyn Step<W>, world: &W) -> Result<(Outcome, String
     }
 }
 
-/// Apply mode: check, apply once, check until done or out of patience.
+/// Apply mode: check, apply once, check until done or out of time.
 async fn apply<W: Sync>(
     step: &dyn Step<W>,
     world: &W,
     events: &Events,
     span: &mut Span,
 ) -> Result<(Outcome, String)> {
-    match step.check(world).await {
+    match step.check(world, Phase::Before).await {
         Ok(Finding::Done(note)) => return Ok((Outcome::Kept, note)),
         Err(failure) if failure.is_lasting() => return Err(failure),
         Ok(Finding::Differs(_) | Finding::Unknown(_)) | Err(_) => {}
@@ -189,19 +188,24 @@ async fn apply<W: Sync>(
     result
 }
 
-/// Checks what was applied until it holds or patience is over.
+/// Checks what was applied until it holds or the timeout is over.
 async fn hold<W: Sync>(
     step: &dyn Step<W>,
     world: &W,
     events: &Events,
     started: Instant,
 ) -> Result<(Outcome, String)> {
-    let patience = step.patience();
+    let Meta {
+        timeout,
+        poll_interval,
+        reapply,
+        ..
+    } = step.meta();
     loop {
-        let (why, failure) = match step.check(world).await {
+        let (why, failure) = match step.check(world, Phase::After).await {
             Ok(Finding::Done(note)) => return Ok((Outcome::Changed, note)),
             Ok(Finding::Differs(why)) => {
-                if step.again() {
+                if reapply {
                     step.apply(world, &WritePermit::new()).await?;
                 }
                 (why, None)
@@ -210,32 +214,33 @@ async fn hold<W: Sync>(
             Err(failure) if failure.is_lasting() => return Err(failure),
             Err(failure) => (failure.to_string(), Some(failure)),
         };
-        if started.elapsed() >= patience {
+        if started.elapsed() >= timeout {
             return Err(given_up(step, world, &why, failure).await);
         }
-        events.send(tell::waiting(step, &why, started.elapsed(), patience));
-        tokio::time::sleep(step.pace()).await;
+        events.send(tell::waiting(step, &why, started.elapsed(), timeout));
+        tokio::time::sleep(poll_interval).await;
     }
 }
 
-/// What is said when patience is over: the last reason, and what the machine has to say.
+/// What is said when the timeout is over: the last reason, and what the machine has to say.
 async fn given_up<W: Sync>(
     step: &dyn Step<W>,
     world: &W,
     why: &str,
     failure: Option<Failure>,
 ) -> Failure {
-    let mut cause = format!("after {} s: {why}", step.patience().as_secs());
-    if let Some(words) = step.last_words(world).await {
+    let meta = step.meta();
+    let mut cause = format!("after {} s: {why}", meta.timeout.as_secs());
+    if let Some(words) = step.diagnose(world).await {
         cause = format!("{cause}; its last words: {words}");
     }
     let (code, hint) = match failure {
         Some(failure) => (failure.code, failure.hint),
-        None => (step.code(), None),
+        None => (meta.code, None),
     };
-    Failure::new(code, format!("{} did not succeed", step.title()))
+    Failure::new(code, format!("{} did not succeed", meta.title))
         .because(cause)
-        .hint(hint.unwrap_or_else(|| step.hint()))
+        .hint(hint.unwrap_or(meta.hint))
 }
 
 #[cfg(test)]
@@ -252,32 +257,20 @@ mod tests {
 
     #[async_trait]
     impl Step<()> for Never {
-        fn id(&self) -> StepId {
-            StepName::VmUp.on("x")
+        fn meta(&self) -> Meta {
+            Meta::new(StepName::VmUp.on("x"), "Boot x", "look at its console")
+                .timeout(Duration::from_secs(30))
+                .code(Code::Vm)
         }
-        fn title(&self) -> String {
-            "Boot x".into()
-        }
-        fn patience(&self) -> Duration {
-            Duration::from_secs(30)
-        }
-        fn code(&self) -> Code {
-            Code::Vm
-        }
-        fn hint(&self) -> String {
-            "look at its console".into()
-        }
-        async fn last_words(&self, (): &()) -> Option<String> {
+
+        async fn diagnose(&self, (): &()) -> Option<String> {
             Some("no root file system".into())
         }
-        async fn check(&self, (): &()) -> Result<Finding> {
+        async fn check(&self, (): &(), _: Phase) -> Result<Finding> {
             match &self.0 {
                 Some(failure) => Err(failure.clone()),
                 None => Ok(Finding::Unknown("no agent".into())),
             }
-        }
-        async fn apply(&self, (): &(), _: &WritePermit) -> Result<()> {
-            Ok(())
         }
     }
 
@@ -286,19 +279,11 @@ mod tests {
 
     #[async_trait]
     impl Step<()> for Halves {
-        fn id(&self) -> StepId {
-            StepName::NodesGone.on("x")
+        fn meta(&self) -> Meta {
+            Meta::new(StepName::NodesGone.on("x"), "Halve x", "wait").reapply()
         }
-        fn title(&self) -> String {
-            "Halve x".into()
-        }
-        fn hint(&self) -> String {
-            "wait".into()
-        }
-        fn again(&self) -> bool {
-            true
-        }
-        async fn check(&self, (): &()) -> Result<Finding> {
+
+        async fn check(&self, (): &(), _: Phase) -> Result<Finding> {
             Ok(match *self.0.lock().unwrap() {
                 0 => Finding::done(),
                 n => Finding::differs(format!("{n} are left")),

@@ -8,7 +8,7 @@ use futures_util::future::{join_all, try_join_all};
 use tokio::sync::watch;
 
 use super::ended::{Ended, Span};
-use super::step::{Finding, Step};
+use super::step::{Finding, Phase, Step};
 use super::tell;
 use crate::event::{Events, Outcome};
 use crate::failure::Result;
@@ -34,13 +34,13 @@ fn looks<'a, W: Sync>(
     steps.iter().map(move |step| {
         let seen = Arc::clone(&seen);
         async move {
-            for id in step.after() {
+            for id in step.meta().after {
                 if let Some(gate) = seen.get(&id) {
                     let _ = gate.subscribe().wait_for(|done| *done).await;
                 }
             }
             let began = started.elapsed();
-            let found = step.check(world).await;
+            let found = step.check(world, Phase::Before).await;
             let span = Span {
                 began,
                 took: started.elapsed().saturating_sub(began),
@@ -57,7 +57,7 @@ fn looks<'a, W: Sync>(
 /// Looks at all steps at once: how each ended where every fact holds, `None` as soon as one does not.
 ///
 /// The quick way for a run that has nothing to do, where walking from need to need would be all it does. Where something
-/// is wrong, looks at what depends on it may take their whole patience, and nobody waits for them.
+/// is wrong, looks at what depends on it may take their whole timeout, and nobody waits for them.
 pub async fn all_hold<W: Sync>(
     steps: &[Box<dyn Step<W>>],
     world: &W,
@@ -89,7 +89,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::pipeline::WritePermit;
+    use crate::pipeline::{Meta, WritePermit};
     use crate::step_id::StepName;
 
     /// A fact that holds or not, or a look that never ends.
@@ -97,19 +97,11 @@ mod tests {
 
     #[async_trait]
     impl Step<()> for Fact {
-        fn id(&self) -> StepId {
-            self.0.on("x")
+        fn meta(&self) -> Meta {
+            Meta::new(self.0.on("x"), self.0.name(), "").code(crate::failure::Code::Vm)
         }
-        fn title(&self) -> String {
-            self.0.name().into()
-        }
-        fn code(&self) -> crate::failure::Code {
-            crate::failure::Code::Vm
-        }
-        fn hint(&self) -> String {
-            String::new()
-        }
-        async fn check(&self, (): &()) -> Result<Finding> {
+
+        async fn check(&self, (): &(), _: Phase) -> Result<Finding> {
             match self.1 {
                 Some(true) => Ok(Finding::done()),
                 Some(false) => Ok(Finding::differs("it does not")),

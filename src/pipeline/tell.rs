@@ -10,7 +10,7 @@ use crate::event::{Event, Outcome};
 pub(super) fn started<W: Sync>(step: &dyn Step<W>, at: Duration) -> Event {
     Event::StepStarted {
         step: step.id().to_string(),
-        title: step.title(),
+        title: step.meta().title,
         at_seconds: at.as_secs_f64(),
     }
 }
@@ -20,13 +20,13 @@ pub(super) fn waiting<W: Sync>(
     step: &dyn Step<W>,
     reason: &str,
     elapsed: Duration,
-    patience: Duration,
+    timeout: Duration,
 ) -> Event {
     Event::StepWaiting {
         step: step.id().to_string(),
         reason: reason.to_owned(),
         elapsed_seconds: elapsed.as_secs_f64(),
-        patience_seconds: patience.as_secs_f64(),
+        patience_seconds: timeout.as_secs_f64(),
     }
 }
 
@@ -39,7 +39,7 @@ pub(super) fn ended<W: Sync>(
 ) -> Event {
     Event::StepEnded {
         step: step.id().to_string(),
-        title: step.title(),
+        title: step.meta().title,
         outcome,
         note: note.to_owned(),
         seconds: span.took.as_secs_f64(),

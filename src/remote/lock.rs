@@ -61,7 +61,7 @@ const BEAT: Duration = Duration::from_secs(8);
 const SILENCE: u64 = 30;
 
 /// No answer takes longer; the shell itself waits a second for a run that is just ending.
-const PATIENCE: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Most bytes of an answer.
 const ANSWER: u64 = 16384;
@@ -103,9 +103,9 @@ impl Machine {
             .because(cause)
             .hint(format!("on {}: ls -l {DIRECTORY}", self.name()))
         };
-        let answer = tokio::time::timeout(PATIENCE, answer(&mut stream)).await;
+        let answer = tokio::time::timeout(TIMEOUT, answer(&mut stream)).await;
         let answer = answer
-            .map_err(|_| failed(format!("no answer within {} s", PATIENCE.as_secs())))?
+            .map_err(|_| failed(format!("no answer within {} s", TIMEOUT.as_secs())))?
             .map_err(|error| failed(error.to_string()))?;
         let mut lines = answer.lines();
         let first = lines.next();

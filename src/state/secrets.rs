@@ -52,8 +52,8 @@ pub struct Retired {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub slicer: BTreeMap<String, Secret>,
     /// How far the replacement of join tokens has come.
-    #[serde(default, skip_serializing_if = "Phase::is_unknown")]
-    pub phase: Phase,
+    #[serde(default, skip_serializing_if = "RotationPhase::is_unknown")]
+    pub phase: RotationPhase,
     /// The agents that joined by the old token are to be drained and removed, whichever run finishes the rotation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replace_agents: bool,
@@ -73,7 +73,7 @@ pub struct Retired {
     serde::Deserialize,
 )]
 #[serde(rename_all = "kebab-case")]
-pub enum Phase {
+pub enum RotationPhase {
     /// The new tokens are on record and nowhere else: nothing begins before every server is well.
     Recorded,
     /// Every server was well; their configuration may name the new tokens.
@@ -84,7 +84,7 @@ pub enum Phase {
     Sealing,
 }
 
-impl Phase {
+impl RotationPhase {
     #[expect(
         clippy::trivially_copy_pass_by_ref,
         reason = "serde calls it with a reference"
@@ -141,7 +141,7 @@ impl Secrets {
 
     /// Whether a rotation of join tokens is under way that servers may know of.
     pub fn has_begun_rotation(&self) -> bool {
-        self.retired.has_join_tokens() && self.retired.phase > Phase::Recorded
+        self.retired.has_join_tokens() && self.retired.phase > RotationPhase::Recorded
     }
 
     /// Drops a rotation of join tokens that has not begun: its new tokens are in use nowhere, and another command must not
@@ -157,7 +157,7 @@ impl Secrets {
     #[must_use]
     pub fn in_use(&self) -> Self {
         let mut secrets = self.clone();
-        if self.retired.phase > Phase::Recorded {
+        if self.retired.phase > RotationPhase::Recorded {
             return secrets;
         }
         let retired = std::mem::take(&mut secrets.retired);
@@ -251,7 +251,7 @@ impl Secrets {
         *retired = Some(std::mem::replace(token, fresh));
         // One that has begun does not go back for another.
         if !under_way {
-            self.retired.phase = Phase::Recorded;
+            self.retired.phase = RotationPhase::Recorded;
         }
         Ok(true)
     }
@@ -278,7 +278,10 @@ mod tests {
     #[test]
     fn a_rotation_that_has_not_begun_is_forgotten() {
         let before = Secrets::generate("a").unwrap();
-        for (phase, forgotten) in [(Phase::Recorded, true), (Phase::Begun, false)] {
+        for (phase, forgotten) in [
+            (RotationPhase::Recorded, true),
+            (RotationPhase::Begun, false),
+        ] {
             let mut secrets = before.clone();
             secrets.renew(true).unwrap();
             secrets.retired.phase = phase;
@@ -338,12 +341,12 @@ mod tests {
         let before = Secrets::generate("a").unwrap();
         let mut secrets = before.clone();
         secrets.renew(true).unwrap();
-        assert_eq!(secrets.retired.phase, Phase::Recorded);
+        assert_eq!(secrets.retired.phase, RotationPhase::Recorded);
         assert_eq!(secrets.in_use(), before);
-        secrets.retired.phase = Phase::Begun;
+        secrets.retired.phase = RotationPhase::Begun;
         assert_eq!(secrets.in_use(), secrets);
         secrets.renew(false).unwrap();
-        assert_eq!(secrets.retired.phase, Phase::Begun);
+        assert_eq!(secrets.retired.phase, RotationPhase::Begun);
     }
 
     /// A file of an earlier release does not say how far its rotation came: all of it may have happened.
@@ -354,7 +357,7 @@ mod tests {
         let mut value = serde_json::to_value(&secrets).unwrap();
         value["retired"].as_object_mut().unwrap().remove("phase");
         let read: Secrets = serde_json::from_value(value).unwrap();
-        assert_eq!(read.retired.phase, Phase::Sealing);
+        assert_eq!(read.retired.phase, RotationPhase::Sealing);
         assert_eq!(read.in_use(), read);
     }
 

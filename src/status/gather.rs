@@ -282,10 +282,11 @@ async fn look_at_steps(asked: &Asked<'_>, world: &World) -> Vec<StepSeen> {
 }
 
 fn seen(step: &dyn Step<World>, found: Result<Finding>) -> StepSeen {
+    let meta = step.meta();
     StepSeen {
-        id: step.id(),
-        builds_on: step.needs().into_iter().chain(step.after()).collect(),
-        hint: step.hint(),
+        id: meta.id,
+        builds_on: meta.needs.into_iter().chain(meta.after).collect(),
+        hint: meta.hint,
         found,
     }
 }

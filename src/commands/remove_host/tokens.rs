@@ -135,7 +135,7 @@ mod tests {
         let (asked, gone) = (options(&[]), options(&["--gone"]));
         assert!(may_leave(&state, &asked).is_ok());
         state.secrets.renew(false).unwrap();
-        state.secrets.retired.phase = crate::state::Phase::Begun;
+        state.secrets.retired.phase = crate::state::RotationPhase::Begun;
         let hint = may_leave(&state, &asked).unwrap_err().hint.unwrap();
         assert!(hint.contains("slicer-k3s rotate-token"), "{hint}");
         assert!(may_leave(&state, &gone).is_ok());

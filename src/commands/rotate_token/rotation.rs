@@ -20,7 +20,7 @@ use crate::steps::rotation::{self, Scope};
 use crate::world::World;
 
 /// How long a server may take to come back before a rotation is refused: as long as one that restarts in a turn.
-const PATIENCE: Duration = Duration::from_mins(5);
+const TIMEOUT: Duration = Duration::from_mins(5);
 
 /// A token to be replaced everywhere, by whichever command.
 pub(in crate::commands) struct Rotation<'a> {
@@ -48,8 +48,8 @@ impl Rotation<'_> {
         if !matches!(self.token, Token::Slicer(_)) && !self.token.is_retired(&state.secrets.retired)
         {
             // Asked before anything is on record: a rotation that cannot begin would hold up every other command.
-            let patience = self.turn.map_or(Duration::ZERO, |_| PATIENCE);
-            servers_are_well(world, patience).await.map_err(one)?;
+            let timeout = self.turn.map_or(Duration::ZERO, |_| TIMEOUT);
+            servers_are_well(world, timeout).await.map_err(one)?;
         }
         let (kind, new) = match &self.token {
             Token::Agent => ("agent token".to_owned(), state.secrets.renew(false)),
@@ -120,18 +120,18 @@ impl Rotation<'_> {
 }
 
 /// Refuses where not every server is Ready and votes, after so long a time in which one may come back by itself.
-async fn servers_are_well(world: &World, patience: Duration) -> Result<()> {
+async fn servers_are_well(world: &World, timeout: Duration) -> Result<()> {
     let begin = tokio::time::Instant::now();
     let mut told = false;
     while let Some(why) = rotation::hindrance(world).await {
-        if !std::mem::replace(&mut told, true) && !patience.is_zero() {
+        if !std::mem::replace(&mut told, true) && !timeout.is_zero() {
             say(&format!(
                 "Waiting until every server is Ready and votes (up to {} s): {}",
-                patience.as_secs(),
+                timeout.as_secs(),
                 escape(&why)
             ));
         }
-        if begin.elapsed() >= patience {
+        if begin.elapsed() >= timeout {
             let what = "a join token is replaced only while every server is Ready and votes";
             return Err(Failure::new(Code::QuorumAtRisk, what)
                 .because(why)
@@ -197,7 +197,7 @@ mod tests {
         let up = Fake::new().says("node", &node("True"));
         let down = Fake::new().says("node", &node("False"));
         let world = world(&[("k3s-cp-1", &up), ("k3s-cp-2", &up), ("k3s-cp-3", &down)]);
-        let failure = servers_are_well(&world, PATIENCE).await.unwrap_err();
+        let failure = servers_are_well(&world, TIMEOUT).await.unwrap_err();
         assert_eq!(
             (failure.code, failure.code.exit_code()),
             (Code::QuorumAtRisk, 1)

@@ -14,7 +14,7 @@ fn one_join_token_is_replaced_at_a_time() {
     // What no server knows of yet holds nothing up.
     assert!(may_rotate(&state, &Token::Server).is_ok());
     assert!(none_unfinished(&state).is_ok());
-    state.secrets.retired.phase = crate::state::Phase::Begun;
+    state.secrets.retired.phase = crate::state::RotationPhase::Begun;
     assert!(may_rotate(&state, &Token::Agent).is_ok());
     let refused = [
         may_rotate(&state, &Token::Server),

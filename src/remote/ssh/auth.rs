@@ -270,15 +270,15 @@ impl Signer for Probe {
 }
 
 /// An agent that does not answer must not hold us up: a forwarded one may be dead.
-const AGENT_PATIENCE: Duration = Duration::from_secs(5);
+const AGENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 async fn agent(socket: &Path) -> Option<AgentClient<UnixStream>> {
-    let connection = tokio::time::timeout(AGENT_PATIENCE, AgentClient::connect_uds(socket));
+    let connection = tokio::time::timeout(AGENT_TIMEOUT, AgentClient::connect_uds(socket));
     connection.await.ok()?.ok()
 }
 
 async fn held(agent: &mut AgentClient<UnixStream>) -> Vec<AgentIdentity> {
-    let held = tokio::time::timeout(AGENT_PATIENCE, agent.request_identities());
+    let held = tokio::time::timeout(AGENT_TIMEOUT, agent.request_identities());
     held.await.ok().and_then(Result::ok).unwrap_or_default()
 }
 

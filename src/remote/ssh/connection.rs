@@ -8,7 +8,7 @@ use super::client::{Client, Ending};
 use crate::failure::Result;
 
 /// How long a machine may take to accept a connection, and again to shake hands.
-pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A connection that is logged in, and those it runs through.
 pub(super) struct Connection {

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use super::auth;
 use super::client::{Broken, Client, Ending, Refusal, handshake, unreachable};
-use super::connection::{Connection, Dial, PATIENCE};
+use super::connection::{Connection, Dial, TIMEOUT};
 use super::target::{HostTarget, KeyPolicy, Surroundings};
 use super::trust::{Identity, Trust};
 use super::tunnel::tunnel;
@@ -83,12 +83,12 @@ impl HostDialer {
             let stream = open(name, hop, via).await?;
             let what = || format!("cannot connect to {name} ({}:{})", hop.host, hop.port);
             let shaken =
-                tokio::time::timeout(PATIENCE, handshake(stream, kinds.clone(), trust.judge()));
+                tokio::time::timeout(TIMEOUT, handshake(stream, kinds.clone(), trust.judge()));
             match shaken.await {
                 Err(_) => {
                     return Err(Failure::new(Code::SshUnreachable, what()).because(format!(
                         "something accepts connections there, but no SSH server answers within {} s",
-                        PATIENCE.as_secs()
+                        TIMEOUT.as_secs()
                     )));
                 }
                 Ok(Ok(connected)) => return Ok(connected),
@@ -182,7 +182,7 @@ async fn open(name: &str, hop: &Hop, via: Option<&Client>) -> Result<Box<dyn Str
 
 async fn connect(host: &str, port: u16, what: String) -> Result<TcpStream> {
     let failed = |why: String| Failure::new(Code::SshUnreachable, what.clone()).because(why);
-    let found = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host, port)))
+    let found = tokio::time::timeout(TIMEOUT, tokio::net::lookup_host((host, port)))
         .await
         .map_err(|_| failed(format!("looking up {host} took too long")))?
         .map_err(|error| {
@@ -192,7 +192,7 @@ async fn connect(host: &str, port: u16, what: String) -> Result<TcpStream> {
         })?;
     let mut last = failed(format!("{host} has no address"));
     for address in found.take(4) {
-        match tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await {
+        match tokio::time::timeout(TIMEOUT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 // Small requests and answers all day; a failure costs only time.
                 let _ = stream.set_nodelay(true);
@@ -210,7 +210,7 @@ async fn connect(host: &str, port: u16, what: String) -> Result<TcpStream> {
                 last = failed(format!(
                     "{} does not answer within {} s",
                     address.ip(),
-                    PATIENCE.as_secs()
+                    TIMEOUT.as_secs()
                 ))
                 .hint("is it switched on, and on this network?");
             }

@@ -9,7 +9,7 @@ use russh::client::Msg;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 
-use super::connection::{Connection, Dial, PATIENCE};
+use super::connection::{Connection, Dial, TIMEOUT};
 use super::login_shell::wrapped;
 use super::tunnel::tunnel;
 use super::{attach, exec};
@@ -81,7 +81,7 @@ impl SshRemote {
         loop {
             let connection = self.connection(lost.as_ref()).await?;
             let opened =
-                tokio::time::timeout(PATIENCE, connection.client.channel_open_session()).await;
+                tokio::time::timeout(TIMEOUT, connection.client.channel_open_session()).await;
             match opened {
                 Ok(Ok(channel)) => return Ok((connection, channel)),
                 // A refusal too: commands given up at their limit may still hold all its sessions, until they end.
@@ -102,7 +102,7 @@ impl SshRemote {
                     )
                     .because(format!(
                         "it opens no session within {} s",
-                        PATIENCE.as_secs()
+                        TIMEOUT.as_secs()
                     )));
                 }
             }
@@ -153,7 +153,7 @@ impl Remote for SshRemote {
     }
 
     async fn attach(&self, command: &str, input: Input, tty: bool) -> Result<i32> {
-        let _place = self.place(PATIENCE).await?;
+        let _place = self.place(TIMEOUT).await?;
         let (connection, channel) = self.channel().await?;
         match attach::run(channel, &wrapped(command), input, tty).await {
             Ok(status) => Ok(status),
@@ -218,7 +218,7 @@ mod tests {
     impl Dial for Silent {
         async fn dial(&self) -> Result<Connection> {
             self.0.fetch_add(1, Ordering::Relaxed);
-            tokio::time::sleep(PATIENCE).await;
+            tokio::time::sleep(TIMEOUT).await;
             Err(Failure::new(Code::SshUnreachable, "no answer"))
         }
     }
@@ -239,7 +239,7 @@ mod tests {
         assert!(answers.iter().all(Result::is_err));
         assert_eq!(
             (dialled.load(Ordering::Relaxed), begin.elapsed()),
-            (1, PATIENCE)
+            (1, TIMEOUT)
         );
         // Not for good: it may be back.
         assert!(remote.connection(None).await.is_err());

@@ -3,7 +3,7 @@
 use russh::ChannelOpenFailure;
 
 use super::client::{Client, words};
-use super::connection::PATIENCE;
+use super::connection::TIMEOUT;
 use crate::failure::{Code, Failure, Result};
 use crate::remote::Stream;
 
@@ -17,7 +17,7 @@ pub(super) async fn tunnel(
     let opening = client.channel_open_direct_tcpip(host, port.into(), "127.0.0.1", 0);
     let what = format!("{host}:{port} cannot be reached through {name}");
     let unreachable = Failure::new(Code::SshUnreachable, what);
-    match tokio::time::timeout(PATIENCE, opening).await {
+    match tokio::time::timeout(TIMEOUT, opening).await {
         Ok(Ok(channel)) => Ok(Box::new(channel.into_stream())),
         Ok(Err(russh::Error::ChannelOpenFailure(why))) => Err(match why {
             ChannelOpenFailure::AdministrativelyProhibited => {
@@ -33,6 +33,6 @@ pub(super) async fn tunnel(
             format!("the connection to {name} was lost"),
         )
         .because(words(&error))),
-        Err(_) => Err(unreachable.because(format!("no answer within {} s", PATIENCE.as_secs()))),
+        Err(_) => Err(unreachable.because(format!("no answer within {} s", TIMEOUT.as_secs()))),
     }
 }

@@ -9,7 +9,7 @@ use russh::keys::{Algorithm, PrivateKey, PublicKey};
 use super::client::{
     Broken, Client, Ending, Judge, Refusal, all_kinds, handshake, key_type, unreachable,
 };
-use super::connection::{Connection, Dial, PATIENCE};
+use super::connection::{Connection, Dial, TIMEOUT};
 use super::known_hosts::fingerprint;
 use super::{auth, session};
 use crate::failure::{Code, Failure, Result};
@@ -91,7 +91,7 @@ impl VmTarget {
 
     fn late(&self) -> Failure {
         Failure::new(Code::SshUnreachable, self.what())
-            .because(format!("no answer within {} s", PATIENCE.as_secs()))
+            .because(format!("no answer within {} s", TIMEOUT.as_secs()))
     }
 }
 
@@ -115,7 +115,7 @@ impl Dial for VmDialer {
             }
         };
         let login = auth::with_key(&mut client, &target.user, self.key.clone());
-        match tokio::time::timeout(PATIENCE, login)
+        match tokio::time::timeout(TIMEOUT, login)
             .await
             .map_err(|_| target.late())?
         {
@@ -172,7 +172,7 @@ impl VmDialer {
         let address = target.address.to_string();
         let stream = target.via.forward(&address, self.port).await?;
         let shaken = handshake(stream, kinds(pinned), judge(pinned));
-        match tokio::time::timeout(PATIENCE, shaken)
+        match tokio::time::timeout(TIMEOUT, shaken)
             .await
             .map_err(|_| target.late())?
         {

@@ -23,15 +23,15 @@ impl Waiting {
         done
     }
 
-    /// Does the work; where it takes longer than `patience`, says once who is waited for.
+    /// Does the work; where it takes longer than `timeout`, says once who is waited for.
     pub async fn told<T>(
         &self,
-        patience: Duration,
+        timeout: Duration,
         say: impl Fn(&str),
         work: impl Future<Output = T>,
     ) -> T {
         tokio::pin!(work);
-        if let Ok(done) = limited(patience, &mut work).await {
+        if let Ok(done) = limited(timeout, &mut work).await {
             return done;
         }
         let names = self.names();

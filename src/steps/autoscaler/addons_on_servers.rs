@@ -15,7 +15,7 @@ use crate::kubernetes::Kubernetes;
 use crate::names::autoscaler::NAMESPACE;
 use crate::names::kubernetes::{CONTROL_PLANE, HELM_API, SERVERS};
 use crate::names::ours::KEPT_ON_SERVERS;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::Plan;
 use crate::step_id::{StepId, StepName};
 use crate::world::World;
@@ -169,27 +169,17 @@ fn config() -> Result<Value> {
 
 #[async_trait]
 impl Step<World> for AddonsOnServers {
-    fn id(&self) -> StepId {
-        StepName::AddonsOnServers.on_cluster()
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::AddonsOnServers.on_cluster(),
+            "Keep packaged components on servers",
+            format!("slicer-k3s kubectl get addons,deployments,helmchartconfigs -n {NAMESPACE}"),
+        )
+        .needs(self.needs.clone())
+        .code(Code::Kubernetes)
     }
 
-    fn title(&self) -> String {
-        "Keep packaged components on servers".into()
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
-    }
-
-    fn code(&self) -> Code {
-        Code::Kubernetes
-    }
-
-    fn hint(&self) -> String {
-        format!("slicer-k3s kubectl get addons,deployments,helmchartconfigs -n {NAMESPACE}")
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let kubernetes = world.kubernetes().await?;
         let seen = look(world, &kubernetes).await?;
         if let Some(missing) = seen.missing {
@@ -233,7 +223,7 @@ impl Step<World> for AddonsOnServers {
                 Err(failure) if late || failure.is_lasting() => return Err(failure),
                 Err(_) => {}
             }
-            tokio::time::sleep(self.pace()).await;
+            tokio::time::sleep(self.meta().poll_interval).await;
         };
         for (name, available) in seen.deployments {
             let object = format!("deployment/{name}");
@@ -288,7 +278,7 @@ impl AddonsOnServers {
                     "after {seconds} s none of its new pods is available, so it may run on agents as before"
                 )));
             }
-            tokio::time::sleep(self.pace()).await;
+            tokio::time::sleep(self.meta().poll_interval).await;
         }
     }
 }

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
 use crate::names::autoscaler::{AUTOSCALER, NAMESPACE, VALUES_CONTENT};
-use crate::pipeline::{Finding, Step, WritePermit};
-use crate::step_id::{StepId, StepName};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
+use crate::step_id::StepName;
 use crate::steps::support::diff;
 use crate::world::World;
 
@@ -42,27 +42,17 @@ fn text(chart: &Value, wanted: &Value) -> Result<String> {
 
 #[async_trait]
 impl Step<World> for Chart {
-    fn id(&self) -> StepId {
-        StepName::Chart.on_cluster()
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::Chart.on_cluster(),
+            "Deploy the autoscaler's chart",
+            format!("slicer-k3s kubectl describe helmchart -n {NAMESPACE} {AUTOSCALER}"),
+        )
+        .needs([StepName::CloudConfig.on_cluster()])
+        .code(Code::Autoscaler)
     }
 
-    fn title(&self) -> String {
-        "Deploy the autoscaler's chart".into()
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        vec![StepName::CloudConfig.on_cluster()]
-    }
-
-    fn code(&self) -> Code {
-        Code::Autoscaler
-    }
-
-    fn hint(&self) -> String {
-        format!("slicer-k3s kubectl describe helmchart -n {NAMESPACE} {AUTOSCALER}")
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let Some(wanted) = wanted(world).await? else {
             return Ok(Finding::Unknown(
                 "the cluster has no cloud-config yet".into(),
@@ -123,7 +113,7 @@ mod tests {
                 .says("/secrets/", &secret(data))
                 .says("/helmcharts/", &chart);
             let world = world(&[("k3s-cp-1", &fake)]);
-            let found = Chart.check(&world).await.unwrap();
+            let found = Chart.check(&world, Phase::Before).await.unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), done);
             let diff = Chart.diff(&world).await.unwrap();
             let changed = diff.matches("slicer-k3s.dev/cloud-config").count();

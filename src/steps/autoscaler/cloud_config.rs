@@ -13,7 +13,7 @@ use crate::generate::NodeGroup;
 use crate::k3s::api_url;
 use crate::kubernetes::Kubernetes;
 use crate::names::autoscaler::{CLOUD_CONFIG_KEY, CLOUD_CONFIG_SECRET, NAMESPACE};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::Plan;
 use crate::secret::sha256;
 use crate::step_id::{StepId, StepName};
@@ -171,27 +171,17 @@ pub async fn enrolled_groups(world: &World) -> Result<BTreeSet<String>> {
 
 #[async_trait]
 impl Step<World> for CloudConfig {
-    fn id(&self) -> StepId {
-        StepName::CloudConfig.on_cluster()
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::CloudConfig.on_cluster(),
+            "Write the autoscaler's cloud-config",
+            format!("slicer-k3s kubectl describe secret -n {NAMESPACE} {CLOUD_CONFIG_SECRET}"),
+        )
+        .needs(self.needs.clone())
+        .after(self.after.clone())
     }
 
-    fn title(&self) -> String {
-        "Write the autoscaler's cloud-config".into()
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
-    }
-
-    fn after(&self) -> Vec<StepId> {
-        self.after.clone()
-    }
-
-    fn hint(&self) -> String {
-        format!("slicer-k3s kubectl describe secret -n {NAMESPACE} {CLOUD_CONFIG_SECRET}")
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let kubernetes = world.kubernetes().await?;
         let Some(current) = current(&kubernetes).await? else {
             return Ok(Finding::differs("the cluster has none"));

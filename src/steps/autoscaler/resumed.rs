@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use crate::failure::{Code, Result};
 use crate::kubernetes::Kubernetes;
 use crate::names::autoscaler::{AUTOSCALER, NAMESPACE};
-use crate::pipeline::{Finding, Step, WritePermit};
-use crate::step_id::{StepId, StepName};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
+use crate::step_id::StepName;
 use crate::world::World;
 
 pub(crate) struct AutoscalerResumed;
@@ -31,31 +31,18 @@ pub(crate) async fn resume(kubernetes: &Kubernetes, permit: &WritePermit) -> Res
 
 #[async_trait]
 impl Step<World> for AutoscalerResumed {
-    fn id(&self) -> StepId {
-        StepName::AutoscalerResumed.on_cluster()
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::AutoscalerResumed.on_cluster(),
+            "Leave the autoscaler running",
+            "slicer-k3s init starts it, once a server answers",
+        )
+        .after([StepName::AutoscalerRunning.on_cluster()])
+        .timeout(Duration::from_mins(1))
+        .code(Code::Autoscaler)
     }
 
-    fn title(&self) -> String {
-        "Leave the autoscaler running".into()
-    }
-
-    fn after(&self) -> Vec<StepId> {
-        vec![StepName::AutoscalerRunning.on_cluster()]
-    }
-
-    fn patience(&self) -> Duration {
-        Duration::from_mins(1)
-    }
-
-    fn code(&self) -> Code {
-        Code::Autoscaler
-    }
-
-    fn hint(&self) -> String {
-        "slicer-k3s init starts it, once a server answers".into()
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         Ok(if is_stopped(&world.kubernetes().await?).await? {
             Finding::differs("it was stopped: it has no pod")
         } else {
@@ -80,7 +67,10 @@ mod tests {
             let deployment = format!(r#"{{"spec":{{"replicas":{replicas}}}}}"#);
             let fake = Fake::new().says("deployment", &deployment);
             let world = world(&[("k3s-cp-1", &fake)]);
-            let found = AutoscalerResumed.check(&world).await.unwrap();
+            let found = AutoscalerResumed
+                .check(&world, Phase::Before)
+                .await
+                .unwrap();
             assert_eq!(matches!(found, Finding::Differs(_)), scaled);
             AutoscalerResumed.apply(&world, &permit()).await.unwrap();
             assert_eq!(fake.was_told("--replicas 1"), scaled);

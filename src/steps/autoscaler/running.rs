@@ -1,6 +1,5 @@
 //! The autoscaler runs with the current cloud-config and has read every group.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use crate::kubernetes::{Kubernetes, selector, waiting};
 use crate::names::autoscaler::{AUTOSCALER, NAMESPACE};
 use crate::names::kubernetes::OVER;
 use crate::names::ours::{CONFIG_ANNOTATION, VALUES_ANNOTATION};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::Plan;
 use crate::remote::Look;
 use crate::step_id::{StepId, StepName};
@@ -51,7 +50,6 @@ pub(crate) struct AutoscalerRunning {
     missing: Mutex<Option<Instant>>,
     /// The command that shows more of what is waited for: it names what there is by then.
     hint: Mutex<Option<String>>,
-    applied: AtomicBool,
 }
 
 impl AutoscalerRunning {
@@ -76,16 +74,15 @@ impl AutoscalerRunning {
             unpulled: Mutex::new(None),
             missing: Mutex::new(None),
             hint: Mutex::new(None),
-            applied: AtomicBool::new(false),
         }
     }
 
     /// A failure where the image could not be pulled for long.
-    fn unpulled(&self, pod: &Value) -> Option<Failure> {
+    fn unpulled(&self, pod: &Value, phase: Phase) -> Option<Failure> {
         let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
         let mut since = self.unpulled.lock().unwrap_or_else(PoisonError::into_inner);
         let reason = waiting["reason"].as_str().unwrap_or_default();
-        if !reason.contains(UNPULLED) || !self.applied.load(Ordering::Relaxed) {
+        if !reason.contains(UNPULLED) || phase == Phase::Before {
             *since = None;
             return None;
         }
@@ -108,14 +105,16 @@ impl AutoscalerRunning {
     }
 
     /// Where the chart's installation stands.
-    async fn installing(&self, kubernetes: &Kubernetes, otherwise: &str) -> Result<Finding> {
+    async fn installing(
+        &self,
+        kubernetes: &Kubernetes,
+        otherwise: &str,
+        phase: Phase,
+    ) -> Result<Finding> {
         let state = chart_state(kubernetes, otherwise).await?;
         self.hint_at(Some(state.hint));
         let mut since = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(failure) = state
-            .failure
-            .filter(|_| self.applied.load(Ordering::Relaxed))
-        else {
+        let Some(failure) = state.failure.filter(|_| phase == Phase::After) else {
             *since = None;
             return Ok(state.finding);
         };
@@ -201,41 +200,25 @@ fn rolls(deployment: &Value) -> bool {
 
 #[async_trait]
 impl Step<World> for AutoscalerRunning {
-    fn id(&self) -> StepId {
-        StepName::AutoscalerRunning.on_cluster()
+    fn meta(&self) -> Meta {
+        let hint = {
+            let hint = self.hint.lock().unwrap_or_else(PoisonError::into_inner);
+            hint.clone()
+                .unwrap_or_else(|| "slicer-k3s logs autoscaler -n 50".to_owned())
+        };
+        Meta::new(
+            StepName::AutoscalerRunning.on_cluster(),
+            "Wait for the autoscaler to run",
+            hint,
+        )
+        .needs(self.needs.clone())
+        .after(self.after.clone())
+        .timeout(Duration::from_mins(5))
+        .poll_interval(Duration::from_millis(400))
+        .code(Code::Autoscaler)
     }
 
-    fn title(&self) -> String {
-        "Wait for the autoscaler to run".into()
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
-    }
-
-    fn after(&self) -> Vec<StepId> {
-        self.after.clone()
-    }
-
-    fn patience(&self) -> Duration {
-        Duration::from_mins(5)
-    }
-
-    fn pace(&self) -> Duration {
-        Duration::from_millis(400)
-    }
-
-    fn code(&self) -> Code {
-        Code::Autoscaler
-    }
-
-    fn hint(&self) -> String {
-        let hint = self.hint.lock().unwrap_or_else(PoisonError::into_inner);
-        hint.clone()
-            .unwrap_or_else(|| "slicer-k3s logs autoscaler -n 50".to_owned())
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, phase: Phase) -> Result<Finding> {
         self.hint_at(None);
         let kubernetes = world.kubernetes().await?;
         let wanted = crate::steps::autoscaler::cloud_config::current_hash(&kubernetes).await?;
@@ -244,18 +227,18 @@ impl Step<World> for AutoscalerRunning {
             .await?;
         let Some(deployment) = deployment else {
             let why = "the chart is installed, its Deployment not there yet";
-            return self.installing(&kubernetes, why).await;
+            return self.installing(&kubernetes, why, phase).await;
         };
         let annotation =
             &deployment["spec"]["template"]["metadata"]["annotations"][CONFIG_ANNOTATION];
         if wanted.is_none() || annotation.as_str() != wanted.as_deref() {
             let why = "it still has the previous cloud-config";
-            return self.installing(&kubernetes, why).await;
+            return self.installing(&kubernetes, why, phase).await;
         }
         let hash = generate::values_hash(&world.plan);
         if deployment["metadata"]["annotations"][VALUES_ANNOTATION] != hash.as_str() {
             let why = "it still has the previous values";
-            return self.installing(&kubernetes, why).await;
+            return self.installing(&kubernetes, why, phase).await;
         }
         if deployment["spec"]["replicas"] == 0 {
             return Ok(Finding::differs("it was stopped: it has no pod"));
@@ -285,16 +268,16 @@ impl Step<World> for AutoscalerRunning {
         let name = pod["metadata"]["name"].as_str().unwrap_or_default();
         let log = kubernetes.log(NAMESPACE, name, LINES, false).await?;
         if !runs {
-            if let Some(failure) = self.unpulled(pod) {
+            if let Some(failure) = self.unpulled(pod, phase) {
                 return Err(failure);
             }
             let why = self.why(&kubernetes, pod, &log).await?;
             // Kubernetes retries ever more slowly; three deaths of one cause are no accident.
-            if restarts >= 3 && self.applied.load(Ordering::Relaxed) && death(&log).is_some() {
+            if restarts >= 3 && phase == Phase::After && death(&log).is_some() {
                 return Err(
                     Failure::new(Code::Autoscaler, "the autoscaler does not start")
                         .because(why)
-                        .hint(self.hint())
+                        .hint(self.meta().hint)
                         .lasting(),
                 );
             }
@@ -317,8 +300,7 @@ impl Step<World> for AutoscalerRunning {
     /// k3s's Helm controller does it; a pod that died before this run is made anew, for what killed it may be mended
     /// while Kubernetes waits up to five minutes between two tries.
     async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
-        let found = self.check(world).await;
-        self.applied.store(true, Ordering::Relaxed);
+        let found = self.check(world, Phase::Before).await;
         if !matches!(found, Ok(Finding::Differs(_))) {
             return Ok(());
         }

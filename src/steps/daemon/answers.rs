@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step};
 use crate::plan::Daemon;
 use crate::slicer::{Group, Slicer};
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::steps::daemon;
 use crate::steps::support::unit::Unit;
 use crate::world::World;
@@ -63,40 +63,21 @@ impl DaemonAnswers {
 
 #[async_trait]
 impl Step<World> for DaemonAnswers {
-    fn id(&self) -> StepId {
-        StepName::DaemonAnswers.on(&self.daemon.group)
-    }
-
-    fn title(&self) -> String {
-        format!("Reach Slicer's API of {}", self.daemon.group)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        vec![StepName::DaemonRunning.on(self.daemon.carrier())]
-    }
-
-    fn after(&self) -> Vec<StepId> {
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::DaemonAnswers.on(&self.daemon.group),
+            format!("Reach Slicer's API of {}", self.daemon.group),
+            self.daemon.look_at_journal(),
+        )
+        .needs([StepName::DaemonRunning.on(self.daemon.carrier())])
         // One that may not restart yet serves on as it is.
-        vec![StepName::DaemonCurrent.on(self.daemon.carrier())]
+        .after([StepName::DaemonCurrent.on(self.daemon.carrier())])
+        .timeout(Duration::from_mins(1))
+        .poll_interval(Duration::from_millis(250))
+        .code(Code::SlicerApi)
     }
 
-    fn patience(&self) -> Duration {
-        Duration::from_mins(1)
-    }
-
-    fn pace(&self) -> Duration {
-        Duration::from_millis(250)
-    }
-
-    fn code(&self) -> Code {
-        Code::SlicerApi
-    }
-
-    fn hint(&self) -> String {
-        self.daemon.look_at_journal()
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let (slicer, groups) = match self.ask(world).await {
             Ok(answer) => answer,
             Err(failure) => return Err(self.cause(world).await?.unwrap_or(failure)),
@@ -114,11 +95,6 @@ impl Step<World> for DaemonAnswers {
             status => Finding::differs(format!("it answers {status} without a token")),
         })
     }
-
-    /// Nothing but time makes a daemon answer.
-    async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -135,7 +111,10 @@ mod tests {
             &crate::remote::journal(&[("a", "Error: license token is expired")]),
         );
         let step = DaemonAnswers::new(&plan().daemons[0]);
-        let failure = step.check(&world(&[("n100", &fake)])).await.unwrap_err();
+        let failure = step
+            .check(&world(&[("n100", &fake)]), Phase::Before)
+            .await
+            .unwrap_err();
         assert_eq!(failure.code, Code::SlicerLicence);
         // It was started anew once or twice, days ago.
         let runs = "ActiveState=active\nSubState=running\nNRestarts=2\n";
@@ -143,11 +122,14 @@ mod tests {
             "journalctl",
             &crate::remote::journal(&[("a", "License is valid")]),
         );
-        let failure = step.check(&world(&[("n100", &busy)])).await.unwrap_err();
+        let failure = step
+            .check(&world(&[("n100", &busy)]), Phase::Before)
+            .await
+            .unwrap_err();
         assert_ne!(failure.code, Code::SlicerLicence);
     }
 
-    /// The whole patience is for daemons that are starting, not for a token that nobody accepts.
+    /// The whole timeout is for daemons that are starting, not for a token that nobody accepts.
     #[tokio::test(start_paused = true)]
     async fn a_token_that_stays_refused_ends_the_wait() {
         let step = DaemonAnswers::new(&plan().daemons[0]);

@@ -5,10 +5,10 @@ use async_trait::async_trait;
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
 use crate::names::slicer::CONSOLES;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Adopted, Daemon};
 use crate::remote::{Look, Machine, Script};
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::steps::support::diff;
 use crate::steps::support::file::File;
 use crate::world::World;
@@ -94,29 +94,22 @@ impl DaemonConfig {
 
 #[async_trait]
 impl Step<World> for DaemonConfig {
-    fn id(&self) -> StepId {
-        StepName::DaemonConfig.on(&self.daemon.group)
-    }
-
-    fn title(&self) -> String {
-        format!(
-            "Describe group {} on {}",
-            self.daemon.group, self.daemon.host
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::DaemonConfig.on(&self.daemon.group),
+            format!(
+                "Describe group {} on {}",
+                self.daemon.group, self.daemon.host
+            ),
+            format!("on {}: df -h /var/lib", self.daemon.host),
         )
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        vec![
+        .needs([
             StepName::SlicerInstalled.on(&self.daemon.host),
             StepName::HostMark.on(&self.daemon.host),
-        ]
+        ])
     }
 
-    fn hint(&self) -> String {
-        format!("on {}: df -h /var/lib", self.daemon.host)
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let host = world.host(&self.daemon.host)?;
         for directory in self.private(world) {
             let facts = host.look(&Look::Directory(directory.clone())).await?;
@@ -175,7 +168,10 @@ mod tests {
         let fake = Fake::new()
             .answers(".secrets", 1, "")
             .says("test -d", "700 0\n");
-        let found = step().check(&world(&[("ryzen", &fake)])).await.unwrap();
+        let found = step()
+            .check(&world(&[("ryzen", &fake)]), Phase::Before)
+            .await
+            .unwrap();
         assert!(matches!(found, Finding::Differs(why) if why.contains(".secrets")));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::failure::{Code, Result};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Daemon, Plan};
 use crate::remote::Script;
 use crate::step_id::{StepId, StepName};
@@ -37,34 +37,19 @@ impl DaemonCurrent {
 
 #[async_trait]
 impl Step<World> for DaemonCurrent {
-    fn id(&self) -> StepId {
-        StepName::DaemonCurrent.on(&self.daemon.group)
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::DaemonCurrent.on(&self.daemon.group),
+            format!("Run {} with its current configuration", self.daemon.group),
+            self.daemon.look_at_journal(),
+        )
+        .needs([StepName::DaemonRunning.on(&self.daemon.group)])
+        .needs(self.drained.clone())
+        .timeout(Duration::from_mins(4))
+        .code(Code::SlicerApi)
     }
 
-    fn title(&self) -> String {
-        format!("Run {} with its current configuration", self.daemon.group)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        let running = StepName::DaemonRunning.on(&self.daemon.group);
-        std::iter::once(running)
-            .chain(self.drained.iter().cloned())
-            .collect()
-    }
-
-    fn patience(&self) -> Duration {
-        Duration::from_mins(4)
-    }
-
-    fn code(&self) -> Code {
-        Code::SlicerApi
-    }
-
-    fn hint(&self) -> String {
-        self.daemon.look_at_journal()
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let host = world.host(&self.daemon.host)?;
         if Process::Daemon(&self.daemon).has_read(world, host).await? {
             return Ok(Finding::done());
@@ -113,7 +98,10 @@ mod tests {
         let restarts = "ActiveState=deactivating\nSubState=stop-sigterm\n";
         for (unit, done) in [(RUNS, false), (failed, true), (restarts, false)] {
             let fake = Fake::new().says("ActiveState", unit);
-            let found = step(false).check(&world(&[("n100", &fake)])).await.unwrap();
+            let found = step(false)
+                .check(&world(&[("n100", &fake)]), Phase::Before)
+                .await
+                .unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), done, "{found:?}");
         }
     }
@@ -127,7 +115,7 @@ mod tests {
             .says_first("environ", "0ld\n")
             .says("environ", &sha256(wanted.unwrap().content.as_bytes()));
         let world = world(&[("n100", &fake)]);
-        let found = step(false).check(&world).await.unwrap();
+        let found = step(false).check(&world, Phase::Before).await.unwrap();
         assert!(matches!(found, Finding::Differs(_)));
         let result = step(false).apply(&world, &permit()).await;
         assert_eq!(result.unwrap_err().code, Code::Outage);

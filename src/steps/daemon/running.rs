@@ -1,6 +1,5 @@
 //! A daemon runs, and starts at boot.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,10 +9,10 @@ use tokio::time::Instant;
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
 use crate::names::slicer::{LICENCE, TOKEN_PATHS};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Adopted, Daemon};
 use crate::remote::{Look, Machine, Script};
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::steps::daemon::config::not_anothers;
 use crate::steps::support::diff;
 use crate::steps::support::file::File;
@@ -22,7 +21,6 @@ use crate::world::World;
 
 pub(crate) struct DaemonRunning {
     daemon: Daemon,
-    applied: AtomicBool,
     /// With so many restarts it was seen running first at this time.
     since: Mutex<Option<(u32, Instant)>>,
 }
@@ -97,14 +95,13 @@ impl DaemonRunning {
     pub(crate) fn new(daemon: &Daemon) -> Self {
         Self {
             daemon: daemon.clone(),
-            applied: AtomicBool::new(false),
             since: Mutex::default(),
         }
     }
 
     /// Whether what runs now is no mere moment between two failures.
-    fn stays_up(&self, unit: &Unit) -> bool {
-        if !self.applied.load(Ordering::Relaxed) || unit.restarts == 0 {
+    fn stays_up(&self, unit: &Unit, phase: Phase) -> bool {
+        if phase == Phase::Before || unit.restarts == 0 {
             return true;
         }
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
@@ -124,38 +121,22 @@ impl DaemonRunning {
 
 #[async_trait]
 impl Step<World> for DaemonRunning {
-    fn id(&self) -> StepId {
-        StepName::DaemonRunning.on(&self.daemon.group)
-    }
-
-    fn title(&self) -> String {
-        format!(
-            "Run the daemon of {} on {}",
-            self.daemon.group, self.daemon.host
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::DaemonRunning.on(&self.daemon.group),
+            format!(
+                "Run the daemon of {} on {}",
+                self.daemon.group, self.daemon.host
+            ),
+            self.daemon.look_at_journal(),
         )
+        .needs([StepName::DaemonConfig.on(&self.daemon.group)])
+        .timeout(Duration::from_mins(4))
+        .poll_interval(Duration::from_millis(300))
+        .code(Code::SlicerApi)
     }
 
-    fn needs(&self) -> Vec<StepId> {
-        vec![StepName::DaemonConfig.on(&self.daemon.group)]
-    }
-
-    fn patience(&self) -> Duration {
-        Duration::from_mins(4)
-    }
-
-    fn pace(&self) -> Duration {
-        Duration::from_millis(300)
-    }
-
-    fn code(&self) -> Code {
-        Code::SlicerApi
-    }
-
-    fn hint(&self) -> String {
-        self.daemon.look_at_journal()
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, phase: Phase) -> Result<Finding> {
         let host = world.host(&self.daemon.host)?;
         if let Some(file) = self.unit_file(world)?
             && let Some(why) = file.differs(host).await?
@@ -165,7 +146,7 @@ impl Step<World> for DaemonRunning {
         let name = self.daemon.unit();
         let unit = Unit::look(host, &name).await?;
         if unit.runs() && unit.enabled() {
-            return Ok(if self.stays_up(&unit) {
+            return Ok(if self.stays_up(&unit, phase) {
                 Finding::done()
             } else {
                 Finding::Unknown(format!("it was started anew {} times", unit.restarts))
@@ -179,7 +160,7 @@ impl Step<World> for DaemonRunning {
             return Ok(Finding::differs(format!("{name} is not running")));
         }
         // What an earlier run left failing may be cured by what this one applies.
-        if self.applied.load(Ordering::Relaxed)
+        if phase == Phase::After
             && let Some(failure) = given_up(host, &self.daemon, &unit).await?
         {
             return Err(failure);
@@ -228,9 +209,9 @@ impl Step<World> for DaemonRunning {
         )
         // A busy machine takes its time to read all its units again.
         .limit(Duration::from_secs(90));
-        host.must(permit, "starting the daemon", &start).await?;
-        self.applied.store(true, Ordering::Relaxed);
-        Ok(())
+        host.must(permit, "starting the daemon", &start)
+            .await
+            .map(drop)
     }
 }
 
@@ -256,12 +237,11 @@ mod tests {
         let world = crate::testing::world(&[("n100", &fake)]);
         let step = step();
         assert!(matches!(
-            step.check(&world).await.unwrap(),
+            step.check(&world, Phase::Before).await.unwrap(),
             Finding::Differs(_)
         ));
-        step.applied.store(true, Ordering::Relaxed);
         assert_eq!(
-            step.check(&world).await.unwrap_err().code,
+            step.check(&world, Phase::After).await.unwrap_err().code,
             Code::SlicerLicence
         );
     }
@@ -276,15 +256,15 @@ mod tests {
         let fake = Fake::new().says("stat", &facts).says("ActiveState", runs);
         let world = crate::testing::world(&[("n100", &fake)]);
         let step = step();
-        let done = async || matches!(step.check(&world).await.unwrap(), Finding::Done(_));
+        let done =
+            async |phase| matches!(step.check(&world, phase).await.unwrap(), Finding::Done(_));
         assert!(
-            done().await,
+            done(Phase::Before).await,
             "nothing was applied: it may have run for days"
         );
-        step.applied.store(true, Ordering::Relaxed);
-        assert!(!done().await);
+        assert!(!done(Phase::After).await);
         tokio::time::advance(SETTLED).await;
-        assert!(done().await);
+        assert!(done(Phase::After).await);
     }
 
     /// Another cluster's first run had chosen the same group, and its unit was written over.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::failure::{Code, Failure, Result};
 use crate::names::autoscaler::{AUTOSCALER, NAMESPACE};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Daemon, Plan, Role};
 use crate::question::limited;
 use crate::step_id::{StepId, StepName};
@@ -115,67 +115,58 @@ impl AgentsDrained {
 
     /// Drains in the midst of another step, and waits for it.
     pub(crate) async fn drained(&self, world: &World, permit: &WritePermit) -> Result<()> {
-        if let Finding::Done(_) = self.check(world).await? {
+        if let Finding::Done(_) = self.check(world, Phase::Before).await? {
             return Ok(());
         }
         self.apply(world, permit).await?;
         let begin = Instant::now();
         loop {
-            let why = match self.check(world).await {
+            let why = match self.check(world, Phase::Before).await {
                 Ok(Finding::Done(_)) => return Ok(()),
                 Ok(Finding::Differs(why) | Finding::Unknown(why)) => why,
                 Err(failure) if failure.is_lasting() => return Err(failure),
                 Err(failure) => failure.to_string(),
             };
-            if begin.elapsed() >= self.patience() {
+            if begin.elapsed() >= self.meta().timeout {
                 let what = format!("{} cannot be drained", self.daemon.group);
                 return Err(Failure::new(Code::Kubernetes, what)
                     .because(why)
-                    .hint(self.hint()));
+                    .hint(self.meta().hint));
             }
-            tokio::time::sleep(self.pace()).await;
+            tokio::time::sleep(self.meta().poll_interval).await;
         }
     }
 }
 
 #[async_trait]
 impl Step<World> for AgentsDrained {
-    fn id(&self) -> StepId {
-        StepName::AgentsDrained.on(&self.daemon.group)
-    }
-
-    fn title(&self) -> String {
-        match self.end {
+    fn meta(&self) -> Meta {
+        let title = match self.end {
             End::Restart(_) | End::Disk => {
                 format!("Drain {} before its daemon restarts", self.daemon.group)
             }
             End::Replacement => {
                 format!("Drain {} before its agents are replaced", self.daemon.group)
             }
-        }
+        };
+        Meta::new(
+            StepName::AgentsDrained.on(&self.daemon.group),
+            title,
+            "slicer-k3s kubectl get poddisruptionbudget -A; make room for the evictions and run \
+             again: until then the agents stay",
+        )
+        .needs([StepName::DaemonRunning.on(self.daemon.carrier())])
+        .timeout(self.drain.meta().timeout)
     }
 
-    fn needs(&self) -> Vec<StepId> {
-        vec![StepName::DaemonRunning.on(self.daemon.carrier())]
-    }
-
-    fn patience(&self) -> Duration {
-        self.drain.patience()
-    }
-
-    fn hint(&self) -> String {
-        "slicer-k3s kubectl get poddisruptionbudget -A; make room for the evictions and run again: until then the agents stay"
-            .into()
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         if !self.is_due(world).await? {
             return Ok(Finding::Done("no agents are about to end".into()));
         }
         match limited(ANSWER, world.kubernetes()).await {
             Ok(Ok(_)) => {
-                let found = self.drain.check(world).await;
-                found.map_err(|failure| failure.hint(self.hint()))
+                let found = self.drain.check(world, Phase::Before).await;
+                found.map_err(|failure| failure.hint(self.meta().hint))
             }
             Ok(Err(_)) | Err(_)
                 if self.ends_undrained() && matches!(api::api(world).await?, Api::Down(_)) =>
@@ -194,8 +185,8 @@ impl Step<World> for AgentsDrained {
         }
     }
 
-    async fn stopped(&self, world: &World, permit: &WritePermit) -> Option<String> {
-        self.drain.stopped(world, permit).await
+    async fn cancel(&self, world: &World, permit: &WritePermit) -> Option<String> {
+        self.drain.cancel(world, permit).await
     }
 
     async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
@@ -243,7 +234,7 @@ mod tests {
         for (process, drains) in [(current.as_str(), false), ("0ld", true)] {
             let (host, server) = (host(process), Fake::new().says("/nodes", NODES));
             let world = world(&[("ryzen", &host), ("k3s-cp-1", &server)]);
-            let found = step().check(&world).await.unwrap();
+            let found = step().check(&world, Phase::Before).await.unwrap();
             assert_eq!(matches!(found, Finding::Differs(_)), drains, "{found:?}");
         }
     }
@@ -256,12 +247,12 @@ mod tests {
         let ryzen = Arc::new(machine("ryzen", host));
         let hosts = HashMap::from([("n100".to_owned(), hangs()), ("ryzen".to_owned(), ryzen)]);
         let world = || World::new(plan(), secrets(), hosts.clone());
-        let found = step().check(&world()).await.unwrap();
+        let found = step().check(&world(), Phase::Before).await.unwrap();
         assert_eq!(found, Finding::Done("no server answers".into()));
 
         let others = world();
         others.put_server("k3s-cp-3", Arc::new(machine("k3s-cp-3", server)));
-        let found = step().check(&others).await.unwrap();
+        let found = step().check(&others, Phase::Before).await.unwrap();
         assert!(matches!(found, Finding::Differs(_)), "{found:?}");
 
         let armed = r#"[{"name":"k3s-token","mod_time":"2026-05-01T10:00:00Z"}]"#;
@@ -272,7 +263,7 @@ mod tests {
         let world = World::new(plan(), secrets(), hosts);
         let replaced =
             AgentsDrained::for_replacement(&plan().daemons[1], &crate::testing::options());
-        assert!(replaced.check(&world).await.is_err());
+        assert!(replaced.check(&world, Phase::Before).await.is_err());
     }
 
     /// Its pods run on: a server that refuses us is up, and agents ended with all that ran on them.
@@ -282,7 +273,7 @@ mod tests {
             .says("auth/token", "t0ken\n")
             .answers("POST /vm/", 401, "{}");
         let world = world(&[("ryzen", &host("0ld")), ("n100", &refuses)]);
-        let failure = step().check(&world).await.unwrap_err();
+        let failure = step().check(&world, Phase::Before).await.unwrap_err();
         assert_eq!(failure.code, Code::SlicerToken);
     }
 

@@ -16,7 +16,7 @@ use crate::failure::Result;
 use crate::kubernetes::Kubernetes;
 use crate::names::autoscaler::{ABANDONED, JOIN};
 use crate::names::ours::DRAINED;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Daemon, Plan};
 use crate::step_id::{StepId, StepName};
 use crate::steps::Options;
@@ -183,43 +183,28 @@ impl AgentsSettled {
 
 #[async_trait]
 impl Step<World> for AgentsSettled {
-    fn id(&self) -> StepId {
-        StepName::AgentsSettled.on(&self.daemon.group)
-    }
-
-    fn title(&self) -> String {
-        format!(
-            "Leave no Node of {} without VM or closed, and no VM without Node",
-            self.daemon.group
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::AgentsSettled.on(&self.daemon.group),
+            format!(
+                "Leave no Node of {} without VM or closed, and no VM without Node",
+                self.daemon.group
+            ),
+            format!(
+                "slicer-k3s kubectl get nodes -l {}, and on {}: sudo slicer vm list",
+                selector(&self.daemon.group),
+                self.daemon.host
+            ),
         )
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
-    }
-
-    fn after(&self) -> Vec<StepId> {
-        self.after.clone()
-    }
-
-    fn hint(&self) -> String {
-        format!(
-            "slicer-k3s kubectl get nodes -l {}, and on {}: sudo slicer vm list",
-            selector(&self.daemon.group),
-            self.daemon.host
-        )
-    }
-
-    fn patience(&self) -> Duration {
+        .needs(self.needs.clone())
+        .after(self.after.clone())
         // A young Node gets as old as it must be, and half a group goes every ten seconds.
-        Duration::from_secs(JOIN.unsigned_abs()) + Duration::from_mins(2)
+        .timeout(Duration::from_secs(JOIN.unsigned_abs()) + Duration::from_mins(2))
+        .poll_interval(Duration::from_secs(2))
+        .reapply()
     }
 
-    fn pace(&self) -> Duration {
-        Duration::from_secs(2)
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let kubernetes = world.kubernetes().await?;
         let unsettled = self.unsettled(world, &kubernetes).await?;
         let now = self.confirmed(&unsettled);
@@ -235,10 +220,6 @@ impl Step<World> for AgentsSettled {
                 None => Finding::done(),
             },
         })
-    }
-
-    fn again(&self) -> bool {
-        true
     }
 
     async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {

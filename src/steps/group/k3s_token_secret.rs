@@ -1,7 +1,6 @@
 //! A worker daemon holds the current join token: the autoscaler makes this secret once and never updates it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,7 +8,7 @@ use async_trait::async_trait;
 use crate::failure::{Code, Failure, Result};
 use crate::k3s;
 use crate::names::k3s::CA_REQUEST_PATH;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Daemon, Plan};
 use crate::remote::{Look, Machine};
 use crate::secret::{Secret, sha256};
@@ -28,7 +27,6 @@ pub(crate) struct K3sTokenSecret {
     daemon: Daemon,
     needs: Vec<StepId>,
     seen: Arc<Seen>,
-    applied: AtomicBool,
 }
 
 /// The full agent token of the cluster as it is now.
@@ -95,7 +93,6 @@ impl K3sTokenSecret {
             daemon: daemon.clone(),
             needs,
             seen: Arc::clone(seen),
-            applied: AtomicBool::new(false),
         }
     }
 
@@ -110,8 +107,8 @@ impl K3sTokenSecret {
         }
     }
 
-    fn lacks(&self, why: &str) -> Finding {
-        if !self.applied.load(Ordering::Relaxed) {
+    fn lacks(&self, why: &str, phase: Phase) -> Finding {
+        if phase == Phase::Before {
             self.seen.to_arm(&self.daemon.group);
         }
         Finding::differs(why)
@@ -128,43 +125,35 @@ impl K3sTokenSecret {
 
 #[async_trait]
 impl Step<World> for K3sTokenSecret {
-    fn id(&self) -> StepId {
-        StepName::K3sTokenSecret.on(&self.daemon.group)
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::K3sTokenSecret.on(&self.daemon.group),
+            format!("Give {} the join token", self.daemon.group),
+            self.daemon.look_at_journal(),
+        )
+        .needs(self.needs.clone())
+        .timeout(Duration::from_secs(15))
     }
 
-    fn title(&self) -> String {
-        format!("Give {} the join token", self.daemon.group)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
-    }
-
-    fn patience(&self) -> Duration {
-        Duration::from_secs(15)
-    }
-
-    fn hint(&self) -> String {
-        self.daemon.look_at_journal()
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, phase: Phase) -> Result<Finding> {
         let token = token(world).await?;
         let slicer = world.slicer(&self.daemon).await?;
         let Some(stamp) = self.stamp(&slicer).await? else {
-            return Ok(self.lacks("the daemon has no join token"));
+            return Ok(self.lacks("the daemon has no join token", phase));
         };
         let host = world.host(&self.daemon.host)?;
         let record = self.record(world, &token, &stamp);
         if record.differs(host).await?.is_some() {
-            return Ok(self.lacks("the secret was not written by us, or for another token"));
+            return Ok(self.lacks(
+                "the secret was not written by us, or for another token",
+                phase,
+            ));
         }
         self.seen.armed(&self.daemon.group);
         Ok(Finding::done())
     }
 
     async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
-        self.applied.store(true, Ordering::Relaxed);
         self.seen.arming(&self.daemon.group);
         let token = token(world).await?;
         let slicer = world.slicer(&self.daemon).await?;

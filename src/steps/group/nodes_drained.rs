@@ -13,7 +13,7 @@ use crate::kubernetes::Kubernetes;
 use crate::names::k3s::PROGRAM;
 use crate::names::kubernetes::{DAEMON_SET, MIRROR, OVER};
 use crate::names::ours::DRAINED;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::question::limited;
 use crate::remote::{Look, Machine, Script};
 use crate::step_id::{StepId, StepName};
@@ -193,30 +193,20 @@ systemd-run --quiet --collect --unit \"$u\" -p RuntimeMaxSec={} {} kubectl drain
 
 #[async_trait]
 impl Step<World> for NodesDrained {
-    fn id(&self) -> StepId {
-        StepName::NodesDrained.on(&self.group)
-    }
-
-    fn title(&self) -> String {
-        format!("Drain the nodes of {}", self.group)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
-    }
-
-    fn patience(&self) -> Duration {
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::NodesDrained.on(&self.group),
+            format!("Drain the nodes of {}", self.group),
+            "slicer-k3s kubectl get poddisruptionbudget -A; mend it and run again, \
+             or with --force, which deletes these pods; to keep the host, slicer-k3s init: it opens its \
+             nodes again",
+        )
+        .needs(self.needs.clone())
         // What was evicted still has its grace period.
-        self.drain.limit + Duration::from_secs(35)
+        .timeout(self.drain.limit + Duration::from_secs(35))
     }
 
-    fn hint(&self) -> String {
-        "slicer-k3s kubectl get poddisruptionbudget -A; mend it and run again, or with --force, which deletes these pods; \
-         to keep the host, slicer-k3s init: it opens its nodes again"
-            .into()
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let kubernetes = world.kubernetes().await?;
         let selector = selector(&self.group);
         let of_group = ["nodes", "-l", &selector];
@@ -257,11 +247,11 @@ impl Step<World> for NodesDrained {
             format!("{} cannot be drained", self.group),
         )
         .because(format!("{what}: {words}"))
-        .hint(self.hint())
+        .hint(self.meta().hint)
         .lasting())
     }
 
-    async fn stopped(&self, _: &World, permit: &WritePermit) -> Option<String> {
+    async fn cancel(&self, _: &World, permit: &WritePermit) -> Option<String> {
         let server = &self.started()?;
         let group = &self.group;
         Some(match end_drain(server, permit, group).await {
@@ -281,7 +271,7 @@ impl Step<World> for NodesDrained {
         let kubernetes = world.kubernetes().await?;
         let (unit, selector) = (self.unit(), selector(&self.group));
         let limit = format!("{}s", self.drain.limit.as_secs());
-        let most = self.patience().as_secs().to_string();
+        let most = self.meta().timeout.as_secs().to_string();
         let force = if self.drain.force {
             "--force --disable-eviction"
         } else {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step};
 use crate::plan::{Daemon, Plan, Server};
 use crate::question::limited;
 use crate::remote::Look;
@@ -72,39 +72,24 @@ pub(crate) async fn answers_from(world: &World, server: &Server, url: &str) -> R
 
 #[async_trait]
 impl Step<World> for GroupReachable {
-    fn id(&self) -> StepId {
-        StepName::GroupReachable.on(&self.daemon.group)
-    }
-
-    fn title(&self) -> String {
-        format!("Reach {} from the servers", self.daemon.group)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
-    }
-
-    fn after(&self) -> Vec<StepId> {
-        self.after.clone()
-    }
-
-    fn patience(&self) -> Duration {
-        Duration::from_mins(1)
-    }
-
-    fn code(&self) -> Code {
-        Code::Route
-    }
-
-    fn hint(&self) -> String {
-        let url = self.daemon.url();
-        format!(
-            "on a server: curl -m 5 {url}/hostgroup; then `ip route` and `sudo iptables -S FORWARD` on {} and the servers' host",
-            self.daemon.host
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::GroupReachable.on(&self.daemon.group),
+            format!("Reach {} from the servers", self.daemon.group),
+            format!(
+                "on a server: curl -m 5 {}/hostgroup; then `ip route` and `sudo iptables -S FORWARD` on {} and the \
+                 servers' host",
+                self.daemon.url(),
+                self.daemon.host
+            ),
         )
+        .needs(self.needs.clone())
+        .after(self.after.clone())
+        .timeout(Duration::from_mins(1))
+        .code(Code::Route)
     }
 
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let url = &self.daemon.url();
         let asked = world
             .plan
@@ -149,11 +134,6 @@ impl Step<World> for GroupReachable {
             connectivity::broken(world, first, self.daemon.gateway(), &self.daemon.host).await
         )))
     }
-
-    /// Routes and daemon are steps of their own; what is left is time.
-    async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -173,7 +153,7 @@ mod tests {
         seen.armed("k3s-agents-1");
         let step = GroupReachable::new(&plan, &plan.daemons[1], &seen);
         let mixed = world(&[("k3s-cp-1", &good), ("k3s-cp-2", &bad), ("k3s-cp-3", &good)]);
-        let failure = step.check(&mixed).await.unwrap_err();
+        let failure = step.check(&mixed, Phase::Before).await.unwrap_err();
         assert!(failure.to_string().contains("k3s-cp-2"));
         assert!(!seen.is_fit("k3s-agents-1"));
         let all = world(&[
@@ -181,7 +161,7 @@ mod tests {
             ("k3s-cp-2", &good),
             ("k3s-cp-3", &good),
         ]);
-        step.check(&all).await.unwrap();
+        step.check(&all, Phase::Before).await.unwrap();
         assert!(seen.is_fit("k3s-agents-1"));
     }
 
@@ -195,12 +175,12 @@ mod tests {
         let step = GroupReachable::new(&plan, &plan.daemons[1], &seen);
         // Their host is not connected.
         let alone = world(&[]);
-        assert!(step.check(&alone).await.is_err());
+        assert!(step.check(&alone, Phase::Before).await.is_err());
         assert!(!seen.is_fit("k3s-agents-1"));
         let some = world(&[("k3s-cp-2", &good)]);
         let hangs = Machine::new("k3s-cp-1", Box::new(Hangs), Sudo::Root);
         some.put_server("k3s-cp-1", Arc::new(hangs));
-        let found = step.check(&some).await.unwrap();
+        let found = step.check(&some, Phase::Before).await.unwrap();
         let Finding::Done(says) = found else {
             panic!("{found:?}")
         };

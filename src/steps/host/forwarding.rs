@@ -4,10 +4,10 @@ use async_trait::async_trait;
 
 use crate::failure::Result;
 use crate::generate::forwarding;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::Host;
 use crate::remote::Script;
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::steps::support::diff;
 use crate::world::World;
 
@@ -25,23 +25,16 @@ impl Forwarding {
 
 #[async_trait]
 impl Step<World> for Forwarding {
-    fn id(&self) -> StepId {
-        StepName::Forwarding.on(&self.host)
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::Forwarding.on(&self.host),
+            format!("Forward packets on {}", self.host),
+            format!("on {}: sudo sysctl net.ipv4.ip_forward=1", self.host),
+        )
+        .needs([StepName::SlicerInstalled.on(&self.host)])
     }
 
-    fn title(&self) -> String {
-        format!("Forward packets on {}", self.host)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        vec![StepName::SlicerInstalled.on(&self.host)]
-    }
-
-    fn hint(&self) -> String {
-        format!("on {}: sudo sysctl net.ipv4.ip_forward=1", self.host)
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let host = world.host(&self.host)?;
         let now = host.read("/proc/sys/net/ipv4/ip_forward").await?;
         if now.as_deref().map(str::trim) != Some("1") {
@@ -76,7 +69,10 @@ mod tests {
         let step = Forwarding {
             host: "n100".into(),
         };
-        let found = step.check(&world(&[("n100", &fake)])).await.unwrap();
+        let found = step
+            .check(&world(&[("n100", &fake)]), Phase::Before)
+            .await
+            .unwrap();
         assert!(matches!(found, Finding::Differs(why) if why.contains("90-slicer-k3s.conf")));
     }
 }

@@ -4,9 +4,9 @@ use async_trait::async_trait;
 
 use crate::failure::Result;
 use crate::generate;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::Host;
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::steps::host::parts::other_marks;
 use crate::steps::support::diff;
 use crate::steps::support::file::File;
@@ -30,23 +30,16 @@ impl HostMark {
 
 #[async_trait]
 impl Step<World> for HostMark {
-    fn id(&self) -> StepId {
-        StepName::HostMark.on(&self.host)
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::HostMark.on(&self.host),
+            format!("Mark {} as a host of this cluster", self.host),
+            format!("on {}: df -h /etc", self.host),
+        )
+        .needs([StepName::SlicerInstalled.on(&self.host)])
     }
 
-    fn title(&self) -> String {
-        format!("Mark {} as a host of this cluster", self.host)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        vec![StepName::SlicerInstalled.on(&self.host)]
-    }
-
-    fn hint(&self) -> String {
-        format!("on {}: df -h /etc", self.host)
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let host = world.host(&self.host)?;
         let differs = self.file(world)?.differs(host).await?;
         if differs.is_none() {

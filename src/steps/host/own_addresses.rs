@@ -5,10 +5,10 @@ use async_trait::async_trait;
 
 use crate::failure::{Code, Result};
 use crate::generate::{self, own_addresses_path, own_addresses_table, server_ways};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Host, Plan};
 use crate::remote::{Look, Script};
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::steps::support::diff;
 use crate::world::World;
 
@@ -26,31 +26,21 @@ impl OwnAddresses {
 
 #[async_trait]
 impl Step<World> for OwnAddresses {
-    fn id(&self) -> StepId {
-        StepName::OwnAddresses.on(&self.host)
-    }
-
-    fn title(&self) -> String {
-        format!("Keep the addresses of {}'s servers on the way", self.host)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        // The routes' keeper keeps this, too.
-        vec![StepName::Routes.on(&self.host)]
-    }
-
-    fn code(&self) -> Code {
-        Code::Route
-    }
-
-    fn hint(&self) -> String {
-        format!(
-            "on {}: sudo nft list ruleset; where there is no nft, install nftables",
-            self.host
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::OwnAddresses.on(&self.host),
+            format!("Keep the addresses of {}'s servers on the way", self.host),
+            format!(
+                "on {}: sudo nft list ruleset; where there is no nft, install nftables",
+                self.host
+            ),
         )
+        // The routes' keeper keeps this, too.
+        .needs([StepName::Routes.on(&self.host)])
+        .code(Code::Route)
     }
 
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let (plan, host) = (&world.plan, world.host(&self.host)?);
         if let Some(file) = generate::own_addresses(plan, &self.host)?
             && let Some(why) = file.differs(host).await?
@@ -131,7 +121,7 @@ mod tests {
             ("", Some("192.168.137.2")),
         ] {
             let fake = Fake::new().says("stat", &facts).says("nft list", table);
-            let found = step.check(&ryzen(&fake)).await.unwrap();
+            let found = step.check(&ryzen(&fake), Phase::Before).await.unwrap();
             match missing {
                 None => assert!(matches!(found, Finding::Done(_))),
                 Some(address) => {

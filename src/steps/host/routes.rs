@@ -8,10 +8,10 @@ use serde_json::Value;
 use crate::deletion::DeletablePath;
 use crate::failure::{Code, Failure, Result};
 use crate::generate::{self, FORMER_ROUTES_UNIT, ROUTES_UNIT, Route, TABLES};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::Host;
 use crate::remote::{Look, Machine, Script};
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::steps::support::diff;
 use crate::steps::support::unit::Unit;
 use crate::world::World;
@@ -109,35 +109,22 @@ fn stale(table: &str, wanted: &[Route]) -> Vec<Route> {
 
 #[async_trait]
 impl Step<World> for Routes {
-    fn id(&self) -> StepId {
-        StepName::Routes.on(&self.host)
-    }
-
-    fn title(&self) -> String {
-        format!("Keep routes from {} to the other hosts' VMs", self.host)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::Routes.on(&self.host),
+            format!("Keep routes from {} to the other hosts' VMs", self.host),
+            format!("on {}: sudo journalctl -u {ROUTES_UNIT} -n 20", self.host),
+        )
         // Slicer's installer restarts networkd, which drops routes.
-        vec![
+        .needs([
             StepName::SlicerInstalled.on(&self.host),
             StepName::Forwarding.on(&self.host),
-        ]
+        ])
+        .timeout(Duration::from_secs(30))
+        .code(Code::Route)
     }
 
-    fn patience(&self) -> Duration {
-        Duration::from_secs(30)
-    }
-
-    fn code(&self) -> Code {
-        Code::Route
-    }
-
-    fn hint(&self) -> String {
-        format!("on {}: sudo journalctl -u {ROUTES_UNIT} -n 20", self.host)
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let host = world.host(&self.host)?;
         let routes = generate::routes(&world.plan, &self.host);
         for file in generate::host_routes(&world.plan, &self.host)? {

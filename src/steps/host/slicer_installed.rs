@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use crate::escape::escape;
 use crate::failure::{Code, Failure, Result};
 use crate::names::slicer::{INSTALLER_URL, PROGRAM};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::Host;
 use crate::remote::{Look, Machine, Script};
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::steps::Options;
 use crate::world::World;
 
@@ -111,19 +111,15 @@ pub(crate) async fn overwrites(machine: &Machine) -> Result<String> {
 
 #[async_trait]
 impl Step<World> for SlicerInstalled {
-    fn id(&self) -> StepId {
-        StepName::SlicerInstalled.on(&self.host)
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::SlicerInstalled.on(&self.host),
+            format!("Install Slicer on {}", self.host),
+            format!("on {}: {PROGRAM} version", self.host),
+        )
     }
 
-    fn title(&self) -> String {
-        format!("Install Slicer on {}", self.host)
-    }
-
-    fn hint(&self) -> String {
-        format!("on {}: {PROGRAM} version", self.host)
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let host = world.host(&self.host)?;
         if !host.look(&Look::Program(PROGRAM.to_owned())).await?.ok() {
             return Ok(Finding::differs("it is not installed"));
@@ -215,7 +211,10 @@ mod tests {
             ("the installer's last steps\n", false),
         ] {
             let fake = Fake::new().says("firecracker", lacks);
-            let found = step.check(&world(&[("n100", &fake)])).await.unwrap();
+            let found = step
+                .check(&world(&[("n100", &fake)]), Phase::Before)
+                .await
+                .unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), done, "{found:?}");
         }
     }

@@ -7,10 +7,10 @@ use ipnet::Ipv4Net;
 use serde_json::Value;
 
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Daemon, Plan};
 use crate::remote::{Local, Look, Machine, Script, sudo};
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::world::World;
 
 pub(crate) struct WorkstationRoute {
@@ -45,22 +45,18 @@ fn leads(answer: &str, via: Ipv4Addr) -> bool {
 
 #[async_trait]
 impl Step<World> for WorkstationRoute {
-    fn id(&self) -> StepId {
-        StepName::WorkstationRoute.on(&self.host)
-    }
-
-    fn title(&self) -> String {
-        format!(
-            "Route {} through {} on this workstation",
-            self.cidr, self.host
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::WorkstationRoute.on(&self.host),
+            format!(
+                "Route {} through {} on this workstation",
+                self.cidr, self.host
+            ),
+            self.command(),
         )
     }
 
-    fn hint(&self) -> String {
-        self.command()
-    }
-
-    async fn check(&self, _: &World) -> Result<Finding> {
+    async fn check(&self, _: &World, _: Phase) -> Result<Finding> {
         let look = Look::RouteTo(self.gateway.to_string());
         let here = Machine::new(
             "this workstation",

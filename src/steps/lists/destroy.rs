@@ -85,7 +85,8 @@ mod tests {
             assert!(
                 bridge
                     .unwrap()
-                    .after()
+                    .meta()
+                    .after
                     .contains(&StepName::DaemonGone.on("k3s-cp"))
             );
         }
@@ -106,8 +107,8 @@ mod tests {
             .iter()
             .filter(|step| step.id().name == StepName::DaemonGone)
         {
-            assert_eq!(step.needs(), [StepName::SnapshotKept.on_cluster()]);
-            assert_eq!(step.after(), [StepName::AutoscalerGone.on_cluster()]);
+            assert_eq!(step.meta().needs, [StepName::SnapshotKept.on_cluster()]);
+            assert_eq!(step.meta().after, [StepName::AutoscalerGone.on_cluster()]);
         }
         let last = steps.last().unwrap();
         assert_eq!(last.id(), StepName::MarkGone.on("n100"));
@@ -115,8 +116,8 @@ mod tests {
             StepName::OwnAddressesGone.on("n100"),
             StepName::RoutesGone.on("n100"),
         ] {
-            assert!(last.needs().contains(&id), "{id}");
+            assert!(last.meta().needs.contains(&id), "{id}");
         }
-        assert_eq!(last.needs().len(), 4);
+        assert_eq!(last.meta().needs.len(), 4);
     }
 }

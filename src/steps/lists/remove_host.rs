@@ -181,7 +181,7 @@ mod tests {
 
     fn needs(steps: &[AnyStep], id: &str) -> Vec<String> {
         let step = steps.iter().find(|step| step.id().to_string() == id);
-        let needs = step.unwrap().needs();
+        let needs = step.unwrap().meta().needs;
         needs.iter().map(ToString::to_string).collect()
     }
 
@@ -213,7 +213,7 @@ mod tests {
             !destroys
                 .iter()
                 .any(|word| step.id().name.name().contains(word))
-                || step.after().is_empty()
+                || step.meta().after.is_empty()
         }));
     }
 

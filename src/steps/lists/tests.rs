@@ -43,7 +43,7 @@ fn a_server_that_comes_back_waits_for_the_one_that_it_joins() {
     in_order(&steps);
     let needs = |name: &str| -> Vec<String> {
         let step = steps.iter().find(|step| step.id().to_string() == name);
-        let needs = step.unwrap().needs();
+        let needs = step.unwrap().meta().needs;
         needs.iter().map(ToString::to_string).collect()
     };
     let started = needs("k3s-started/k3s-cp-1");
@@ -77,7 +77,7 @@ fn in_order(steps: &[AnyStep]) {
     let all: HashSet<_> = steps.iter().map(|step| step.id()).collect();
     assert_eq!(all.len(), steps.len(), "two steps share an id");
     for step in steps {
-        for need in step.needs().into_iter().chain(step.after()) {
+        for need in step.meta().needs.into_iter().chain(step.meta().after) {
             assert!(all.contains(&need), "{} needs {need}", step.id());
         }
     }
@@ -87,9 +87,10 @@ fn in_order(steps: &[AnyStep]) {
             .iter()
             .filter(|step| !held.contains(&step.id()))
             .filter(|step| {
-                step.needs()
+                step.meta()
+                    .needs
                     .iter()
-                    .chain(&step.after())
+                    .chain(&step.meta().after)
                     .all(|need| held.contains(need))
             })
             .map(|step| step.id())
@@ -138,7 +139,7 @@ fn the_critical_path_holds_no_needless_wait() {
                 .iter()
                 .find(|step| step.id().to_string() == id)
                 .unwrap();
-            for need in step.needs().into_iter().chain(step.after()) {
+            for need in step.meta().needs.into_iter().chain(step.meta().after) {
                 if reached.insert(need.to_string()) {
                     open.push(need.to_string());
                 }
@@ -182,13 +183,13 @@ fn a_shared_daemon_is_one() {
     }
     assert_eq!(named(StepName::DaemonAnswers).len(), 3);
     let of = |id: StepId| steps.iter().find(|step| step.id() == id).unwrap();
-    let current = of(StepName::DaemonCurrent.on("k3s-cp")).needs();
+    let current = of(StepName::DaemonCurrent.on("k3s-cp")).meta().needs;
     assert!(current.contains(&StepName::AgentsDrained.on("k3s-agents-2")));
-    let answers = of(StepName::DaemonAnswers.on("k3s-agents-2")).needs();
+    let answers = of(StepName::DaemonAnswers.on("k3s-agents-2")).meta().needs;
     assert_eq!(answers, [StepName::DaemonRunning.on("k3s-cp")]);
     let ids: Vec<StepId> = steps.iter().map(|step| step.id()).collect();
     for step in &steps {
-        for need in step.needs() {
+        for need in step.meta().needs {
             assert!(ids.contains(&need), "{} needs {need}", step.id());
         }
     }

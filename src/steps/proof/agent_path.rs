@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use super::Trial;
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step};
 use crate::step_id::{StepId, StepName};
 use crate::steps::support::connectivity;
 use crate::world::World;
@@ -36,33 +36,23 @@ impl AgentPath {
 
 #[async_trait]
 impl Step<World> for AgentPath {
-    fn id(&self) -> StepId {
-        self.trial.id(StepName::AgentPath)
-    }
-
-    fn title(&self) -> String {
-        format!(
-            "Reach the VMs of {} from the servers",
-            self.trial.daemon.group
+    fn meta(&self) -> Meta {
+        Meta::new(
+            self.trial.id(StepName::AgentPath),
+            format!(
+                "Reach the VMs of {} from the servers",
+                self.trial.daemon.group
+            ),
+            format!(
+                "routes and firewalls of {} and the servers' hosts; then: slicer-k3s prove {}",
+                self.trial.daemon.host, self.trial.daemon.group
+            ),
         )
+        .needs(self.needs.clone())
+        .timeout(Duration::from_secs(20))
     }
 
-    fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
-    }
-
-    fn patience(&self) -> Duration {
-        Duration::from_secs(20)
-    }
-
-    fn hint(&self) -> String {
-        format!(
-            "routes and firewalls of {} and the servers' hosts; then: slicer-k3s prove {}",
-            self.trial.daemon.host, self.trial.daemon.group
-        )
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         if self.trial.stands(&world.kubernetes().await?).await? {
             return Ok(Finding::Done("proven before".into()));
         }
@@ -93,11 +83,6 @@ impl Step<World> for AgentPath {
         }
         Ok(Finding::done())
     }
-
-    /// The way is made by other steps; what is left is time.
-    async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -122,8 +107,15 @@ mod tests {
                 ("k3s-cp-3", third),
             ])
         };
-        assert_eq!(step.check(&of(&good)).await.unwrap(), Finding::done());
-        let failure = step.check(&of(&bad)).await.unwrap_err().to_string();
+        assert_eq!(
+            step.check(&of(&good), Phase::Before).await.unwrap(),
+            Finding::done()
+        );
+        let failure = step
+            .check(&of(&bad), Phase::Before)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(failure.contains("k3s-cp-3 does not reach a-1"), "{failure}");
     }
 }

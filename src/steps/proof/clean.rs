@@ -13,8 +13,8 @@ use crate::failure::{Code, Result};
 use crate::kubernetes::Kubernetes;
 use crate::names::autoscaler::JOIN;
 use crate::names::ours::PROOF_LABEL;
-use crate::pipeline::{Finding, Step, WritePermit};
-use crate::step_id::{StepId, StepName};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
+use crate::step_id::StepName;
 use crate::steps::group::parts::orphans;
 use crate::steps::group::parts::orphans::NeverJoined;
 use crate::steps::proof::parts::pods;
@@ -64,48 +64,30 @@ impl Clean {
 
 #[async_trait]
 impl Step<World> for Clean {
-    fn id(&self) -> StepId {
-        self.trial.id(StepName::ProofClean)
-    }
-
-    fn title(&self) -> String {
-        format!("Leave nothing of the proof of {}", self.trial.daemon.group)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
+    fn meta(&self) -> Meta {
+        Meta::new(
+            self.trial.id(StepName::ProofClean),
+            format!("Leave nothing of the proof of {}", self.trial.daemon.group),
+            format!(
+                "slicer-k3s kubectl delete pod -n {} -l {}={}",
+                pods::NAMESPACE,
+                PROOF_LABEL,
+                self.trial.daemon.group
+            ),
+        )
         // Without it no proof was begun, and nothing answers.
-        vec![StepName::AutoscalerRunning.on_cluster()]
-    }
-
-    fn after(&self) -> Vec<StepId> {
-        vec![
+        .needs([StepName::AutoscalerRunning.on_cluster()])
+        .after([
             self.trial.id(StepName::ScaleUp),
             self.trial.id(StepName::ScaleDown),
-        ]
+        ])
+        .timeout(Duration::from_mins(1))
+        .poll_interval(Duration::from_secs(2))
+        .code(Code::Proof)
+        .reapply()
     }
 
-    fn patience(&self) -> Duration {
-        Duration::from_mins(1)
-    }
-
-    fn pace(&self) -> Duration {
-        Duration::from_secs(2)
-    }
-
-    fn code(&self) -> Code {
-        Code::Proof
-    }
-
-    fn hint(&self) -> String {
-        format!(
-            "slicer-k3s kubectl delete pod -n {} -l {}={}",
-            pods::NAMESPACE,
-            PROOF_LABEL,
-            self.trial.daemon.group
-        )
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let kubernetes = world.kubernetes().await?;
         let found = self.never_joined(world, &kubernetes).await?;
         let confirmed = self.confirmed(&found);
@@ -118,10 +100,6 @@ impl Step<World> for Clean {
             (0, Some(vm), _) => Finding::differs(format!("{vm} never joined")),
             (count, ..) => Finding::differs(format!("{count} pods of a proof are left")),
         })
-    }
-
-    fn again(&self) -> bool {
-        true
     }
 
     async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
@@ -187,12 +165,12 @@ mod tests {
         }
         let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
         let step = Clean::new(&trial);
-        let found = step.check(&world).await.unwrap();
+        let found = step.check(&world, Phase::Before).await.unwrap();
         assert!(matches!(found, Finding::Unknown(_)), "{found:?}");
         step.apply(&world, &permit()).await.unwrap();
         assert!(!host.was_told("DELETE"), "one list was enough");
         tokio::time::advance(APART).await;
-        let found = step.check(&world).await.unwrap();
+        let found = step.check(&world, Phase::After).await.unwrap();
         assert_eq!(found, Finding::differs("k3s-agents-1-2 never joined"));
         step.apply(&world, &permit()).await.unwrap();
         for (vm, gone) in [
@@ -220,7 +198,7 @@ mod tests {
             trial.progress().started = true;
             let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
             let step = Clean::new(&trial);
-            step.check(&world).await.unwrap();
+            step.check(&world, Phase::Before).await.unwrap();
             tokio::time::advance(APART).await;
             let ended = step.apply(&world, &permit()).await;
             assert_eq!(host.was_told("DELETE"), allowed);
@@ -235,7 +213,10 @@ mod tests {
     async fn pods_that_a_killed_run_left_are_noticed() {
         let fake = Fake::new().says("/pods?", r#"{"kind":"List","metadata":{},"items":[{}]}"#);
         let step = Clean::new(&super::super::trial(false));
-        let found = step.check(&world(&[("k3s-cp-1", &fake)])).await.unwrap();
+        let found = step
+            .check(&world(&[("k3s-cp-1", &fake)]), Phase::Before)
+            .await
+            .unwrap();
         assert!(matches!(found, Finding::Differs(_)));
     }
 }

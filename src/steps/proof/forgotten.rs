@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 
 use crate::failure::Result;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::step_id::{StepId, StepName};
 use crate::steps::proof::parts::record;
 use crate::world::World;
@@ -26,23 +26,16 @@ impl Forgotten {
 
 #[async_trait]
 impl Step<World> for Forgotten {
-    fn id(&self) -> StepId {
-        StepName::ProofForgotten.on(&self.group)
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::ProofForgotten.on(&self.group),
+            format!("Drop the record that {} was proven", self.group),
+            record::hint(),
+        )
+        .needs(self.needs.clone())
     }
 
-    fn title(&self) -> String {
-        format!("Drop the record that {} was proven", self.group)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
-    }
-
-    fn hint(&self) -> String {
-        record::hint()
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let kubernetes = world.kubernetes().await?;
         Ok(if record::knows(&kubernetes, &self.group).await? {
             Finding::differs("it is on record")
@@ -71,12 +64,18 @@ mod tests {
             (r#""k3s-agents-2":"bar""#, true),
         ] {
             let fake = Fake::new().says("/configmaps/", &format!(r#"{{"data":{{{data}}}}}"#));
-            let found = step.check(&world(&[("k3s-cp-1", &fake)])).await.unwrap();
+            let found = step
+                .check(&world(&[("k3s-cp-1", &fake)]), Phase::Before)
+                .await
+                .unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), done, "{data}");
         }
         let fake = Fake::new();
         let world = world(&[("k3s-cp-1", &fake)]);
-        assert_eq!(step.check(&world).await.unwrap(), Finding::done());
+        assert_eq!(
+            step.check(&world, Phase::Before).await.unwrap(),
+            Finding::done()
+        );
         step.apply(&world, &permit()).await.unwrap();
         assert!(fake.was_told(r#""k3s-agents-1":null"#));
         assert!(fake.was_told(r#""k3s-agents-1.begun":null"#));

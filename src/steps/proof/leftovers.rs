@@ -13,7 +13,7 @@ use crate::deletion::{self, Sightings};
 use crate::failure::{Code, Result};
 use crate::kubernetes::Kubernetes;
 use crate::names::autoscaler::JOIN;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::step_id::{StepId, StepName};
 use crate::steps::group::parts::{nodes, orphans};
 use crate::steps::proof::parts::{pods, record};
@@ -130,42 +130,27 @@ impl Leftovers {
 
 #[async_trait]
 impl Step<World> for Leftovers {
-    fn id(&self) -> StepId {
-        self.trial.id(StepName::ProofLeftovers)
-    }
-
-    fn title(&self) -> String {
-        format!(
-            "Clear what an earlier proof of {} left",
-            self.trial.daemon.group
+    fn meta(&self) -> Meta {
+        Meta::new(
+            self.trial.id(StepName::ProofLeftovers),
+            format!(
+                "Clear what an earlier proof of {} left",
+                self.trial.daemon.group
+            ),
+            format!(
+                "slicer-k3s kubectl get nodes -l slicer/hostgroup={0}, and on {1}: sudo slicer vm \
+                 list {0}",
+                self.trial.daemon.group, self.trial.daemon.host
+            ),
         )
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
-    }
-
-    fn after(&self) -> Vec<StepId> {
-        self.after.clone()
-    }
-
-    fn patience(&self) -> Duration {
+        .needs(self.needs.clone())
+        .after(self.after.clone())
         // The autoscaler's own waits, as after any proof; those of `apply` come before.
-        Duration::from_secs(JOIN.unsigned_abs()) + Duration::from_mins(5)
+        .timeout(Duration::from_secs(JOIN.unsigned_abs()) + Duration::from_mins(5))
+        .code(Code::Proof)
     }
 
-    fn code(&self) -> Code {
-        Code::Proof
-    }
-
-    fn hint(&self) -> String {
-        format!(
-            "slicer-k3s kubectl get nodes -l slicer/hostgroup={0}, and on {1}: sudo slicer vm list {0}",
-            self.trial.daemon.group, self.trial.daemon.host
-        )
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let kubernetes = world.kubernetes().await?;
         let group = &self.trial.daemon.group;
         let pods = pods::list(&kubernetes, group).await?;
@@ -231,7 +216,7 @@ mod tests {
             let fake = fake.says("/nodes?", r#"{"kind":"List","metadata":{},"items":[]}"#);
             let host = host("900", "[]");
             let world = world(&[("k3s-cp-1", &fake), ("ryzen", &host)]);
-            let found = step().check(&world).await.unwrap();
+            let found = step().check(&world, Phase::Before).await.unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), clean, "{found:?}");
         }
     }
@@ -265,7 +250,7 @@ mod tests {
                 .says("/configmaps/", record);
             let host = host(now, VM);
             let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
-            let found = step().check(&world).await.unwrap();
+            let found = step().check(&world, Phase::Before).await.unwrap();
             assert_eq!(
                 matches!(found, Finding::Unknown(_)),
                 waits,
@@ -318,7 +303,7 @@ mod tests {
             *step.before.lock().unwrap() = Some(BTreeSet::new());
             let host = host("900", "[]");
             let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
-            let found = step.check(&world).await.unwrap();
+            let found = step.check(&world, Phase::Before).await.unwrap();
             assert_eq!(matches!(found, Finding::Unknown(_)), waits, "{found:?}");
         }
     }

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::Trial;
 use crate::failure::Result;
-use crate::pipeline::{Finding, Step, WritePermit};
-use crate::step_id::{StepId, StepName};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
+use crate::step_id::StepName;
 use crate::steps::proof::parts::record;
 use crate::world::World;
 
@@ -25,29 +25,23 @@ impl Proven {
 
 #[async_trait]
 impl Step<World> for Proven {
-    fn id(&self) -> StepId {
-        self.trial.id(StepName::Proven)
+    fn meta(&self) -> Meta {
+        Meta::new(
+            self.trial.id(StepName::Proven),
+            format!("Remember that {} was proven", self.trial.daemon.group),
+            record::hint(),
+        )
+        .needs(
+            [
+                StepName::AgentPath,
+                StepName::ScaleDown,
+                StepName::ProofClean,
+            ]
+            .map(|name| self.trial.id(name)),
+        )
     }
 
-    fn title(&self) -> String {
-        format!("Remember that {} was proven", self.trial.daemon.group)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        [
-            StepName::AgentPath,
-            StepName::ScaleDown,
-            StepName::ProofClean,
-        ]
-        .map(|name| self.trial.id(name))
-        .into()
-    }
-
-    fn hint(&self) -> String {
-        record::hint()
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let kubernetes = world.kubernetes().await?;
         // Side by side: both are in one answer.
         let (proven, begun) = tokio::try_join!(
@@ -85,7 +79,10 @@ mod tests {
         ] {
             let fake = Fake::new().says("/configmaps/", &format!(r#"{{"data":{{{data}}}}}"#));
             let step = Proven::new(&super::super::trial(false));
-            let found = step.check(&world(&[("k3s-cp-1", &fake)])).await.unwrap();
+            let found = step
+                .check(&world(&[("k3s-cp-1", &fake)]), Phase::Before)
+                .await
+                .unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), done);
         }
     }

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 
 use super::Trial;
 use crate::failure::{Code, Result};
-use crate::pipeline::{Finding, Step, WritePermit};
-use crate::step_id::{StepId, StepName};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
+use crate::step_id::StepName;
 use crate::steps::group::parts::nodes;
 use crate::steps::proof::parts::pods;
 use crate::world::World;
@@ -28,37 +28,22 @@ impl ScaleDown {
 
 #[async_trait]
 impl Step<World> for ScaleDown {
-    fn id(&self) -> StepId {
-        self.trial.id(StepName::ScaleDown)
-    }
-
-    fn title(&self) -> String {
-        format!("Prove that {} scales down", self.trial.daemon.group)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        vec![self.trial.id(StepName::ScaleUp)]
-    }
-
-    /// It takes away what that looks at.
-    fn after(&self) -> Vec<StepId> {
-        vec![self.trial.id(StepName::AgentPath)]
-    }
-
-    fn patience(&self) -> Duration {
+    fn meta(&self) -> Meta {
+        Meta::new(
+            self.trial.id(StepName::ScaleDown),
+            format!("Prove that {} scales down", self.trial.daemon.group),
+            "slicer-k3s logs autoscaler --since 15m --grep \"cannot be removed\" names the pods \
+             that keep a Node, --grep unremovable the load",
+        )
+        .needs([self.trial.id(StepName::ScaleUp)])
+        // It takes away what that looks at.
+        .after([self.trial.id(StepName::AgentPath)])
         // 30 s after the last addition, 30 s unneeded, loops of 10 s, and the VM's end.
-        Duration::from_mins(5)
+        .timeout(Duration::from_mins(5))
+        .code(Code::Proof)
     }
 
-    fn code(&self) -> Code {
-        Code::Proof
-    }
-
-    fn hint(&self) -> String {
-        "slicer-k3s logs autoscaler --since 15m --grep \"cannot be removed\" names the pods that keep a Node, --grep unremovable the load".into()
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let kubernetes = world.kubernetes().await?;
         if self.trial.stands(&kubernetes).await? {
             return Ok(Finding::Done("proven before".into()));
@@ -133,7 +118,10 @@ mod tests {
                 progress.nodes = vec![("n".into(), AGENT.into())];
             }
             let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
-            let found = ScaleDown::new(&trial).check(&world).await.unwrap();
+            let found = ScaleDown::new(&trial)
+                .check(&world, Phase::Before)
+                .await
+                .unwrap();
             assert_eq!(found, expected);
         }
     }

@@ -10,8 +10,8 @@ use super::Trial;
 use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::waiting;
 use crate::names::slicer::CONSOLES;
-use crate::pipeline::{Finding, Step, WritePermit};
-use crate::step_id::{StepId, StepName};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
+use crate::step_id::StepName;
 use crate::steps::group::parts::nodes;
 use crate::steps::proof::parts::{pods, record, silent};
 use crate::steps::support::console;
@@ -31,39 +31,24 @@ impl ScaleUp {
 
 #[async_trait]
 impl Step<World> for ScaleUp {
-    fn id(&self) -> StepId {
-        self.trial.id(StepName::ScaleUp)
-    }
-
-    fn title(&self) -> String {
-        format!("Prove that {} scales up", self.trial.daemon.group)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        vec![self.trial.id(StepName::ProofLeftovers)]
-    }
-
-    fn patience(&self) -> Duration {
-        // VM, k3s's download and the image; the autoscaler itself gives up after 15 minutes.
-        Duration::from_mins(7)
-    }
-
-    fn pace(&self) -> Duration {
-        Duration::from_millis(500)
-    }
-
-    fn code(&self) -> Code {
-        Code::Proof
-    }
-
-    fn hint(&self) -> String {
-        format!(
-            "slicer-k3s logs autoscaler --since 15m --grep {1}, and on {0}: sudo tail -n 40 {CONSOLES}/{1}-*.txt",
-            self.trial.daemon.host, self.trial.daemon.group
+    fn meta(&self) -> Meta {
+        Meta::new(
+            self.trial.id(StepName::ScaleUp),
+            format!("Prove that {} scales up", self.trial.daemon.group),
+            format!(
+                "slicer-k3s logs autoscaler --since 15m --grep {1}, and on {0}: sudo tail -n 40 \
+                 {CONSOLES}/{1}-*.txt",
+                self.trial.daemon.host, self.trial.daemon.group
+            ),
         )
+        .needs([self.trial.id(StepName::ProofLeftovers)])
+        // VM, k3s's download and the image; the autoscaler itself gives up after 15 minutes.
+        .timeout(Duration::from_mins(7))
+        .poll_interval(Duration::from_millis(500))
+        .code(Code::Proof)
     }
 
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let kubernetes = world.kubernetes().await?;
         if self.trial.stands(&kubernetes).await? {
             return Ok(Finding::Done("proven before".into()));
@@ -115,7 +100,7 @@ impl Step<World> for ScaleUp {
         Ok(Finding::Done(note))
     }
 
-    async fn last_words(&self, world: &World) -> Option<String> {
+    async fn diagnose(&self, world: &World) -> Option<String> {
         let before = self.trial.progress().vms_before.clone();
         let vms = super::vms(world, &self.trial.daemon).await.ok()?;
         let Some(vm) = vms.difference(&before).next() else {
@@ -160,11 +145,11 @@ mod tests {
         let world = world(&[("k3s-cp-1", &fake)]);
         let step = |again| ScaleUp::new(&super::super::trial(again));
         assert!(matches!(
-            step(false).check(&world).await.unwrap(),
+            step(false).check(&world, Phase::Before).await.unwrap(),
             Finding::Done(_)
         ));
         assert!(matches!(
-            step(true).check(&world).await.unwrap(),
+            step(true).check(&world, Phase::Before).await.unwrap(),
             Finding::Differs(_)
         ));
     }
@@ -177,7 +162,10 @@ mod tests {
         let trial = super::super::trial(true);
         trial.progress().started = true;
         let step = ScaleUp::new(&trial);
-        let found = step.check(&world(&[("k3s-cp-1", &fake)])).await.unwrap();
+        let found = step
+            .check(&world(&[("k3s-cp-1", &fake)]), Phase::Before)
+            .await
+            .unwrap();
         assert_eq!(found, Finding::Done("a-1-ff".into()));
         assert_eq!(
             trial.progress().nodes,

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::deletion::DeletableObject;
 use crate::failure::Result;
 use crate::names::autoscaler::{AUTOSCALER, NAMESPACE};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::step_id::{StepId, StepName};
 use crate::steps::support::api;
 use crate::steps::support::api::Api;
@@ -31,27 +31,17 @@ const KINDS: [&str; 2] = ["helmchart", "deployment"];
 
 #[async_trait]
 impl Step<World> for AutoscalerGone {
-    fn id(&self) -> StepId {
-        StepName::AutoscalerGone.on_cluster()
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::AutoscalerGone.on_cluster(),
+            "Stop the autoscaler",
+            format!("slicer-k3s kubectl get pods -n {NAMESPACE}"),
+        )
+        .after(self.after.clone())
+        .timeout(Duration::from_secs(40))
     }
 
-    fn title(&self) -> String {
-        "Stop the autoscaler".into()
-    }
-
-    fn after(&self) -> Vec<StepId> {
-        self.after.clone()
-    }
-
-    fn patience(&self) -> Duration {
-        Duration::from_secs(40)
-    }
-
-    fn hint(&self) -> String {
-        format!("slicer-k3s kubectl get pods -n {NAMESPACE}")
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let kubernetes = match api::api(world).await? {
             Api::Ready(kubernetes) => kubernetes,
             Api::Down(why) => return Ok(Finding::Done(format!("no server's API answers: {why}"))),
@@ -91,12 +81,19 @@ mod tests {
             .says("auth/token", "t0ken\n")
             .answers("POST /vm/", 401, "{}");
         let step = AutoscalerGone::new(&[]);
-        assert!(step.check(&world(&[("n100", &refuses)])).await.is_err());
-        let off = step.check(&world(&[])).await.unwrap();
+        assert!(
+            step.check(&world(&[("n100", &refuses)]), Phase::Before)
+                .await
+                .is_err()
+        );
+        let off = step.check(&world(&[]), Phase::Before).await.unwrap();
         assert!(matches!(off, Finding::Done(_)), "{off:?}");
         // Its host was installed anew, or Slicer was removed from it.
         let purged = Fake::new().answers("auth/token", 1, "");
-        let found = step.check(&world(&[("n100", &purged)])).await.unwrap();
+        let found = step
+            .check(&world(&[("n100", &purged)]), Phase::Before)
+            .await
+            .unwrap();
         assert!(matches!(found, Finding::Done(_)), "{found:?}");
         // The first server is down, and the third has it.
         let third = Fake::new()
@@ -106,7 +103,7 @@ mod tests {
             .says("auth/token", "t0ken\n")
             .answers("POST /vm/", 503, "{}");
         let world = world(&[("n100", &silent), ("k3s-cp-3", &third)]);
-        let found = step.check(&world).await.unwrap();
+        let found = step.check(&world, Phase::Before).await.unwrap();
         assert_eq!(found, Finding::differs("its helmchart is there"));
     }
 }

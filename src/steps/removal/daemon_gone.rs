@@ -9,10 +9,10 @@ use crate::deletion::{Belongings, DeletablePath, Seen, is_same_directory};
 use crate::failure::{Code, Failure, Result};
 use crate::generate::unit_path;
 use crate::names::ours::ROOT;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Adopted, unit_of};
 use crate::remote::{Look, Machine, Script};
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::steps::daemon;
 use crate::steps::removal::parts::console_logs;
 use crate::steps::support::unit::Unit;
@@ -161,25 +161,21 @@ while kill -0 {} 2>/dev/null; do [ $n -lt 180 ] || exit 1; sleep 1; n=$((n+1)); 
 
 #[async_trait]
 impl Step<World> for DaemonGone {
-    fn id(&self) -> StepId {
-        StepName::DaemonGone.on(&self.daemon.group)
-    }
-
-    fn title(&self) -> String {
-        format!(
-            "Remove {} and its VMs from {}",
-            self.daemon.group, self.daemon.host
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::DaemonGone.on(&self.daemon.group),
+            format!(
+                "Remove {} and its VMs from {}",
+                self.daemon.group, self.daemon.host
+            ),
+            format!(
+                "on {}: sudo systemctl status {}; run again",
+                self.daemon.host, self.unit
+            ),
         )
     }
 
-    fn hint(&self) -> String {
-        format!(
-            "on {}: sudo systemctl status {}; run again",
-            self.daemon.host, self.unit
-        )
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let host = world.host(&self.daemon.host)?;
         let bridge = Look::Directory(format!("/sys/class/net/{}", self.bridge));
         let directory = Look::Directory(self.directory.clone());
@@ -276,7 +272,7 @@ impl DaemonGone {
             ),
         )
         .because(done.last_words())
-        .hint(self.hint()))
+        .hint(self.meta().hint))
     }
 }
 

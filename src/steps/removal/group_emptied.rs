@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use super::Remains;
 use crate::deletion::{APART, DeletableVm};
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::slicer::Slicer;
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::steps::removal::parts::console_logs;
 use crate::vm::Vm;
 use crate::world::World;
@@ -75,24 +75,17 @@ impl GroupEmptied {
 
 #[async_trait]
 impl Step<World> for GroupEmptied {
-    fn id(&self) -> StepId {
-        StepName::GroupEmptied.on(&self.group)
-    }
-
-    fn title(&self) -> String {
-        format!("Remove the VMs of {} from {}", self.group, self.host)
-    }
-
-    fn hint(&self) -> String {
-        format!("on {}: slicer vm list; run again", self.host)
-    }
-
-    fn patience(&self) -> Duration {
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::GroupEmptied.on(&self.group),
+            format!("Remove the VMs of {} from {}", self.group, self.host),
+            format!("on {}: slicer vm list; run again", self.host),
+        )
         // Once its VMs are gone the answer may be such that a second one is waited for.
-        APART + Duration::from_secs(20)
+        .timeout(APART + Duration::from_secs(20))
     }
 
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let logs = console_logs::left(world.host(&self.host)?, &self.group).await?;
         let vms = match self.vms(&self.slicer(world).await?).await? {
             Ok(vms) => vms,
@@ -162,7 +155,7 @@ mod tests {
         let world = world(&[("n100", &fake)]);
         let step = step();
         assert!(matches!(
-            step.check(&world).await.unwrap(),
+            step.check(&world, Phase::Before).await.unwrap(),
             Finding::Differs(_)
         ));
         step.apply(&world, &permit()).await.unwrap();
@@ -187,12 +180,12 @@ mod tests {
                 .says("GET /hostgroup", groups);
             let world = world(&[("n100", &fake)]);
             let step = step();
-            let found = step.check(&world).await.unwrap();
+            let found = step.check(&world, Phase::Before).await.unwrap();
             assert!(matches!(found, Finding::Unknown(_)), "{groups} {found:?}");
             let begin = Instant::now();
             step.apply(&world, &permit()).await.unwrap();
             assert!(begin.elapsed() >= APART, "{groups}");
-            let found = step.check(&world).await.unwrap();
+            let found = step.check(&world, Phase::After).await.unwrap();
             assert_eq!(found, Finding::done(), "{groups}");
         }
         // It was none: the group has a VM.
@@ -207,7 +200,7 @@ mod tests {
         let world = world(&[("n100", &fake)]);
         let step = step();
         assert!(matches!(
-            step.check(&world).await.unwrap(),
+            step.check(&world, Phase::After).await.unwrap(),
             Finding::Unknown(_)
         ));
         step.apply(&world, &permit()).await.unwrap();
@@ -221,7 +214,10 @@ mod tests {
             .says("auth/token", "t0ken\n")
             .answers("[!0-9]", 1, "")
             .says("GET /hostgroup", r#"[{"name":"k3s-cp"}]"#);
-        let found = step().check(&world(&[("n100", &fake)])).await.unwrap();
+        let found = step()
+            .check(&world(&[("n100", &fake)]), Phase::Before)
+            .await
+            .unwrap();
         assert_eq!(found, Finding::done());
     }
 }

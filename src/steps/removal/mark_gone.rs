@@ -6,7 +6,7 @@ use crate::deletion::DeletablePath;
 use crate::failure::Result;
 use crate::fleet::Note;
 use crate::names::ours::ROOT;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::Mark;
 use crate::remote::{Look, Script};
 use crate::step_id::{StepId, StepName};
@@ -43,23 +43,16 @@ done";
 
 #[async_trait]
 impl Step<World> for MarkGone {
-    fn id(&self) -> StepId {
-        StepName::MarkGone.on(&self.host)
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::MarkGone.on(&self.host),
+            format!("Take the cluster's mark off {}", self.host),
+            format!("on {}: ls /etc/slicer-k3s {}", self.host, ROOT),
+        )
+        .needs(self.needs.clone())
     }
 
-    fn title(&self) -> String {
-        format!("Take the cluster's mark off {}", self.host)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
-    }
-
-    fn hint(&self) -> String {
-        format!("on {}: ls /etc/slicer-k3s {}", self.host, ROOT)
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let host = world.host(&self.host)?;
         let [mark, note, directory] = places(&world.plan.cluster);
         Ok(if host.read(&mark).await?.is_some() {
@@ -125,7 +118,7 @@ mod tests {
             let host = Fake::new().refuses("", status, stderr);
             let world = world(&[("ryzen", &host)]);
             for step in &steps {
-                let found = step.check(&world).await;
+                let found = step.check(&world, Phase::Before).await;
                 assert!(found.is_err(), "{:?}: {found:?}", step.id());
             }
         }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::deletion::DeletableObject;
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::step_id::{StepId, StepName};
 use crate::steps::group::parts::nodes::selector;
 use crate::world::World;
@@ -26,23 +26,16 @@ impl NodesGone {
 
 #[async_trait]
 impl Step<World> for NodesGone {
-    fn id(&self) -> StepId {
-        StepName::NodesGone.on(&self.group)
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::NodesGone.on(&self.group),
+            format!("Remove the Nodes of {}", self.group),
+            format!("slicer-k3s kubectl get nodes -l {}", selector(&self.group)),
+        )
+        .needs(self.needs.clone())
     }
 
-    fn title(&self) -> String {
-        format!("Remove the Nodes of {}", self.group)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
-    }
-
-    fn hint(&self) -> String {
-        format!("slicer-k3s kubectl get nodes -l {}", selector(&self.group))
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let kubernetes = world.kubernetes().await?;
         let selector = selector(&self.group);
         let nodes = kubernetes

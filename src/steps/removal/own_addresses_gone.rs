@@ -5,9 +5,9 @@ use async_trait::async_trait;
 use crate::deletion::DeletablePath;
 use crate::failure::Result;
 use crate::generate::{ROUTES_UNIT, own_addresses_path, own_addresses_table};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::remote::{Look, Script};
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::world::World;
 
 pub(crate) struct OwnAddressesGone {
@@ -28,19 +28,15 @@ t={}; if nft list table ip \"$t\" >/dev/null 2>&1; then nft delete table ip \"$t
 
 #[async_trait]
 impl Step<World> for OwnAddressesGone {
-    fn id(&self) -> StepId {
-        StepName::OwnAddressesGone.on(&self.host)
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::OwnAddressesGone.on(&self.host),
+            format!("Keep no server's address on {}", self.host),
+            format!("on {}: sudo nft list tables", self.host),
+        )
     }
 
-    fn title(&self) -> String {
-        format!("Keep no server's address on {}", self.host)
-    }
-
-    fn hint(&self) -> String {
-        format!("on {}: sudo nft list tables", self.host)
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let host = world.host(&self.host)?;
         let path = own_addresses_path(&world.plan.cluster);
         if host.read(&path).await?.is_some() {
@@ -79,7 +75,10 @@ mod tests {
             let fake = Fake::new()
                 .answers("cat --", file, "")
                 .answers("nft list", table, "");
-            let found = step.check(&world(&[("n100", &fake)])).await.unwrap();
+            let found = step
+                .check(&world(&[("n100", &fake)]), Phase::Before)
+                .await
+                .unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), gone, "{file} {table}");
         }
     }

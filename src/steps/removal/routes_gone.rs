@@ -7,9 +7,9 @@ use crate::failure::Result;
 use crate::generate::{
     FORMER_ROUTES_UNIT, ROUTES_SCRIPT, ROUTES_UNIT, TABLES, routes_path, unit_path,
 };
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::remote::Script;
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::world::World;
 
 pub(crate) struct RoutesGone {
@@ -53,19 +53,15 @@ fi";
 
 #[async_trait]
 impl Step<World> for RoutesGone {
-    fn id(&self) -> StepId {
-        StepName::RoutesGone.on(&self.host)
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::RoutesGone.on(&self.host),
+            format!("Withdraw the routes on {}", self.host),
+            format!("on {}: ip route; ls {TABLES}", self.host),
+        )
     }
 
-    fn title(&self) -> String {
-        format!("Withdraw the routes on {}", self.host)
-    }
-
-    fn hint(&self) -> String {
-        format!("on {}: ip route; ls {TABLES}", self.host)
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let host = world.host(&self.host)?;
         for table in tables(&world.plan.cluster) {
             if host.read(&table).await?.is_some() {

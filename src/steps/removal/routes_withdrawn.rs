@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::failure::Result;
 use crate::generate::{self, ROUTES_UNIT, Route};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::step_id::{StepId, StepName};
 use crate::steps::host::routes;
 use crate::world::World;
@@ -28,26 +28,19 @@ impl RoutesWithdrawn {
 
 #[async_trait]
 impl Step<World> for RoutesWithdrawn {
-    fn id(&self) -> StepId {
-        StepName::RoutesWithdrawn.on(&self.host)
-    }
-
-    fn title(&self) -> String {
-        format!("Withdraw the routes that {} no longer needs", self.host)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
-    }
-
-    fn hint(&self) -> String {
-        format!(
-            "on {}: ip route; sudo journalctl -u {ROUTES_UNIT} -n 20",
-            self.host
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::RoutesWithdrawn.on(&self.host),
+            format!("Withdraw the routes that {} no longer needs", self.host),
+            format!(
+                "on {}: ip route; sudo journalctl -u {ROUTES_UNIT} -n 20",
+                self.host
+            ),
         )
+        .needs(self.needs.clone())
     }
 
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let host = world.host(&self.host)?;
         for file in generate::host_routes(&world.plan, &self.host)? {
             if let Some(why) = file.differs(host).await? {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -10,11 +9,11 @@ use async_trait::async_trait;
 use crate::deletion::{Known, Snapshot, last_snapshot};
 use crate::failure::{Code, Failure, Result};
 use crate::names::k3s::SNAPSHOTS_DIRECTORY;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::Role;
 use crate::remote::{Machine, Script};
 use crate::secret::Secret;
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::steps::daemon;
 use crate::steps::support::unit::Unit;
 use crate::world::World;
@@ -56,21 +55,16 @@ impl Snapshots {
 
 pub(crate) struct SnapshotKept {
     snapshots: Snapshots,
-    failed: AtomicBool,
 }
 
 impl SnapshotKept {
     pub(crate) fn new(snapshots: Snapshots) -> Self {
-        Self {
-            snapshots,
-            failed: AtomicBool::new(false),
-        }
+        Self { snapshots }
     }
 
     /// Which snapshot there is, and its file.
-    async fn last(&self, world: &World) -> Result<(Snapshot, &Path)> {
+    async fn last(&self, world: &World, failed: bool) -> Result<(Snapshot, &Path)> {
         let Snapshots { own, earlier } = &self.snapshots;
-        let failed = self.failed.load(Ordering::Relaxed);
         let known = Known {
             own: own.exists(),
             earlier: earlier.is_some(),
@@ -115,7 +109,7 @@ impl SnapshotKept {
                 format!("{} took no snapshot", server.name()),
             )
             .because(saved.last_words())
-            .hint(self.hint()));
+            .hint(self.meta().hint));
         };
         server.fetch(path, &self.snapshots.own, hash).await
     }
@@ -146,20 +140,16 @@ sha256sum -- \"$d/$n\"*";
 
 #[async_trait]
 impl Step<World> for SnapshotKept {
-    fn id(&self) -> StepId {
-        StepName::SnapshotKept.on_cluster()
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::SnapshotKept.on_cluster(),
+            "Keep a last snapshot of etcd",
+            "on a server: sudo k3s etcd-snapshot save; or run again without --snapshot",
+        )
     }
 
-    fn title(&self) -> String {
-        "Keep a last snapshot of etcd".into()
-    }
-
-    fn hint(&self) -> String {
-        "on a server: sudo k3s etcd-snapshot save; or run again without --snapshot".into()
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
-        let (last, file) = self.last(world).await?;
+    async fn check(&self, world: &World, phase: Phase) -> Result<Finding> {
+        let (last, file) = self.last(world, phase == Phase::After).await?;
         let size = fs_err::metadata(file).map_or(0, |facts| facts.len());
         let file = file.display();
         Ok(match last {
@@ -174,8 +164,7 @@ impl Step<World> for SnapshotKept {
     async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let taken = self.take(world, permit).await;
         if let Err(failure) = taken {
-            self.failed.store(true, Ordering::Relaxed);
-            if self.last(world).await?.0 == Snapshot::Missing {
+            if self.last(world, true).await?.0 == Snapshot::Missing {
                 return Err(failure);
             }
         }
@@ -230,11 +219,11 @@ mod tests {
             let server = Fake::new().answers("etcd-snapshot save", 1, "");
             let host = Fake::new().says("systemctl show", unit);
             let world = world(&[("k3s-cp-1", &server), ("n100", &host)]);
-            let found = step.check(&world).await.unwrap();
+            let found = step.check(&world, Phase::Before).await.unwrap();
             assert!(matches!(found, Finding::Differs(_)), "{found:?}");
             // A server that cannot take one is no reason to go without.
             assert_eq!(step.apply(&world, &permit()).await.is_ok(), counts);
-            let found = step.check(&world).await.unwrap();
+            let found = step.check(&world, Phase::After).await.unwrap();
             assert_eq!(
                 matches!(&found, Finding::Done(note) if note.contains("earlier run")),
                 counts
@@ -242,7 +231,7 @@ mod tests {
         }
         fs_err::write(&snapshots.own, "new").unwrap();
         let found = SnapshotKept::new(snapshots)
-            .check(&world(&[]))
+            .check(&world(&[]), Phase::After)
             .await
             .unwrap();
         assert!(matches!(found, Finding::Done(_)), "{found:?}");

@@ -33,7 +33,7 @@ const SECOND: Duration = Duration::from_secs(1);
 pub(crate) struct Turns {
     one: Arc<Mutex<()>>,
     /// How long servers that do not vote are waited for.
-    patience: Duration,
+    timeout: Duration,
     /// Join tokens are replaced: those that have restarted are asked before the next one does.
     rotating: bool,
     /// Servers that did not vote before the run, where the person allowed that the quorum is lost for want of them.
@@ -63,7 +63,7 @@ impl Turns {
     /// what kept it from coming back would keep the next one.
     pub(crate) fn of_a_run(without: &[String]) -> Self {
         Self {
-            patience: RETURN,
+            timeout: RETURN,
             without: without.into(),
             ..Self::default()
         }
@@ -73,7 +73,7 @@ impl Turns {
     /// before each server that has restarted goes by the new tokens alone.
     pub(crate) fn of_a_rotation() -> Self {
         Self {
-            patience: RETURN,
+            timeout: RETURN,
             rotating: true,
             ..Self::default()
         }
@@ -87,7 +87,7 @@ impl Turns {
         let mut lost = false;
         loop {
             let alone = Arc::clone(&self.one).lock_owned().await;
-            let over = begin.elapsed() >= self.patience;
+            let over = begin.elapsed() >= self.timeout;
             let pause = match self.votes(world, leaving).await {
                 Ok(Votes {
                     voted,

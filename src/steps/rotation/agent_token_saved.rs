@@ -1,60 +1,46 @@
 //! The cluster's bootstrap data hold the new agent token: k3s saves them when it founds a cluster and when the server token
 //! is replaced, but not when its configuration names another agent token.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use async_trait::async_trait;
 
 use crate::failure::{Code, Result};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::Server;
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::steps::rotation::parts::put_token::put;
 use crate::world::World;
 
 pub(crate) struct AgentTokenSaved {
     /// The first server that runs with the new token.
     server: Server,
-    /// Nothing can be asked for what the data hold; saving them again changes nothing.
-    applied: AtomicBool,
 }
 
 impl AgentTokenSaved {
     pub(crate) fn new(server: &Server) -> Self {
         Self {
             server: server.clone(),
-            applied: AtomicBool::new(false),
         }
     }
 }
 
 #[async_trait]
 impl Step<World> for AgentTokenSaved {
-    fn id(&self) -> StepId {
-        StepName::AgentTokenSaved.on_cluster()
-    }
-
-    fn title(&self) -> String {
-        "Save the new agent token in the cluster's data".into()
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        vec![StepName::K3sStarted.on(&self.server.name)]
-    }
-
-    fn code(&self) -> Code {
-        Code::Kubernetes
-    }
-
-    fn hint(&self) -> String {
-        format!(
-            "on {}: sudo journalctl -u k3s -n 50; then run again",
-            self.server.name
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::AgentTokenSaved.on_cluster(),
+            "Save the new agent token in the cluster's data",
+            format!(
+                "on {}: sudo journalctl -u k3s -n 50; then run again",
+                self.server.name
+            ),
         )
+        .needs([StepName::K3sStarted.on(&self.server.name)])
+        .code(Code::Kubernetes)
     }
 
-    async fn check(&self, _: &World) -> Result<Finding> {
-        Ok(if self.applied.load(Ordering::Relaxed) {
+    async fn check(&self, _: &World, phase: Phase) -> Result<Finding> {
+        // Nothing can be asked for what the data hold; saving them again changes nothing.
+        Ok(if phase == Phase::After {
             Finding::done()
         } else {
             Finding::differs("k3s does not save it by itself")
@@ -64,9 +50,7 @@ impl Step<World> for AgentTokenSaved {
     async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let machine = world.server(&self.server).await?;
         let token = &world.secrets.server_token;
-        put(machine, permit, token, token).await?;
-        self.applied.store(true, Ordering::Relaxed);
-        Ok(())
+        put(machine, permit, token, token).await
     }
 }
 
@@ -86,6 +70,9 @@ mod tests {
         let (command, stdin) = &told[0];
         assert!(!command.contains("5e7ve7"));
         assert_eq!(stdin.matches("5e7ve7").count(), 2, "{stdin}");
-        assert_eq!(step.check(&world).await.unwrap(), Finding::done());
+        assert_eq!(
+            step.check(&world, Phase::After).await.unwrap(),
+            Finding::done()
+        );
     }
 }

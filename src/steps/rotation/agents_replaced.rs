@@ -5,7 +5,7 @@ use async_trait::async_trait;
 
 use crate::deletion::DeletableVm;
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Daemon, Plan};
 use crate::step_id::{StepId, StepName};
 use crate::steps::group::{agents_drained, agents_settled, k3s_token_secret};
@@ -96,26 +96,19 @@ fn is_of_before(vm: &Vm, armed: i64) -> bool {
 
 #[async_trait]
 impl Step<World> for AgentsReplaced {
-    fn id(&self) -> StepId {
-        StepName::AgentsReplaced.on(&self.daemon.group)
-    }
-
-    fn title(&self) -> String {
-        format!(
-            "Remove the agents of {} that joined by the old token",
-            self.daemon.group
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::AgentsReplaced.on(&self.daemon.group),
+            format!(
+                "Remove the agents of {} that joined by the old token",
+                self.daemon.group
+            ),
+            format!("on {}: sudo slicer vm list; run again", self.daemon.host),
         )
+        .needs([StepName::AgentsDrained.on(&self.daemon.group)])
     }
 
-    fn needs(&self) -> Vec<StepId> {
-        vec![StepName::AgentsDrained.on(&self.daemon.group)]
-    }
-
-    fn hint(&self) -> String {
-        format!("on {}: sudo slicer vm list; run again", self.daemon.host)
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let outdated = outdated(world, &self.daemon).await?;
         if outdated.is_empty() {
             return Ok(Finding::done());
@@ -162,7 +155,7 @@ mod tests {
         let world = world(&[("ryzen", &host)]);
         let daemon = plan().daemons[1].clone();
         let step = AgentsReplaced { daemon };
-        let found = step.check(&world).await.unwrap();
+        let found = step.check(&world, Phase::Before).await.unwrap();
         let named = "k3s-agents-1-1, k3s-agents-1-3, k3s-agents-1-4 joined by the old token";
         assert_eq!(found, Finding::differs(named));
         step.apply(&world, &permit()).await.unwrap();

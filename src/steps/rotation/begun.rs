@@ -2,56 +2,41 @@
 //! may be down by the rotation, and comes back by the rest of it.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
 use crate::failure::{Code, Result};
-use crate::pipeline::{Finding, Step, WritePermit};
-use crate::state::{Phase, State};
-use crate::step_id::{StepId, StepName};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
+use crate::state::{RotationPhase, State};
+use crate::step_id::StepName;
 use crate::world::World;
 
 pub(crate) struct RotationBegun {
     /// The state's directory.
     state: PathBuf,
-    recorded: AtomicBool,
 }
 
 impl RotationBegun {
     pub(crate) fn new(state: PathBuf) -> Self {
-        Self {
-            state,
-            recorded: AtomicBool::new(false),
-        }
+        Self { state }
     }
 }
 
 #[async_trait]
 impl Step<World> for RotationBegun {
-    fn id(&self) -> StepId {
-        StepName::RotationBegun.on_cluster()
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::RotationBegun.on_cluster(),
+            "Record that the rotation begins",
+            format!("df -h {0}; ls -ld {0}", self.state.display()),
+        )
+        .needs([StepName::ServersWhole.on_cluster()])
+        .code(Code::LocalFile)
     }
 
-    fn title(&self) -> String {
-        "Record that the rotation begins".into()
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        vec![StepName::ServersWhole.on_cluster()]
-    }
-
-    fn code(&self) -> Code {
-        Code::LocalFile
-    }
-
-    fn hint(&self) -> String {
-        format!("df -h {0}; ls -ld {0}", self.state.display())
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
-        let begun = world.secrets.retired.phase > Phase::Recorded;
-        Ok(if begun || self.recorded.load(Ordering::Relaxed) {
+    async fn check(&self, world: &World, phase: Phase) -> Result<Finding> {
+        let begun = world.secrets.retired.phase > RotationPhase::Recorded;
+        Ok(if begun || phase == Phase::After {
             Finding::done()
         } else {
             Finding::differs("nothing has been done on any server")
@@ -59,8 +44,6 @@ impl Step<World> for RotationBegun {
     }
 
     async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
-        State::advance(&self.state, Phase::Begun)?;
-        self.recorded.store(true, Ordering::Relaxed);
-        Ok(())
+        State::advance(&self.state, RotationPhase::Begun)
     }
 }

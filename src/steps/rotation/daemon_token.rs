@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::failure::Result;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Daemon, Plan};
 use crate::remote::Script;
 use crate::slicer::{host_token, slicer_on};
@@ -55,30 +55,18 @@ pub(crate) async fn lacks(world: &World, daemon: &Daemon) -> Result<Option<&'sta
 
 #[async_trait]
 impl Step<World> for DaemonToken {
-    fn id(&self) -> StepId {
-        StepName::DaemonToken.on(&self.daemon.group)
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::DaemonToken.on(&self.daemon.group),
+            format!("Take the new API token into use for {}", self.daemon.group),
+            self.daemon.look_at_journal(),
+        )
+        .needs([StepName::HostToken.on(&self.daemon.host)])
+        .needs(self.drained.clone())
+        .timeout(Duration::from_mins(2))
     }
 
-    fn title(&self) -> String {
-        format!("Take the new API token into use for {}", self.daemon.group)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        let written = StepName::HostToken.on(&self.daemon.host);
-        std::iter::once(written)
-            .chain(self.drained.iter().cloned())
-            .collect()
-    }
-
-    fn patience(&self) -> Duration {
-        Duration::from_mins(2)
-    }
-
-    fn hint(&self) -> String {
-        self.daemon.look_at_journal()
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let lacks = lacks(world, &self.daemon).await?;
         Ok(lacks.map_or_else(Finding::done, Finding::differs))
     }

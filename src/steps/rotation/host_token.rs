@@ -4,12 +4,12 @@ use async_trait::async_trait;
 
 use crate::failure::{Code, Failure, Result};
 use crate::names::slicer::TOKEN_PATHS;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::Daemon;
 use crate::remote::{Machine, Put};
 use crate::secret::Secret;
 use crate::slicer::host_token;
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::world::World;
 
 pub(crate) struct HostToken {
@@ -43,19 +43,15 @@ async fn place(host: &Machine) -> Result<Option<&'static str>> {
 
 #[async_trait]
 impl Step<World> for HostToken {
-    fn id(&self) -> StepId {
-        StepName::HostToken.on(&self.daemon.host)
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::HostToken.on(&self.daemon.host),
+            format!("Make a new Slicer API token on {}", self.daemon.host),
+            format!("on {}: sudo ls -l {}", self.daemon.host, TOKEN_PATHS[0]),
+        )
     }
 
-    fn title(&self) -> String {
-        format!("Make a new Slicer API token on {}", self.daemon.host)
-    }
-
-    fn hint(&self) -> String {
-        format!("on {}: sudo ls -l {}", self.daemon.host, TOKEN_PATHS[0])
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let host = world.host(&self.daemon.host)?;
         let retired = world.secrets.retired.slicer.get(&self.daemon.host);
         Ok(match host_token(host).await? {
@@ -72,7 +68,7 @@ impl Step<World> for HostToken {
         let host = world.host(&self.daemon.host)?;
         let Some(path) = place(host).await? else {
             let what = format!("there is no file of Slicer's token on {}", self.daemon.host);
-            return Err(Failure::new(Code::SlicerToken, what).hint(self.hint()));
+            return Err(Failure::new(Code::SlicerToken, what).hint(self.meta().hint));
         };
         // A group of users may read it.
         let put = Put {

@@ -17,7 +17,7 @@ pub(crate) mod worker_token;
 use std::time::Duration;
 
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Step};
+use crate::pipeline::{Finding, Phase, Step};
 use crate::plan::Plan;
 use crate::question::limited;
 use crate::state::Secrets;
@@ -56,7 +56,7 @@ pub fn is_complete(plan: &Plan) -> Result<()> {
 /// Why a rotation of join tokens may not begin now: not every server is Ready and votes. `None` where it may.
 pub async fn hindrance(world: &World) -> Option<String> {
     let check = servers_whole::ServersWhole::at_first();
-    match limited(ANSWER, check.check(world)).await {
+    match limited(ANSWER, check.check(world, Phase::Before)).await {
         Ok(Ok(Finding::Done(_))) => None,
         Ok(Ok(Finding::Differs(why) | Finding::Unknown(why))) => Some(why),
         Ok(Err(failure)) => Some(failure.to_string()),

@@ -5,11 +5,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step};
 use crate::plan::Server;
 use crate::remote::{Look, Machine};
 use crate::secret::Secret;
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::world::World;
 
 pub(crate) struct OldRefused {
@@ -69,37 +69,22 @@ pub(crate) async fn lacks(world: &World, server: &Server) -> Result<Option<Strin
 
 #[async_trait]
 impl Step<World> for OldRefused {
-    fn id(&self) -> StepId {
-        StepName::OldTokenRefused.on(&self.server.name)
-    }
-
-    fn title(&self) -> String {
-        format!("See that {} refuses the old token", self.server.name)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        vec![StepName::K3sStarted.on(&self.server.name)]
-    }
-
-    fn patience(&self) -> Duration {
-        Duration::from_secs(30)
-    }
-
-    fn hint(&self) -> String {
-        format!(
-            "on {}: sudo systemctl restart k3s; then run again",
-            self.server.name
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::OldTokenRefused.on(&self.server.name),
+            format!("See that {} refuses the old token", self.server.name),
+            format!(
+                "on {}: sudo systemctl restart k3s; then run again",
+                self.server.name
+            ),
         )
+        .needs([StepName::K3sStarted.on(&self.server.name)])
+        .timeout(Duration::from_secs(30))
     }
 
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let lacks = lacks(world, &self.server).await?;
         Ok(lacks.map_or_else(Finding::done, Finding::Unknown))
-    }
-
-    /// The restart before has done it.
-    async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
-        Ok(())
     }
 }
 

@@ -14,12 +14,12 @@ use crate::failure::{Code, Failure, Result};
 use crate::k3s;
 use crate::k3s::CONFIG_PATH;
 use crate::names::k3s::UNIT;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::Server;
 use crate::remote::Machine;
 use crate::secret::Secret;
-use crate::state::{Phase, State};
-use crate::step_id::{StepId, StepName};
+use crate::state::{RotationPhase, State};
+use crate::step_id::StepName;
 use crate::steps::rotation::old_token_refused::accepts;
 use crate::steps::rotation::parts::put_token::put;
 use crate::steps::server::parts::k3s_troubles::Troubles;
@@ -33,7 +33,7 @@ pub(crate) struct ServerToken {
     /// A server was asked in this run to do it.
     sent: AtomicBool,
     /// A server said in this run that it has done it.
-    applied: AtomicBool,
+    sealed: AtomicBool,
 }
 
 /// Which token a server stands for.
@@ -60,7 +60,7 @@ impl ServerToken {
     /// Whether a server may have been asked for it: if none was, one that cannot read its data is locked out for another
     /// reason.
     fn may_be_done(&self, world: &World) -> bool {
-        self.sent.load(Ordering::Relaxed) || world.secrets.retired.phase >= Phase::Sealing
+        self.sent.load(Ordering::Relaxed) || world.secrets.retired.phase >= RotationPhase::Sealing
     }
 
     async fn standing(world: &World, server: &Server) -> Standing {
@@ -120,34 +120,21 @@ async fn locked_out(machine: &Machine, unit: &Unit, old: &Secret) -> Result<bool
 
 #[async_trait]
 impl Step<World> for ServerToken {
-    fn id(&self) -> StepId {
-        StepName::ServerToken.on_cluster()
-    }
-
-    fn title(&self) -> String {
-        "Seal the cluster's data with the new server token".into()
-    }
-
-    fn patience(&self) -> Duration {
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::ServerToken.on_cluster(),
+            "Seal the cluster's data with the new server token",
+            "slicer-k3s status shows which servers are up; then run again: both tokens are \
+             recorded until the new one is in use everywhere",
+        )
         // A server that has just been locked out says so at its next start.
-        Duration::from_secs(30)
+        .timeout(Duration::from_secs(30))
+        .poll_interval(Duration::from_secs(1))
+        .code(Code::Kubernetes)
     }
 
-    fn pace(&self) -> Duration {
-        Duration::from_secs(1)
-    }
-
-    fn code(&self) -> Code {
-        Code::Kubernetes
-    }
-
-    fn hint(&self) -> String {
-        "slicer-k3s status shows which servers are up; then run again: both tokens are recorded until the new one is in use everywhere"
-            .into()
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
-        if self.applied.load(Ordering::Relaxed) {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
+        if self.sealed.load(Ordering::Relaxed) {
             return Ok(Finding::done());
         }
         let standings = Self::standings(world).await;
@@ -190,7 +177,7 @@ impl Step<World> for ServerToken {
         let machine = world.server(server).await?;
         let new = &world.secrets.server_token;
         if !self.may_be_done(world) {
-            State::advance(&self.state, Phase::Sealing)?;
+            State::advance(&self.state, RotationPhase::Sealing)?;
             self.sent.store(true, Ordering::Relaxed);
         }
         if put(machine, permit, old, new).await.is_err() {
@@ -199,7 +186,7 @@ impl Step<World> for ServerToken {
             put(machine, permit, old, old).await?;
             put(machine, permit, old, new).await?;
         }
-        self.applied.store(true, Ordering::Relaxed);
+        self.sealed.store(true, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -239,11 +226,14 @@ mod tests {
         let world = rotating(&[("k3s-cp-1", &fake)]);
         let step = ServerToken::default();
         assert!(matches!(
-            step.check(&world).await.unwrap(),
+            step.check(&world, Phase::Before).await.unwrap(),
             Finding::Differs(_)
         ));
         step.apply(&world, &permit()).await.unwrap();
-        assert_eq!(step.check(&world).await.unwrap(), Finding::done());
+        assert_eq!(
+            step.check(&world, Phase::After).await.unwrap(),
+            Finding::done()
+        );
         // Neither token is in a command line.
         assert!(
             fake.told()
@@ -285,7 +275,10 @@ mod tests {
                 .says("systemctl", ENDED)
                 .says("journalctl", &crate::remote::journal(&[("b", LOCKED_OUT)]));
             let world = rotating(&[("k3s-cp-1", &fake)]);
-            let found = ServerToken::default().check(&world).await.unwrap();
+            let found = ServerToken::default()
+                .check(&world, Phase::Before)
+                .await
+                .unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), done, "{found:?}");
         }
     }
@@ -301,12 +294,15 @@ mod tests {
             .says("journalctl", &crate::remote::journal(&[("b", LOCKED_OUT)]));
         let mut world = rotating(&[("k3s-cp-1", &locked)]);
         for (phase, done) in [
-            (Phase::Recorded, false),
-            (Phase::Begun, false),
-            (Phase::Sealing, true),
+            (RotationPhase::Recorded, false),
+            (RotationPhase::Begun, false),
+            (RotationPhase::Sealing, true),
         ] {
             world.secrets.retired.phase = phase;
-            let found = ServerToken::default().check(&world).await.unwrap();
+            let found = ServerToken::default()
+                .check(&world, Phase::Before)
+                .await
+                .unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), done, "{found:?}");
         }
     }
@@ -320,11 +316,11 @@ mod tests {
         state.save(dir.path()).unwrap();
         let runs = server(["401", "403"]).answers("/v1-k3s/token", 7, "000");
         let mut world = rotating(&[("k3s-cp-1", &runs)]);
-        world.secrets.retired.phase = Phase::Begun;
+        world.secrets.retired.phase = RotationPhase::Begun;
         let step = ServerToken::new(dir.path().to_owned());
         step.apply(&world, &permit()).await.unwrap_err();
         let state = State::open(dir.path()).unwrap().unwrap();
-        assert_eq!(state.secrets.retired.phase, Phase::Sealing);
+        assert_eq!(state.secrets.retired.phase, RotationPhase::Sealing);
     }
 
     /// k3s listens before it reads its data: a server that is locked out lets in for a moment, and then it is gone.
@@ -345,7 +341,7 @@ mod tests {
                 .says("journalctl", &crate::remote::journal(&lines));
             let world = rotating(&[("k3s-cp-1", &locked)]);
             let step = ServerToken::default();
-            let found = step.check(&world).await.unwrap();
+            let found = step.check(&world, Phase::Before).await.unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), done, "{found:?}");
             step.apply(&world, &permit()).await.unwrap();
             assert!(!locked.was_told("/v1-k3s/token"));
@@ -362,7 +358,10 @@ mod tests {
             .says("journalctl", &crate::remote::journal(&[("b", LOCKED_OUT)]));
         let runs = server(["401", "403"]);
         let world = rotating(&[("k3s-cp-1", &runs), ("k3s-cp-2", &locked)]);
-        let found = ServerToken::default().check(&world).await.unwrap();
+        let found = ServerToken::default()
+            .check(&world, Phase::Before)
+            .await
+            .unwrap();
         assert!(matches!(found, Finding::Done(_)), "{found:?}");
     }
 }

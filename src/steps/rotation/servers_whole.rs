@@ -9,50 +9,43 @@ use crate::failure::Result;
 use crate::kubernetes::condition;
 use crate::names::k3s::VOTES;
 use crate::names::kubernetes::{READY, TRUE};
-use crate::pipeline::{Finding, Step, WritePermit};
-use crate::step_id::{StepId, StepName};
+use crate::pipeline::{Finding, Meta, Phase, Step};
+use crate::step_id::StepName;
 use crate::steps::server::parts::node;
 use crate::world::World;
 
 pub(crate) struct ServersWhole {
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl ServersWhole {
     /// Where nothing has been done yet that could keep a server down.
     pub(crate) fn at_first() -> Self {
         Self {
-            patience: Duration::from_mins(1),
+            timeout: Duration::from_mins(1),
         }
     }
 
     /// Where a run before may have rebooted servers, which come back by themselves.
     pub(crate) fn on_their_way_back() -> Self {
         Self {
-            patience: Duration::from_mins(5),
+            timeout: Duration::from_mins(5),
         }
     }
 }
 
 #[async_trait]
 impl Step<World> for ServersWhole {
-    fn id(&self) -> StepId {
-        StepName::ServersWhole.on_cluster()
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::ServersWhole.on_cluster(),
+            "See that every server is Ready and votes",
+            "slicer-k3s kubectl get nodes; bring every server up, then run again",
+        )
+        .timeout(self.timeout)
     }
 
-    fn title(&self) -> String {
-        "See that every server is Ready and votes".into()
-    }
-
-    fn patience(&self) -> Duration {
-        self.patience
-    }
-
-    fn hint(&self) -> String {
-        "slicer-k3s kubectl get nodes; bring every server up, then run again".into()
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let nodes = world
             .plan
             .servers
@@ -70,10 +63,5 @@ impl Step<World> for ServersWhole {
             }
         }
         Ok(Finding::done())
-    }
-
-    /// Other commands bring servers up; what is left is time.
-    async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
-        Ok(())
     }
 }

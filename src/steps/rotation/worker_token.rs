@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use crate::failure::Result;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::Daemon;
 use crate::slicer::Held;
 use crate::step_id::{StepId, StepName};
@@ -50,30 +50,21 @@ fn hash(world: &World) -> String {
 
 #[async_trait]
 impl Step<World> for WorkerToken {
-    fn id(&self) -> StepId {
-        StepName::WorkerToken.on(&self.daemon.group)
-    }
-
-    fn title(&self) -> String {
-        format!("Give the workers of {} the new token", self.daemon.group)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
-    }
-
-    fn patience(&self) -> Duration {
-        INSTALLING + Duration::from_mins(2)
-    }
-
-    fn hint(&self) -> String {
-        format!(
-            "on {}: sudo slicer vm list; delete a worker that does not answer (the autoscaler makes another), and run again",
-            self.daemon.host
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::WorkerToken.on(&self.daemon.group),
+            format!("Give the workers of {} the new token", self.daemon.group),
+            format!(
+                "on {}: sudo slicer vm list; delete a worker that does not answer (the autoscaler \
+                 makes another), and run again",
+                self.daemon.host
+            ),
         )
+        .needs(self.needs.clone())
+        .timeout(INSTALLING + Duration::from_mins(2))
     }
 
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let slicer = world.slicer(&self.daemon).await?;
         let vms = slicer.vms(&self.daemon.group).await?;
         for vm in &vms {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::failure::{Code, Result};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step};
 use crate::plan::Plan;
 use crate::step_id::{StepId, StepName};
 use crate::world::World;
@@ -39,42 +39,21 @@ impl ApiReady {
 
 #[async_trait]
 impl Step<World> for ApiReady {
-    fn id(&self) -> StepId {
-        StepName::ApiReady.on_cluster()
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::ApiReady.on_cluster(),
+            "Find a server whose API is ready",
+            "slicer-k3s status shows what each server lacks",
+        )
+        .needs(self.needs.clone())
+        .after(self.after.clone())
+        .timeout(Duration::from_mins(2))
+        .code(Code::K3sStart)
     }
 
-    fn title(&self) -> String {
-        "Find a server whose API is ready".into()
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
-    }
-
-    fn after(&self) -> Vec<StepId> {
-        self.after.clone()
-    }
-
-    fn patience(&self) -> Duration {
-        Duration::from_mins(2)
-    }
-
-    fn code(&self) -> Code {
-        Code::K3sStart
-    }
-
-    fn hint(&self) -> String {
-        "slicer-k3s status shows what each server lacks".into()
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let server = world.ready_server().await?;
         Ok(Finding::Done(server.name().to_owned()))
-    }
-
-    /// What makes servers ready are steps of their own; what is left is time.
-    async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
-        Ok(())
     }
 }
 
@@ -100,16 +79,16 @@ mod tests {
         let started = vec![StepName::K3sStarted.on("k3s-cp-1")];
         let founding = ApiReady::new(&plan()).unwrap();
         assert_eq!(
-            (founding.needs(), founding.after()),
+            (founding.meta().needs, founding.meta().after),
             (started.clone(), vec![])
         );
         let later = ApiReady::new(&founded()).unwrap();
-        assert_eq!((later.needs(), later.after()), (vec![], started));
+        assert_eq!((later.meta().needs, later.meta().after), (vec![], started));
         let (sick, well) = (Fake::new().says("/readyz", "no"), Fake::new());
         let two = world(&[("k3s-cp-1", &sick), ("k3s-cp-2", &well)]);
-        let found = later.check(&two).await.unwrap();
+        let found = later.check(&two, Phase::Before).await.unwrap();
         assert_eq!(found, Finding::Done("k3s-cp-2".into()));
         let none = world(&[("k3s-cp-1", &sick)]);
-        assert!(later.check(&none).await.is_err());
+        assert!(later.check(&none, Phase::Before).await.is_err());
     }
 }

@@ -9,7 +9,7 @@ use futures_util::future::try_join_all;
 use crate::control_plane::{self, Judgement};
 use crate::failure::{Code, Failure, Result};
 use crate::generate;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Founded, Plan};
 use crate::state::State;
 use crate::step_id::{StepId, StepName};
@@ -75,31 +75,18 @@ impl ClusterRecorded {
 
 #[async_trait]
 impl Step<World> for ClusterRecorded {
-    fn id(&self) -> StepId {
-        StepName::ClusterRecorded.on_cluster()
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::ClusterRecorded.on_cluster(),
+            "Record that the cluster is founded",
+            "slicer-k3s status shows what each server holds",
+        )
+        .needs(self.needs.clone())
+        .after(self.after.clone())
+        .timeout(Duration::from_secs(30))
     }
 
-    fn title(&self) -> String {
-        "Record that the cluster is founded".into()
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
-    }
-
-    fn after(&self) -> Vec<StepId> {
-        self.after.clone()
-    }
-
-    fn patience(&self) -> Duration {
-        Duration::from_secs(30)
-    }
-
-    fn hint(&self) -> String {
-        "slicer-k3s status shows what each server holds".into()
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let Some(founded) = self.founded(world).await? else {
             return Ok(Finding::Unknown(
                 "no server says that it holds a cluster".into(),

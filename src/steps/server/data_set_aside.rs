@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use crate::control_plane::{self, ControlPlane};
 use crate::failure::Result;
 use crate::names::k3s::SERVER_DIRECTORY;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::Server;
 use crate::remote::{Machine, Script};
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::world::World;
 
 pub(crate) struct DataSetAside {
@@ -51,23 +51,16 @@ sync -f .";
 
 #[async_trait]
 impl Step<World> for DataSetAside {
-    fn id(&self) -> StepId {
-        StepName::DataSetAside.on(&self.server.name)
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::DataSetAside.on(&self.server.name),
+            format!("Move the etcd data of {} aside", self.server.name),
+            format!("on {}: ls -l {SERVER_DIRECTORY}/db", self.server.name),
+        )
+        .needs([StepName::VmReachable.on(&self.server.name)])
     }
 
-    fn title(&self) -> String {
-        format!("Move the etcd data of {} aside", self.server.name)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        vec![StepName::VmReachable.on(&self.server.name)]
-    }
-
-    fn hint(&self) -> String {
-        format!("on {}: ls -l {SERVER_DIRECTORY}/db", self.server.name)
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let held = control_plane::ask(world.server(&self.server).await?).await?;
         Ok(if held.data {
             Finding::differs("it holds a cluster's data that was given up")

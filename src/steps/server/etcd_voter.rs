@@ -8,9 +8,9 @@ use crate::failure::{Code, Result};
 use crate::kubernetes::condition;
 use crate::names::k3s::{MEMBERS_PATH, VOTES, local_api};
 use crate::names::kubernetes::TRUE;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step};
 use crate::plan::Server;
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::world::World;
 
 pub(crate) struct EtcdVoter {
@@ -27,36 +27,23 @@ impl EtcdVoter {
 
 #[async_trait]
 impl Step<World> for EtcdVoter {
-    fn id(&self) -> StepId {
-        StepName::EtcdVoter.on(&self.server.name)
-    }
-
-    fn title(&self) -> String {
-        format!("Wait for {} to vote in etcd", self.server.name)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        vec![StepName::NodeReady.on(&self.server.name)]
-    }
-
-    fn patience(&self) -> Duration {
-        // The leader promotes one learner at a time, on a ticker of 15 s.
-        Duration::from_mins(3)
-    }
-
-    fn code(&self) -> Code {
-        Code::K3sStart
-    }
-
-    fn hint(&self) -> String {
-        format!(
-            "on {}: curl -sk {}",
-            self.server.name,
-            local_api(MEMBERS_PATH)
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::EtcdVoter.on(&self.server.name),
+            format!("Wait for {} to vote in etcd", self.server.name),
+            format!(
+                "on {}: curl -sk {}",
+                self.server.name,
+                local_api(MEMBERS_PATH)
+            ),
         )
+        .needs([StepName::NodeReady.on(&self.server.name)])
+        // The leader promotes one learner at a time, on a ticker of 15 s.
+        .timeout(Duration::from_mins(3))
+        .code(Code::K3sStart)
     }
 
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let node = crate::steps::server::parts::node::of(world, &self.server).await?;
         let voter = node.as_ref().and_then(|node| condition(node, VOTES));
         Ok(match voter {
@@ -64,10 +51,5 @@ impl Step<World> for EtcdVoter {
             Some(_) => Finding::Unknown("it is a learner, not a voter yet".into()),
             None => Finding::Unknown("etcd's leader has not said yet".into()),
         })
-    }
-
-    /// etcd's leader does it.
-    async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
-        Ok(())
     }
 }

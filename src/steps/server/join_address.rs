@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::control_plane::{ControlPlane, Start};
 use crate::failure::Result;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Plan, Server};
 use crate::step_id::{StepId, StepName};
 use crate::steps::support::file::File;
@@ -51,26 +51,19 @@ impl JoinAddress {
 
 #[async_trait]
 impl Step<World> for JoinAddress {
-    fn id(&self) -> StepId {
-        StepName::JoinAddress.on(&self.server.name)
-    }
-
-    fn title(&self) -> String {
-        format!(
-            "Let {} join {} if it ever loses its data",
-            self.server.name, self.other.name
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::JoinAddress.on(&self.server.name),
+            format!(
+                "Let {} join {} if it ever loses its data",
+                self.server.name, self.other.name
+            ),
+            format!("on {}: df -h /etc", self.server.name),
         )
+        .needs(self.needs.clone())
     }
 
-    fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
-    }
-
-    fn hint(&self) -> String {
-        format!("on {}: df -h /etc", self.server.name)
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let machine = world.server(&self.server).await?;
         for file in self.files(world)? {
             if let Some(why) = file.differs(machine).await? {

@@ -10,7 +10,7 @@ use crate::deletion::DeletablePath;
 use crate::failure::{Code, Failure, Result};
 use crate::k3s::{ENVIRONMENT_PATH, REGISTRIES_PATH};
 use crate::names::k3s::{AGENT_TOKEN_PATH, TOKEN_PATH};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Plan, Server};
 use crate::remote::{Machine, Script};
 use crate::step_id::{StepId, StepName};
@@ -189,32 +189,19 @@ impl K3sConfig {
 
 #[async_trait]
 impl Step<World> for K3sConfig {
-    fn id(&self) -> StepId {
-        StepName::K3sConfig.on(&self.server.name)
-    }
-
-    fn title(&self) -> String {
-        format!("Configure k3s on {}", self.server.name)
-    }
-
-    fn patience(&self) -> Duration {
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::K3sConfig.on(&self.server.name),
+            format!("Configure k3s on {}", self.server.name),
+            format!("on {}: df -h /etc", self.server.name),
+        )
+        .needs(self.needs.clone())
+        .after(self.after.clone())
         // Deciding is part of it.
-        DECISION + Duration::from_secs(30)
+        .timeout(DECISION + Duration::from_secs(30))
     }
 
-    fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
-    }
-
-    fn after(&self) -> Vec<StepId> {
-        self.after.clone()
-    }
-
-    fn hint(&self) -> String {
-        format!("on {}: df -h /etc", self.server.name)
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let machine = world.server(&self.server).await?;
         self.same_cluster(world, machine).await?;
         let Some(start) = self.start(world).await? else {
@@ -298,7 +285,7 @@ mod tests {
         let fake = Fake::new().says(TOKEN_PATH, "K10abc::server:another\n");
         let world = world(&[("k3s-cp-1", &fake)]);
         assert_eq!(
-            step().check(&world).await.unwrap_err().code,
+            step().check(&world, Phase::Before).await.unwrap_err().code,
             Code::RecordConflict
         );
         assert!(step().apply(&world, &permit()).await.is_err());
@@ -371,7 +358,7 @@ mod tests {
             .answers(TOKEN_PATH, 1, "")
             .says("stat -L -c %n", "no\n");
         let world = world(&[("k3s-cp-1", &fake)]);
-        assert!(step().check(&world).await.is_err());
+        assert!(step().check(&world, Phase::Before).await.is_err());
         assert!(step().apply(&world, &permit()).await.is_err());
         assert!(!fake.was_told("mv -f"));
     }

@@ -12,10 +12,10 @@ use crate::k3s::{ENVIRONMENT_PATH, Release, UNIT_ENVIRONMENT_PATH, UNIT_PATH, ov
 use crate::kubernetes::Kubernetes;
 use crate::names::k3s::{INSTALLER_URL, PROGRAM, UNIT};
 use crate::names::kubernetes::SERVERS;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::Server;
 use crate::remote::{Look, Machine, Script};
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::steps::support::unit::Unit;
 use crate::world::World;
 
@@ -139,7 +139,7 @@ impl K3sInstalled {
             (_, new) => {
                 let behind_proxy = !world.plan.k3s.environment.is_empty();
                 let by_hand = new.and_then(|new| k3s::upgrade(name, &new, &new, behind_proxy).pop());
-                let by_hand = by_hand.unwrap_or_else(|| self.hint());
+                let by_hand = by_hand.unwrap_or_else(|| self.meta().hint);
                 let why = "one of them is no release of k3s, so it is not known which one is newer";
                 Err(differ(why).hint(by_hand))
             }
@@ -179,33 +179,19 @@ INSTALL_K3S_VERSION={} INSTALL_K3S_SKIP_START=true INSTALL_K3S_EXEC=server \
 
 #[async_trait]
 impl Step<World> for K3sInstalled {
-    fn id(&self) -> StepId {
-        StepName::K3sInstalled.on(&self.server.name)
+    fn meta(&self) -> Meta {
+        let via = self.via.as_deref();
+        Meta::new(
+            StepName::K3sInstalled.on(&self.server.name),
+            format!("Install k3s on {}", self.server.name),
+            format!("on {}: curl -sI {INSTALLER_URL}", self.server.name),
+        )
+        .needs([StepName::K3sConfig.on(&self.server.name)])
+        .needs(via.map(|server| StepName::K3sStarted.on(server)))
+        .code(Code::K3sInstall)
     }
 
-    fn title(&self) -> String {
-        format!("Install k3s on {}", self.server.name)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        let mut needs = vec![StepName::K3sConfig.on(&self.server.name)];
-        needs.extend(
-            self.via
-                .as_deref()
-                .map(|server| StepName::K3sStarted.on(server)),
-        );
-        needs
-    }
-
-    fn code(&self) -> Code {
-        Code::K3sInstall
-    }
-
-    fn hint(&self) -> String {
-        format!("on {}: curl -sI {INSTALLER_URL}", self.server.name)
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let machine = world.server(&self.server).await?;
         let wanted = self.wanted(world).await?;
         let Some(version) = self.installed(machine).await? else {
@@ -281,7 +267,7 @@ impl Step<World> for K3sInstalled {
             format!("k3s's install script failed on {}", self.server.name),
         )
         .because(error)
-        .hint(self.hint()))
+        .hint(self.meta().hint))
     }
 }
 
@@ -307,7 +293,7 @@ mod tests {
                 .says("systemctl", "UnitFileState=enabled\n");
             let script = Arc::default();
             let found = step(0, &script)
-                .check(&world(&[("k3s-cp-1", &fake)]))
+                .check(&world(&[("k3s-cp-1", &fake)]), Phase::Before)
                 .await
                 .unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), done, "{printed}");
@@ -326,7 +312,7 @@ mod tests {
             let fake = Fake::new().says("--version", &format!("k3s version {printed} (abc)\n"));
             let world = world(&[("k3s-cp-1", &fake)]);
             let step = step(0, &Arc::default());
-            let failure = step.check(&world).await.unwrap_err();
+            let failure = step.check(&world, Phase::Before).await.unwrap_err();
             assert_eq!(failure.code, Code::K3sVersionsDiffer, "{printed}");
             assert!(failure.is_lasting() && failure.hint.is_some(), "{failure}");
             // Nor where somebody was quicker than the check.
@@ -344,7 +330,7 @@ mod tests {
                 .says("stat -L -c %n", "yes\n");
             let world = world(&[("k3s-cp-1", &fake)]);
             let step = step(0, &Arc::default());
-            assert!(step.check(&world).await.is_err());
+            assert!(step.check(&world, Phase::Before).await.is_err());
             step.apply(&world, &permit()).await.unwrap_err();
             assert!(!fake.was_told("INSTALL_K3S"), "{status}");
         }
@@ -364,7 +350,10 @@ mod tests {
                 ..ControlPlane::default()
             };
             let step = K3sInstalled::new(&plan().servers[0], &Arc::default(), &control_plane);
-            let found = step.check(&world(&[("k3s-cp-1", &fake)])).await.unwrap();
+            let found = step
+                .check(&world(&[("k3s-cp-1", &fake)]), Phase::Before)
+                .await
+                .unwrap();
             assert_eq!(matches!(found, Finding::Differs(_)), starts, "{stamp}");
             assert_eq!(fake.was_told("--version"), starts, "{stamp}");
         }
@@ -378,7 +367,10 @@ mod tests {
             .says("k3s.service.env", "K3S_TOKEN='x'\n")
             .says("systemctl", "UnitFileState=enabled\n");
         let world = world(&[("k3s-cp-1", &fake)]);
-        let found = step(0, &Arc::default()).check(&world).await.unwrap();
+        let found = step(0, &Arc::default())
+            .check(&world, Phase::Before)
+            .await
+            .unwrap();
         assert!(matches!(found, Finding::Differs(why) if why.contains("K3S_TOKEN")));
     }
 
@@ -391,7 +383,7 @@ mod tests {
             .says("systemctl", "UnitFileState=enabled\n");
         let world = world(&[("k3s-cp-1", &fake)]);
         let step = step(0, &Arc::default());
-        let found = step.check(&world).await.unwrap();
+        let found = step.check(&world, Phase::Before).await.unwrap();
         assert!(matches!(found, Finding::Differs(why) if why.contains("HTTPS_PROXY")));
         step.apply(&world, &permit()).await.unwrap();
         let emptied = "\"$kept\" >/etc/systemd/system/k3s.service.env.new";

@@ -7,10 +7,10 @@ use crate::failure::Result;
 use crate::generate;
 use crate::k3s::UNIT_PATH;
 use crate::names::k3s::UNIT;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::Server;
 use crate::remote::{Machine, Script};
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::steps::support::unit::Unit;
 use crate::world::World;
 
@@ -43,26 +43,19 @@ impl K3sPasswordFile {
 
 #[async_trait]
 impl Step<World> for K3sPasswordFile {
-    fn id(&self) -> StepId {
-        StepName::K3sPasswordFile.on(&self.server.name)
-    }
-
-    fn title(&self) -> String {
-        format!(
-            "Have k3s on {} write its password file at each start",
-            self.server.name
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::K3sPasswordFile.on(&self.server.name),
+            format!(
+                "Have k3s on {} write its password file at each start",
+                self.server.name
+            ),
+            format!("on {}: systemctl cat k3s; df -h /etc", self.server.name),
         )
+        .needs([StepName::VmReachable.on(&self.server.name)])
     }
 
-    fn needs(&self) -> Vec<StepId> {
-        vec![StepName::VmReachable.on(&self.server.name)]
-    }
-
-    fn hint(&self) -> String {
-        format!("on {}: systemctl cat k3s; df -h /etc", self.server.name)
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let machine = self.machine(world).await?;
         if let Some(why) = generate::password_drop_in().differs(machine).await? {
             return Ok(Finding::Differs(why));
@@ -94,7 +87,7 @@ mod tests {
         let fake = Fake::new().answers("stat -c", 1, "");
         let world = world(&[("k3s-cp-1", &fake)]);
         assert!(matches!(
-            step.check(&world).await.unwrap(),
+            step.check(&world, Phase::Before).await.unwrap(),
             Finding::Differs(_)
         ));
         step.apply(&world, &permit()).await.unwrap();
@@ -126,7 +119,10 @@ mod tests {
         for (unread, done) in [("yes", false), ("no", true)] {
             let unit = format!("ActiveState=active\nNeedDaemonReload={unread}\n");
             let fake = Fake::new().says("stat -c", &facts).says("systemctl", &unit);
-            let found = step.check(&world(&[("k3s-cp-1", &fake)])).await.unwrap();
+            let found = step
+                .check(&world(&[("k3s-cp-1", &fake)]), Phase::Before)
+                .await
+                .unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), done, "{found:?}");
         }
     }

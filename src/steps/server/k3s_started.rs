@@ -1,6 +1,5 @@
 //! k3s runs on a server and its own API answers; servers after the first wait for the first one's.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,7 +9,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::k3s::Told;
 use crate::kubernetes::Kubernetes;
 use crate::names::k3s::UNIT;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Plan, Server};
 use crate::remote::{Look, Machine, Script};
 use crate::step_id::{StepId, StepName};
@@ -37,7 +36,6 @@ pub(crate) struct K3sStarted {
     newcomer: bool,
     turns: Turns,
     troubles: Troubles,
-    applied: AtomicBool,
 }
 
 /// The first server's step: once it holds, the first server has the tokens as they are recorded.
@@ -108,7 +106,6 @@ impl K3sStarted {
             newcomer: control_plane.newcomers.contains(&server.name),
             turns: turns.clone(),
             troubles: Troubles::default(),
-            applied: AtomicBool::new(false),
         }
     }
 
@@ -140,6 +137,7 @@ impl K3sStarted {
         machine: &Machine,
         unit: &Unit,
         why: &str,
+        phase: Phase,
     ) -> Result<Finding> {
         let told = self.troubles.of(machine, unit).await?;
         let ended = told.as_ref().is_some_and(|told| told.ended);
@@ -148,7 +146,7 @@ impl K3sStarted {
             return Ok(Finding::differs(why));
         }
         // What an earlier run left failing may be cured by what this one applies.
-        let applied = self.applied.load(Ordering::Relaxed);
+        let applied = phase == Phase::After;
         let failure = |what: &str| {
             let what = format!("k3s {what} on {}", self.server.name);
             Failure::new(Code::K3sStart, what).lasting()
@@ -181,7 +179,7 @@ impl K3sStarted {
         if applied && unit.restarts >= LOOP {
             return Err(failure("does not stay up")
                 .because(format!("it ended {} times: {words}", unit.restarts))
-                .hint(self.hint()));
+                .hint(self.meta().hint));
         }
         Ok(Finding::Unknown(match unit.ends() {
             0 => format!("its API does not answer yet: {why}"),
@@ -220,38 +218,23 @@ impl K3sStarted {
 
 #[async_trait]
 impl Step<World> for K3sStarted {
-    fn id(&self) -> StepId {
-        StepName::K3sStarted.on(&self.server.name)
-    }
-
-    fn title(&self) -> String {
-        match &self.via {
+    fn meta(&self) -> Meta {
+        let title = match &self.via {
             None => format!("Start k3s on {}", self.server.name),
             Some(via) => format!("Join {} to {via}", self.server.name),
-        }
+        };
+        Meta::new(
+            StepName::K3sStarted.on(&self.server.name),
+            title,
+            format!("on {}: sudo journalctl -u k3s -n 50", self.server.name),
+        )
+        .needs(self.needs.clone())
+        .timeout(Duration::from_mins(5))
+        .poll_interval(Duration::from_millis(300))
+        .code(Code::K3sStart)
     }
 
-    fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
-    }
-
-    fn patience(&self) -> Duration {
-        Duration::from_mins(5)
-    }
-
-    fn pace(&self) -> Duration {
-        Duration::from_millis(300)
-    }
-
-    fn code(&self) -> Code {
-        Code::K3sStart
-    }
-
-    fn hint(&self) -> String {
-        format!("on {}: sudo journalctl -u k3s -n 50", self.server.name)
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, phase: Phase) -> Result<Finding> {
         let machine = world.server(&self.server).await?;
         let unit = Unit::look(machine, UNIT).await?;
         if !matches!(unit.active.as_str(), ACTIVE | "activating" | "reloading") {
@@ -269,7 +252,7 @@ impl Step<World> for K3sStarted {
             }
             Err(why) => why,
         };
-        self.explained(world, machine, &unit, &why).await
+        self.explained(world, machine, &unit, &why, phase).await
     }
 
     async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
@@ -307,7 +290,6 @@ impl Step<World> for K3sStarted {
         );
         machine.must(permit, "starting k3s", &script).await?;
         self.troubles.forget();
-        self.applied.store(true, Ordering::Relaxed);
         match turn {
             Some(turn) => {
                 turn.end(world, machine, Process::Server(&self.server))

@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::Server;
 use crate::slicer::Slicer;
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::world::World;
 
 pub(crate) struct ServerKey {
@@ -30,26 +30,19 @@ impl ServerKey {
 
 #[async_trait]
 impl Step<World> for ServerKey {
-    fn id(&self) -> StepId {
-        StepName::ServerKey.on(&self.server.name)
-    }
-
-    fn title(&self) -> String {
-        format!("Let the cluster's key into {}", self.server.name)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        vec![StepName::VmUp.on(&self.server.name)]
-    }
-
-    fn hint(&self) -> String {
-        format!(
-            "on {}: sudo slicer vm shell {}",
-            self.server.host, self.server.name
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::ServerKey.on(&self.server.name),
+            format!("Let the cluster's key into {}", self.server.name),
+            format!(
+                "on {}: sudo slicer vm shell {}",
+                self.server.host, self.server.name
+            ),
         )
+        .needs([StepName::VmUp.on(&self.server.name)])
     }
 
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let key = world.secrets.own_public_key()?;
         // The daemon's own YAML names it: every boot of a new disk puts it there.
         if key == world.secrets.ssh_public_key {

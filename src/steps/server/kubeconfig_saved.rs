@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::failure::{Code, Failure, Result};
 use crate::k3s::api_url;
 use crate::names::k3s::{CA_PATH, KUBECONFIG_PATH};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Plan, Server};
 use crate::question::limited;
 use crate::remote::Machine;
@@ -102,27 +102,17 @@ async fn read<'w>(world: &World, machine: &'w Machine) -> Result<Read<'w>> {
 
 #[async_trait]
 impl Step<World> for KubeconfigSaved {
-    fn id(&self) -> StepId {
-        StepName::KubeconfigSaved.on_cluster()
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::KubeconfigSaved.on_cluster(),
+            "Save the kubeconfig",
+            format!("ls -l {}", self.path.display()),
+        )
+        .needs(self.needs.clone())
+        .timeout(Duration::from_secs(30))
     }
 
-    fn title(&self) -> String {
-        "Save the kubeconfig".into()
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
-    }
-
-    fn patience(&self) -> Duration {
-        Duration::from_secs(30)
-    }
-
-    fn hint(&self) -> String {
-        format!("ls -l {}", self.path.display())
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let Some(wanted) = self.wanted(world).await? else {
             return Ok(Finding::Unknown("k3s has not written its own yet".into()));
         };
@@ -190,11 +180,14 @@ mod tests {
         let first = Fake::new().says(KUBECONFIG_PATH, &k3s("QUJD"));
         let here = world(&[("k3s-cp-1", &first)]);
         assert!(matches!(
-            step.check(&here).await.unwrap(),
+            step.check(&here, Phase::Before).await.unwrap(),
             Finding::Differs(_)
         ));
         step.apply(&here, &permit()).await.unwrap();
-        assert!(matches!(step.check(&here).await.unwrap(), Finding::Done(_)));
+        assert!(matches!(
+            step.check(&here, Phase::After).await.unwrap(),
+            Finding::Done(_)
+        ));
         // A run while the first server's host was off wrote another's, which has another key.
         let text = fs_err::read_to_string(&step.path).unwrap();
         let other = text
@@ -204,12 +197,15 @@ mod tests {
         fs_err::write(&step.path, other).unwrap();
         let second = Fake::new().says(KUBECONFIG_PATH, &k3s("T1RI"));
         let back = world(&[("k3s-cp-1", &first), ("k3s-cp-2", &second)]);
-        assert!(matches!(step.check(&back).await.unwrap(), Finding::Done(_)));
+        assert!(matches!(
+            step.check(&back, Phase::After).await.unwrap(),
+            Finding::Done(_)
+        ));
         fs_err::write(&step.path, text).unwrap();
         let renewed = Fake::new().says(KUBECONFIG_PATH, &k3s("REVG"));
         let renewed = world(&[("k3s-cp-1", &renewed)]);
         assert!(matches!(
-            step.check(&renewed).await.unwrap(),
+            step.check(&renewed, Phase::After).await.unwrap(),
             Finding::Differs(_)
         ));
     }

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use crate::failure::{Code, Result};
 use crate::kubernetes::condition;
 use crate::names::kubernetes::{CONTROL_PLANE, READY, TRUE};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step};
 use crate::plan::Server;
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::world::World;
 
 pub(crate) struct NodeReady {
@@ -26,38 +26,22 @@ impl NodeReady {
 
 #[async_trait]
 impl Step<World> for NodeReady {
-    fn id(&self) -> StepId {
-        StepName::NodeReady.on(&self.server.name)
-    }
-
-    fn title(&self) -> String {
-        format!("Wait for Node {} to be Ready", self.server.name)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        vec![StepName::K3sStarted.on(&self.server.name)]
-    }
-
-    fn patience(&self) -> Duration {
-        Duration::from_mins(3)
-    }
-
-    fn pace(&self) -> Duration {
-        Duration::from_millis(400)
-    }
-
-    fn code(&self) -> Code {
-        Code::K3sStart
-    }
-
-    fn hint(&self) -> String {
-        format!(
-            "slicer-k3s kubectl describe node {}, and on it: sudo journalctl -u k3s -n 50",
-            self.server.name
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::NodeReady.on(&self.server.name),
+            format!("Wait for Node {} to be Ready", self.server.name),
+            format!(
+                "slicer-k3s kubectl describe node {}, and on it: sudo journalctl -u k3s -n 50",
+                self.server.name
+            ),
         )
+        .needs([StepName::K3sStarted.on(&self.server.name)])
+        .timeout(Duration::from_mins(3))
+        .poll_interval(Duration::from_millis(400))
+        .code(Code::K3sStart)
     }
 
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let node = crate::steps::server::parts::node::of(world, &self.server).await?;
         let Some(node) = node else {
             return Ok(Finding::Unknown("it has not registered yet".into()));
@@ -71,11 +55,6 @@ impl Step<World> for NodeReady {
             Some(TRUE) => Finding::done(),
             _ => Finding::Unknown(not_ready(&node)),
         })
-    }
-
-    /// k3s does it.
-    async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
-        Ok(())
     }
 }
 
@@ -106,7 +85,10 @@ mod tests {
         ] {
             let fake = Fake::new().says("/nodes/", &node);
             let step = NodeReady::new(&plan().servers[0]);
-            let found = step.check(&world(&[("k3s-cp-1", &fake)])).await.unwrap();
+            let found = step
+                .check(&world(&[("k3s-cp-1", &fake)]), Phase::Before)
+                .await
+                .unwrap();
             assert_eq!(matches!(found, Finding::Done(_)), done, "{node}");
         }
     }

@@ -14,7 +14,7 @@ use crate::deletion::{DeletableObject, server_node};
 use crate::etcd::Member;
 use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::Kubernetes;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Plan, Server};
 use crate::remote::Script;
 use crate::step_id::{StepId, StepName};
@@ -121,36 +121,25 @@ impl OldNodeRemoved {
 
 #[async_trait]
 impl Step<World> for OldNodeRemoved {
-    fn id(&self) -> StepId {
-        StepName::OldNodeRemoved.on(&self.server.name)
-    }
-
-    fn title(&self) -> String {
-        format!("Delete the old Node of {}", self.server.name)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        self.needs.clone()
-    }
-
-    fn patience(&self) -> Duration {
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::OldNodeRemoved.on(&self.server.name),
+            format!("Delete the old Node of {}", self.server.name),
+            format!(
+                "slicer-k3s kubectl describe node {}: the server that leads k3s's \
+                 controllers removes its etcd member and then its finalizers",
+                self.server.name
+            ),
+        )
+        .needs(self.needs.clone())
         // A learner that never started is evicted after five. The progress of one that did is not seen: the leader asks its own
         // etcd instead (k3s@af977adf pkg/etcd/etcd.go, getClient and trackLearnerProgress).
-        Duration::from_mins(6)
+        .timeout(Duration::from_mins(6))
+        .code(Code::Kubernetes)
+        .reapply()
     }
 
-    fn code(&self) -> Code {
-        Code::Kubernetes
-    }
-
-    fn hint(&self) -> String {
-        format!(
-            "slicer-k3s kubectl describe node {}: the server that leads k3s's controllers removes its etcd member and then its finalizers",
-            self.server.name
-        )
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         // One that was just joining when it was asked before has joined: the Node and the member are its own.
         if self.has_data(world).await? {
             return Ok(Finding::done());
@@ -228,10 +217,6 @@ impl Step<World> for OldNodeRemoved {
         }
         kubernetes.delete(permit, &node).await
     }
-
-    fn again(&self) -> bool {
-        true
-    }
 }
 
 #[cfg(test)]
@@ -275,7 +260,7 @@ mod tests {
             let fake = second(node, members);
             let own = Fake::new().says("member/wal", EMPTY);
             let world = world(&[("k3s-cp-1", &own), ("k3s-cp-2", &fake)]);
-            let found = step().check(&world).await.unwrap();
+            let found = step().check(&world, Phase::Before).await.unwrap();
             match (found, why) {
                 (Finding::Done(_), None) => {}
                 (Finding::Differs(found) | Finding::Unknown(found), Some(why)) => {
@@ -322,7 +307,10 @@ mod tests {
         let own = Fake::new().says("member/wal", "data=yes\nmembers=\nend\n");
         let second = second(r#"{"metadata":{}}"#, "");
         let world = world(&[("k3s-cp-1", &own), ("k3s-cp-2", &second)]);
-        assert_eq!(step().check(&world).await.unwrap(), Finding::done());
+        assert_eq!(
+            step().check(&world, Phase::Before).await.unwrap(),
+            Finding::done()
+        );
     }
 
     #[tokio::test]
@@ -330,7 +318,7 @@ mod tests {
         let own = Fake::new().says("member/wal", EMPTY);
         let second = second(r#"{"metadata":{}}"#, "");
         let world = world(&[("k3s-cp-1", &own), ("k3s-cp-2", &second)]);
-        let found = step().check(&world).await.unwrap();
+        let found = step().check(&world, Phase::Before).await.unwrap();
         assert!(
             matches!(&found, Finding::Unknown(why) if why.contains("no quorum answers through k3s-cp-2")),
             "{found:?}"

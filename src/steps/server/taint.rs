@@ -5,9 +5,9 @@ use async_trait::async_trait;
 use crate::failure::{Code, Result};
 use crate::k3s::SERVER_TAINT;
 use crate::kubernetes::{Kubernetes, has_taint};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::Server;
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::world::World;
 
 pub(crate) struct ServerTaint {
@@ -24,27 +24,17 @@ impl ServerTaint {
 
 #[async_trait]
 impl Step<World> for ServerTaint {
-    fn id(&self) -> StepId {
-        StepName::ServerTaint.on(&self.server.name)
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::ServerTaint.on(&self.server.name),
+            format!("Set the taint of {}", self.server.name),
+            format!("slicer-k3s kubectl describe node {}", self.server.name),
+        )
+        .needs([StepName::NodeReady.on(&self.server.name)])
+        .code(Code::Kubernetes)
     }
 
-    fn title(&self) -> String {
-        format!("Set the taint of {}", self.server.name)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        vec![StepName::NodeReady.on(&self.server.name)]
-    }
-
-    fn code(&self) -> Code {
-        Code::Kubernetes
-    }
-
-    fn hint(&self) -> String {
-        format!("slicer-k3s kubectl describe node {}", self.server.name)
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let Some(node) = crate::steps::server::parts::node::of(world, &self.server).await? else {
             return Ok(Finding::differs("its Node is not there"));
         };
@@ -89,7 +79,7 @@ mod tests {
             let mut world = world(&[("k3s-cp-1", &fake)]);
             world.plan.k3s.taint = taint;
             let step = ServerTaint::new(&plan().servers[0]);
-            let found = step.check(&world).await.unwrap();
+            let found = step.check(&world, Phase::Before).await.unwrap();
             assert_eq!(
                 matches!(found, Finding::Differs(_)),
                 command.is_some(),

@@ -1,13 +1,14 @@
 //! A server and those that were there before it on other hosts reach each other: without a way between their VMs etcd
 //! never counts it as a member, and a join would only tell that time ran out.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
 
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step};
 use crate::plan::{Plan, Server};
 use crate::step_id::{StepId, StepName};
 use crate::steps::support::connectivity;
@@ -57,40 +58,33 @@ impl VmPath {
 
 #[async_trait]
 impl Step<World> for VmPath {
-    fn id(&self) -> StepId {
-        StepName::VmPath.on(&self.server.name)
-    }
-
-    fn title(&self) -> String {
+    fn meta(&self) -> Meta {
         let others: Vec<&str> = self.others.iter().map(|other| &*other.name).collect();
-        format!(
-            "Find a way between {} and {}",
-            self.server.name,
-            others.join(", ")
+        let both = self.others.iter().chain([&self.server]);
+        let needs: BTreeSet<StepId> = both
+            .flat_map(|server| {
+                [
+                    StepName::VmReachable.on(&server.name),
+                    StepName::Routes.on(&server.host),
+                    StepName::OwnAddresses.on(&server.host),
+                ]
+            })
+            .collect();
+        Meta::new(
+            StepName::VmPath.on(&self.server.name),
+            format!(
+                "Find a way between {} and {}",
+                self.server.name,
+                others.join(", ")
+            ),
+            "run again once the machines named above let packets through; `ip route get ADDRESS` \
+             on each shows the way",
         )
+        .needs(needs)
+        .timeout(Duration::from_secs(20))
     }
 
-    fn needs(&self) -> Vec<StepId> {
-        let mut needs = Vec::new();
-        for server in self.others.iter().chain([&self.server]) {
-            needs.push(StepName::VmReachable.on(&server.name));
-            needs.push(StepName::Routes.on(&server.host));
-            needs.push(StepName::OwnAddresses.on(&server.host));
-        }
-        needs.sort();
-        needs.dedup();
-        needs
-    }
-
-    fn patience(&self) -> Duration {
-        Duration::from_secs(20)
-    }
-
-    fn hint(&self) -> String {
-        "run again once the machines named above let packets through; `ip route get ADDRESS` on each shows the way".into()
-    }
-
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let both = self.others.iter().flat_map(|other| {
             [(&self.server, other), (other, &self.server)]
                 .map(|(from, to)| self.gap(world, from, to))
@@ -99,11 +93,6 @@ impl Step<World> for VmPath {
             Some(failure) => Err(failure),
             None => Ok(Finding::done()),
         }
-    }
-
-    /// Routes, addresses and forwarding are steps of their own; what is left is time.
-    async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
-        Ok(())
     }
 }
 
@@ -122,13 +111,17 @@ mod tests {
         let step = VmPath::new(&plan, &plan.servers[1]).unwrap();
         // A join that began before would meet masqueraded peers.
         for host in ["n100", "ryzen"] {
-            assert!(step.needs().contains(&StepName::OwnAddresses.on(host)));
+            assert!(step.meta().needs.contains(&StepName::OwnAddresses.on(host)));
         }
         let (good, bad) = (Fake::new(), Fake::new().answers("/dev/tcp", 124, ""));
         let all = world(&[("k3s-cp-1", &good), ("k3s-cp-2", &good)]);
-        step.check(&all).await.unwrap();
+        step.check(&all, Phase::Before).await.unwrap();
         let back = world(&[("k3s-cp-1", &bad), ("k3s-cp-2", &good)]);
-        let failure = step.check(&back).await.unwrap_err().to_string();
+        let failure = step
+            .check(&back, Phase::Before)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(
             failure.contains("k3s-cp-1 on n100 does not reach k3s-cp-2"),
             "{failure}"

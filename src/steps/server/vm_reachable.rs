@@ -6,10 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::failure::{Code, Failure, Result};
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step};
 use crate::plan::Server;
 use crate::remote::ssh::HOST_KEY_PATH;
-use crate::step_id::{StepId, StepName};
+use crate::step_id::StepName;
 use crate::steps::support::run_context::Seen;
 use crate::world::World;
 
@@ -29,38 +29,22 @@ impl VmReachable {
 
 #[async_trait]
 impl Step<World> for VmReachable {
-    fn id(&self) -> StepId {
-        StepName::VmReachable.on(&self.server.name)
-    }
-
-    fn title(&self) -> String {
-        format!("Reach {} by SSH", self.server.name)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        vec![StepName::ServerKey.on(&self.server.name)]
-    }
-
-    fn patience(&self) -> Duration {
-        Duration::from_secs(90)
-    }
-
-    fn pace(&self) -> Duration {
-        Duration::from_millis(250)
-    }
-
-    fn code(&self) -> Code {
-        Code::SshUnreachable
-    }
-
-    fn hint(&self) -> String {
-        format!(
-            "on {}: sudo slicer vm shell {}",
-            self.server.host, self.server.name
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::VmReachable.on(&self.server.name),
+            format!("Reach {} by SSH", self.server.name),
+            format!(
+                "on {}: sudo slicer vm shell {}",
+                self.server.host, self.server.name
+            ),
         )
+        .needs([StepName::ServerKey.on(&self.server.name)])
+        .timeout(Duration::from_secs(90))
+        .poll_interval(Duration::from_millis(250))
+        .code(Code::SshUnreachable)
     }
 
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let machine = world.server(&self.server).await?;
         let key = machine.read(HOST_KEY_PATH).await?.unwrap_or_default();
         let key: Vec<&str> = key.split_whitespace().take(2).collect();
@@ -83,11 +67,6 @@ impl Step<World> for VmReachable {
             ))),
         }
     }
-
-    /// The VM's first boot makes its keys and starts sshd.
-    async fn apply(&self, _: &World, _: &WritePermit) -> Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -101,8 +80,11 @@ mod tests {
         let world = world(&[("k3s-cp-1", &fake), ("k3s-cp-2", &fake)]);
         let seen = Arc::new(Seen::default());
         let step = |n: usize| VmReachable::new(&plan().servers[n], &seen);
-        assert_eq!(step(0).check(&world).await.unwrap(), Finding::done());
-        let failure = step(1).check(&world).await.unwrap_err();
+        assert_eq!(
+            step(0).check(&world, Phase::Before).await.unwrap(),
+            Finding::done()
+        );
+        let failure = step(1).check(&world, Phase::Before).await.unwrap_err();
         assert_eq!(failure.code, Code::HostKeyChanged);
     }
 }

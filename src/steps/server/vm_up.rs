@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::control_plane::ControlPlane;
 use crate::failure::{Code, Failure, Result};
 use crate::names::slicer::console_log;
-use crate::pipeline::{Finding, Step, WritePermit};
+use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Daemon, Plan, Role, Server};
 use crate::remote::Script;
 use crate::slicer::Slicer;
@@ -154,7 +154,7 @@ impl VmUp {
 
     /// A VM that does not come up, with its console's last line.
     async fn silent(&self, world: &World) -> Failure {
-        let words = self.last_words(world).await;
+        let words = self.diagnose(world).await;
         let words = words.unwrap_or_else(|| "its console shows nothing".into());
         let (vm, host) = (&self.server.name, &self.server.host);
         Failure::new(Code::Vm, format!("{vm} on {host} does not come up"))
@@ -166,7 +166,7 @@ impl VmUp {
                 // Slicer refuses to delete what its YAML counts (403); what has stopped is relaunched by the next run.
                 "{}; to boot it anew: sudo slicer vm shutdown {vm}, then run again; where that does not stop it: sudo \
                  systemctl restart slicer-{} (boots all of its servers{})",
-                self.hint(),
+                self.meta().hint,
                 self.server.group,
                 self.ends_agents(world)
             ))
@@ -176,44 +176,25 @@ impl VmUp {
 
 #[async_trait]
 impl Step<World> for VmUp {
-    fn id(&self) -> StepId {
-        StepName::VmUp.on(&self.server.name)
-    }
-
-    fn title(&self) -> String {
-        format!("Boot {}", self.server.name)
-    }
-
-    fn needs(&self) -> Vec<StepId> {
-        vec![StepName::DaemonAnswers.on(&self.server.group)]
-    }
-
-    fn after(&self) -> Vec<StepId> {
-        self.after.clone()
-    }
-
-    fn patience(&self) -> Duration {
-        // The first start pulls the image.
-        Duration::from_mins(10)
-    }
-
-    fn pace(&self) -> Duration {
-        Duration::from_millis(250)
-    }
-
-    fn code(&self) -> Code {
-        Code::Vm
-    }
-
-    fn hint(&self) -> String {
-        format!(
-            "on {}: sudo tail -n 40 {}",
-            self.server.host,
-            console_log(&self.server.name)
+    fn meta(&self) -> Meta {
+        Meta::new(
+            StepName::VmUp.on(&self.server.name),
+            format!("Boot {}", self.server.name),
+            format!(
+                "on {}: sudo tail -n 40 {}",
+                self.server.host,
+                console_log(&self.server.name)
+            ),
         )
+        .needs([StepName::DaemonAnswers.on(&self.server.group)])
+        .after(self.after.clone())
+        // The first start pulls the image.
+        .timeout(Duration::from_mins(10))
+        .poll_interval(Duration::from_millis(250))
+        .code(Code::Vm)
     }
 
-    async fn check(&self, world: &World) -> Result<Finding> {
+    async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let slicer = self.slicer(world).await?;
         let Some(vm) = self.vm(&slicer).await? else {
             return Ok(Finding::Unknown("Slicer does not list it yet".into()));
@@ -242,13 +223,13 @@ impl Step<World> for VmUp {
         Ok(Finding::Unknown(why))
     }
 
-    async fn stopped(&self, world: &World, permit: &WritePermit) -> Option<String> {
-        let stopped = self.agents.iter().map(|group| group.stopped(world, permit));
+    async fn cancel(&self, world: &World, permit: &WritePermit) -> Option<String> {
+        let stopped = self.agents.iter().map(|group| group.cancel(world, permit));
         let said: Vec<String> = join_all(stopped).await.into_iter().flatten().collect();
         (!said.is_empty()).then(|| said.join("\n"))
     }
 
-    async fn last_words(&self, world: &World) -> Option<String> {
+    async fn diagnose(&self, world: &World) -> Option<String> {
         let daemon = world.plan.daemon(&self.server.group)?;
         crate::steps::support::console::last_line(world, daemon, &self.server.name).await
     }

@@ -43,7 +43,7 @@ async fn run(keep: bool, disable: &[&str], fake: &Fake) -> Finding {
     world.plan.k3s.addons_on_servers = keep;
     world.plan.k3s.disable = disable.iter().map(|word| (*word).to_owned()).collect();
     let step = AddonsOnServers::new(&plan());
-    let found = step.check(&world).await.unwrap();
+    let found = step.check(&world, Phase::Before).await.unwrap();
     if matches!(found, Finding::Differs(_)) {
         step.apply(&world, &permit()).await.unwrap();
     }

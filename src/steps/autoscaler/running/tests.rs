@@ -19,7 +19,7 @@ fn cluster(hash: &str, running: bool, log: &str) -> Fake {
 
 async fn check(fake: &Fake) -> Result<Finding> {
     AutoscalerRunning::new(&plan())
-        .check(&world(&[("k3s-cp-1", fake)]))
+        .check(&world(&[("k3s-cp-1", fake)]), Phase::Before)
         .await
 }
 
@@ -106,14 +106,19 @@ async fn a_pod_without_a_log_is_told_by_its_last_warning() {
     for (fake, is_installed) in [(job, false), (pod, true)] {
         let step = AutoscalerRunning::new(&plan());
         let world = world(&[("k3s-cp-1", &fake)]);
-        let (Finding::Unknown(why) | Finding::Differs(why)) = step.check(&world).await.unwrap()
+        let (Finding::Unknown(why) | Finding::Differs(why)) =
+            step.check(&world, Phase::Before).await.unwrap()
         else {
             panic!()
         };
         let says = "FailedCreatePodSandBox: seccomp not supported";
         assert!(why.ends_with(says), "{why}");
-        assert!(step.hint().contains("get events"), "{}", step.hint());
-        assert!(is_installed || !step.hint().contains("deployment/"));
+        assert!(
+            step.meta().hint.contains("get events"),
+            "{}",
+            step.meta().hint
+        );
+        assert!(is_installed || !step.meta().hint.contains("deployment/"));
     }
 }
 
@@ -145,10 +150,10 @@ async fn a_chart_that_is_not_in_the_index_ends_the_wait() {
     let step = AutoscalerRunning::new(&plan());
     step.apply(&world, &permit()).await.unwrap();
     // The job of an older chart may be what is seen.
-    let found = step.check(&world).await.unwrap();
+    let found = step.check(&world, Phase::After).await.unwrap();
     assert!(matches!(&found, Finding::Unknown(why) if why.contains("no chart version found")));
     tokio::time::advance(MISSING).await;
-    let failure = step.check(&world).await.unwrap_err();
+    let failure = step.check(&world, Phase::After).await.unwrap_err();
     assert!(failure.is_lasting());
     assert!(failure.hint.unwrap().contains("chart-version"));
 }
@@ -159,8 +164,8 @@ async fn the_hint_names_only_what_exists() {
     let hint = async |fake: Fake| {
         let step = AutoscalerRunning::new(&plan());
         let world = world(&[("k3s-cp-1", &fake)]);
-        step.check(&world).await.unwrap();
-        step.hint()
+        step.check(&world, Phase::Before).await.unwrap();
+        step.meta().hint
     };
     let secret = || Fake::new().says("/secrets/", r#"{"data":{"cloud-config":"YWJj"}}"#);
     let no_job = hint(secret()).await;
@@ -197,12 +202,12 @@ async fn a_crash_is_told_by_its_cause() {
     let world = world(&[("k3s-cp-1", &dead)]);
     let step = AutoscalerRunning::new(&plan());
     assert!(matches!(
-        step.check(&world).await.unwrap(),
+        step.check(&world, Phase::Before).await.unwrap(),
         Finding::Differs(_)
     ));
     step.apply(&world, &permit()).await.unwrap();
     assert!(dead.was_told("rollout restart"));
-    let failure = step.check(&world).await.unwrap_err();
+    let failure = step.check(&world, Phase::After).await.unwrap_err();
     assert!(failure.is_lasting());
     assert!(failure.to_string().contains("cannot read its cloud-config"));
 }
@@ -211,12 +216,11 @@ async fn a_crash_is_told_by_its_cause() {
 #[tokio::test(start_paused = true)]
 async fn an_image_that_cannot_be_pulled_ends_the_wait() {
     let step = AutoscalerRunning::new(&plan());
-    step.applied.store(true, Ordering::Relaxed);
     let pod = serde_json::json!({"spec": {"nodeName": "k3s-cp-1"}, "status": {"containerStatuses": [
         {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "ghcr.io: connection reset"}}}]}});
-    assert!(step.unpulled(&pod).is_none());
+    assert!(step.unpulled(&pod, Phase::After).is_none());
     tokio::time::advance(PULLING).await;
-    let failure = step.unpulled(&pod).unwrap();
+    let failure = step.unpulled(&pod, Phase::After).unwrap();
     assert!(failure.is_lasting());
     assert!(failure.what.contains("k3s-cp-1") && failure.to_string().contains("ghcr.io"));
 }

@@ -57,7 +57,7 @@ async fn ghosts_go_by_a_second_list_and_what_our_drain_closed_is_opened() {
     let (server, host) = fleet(&nodes, vms);
     let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
     let step = settled(&plan().daemons[1]);
-    let found = step.check(&world).await.unwrap();
+    let found = step.check(&world, Phase::Before).await.unwrap();
     assert_eq!(
         found,
         Finding::differs("Node closed was drained and is still there")
@@ -82,14 +82,14 @@ async fn half_a_group_goes_at_a_time_by_lists_that_are_empty_or_null() {
         let (server, host) = fleet(&nodes, vms);
         let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
         let step = settled(&plan().daemons[1]);
-        let found = step.check(&world).await.unwrap();
+        let found = step.check(&world, Phase::Before).await.unwrap();
         let waits = "Node a-1 has no VM; it goes if a list in 10 s says so, too";
         assert_eq!(found, Finding::Unknown(waits.into()), "{vms}");
         tokio::time::advance(deletion::APART).await;
         step.apply(&world, &permit()).await.unwrap();
         step.apply(&world, &permit()).await.unwrap();
         assert_eq!(deleted(&server).len(), 2, "{vms}");
-        assert!(step.again());
+        assert!(step.meta().reapply);
     }
 }
 
@@ -120,7 +120,7 @@ async fn a_young_node_is_waited_for() {
     let (server, host) = fleet(&[young], "[]");
     let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
     let step = settled(&plan().daemons[1]);
-    let found = step.check(&world).await.unwrap();
+    let found = step.check(&world, Phase::Before).await.unwrap();
     assert!(
         matches!(&found, Finding::Unknown(why) if why.contains("300 s old")),
         "{found:?}"
@@ -150,9 +150,9 @@ async fn strays(daemon: &Daemon, vms: &str, all: &str, volumes: &str) -> (Result
         .says("DELETE /", "");
     let world = world(&[("k3s-cp-1", &server), ("ryzen", &host)]);
     let step = settled(daemon);
-    let _ = step.check(&world).await;
+    let _ = step.check(&world, Phase::After).await;
     tokio::time::advance(deletion::APART).await;
-    let found = step.check(&world).await;
+    let found = step.check(&world, Phase::After).await;
     // Whatever it found, a change keeps to the same rules.
     let _ = step.apply(&world, &permit()).await;
     (found, host)

@@ -36,7 +36,7 @@ async fn a_drain_in_a_large_cluster_asks_for_the_groups_own_pods() {
         (api, world)
     };
     let (api, full) = of(255, 20_000);
-    let found = step(false).check(&full).await.unwrap();
+    let found = step(false).check(&full, Phase::Before).await.unwrap();
     let expected = "20000 pods are left, default/p-0 one of them";
     assert_eq!(found, Finding::differs(expected));
     let of_all = |url: &str| url.contains("/pods") && !url.contains("spec.nodeName");
@@ -46,10 +46,10 @@ async fn a_drain_in_a_large_cluster_asks_for_the_groups_own_pods() {
             .all(|one| !of_all(&one.url) && one.bytes < 1_000_000)
     );
     let (_, empty) = of(255, 0);
-    let found = step(false).check(&empty).await.unwrap();
+    let found = step(false).check(&empty, Phase::Before).await.unwrap();
     assert_eq!(found, Finding::Done("255 nodes".into()));
     let (_, open) = of(254, 0);
-    let found = step(false).check(&open).await.unwrap();
+    let found = step(false).check(&open, Phase::Before).await.unwrap();
     assert_eq!(found, Finding::differs("1 nodes still take pods"));
 }
 
@@ -63,7 +63,9 @@ async fn an_answer_that_did_not_come_is_not_a_drained_group() {
                 "/nodes?",
                 r#"{"kind":"List","metadata":{},"items":[{"metadata":{"name":"n"}}]}"#,
             );
-            let found = step(false).check(&world(&[("k3s-cp-1", &fake)])).await;
+            let found = step(false)
+                .check(&world(&[("k3s-cp-1", &fake)]), Phase::Before)
+                .await;
             assert!(
                 !matches!(found, Ok(Finding::Done(_))),
                 "{part} {answer}: {found:?}"
@@ -76,7 +78,7 @@ async fn an_answer_that_did_not_come_is_not_a_drained_group() {
 async fn what_holds_a_drain_up_is_told_and_ends_the_wait_when_it_gave_up() {
     let running = cluster("ActiveState=active\nSubState=running\n");
     let found = step(false)
-        .check(&world(&[("k3s-cp-1", &running)]))
+        .check(&world(&[("k3s-cp-1", &running)]), Phase::Before)
         .await
         .unwrap();
     assert!(
@@ -87,12 +89,17 @@ async fn what_holds_a_drain_up_is_told_and_ends_the_wait_when_it_gave_up() {
     let world = world(&[("k3s-cp-1", &over)]);
     let step = step(false);
     assert!(matches!(
-        step.check(&world).await.unwrap(),
+        step.check(&world, Phase::Before).await.unwrap(),
         Finding::Differs(_)
     ));
     step.apply(&world, &permit()).await.unwrap();
     assert!(!over.was_told("--disable-eviction"));
-    assert!(step.check(&world).await.unwrap_err().is_lasting());
+    assert!(
+        step.check(&world, Phase::After)
+            .await
+            .unwrap_err()
+            .is_lasting()
+    );
 }
 
 /// Evictions went on for as long as the drain may take, unseen by anyone, while the next run opened the nodes again.
@@ -103,13 +110,13 @@ async fn a_run_that_is_stopped_takes_its_drain_with_it() {
         let world = world(&[("k3s-cp-1", &fake)]);
         let step = step(false);
         assert_eq!(
-            step.stopped(&world, &permit()).await,
+            step.cancel(&world, &permit()).await,
             None,
             "it was not begun"
         );
         step.apply(&world, &permit()).await.unwrap();
         assert!(fake.was_told("RuntimeMaxSec=335"));
-        let said = step.stopped(&world, &permit()).await.unwrap();
+        let said = step.cancel(&world, &permit()).await.unwrap();
         assert!(said.contains(says), "{said}");
         assert!(fake.was_told("systemctl stop slicer-k3s-drain-k3s-agents-1.service"));
     }
@@ -135,8 +142,8 @@ async fn a_drain_is_looked_for_where_it_was_started() {
     let step = step(false);
     step.apply(&world, &permit()).await.unwrap();
     // Its API fails once: from then on the second server is asked.
-    assert!(step.check(&world).await.is_err());
-    let found = step.check(&world).await.unwrap();
+    assert!(step.check(&world, Phase::After).await.is_err());
+    let found = step.check(&world, Phase::After).await.unwrap();
     assert!(matches!(found, Finding::Unknown(_)), "{found:?}");
     assert!(second.was_told("/pods?") && !second.was_told("ActiveState"));
 }

@@ -2,14 +2,14 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::secret::Secret;
-use crate::state::{Phase, Retired};
+use crate::state::{Retired, RotationPhase};
 use crate::step_id::{StepId, StepName};
 use crate::steps::AnyStep;
 use crate::testing::{plan, secrets};
 
 /// A rotation of join tokens that is about to begin.
 fn rotated(retired: Retired) -> Vec<AnyStep> {
-    let phase = Phase::Recorded;
+    let phase = RotationPhase::Recorded;
     within(Retired { phase, ..retired }, Scope::Join)
 }
 
@@ -51,7 +51,7 @@ fn server() -> Retired {
 
 fn waits_for(steps: &[AnyStep], id: &StepId) -> Vec<StepId> {
     let step = steps.iter().find(|step| step.id() == *id).unwrap();
-    [step.needs(), step.after()].concat()
+    [step.meta().needs, step.meta().after].concat()
 }
 
 /// Everything that is waited for until a step begins.
@@ -98,7 +98,7 @@ fn nothing_is_touched_before_every_server_votes() {
 #[test]
 fn a_rotation_that_goes_on_waits_for_no_server() {
     let begun = Retired {
-        phase: Phase::Begun,
+        phase: RotationPhase::Begun,
         ..server()
     };
     let steps = within(begun, Scope::Join);
@@ -192,8 +192,11 @@ fn the_autoscaler_is_started_again_in_the_end() {
         .iter()
         .find(|step| step.id() == StepName::AutoscalerResumed.on_cluster())
         .unwrap();
-    assert_eq!(resumed.needs(), []);
-    assert_eq!(resumed.after(), [StepName::AutoscalerRunning.on_cluster()]);
+    assert_eq!(resumed.meta().needs, []);
+    assert_eq!(
+        resumed.meta().after,
+        [StepName::AutoscalerRunning.on_cluster()]
+    );
 }
 
 /// Those that stay by their certificates are drained and removed, one group after the other.

@@ -58,7 +58,7 @@ async fn a_unit_of_somebody_else_is_left_alone() {
         .answers("test -d", 1, "");
     let world = world(&[("ryzen", &fake)]);
     assert!(matches!(
-        step().check(&world).await.unwrap(),
+        step().check(&world, Phase::Before).await.unwrap(),
         Finding::Done(_)
     ));
     step().apply(&world, &permit()).await.unwrap();
@@ -86,7 +86,7 @@ async fn a_bridge_and_logs_without_a_directory_or_unit_of_ours_stay() {
     let ours = theirs().says("test -d", "700 0");
     for (step, fake) in [(step(), nothing), (beside, ours)] {
         let world = world(&[("ryzen", &fake)]);
-        let found = step.check(&world).await.unwrap();
+        let found = step.check(&world, Phase::Before).await.unwrap();
         let done = Finding::Done("what has its name is not ours".into());
         let left = Finding::differs("/var/lib/slicer-k3s/home/k3s-agents-1 is there");
         assert!(found == done || found == left, "{found:?}");
@@ -128,7 +128,10 @@ async fn beside_a_namesake_our_unit_is_stopped_before_its_directory_goes() {
         .answers("test -d", 1, "")
         .says("cat --", OURS)
         .says("systemctl show", show);
-    let found = beside.check(&world(&[("ryzen", &left)])).await.unwrap();
+    let found = beside
+        .check(&world(&[("ryzen", &left)]), Phase::After)
+        .await
+        .unwrap();
     assert_eq!(
         found,
         Finding::differs("slicer-k3s-agents-1.service is there")
@@ -240,7 +243,7 @@ async fn a_transient_unit_of_our_name_is_left_alone() {
         )
         .answers("test -d", 1, "");
     let world = world(&[("ryzen", &fake)]);
-    let found = step().check(&world).await.unwrap();
+    let found = step().check(&world, Phase::Before).await.unwrap();
     assert!(matches!(found, Finding::Done(_)), "{found:?}");
     step().apply(&world, &permit()).await.unwrap();
     assert!(!fake.was_told("systemctl stop"));
@@ -286,7 +289,10 @@ async fn it_is_there_as_long_as_any_part_of_it_is() {
             false,
         ),
     ] {
-        let found = step().check(&world(&[("ryzen", &fake)])).await.unwrap();
+        let found = step()
+            .check(&world(&[("ryzen", &fake)]), Phase::Before)
+            .await
+            .unwrap();
         assert_eq!(matches!(found, Finding::Done(_)), done, "{found:?}");
     }
 }
@@ -307,7 +313,10 @@ async fn what_another_groups_daemon_served_goes_while_the_clusters_directory_is_
             .answers("test -d /var/lib/slicer-k3s/home &&", ours, "")
             .answers("test -d", 1, "")
             .says("/var/log/slicer", "/var/log/slicer/k3s-agents-1-1.txt\n");
-        let found = shared.check(&world(&[("ryzen", &fake)])).await.unwrap();
+        let found = shared
+            .check(&world(&[("ryzen", &fake)]), Phase::Before)
+            .await
+            .unwrap();
         assert_eq!(matches!(found, Finding::Done(_)), done, "{found:?}");
     }
 }

@@ -35,7 +35,7 @@ async fn a_server_on_its_way_back_is_waited_for() {
     let servers = plan().servers;
     let one = |third| world(&[("k3s-cp-1", &up), ("k3s-cp-2", &up), ("k3s-cp-3", third)]);
     let turns = Turns {
-        patience: Duration::from_secs(2),
+        timeout: Duration::from_secs(2),
         ..Turns::default()
     };
     assert!(turns.take(&one(&back), &servers[..1]).await.is_ok());

@@ -14,7 +14,7 @@
 use std::path::PathBuf;
 
 use crate::plan::{Plan, Server};
-use crate::state::{Phase, Secrets};
+use crate::state::{RotationPhase, Secrets};
 use crate::step_id::{StepId, StepName};
 use crate::steps::restart::quorum::Turns;
 use crate::steps::rotation::agent_token_saved::AgentTokenSaved;
@@ -72,7 +72,7 @@ impl Order {
             groups: plan.workers().map(|daemon| daemon.group.clone()).collect(),
             agent,
             server,
-            whole: retired.has_join_tokens() && retired.phase == Phase::Recorded,
+            whole: retired.has_join_tokens() && retired.phase == RotationPhase::Recorded,
             replace_agents: retired.replace_agents,
             state: options.state.clone(),
         }

@@ -10,7 +10,6 @@ fn step() -> K3sStarted {
         newcomer: false,
         turns: Turns::default(),
         troubles: Troubles::default(),
-        applied: AtomicBool::new(false),
     }
 }
 
@@ -30,7 +29,11 @@ const MISMATCH: &str =
 const LEARNERS: &str = r#"time="x" level=info msg="Waiting for other members to finish joining etcd cluster: etcdserver: too many learner members in cluster""#;
 
 async fn why(fake: &Fake) -> String {
-    match step().check(&world(&[("k3s-cp-2", fake)])).await.unwrap() {
+    match step()
+        .check(&world(&[("k3s-cp-2", fake)]), Phase::Before)
+        .await
+        .unwrap()
+    {
         Finding::Unknown(why) | Finding::Differs(why) => why,
         Finding::Done(note) => panic!("{note}"),
     }
@@ -43,12 +46,12 @@ async fn a_lasting_trouble_ends_the_wait_only_after_we_started_it() {
     let world = world(&[("k3s-cp-2", &fake)]);
     let step = step();
     assert!(matches!(
-        step.check(&world).await.unwrap(),
+        step.check(&world, Phase::Before).await.unwrap(),
         Finding::Unknown(_)
     ));
     step.apply(&world, &permit()).await.unwrap();
     assert!(fake.was_told("systemctl restart --no-block k3s"));
-    let failure = step.check(&world).await.unwrap_err();
+    let failure = step.check(&world, Phase::After).await.unwrap_err();
     assert!(failure.is_lasting() && failure.hint.is_some(), "{failure}");
 }
 
@@ -66,7 +69,7 @@ async fn a_first_start_that_was_cut_short_begins_again_and_a_members_never() {
         let fake = failing(ENDED, &[("b", fatal)]).says_first("member/wal", held);
         let world = world(&[("k3s-cp-2", &fake)]);
         let step = K3sStarted { newcomer, ..step() };
-        let found = step.check(&world).await.unwrap();
+        let found = step.check(&world, Phase::Before).await.unwrap();
         assert_eq!(matches!(found, Finding::Differs(_)), newcomer, "{found:?}");
         step.apply(&world, &permit()).await.unwrap();
         assert_eq!(fake.was_told("etcd-old-"), again, "{held}");
@@ -78,8 +81,10 @@ async fn a_first_start_that_was_cut_short_begins_again_and_a_members_never() {
 async fn a_learner_queue_is_the_reason_of_the_wait() {
     let fake = failing(STARTS, &[("a", MISMATCH), ("b", LEARNERS)]);
     let step = step();
-    step.applied.store(true, Ordering::Relaxed);
-    let found = step.check(&world(&[("k3s-cp-2", &fake)])).await.unwrap();
+    let found = step
+        .check(&world(&[("k3s-cp-2", &fake)]), Phase::After)
+        .await
+        .unwrap();
     assert!(matches!(found, Finding::Unknown(why) if why.contains("one in at a time")));
 }
 
@@ -122,7 +127,7 @@ async fn a_k3s_that_ended_is_told_by_its_own_last_message() {
 async fn a_server_that_was_removed_while_it_ran_is_restarted() {
     let fake = failing(RUNS, &[]).says("db/etcd/tombstone", "600 0 0\ne3b0  -\n");
     let world = world(&[("k3s-cp-2", &fake)]);
-    let found = step().check(&world).await.unwrap();
+    let found = step().check(&world, Phase::Before).await.unwrap();
     assert!(matches!(found, Finding::Differs(why) if why.contains("removed")));
     step().apply(&world, &permit()).await.unwrap();
     assert!(fake.was_told("systemctl restart --no-block k3s"));
@@ -207,7 +212,7 @@ async fn a_rotation_is_gone_on_with_only_where_one_is_under_way() {
         if rotating {
             world.secrets.retired.server = Some(crate::secret::Secret::new("0ld"));
         }
-        let Finding::Unknown(why) = step().check(&world).await.unwrap() else {
+        let Finding::Unknown(why) = step().check(&world, Phase::Before).await.unwrap() else {
             panic!("it is not up");
         };
         assert_eq!(why.contains("rotate-token --server"), rotating, "{why}");

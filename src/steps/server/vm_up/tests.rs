@@ -29,7 +29,8 @@ fn the_other_servers_of_a_daemon_wait_for_one_without_a_disk() {
             &turns,
             &control_plane,
         )
-        .after()
+        .meta()
+        .after
     };
     assert_eq!(after(0), []);
     assert_eq!(
@@ -55,7 +56,7 @@ async fn a_server_that_ended_is_brought_back_and_one_that_runs_is_left_alone() {
             .says("GET /vm/k3s-cp-1/health", r#"{"agent_uptime":1}"#);
         let world = world(&[("n100", &host)]);
         let step = step();
-        let found = step.check(&world).await.unwrap();
+        let found = step.check(&world, Phase::Before).await.unwrap();
         assert_eq!(
             matches!(found, Finding::Done(_)),
             told.is_none(),
@@ -77,11 +78,11 @@ async fn a_boot_that_hangs_ends_after_its_own_limit() {
     let world = world(&[("n100", &host)]);
     let step = step();
     assert!(matches!(
-        step.check(&world).await.unwrap(),
+        step.check(&world, Phase::Before).await.unwrap(),
         Finding::Unknown(why) if why.starts_with("its agent does not answer yet: ")
     ));
     tokio::time::advance(BOOT).await;
-    let failure = step.check(&world).await.unwrap_err();
+    let failure = step.check(&world, Phase::Before).await.unwrap_err();
     assert_eq!(failure.code, Code::Vm);
     assert!(
         failure
@@ -165,7 +166,7 @@ fn the_autoscaler_waits_for_a_drain_before_a_disk_is_made() {
         let config = StepName::CloudConfig.on_cluster();
         let config = steps.iter().find(|step| step.id() == config).unwrap();
         assert_eq!(
-            config.after().contains(&StepName::VmUp.on("k3s-cp-1")),
+            config.meta().after.contains(&StepName::VmUp.on("k3s-cp-1")),
             waits
         );
     }
