@@ -7,6 +7,9 @@
 //!
 //! docs/design.md says which module may use which.
 
+// What only tests use is a dev-dependency, so that in this build every dependency has to be used.
+#![cfg_attr(not(test), deny(unused_crate_dependencies))]
+
 pub mod agents;
 pub mod cli;
 pub mod commands;

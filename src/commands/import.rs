@@ -25,6 +25,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet, Note};
 use crate::generate::routes_path;
 use crate::import::{self, ClusterFile, Findings, Found, Noted};
+use crate::log;
 use crate::names::ours::ROOT;
 use crate::plan::{Mark, Plan, Role};
 use crate::remote::Machine;
@@ -339,7 +340,7 @@ async fn servers(
             Ok(Some(facts)) => told.push((server.name.clone(), facts)),
             Ok(None) => silent.push(server.name.clone()),
             Err(failure) => {
-                tracing::info!("{}: {failure}", server.name);
+                log::note(format!("{}: {failure}", server.name));
                 silent.push(server.name.clone());
                 last = failure;
             }

@@ -9,6 +9,7 @@ use crate::commands::one;
 use crate::config;
 use crate::failure::{Code, Failure, Result};
 use crate::import::{self, Candidate, Findings, HandMade};
+use crate::log;
 use crate::plan::Server;
 use crate::remote::Machine;
 use crate::slicer::{ServerFacts, slicer_on};
@@ -142,7 +143,7 @@ async fn servers(
                 Ok(facts) if !facts.token.expose().is_empty() => told.push((vm.name, facts)),
                 Ok(_) => {}
                 Err(failure) => {
-                    tracing::info!("{}: {failure}", vm.name);
+                    log::note(format!("{}: {failure}", vm.name));
                     silent.push((vm, failure));
                 }
             }

@@ -13,6 +13,7 @@ use super::connection::{Connection, Dial, TIMEOUT};
 use super::known_hosts::fingerprint;
 use super::{auth, session};
 use crate::failure::{Code, Failure, Result};
+use crate::log;
 use crate::remote::{Machine, Remote};
 use crate::secret::Secret;
 
@@ -192,7 +193,10 @@ impl VmDialer {
         };
         match self.target.read_host_keys().await {
             Ok(now) if is_among(&now, shown) => {
-                tracing::info!("the host keys of {} were made again", self.target.name);
+                log::note(format!(
+                    "the host keys of {} were made again",
+                    self.target.name
+                ));
                 let mut pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
                 pinned.clone_from(&now);
                 Ok(now)
