@@ -53,6 +53,7 @@ pub mod terminal;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod time;
+pub mod url;
 pub mod vm;
 pub mod world;
 pub mod yaml;

@@ -1,6 +1,7 @@
 //! From kubectl's words to the API's path: asking the API itself costs a tenth of starting kubectl.
 
 use crate::names::kubernetes::{ADDON_API, HELM_API};
+use crate::url::encode;
 
 /// (kubectl's word, the API group with its version, the plural, whether each object is in a namespace).
 ///
@@ -52,7 +53,7 @@ pub(super) fn path(words: &[&str]) -> Option<String> {
         if let Some(part) = part {
             path.push('/');
             path.push_str(before);
-            path.push_str(&escape(part));
+            path.push_str(&encode(part));
         }
     }
     Some(with(path, selectors))
@@ -67,7 +68,7 @@ pub(super) fn with<'q>(
         path.push(if path.contains('?') { '&' } else { '?' });
         path.push_str(key);
         path.push('=');
-        path.push_str(&escape(value));
+        path.push_str(&encode(value));
     }
     path
 }
@@ -77,22 +78,9 @@ pub(super) fn log(namespace: &str, pod: &str, lines: u32, previous: bool) -> Str
     let previous = if previous { "&previous=true" } else { "" };
     format!(
         "/api/v1/namespaces/{}/pods/{}/log?tailLines={lines}{previous}",
-        escape(namespace),
-        escape(pod)
+        encode(namespace),
+        encode(pod)
     )
-}
-
-/// Percent-encodes what is not plain.
-fn escape(part: &str) -> String {
-    use std::fmt::Write as _;
-    part.bytes().fold(String::new(), |mut text, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            let _ = write!(text, "%{byte:02X}");
-        }
-        text
-    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Tables and paragraphs that fit a terminal nobody widened.
 
-use std::fmt::Write as _;
+use console::{Alignment, measure_text_width, pad_str, truncate_str};
 
 use crate::escape::escape;
 
@@ -17,8 +17,11 @@ pub fn table<const N: usize>(text: &mut String, head: [&str; N], rows: &[[String
         .map(|row| std::array::from_fn(|n| escape(&row[n])))
         .collect();
     let mut widths: [usize; N] = std::array::from_fn(|n| {
-        let cells = rows.iter().map(|row| row[n].chars().count());
-        cells.chain([head[n].chars().count()]).max().unwrap_or(0)
+        let cells = rows.iter().map(|row| measure_text_width(&row[n]));
+        cells
+            .chain([measure_text_width(head[n])])
+            .max()
+            .unwrap_or(0)
     });
     while widths.iter().sum::<usize>() + 2 * N.saturating_sub(1) > WIDTH {
         match widths.iter_mut().max() {
@@ -29,7 +32,8 @@ pub fn table<const N: usize>(text: &mut String, head: [&str; N], rows: &[[String
     let mut line = |cells: [&str; N]| {
         let mut row = String::new();
         for (cell, width) in cells.iter().zip(widths) {
-            let _ = write!(row, "{:width$}  ", cut(cell, width));
+            let cell = truncate_str(cell, width, "…");
+            row.push_str(&pad_str(&cell, width + 2, Alignment::Left, None));
         }
         text.push_str(row.trim_end());
         text.push('\n');
@@ -40,16 +44,6 @@ pub fn table<const N: usize>(text: &mut String, head: [&str; N], rows: &[[String
     }
 }
 
-/// At most `width` characters, an ellipsis for what is left out.
-fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
-    short.push('…');
-    short
-}
-
 /// Broken into lines of at most [`WIDTH`] columns where words allow; all but the first are indented.
 pub fn wrapped(text: &str, indent: usize) -> String {
     fill(0, indent, text)
@@ -57,7 +51,7 @@ pub fn wrapped(text: &str, indent: usize) -> String {
 
 /// A heading, and behind it a text whose further lines begin where its first does.
 pub fn headed(heading: &str, text: &str) -> String {
-    let indent = heading.chars().count();
+    let indent = measure_text_width(heading);
     format!("{heading}{}", fill(indent, indent, text))
 }
 
@@ -66,7 +60,7 @@ fn fill(start: usize, indent: usize, text: &str) -> String {
     let mut lines = String::new();
     let (mut column, mut empty) = (start, true);
     for word in escape(text).split_whitespace() {
-        let width = word.chars().count();
+        let width = measure_text_width(word);
         if !empty && column + 1 + width > WIDTH {
             lines.push('\n');
             lines.push_str(&" ".repeat(indent));
@@ -94,6 +88,15 @@ mod tests {
         table(&mut text, ["HOST", "WHAT", "VERSION"], &[row]);
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH));
         assert!(text.contains("n100  xxxx") && text.contains("…  v1"));
+    }
+
+    /// Characters were counted, and a name in Chinese moved every column behind it.
+    #[test]
+    fn wide_characters_take_two_columns() {
+        let mut text = String::new();
+        let rows = ["北京", "n100"].map(|name| [name.to_owned(), "up".to_owned()]);
+        table(&mut text, ["HOST", "STATE"], &rows);
+        assert_eq!(text, "HOST  STATE\n北京  up\nn100  up\n");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::{Slicer, types};
 use crate::escape::escape;
 use crate::failure::{Code, Failure, Result};
 use crate::remote::Keyboard;
+use crate::url::encode;
 
 /// What a shell says of a command whose reader went away.
 const SIGPIPE: i32 = 128 + 13;
@@ -125,13 +126,13 @@ fn broken(vm: &str) -> Failure {
 fn path(vm: &str, words: &[String], stdin: bool) -> String {
     let mut path = format!(
         "/vm/{}/exec?uid=0&gid=0&stdin={stdin}&stdout=true&stderr=true&stdio=base64",
-        http::encode(vm)
+        encode(vm)
     );
     for (word, name) in words
         .iter()
         .zip(std::iter::once("cmd").chain(std::iter::repeat("args")))
     {
-        let _ = write!(path, "&{name}={}", http::encode(word));
+        let _ = write!(path, "&{name}={}", encode(word));
     }
     path
 }

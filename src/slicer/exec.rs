@@ -10,6 +10,7 @@ use super::Slicer;
 use super::http::{self, Request};
 use crate::failure::{Code, Result};
 use crate::remote::Output;
+use crate::url::encode;
 
 /// Runs a script as root and waits for its end.
 ///
@@ -17,8 +18,8 @@ use crate::remote::Output;
 pub(super) async fn run(slicer: &Slicer, vm: &str, script: &str) -> Result<Output> {
     let path = format!(
         "/vm/{}/exec?cmd=/bin/bash&args=-lc&args={}&uid=0&gid=0&stdout=true&stderr=true&buffered=true",
-        http::encode(vm),
-        http::encode(script)
+        encode(vm),
+        encode(script)
     );
     let reply = http::send(slicer, &Request::post(&path)).await?;
     let body = slicer.accept(&reply)?;

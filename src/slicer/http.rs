@@ -1,7 +1,6 @@
 //! One HTTP/1 request over one stream, with a limit on its time and on the body's size.
 
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -206,16 +205,4 @@ where
         .send_request(outgoing)
         .await
         .map_err(|error| http(&error))
-}
-
-/// Percent-encodes one path segment or query value.
-pub(super) fn encode(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-        encoded
-    })
 }

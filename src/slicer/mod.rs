@@ -25,6 +25,7 @@ use crate::names::slicer::TOKEN_PATHS;
 use crate::pipeline::WritePermit;
 use crate::remote::Machine;
 use crate::secret::Secret;
+use crate::url::encode;
 use crate::vm::Vm;
 use http::Request;
 
@@ -74,18 +75,18 @@ impl Slicer {
     ///
     /// As of [`Self::vms`].
     pub async fn vms_or_null(&self, group: &str) -> Result<Option<Vec<Vm>>> {
-        let path = format!("/hostgroup/{}/nodes", http::encode(group));
+        let path = format!("/hostgroup/{}/nodes", encode(group));
         self.get(&path).await.map(types::List::listed)
     }
 
     /// What a VM's agent says of itself.
     pub async fn health(&self, vm: &str) -> Result<Health> {
-        self.get(&format!("/vm/{}/health", http::encode(vm))).await
+        self.get(&format!("/vm/{}/health", encode(vm))).await
     }
 
     /// The last lines of a VM's serial console.
     pub async fn logs(&self, vm: &str, lines: u32) -> Result<Logs> {
-        self.get(&format!("/vm/{}/logs?lines={lines}", http::encode(vm)))
+        self.get(&format!("/vm/{}/logs?lines={lines}", encode(vm)))
             .await
     }
 
@@ -118,7 +119,7 @@ impl Slicer {
         if made.status != 409 {
             return self.accept(&made).map(drop);
         }
-        let path = format!("/secrets/{}", http::encode(name));
+        let path = format!("/secrets/{}", encode(name));
         let changed = http::send(self, &Request::patch(&path).json(&json!({"data": data}))).await?;
         self.accept(&changed).map(drop)
     }
@@ -127,8 +128,8 @@ impl Slicer {
     pub async fn delete_vm(&self, _: &WritePermit, vm: &DeletableVm) -> Result<()> {
         let path = format!(
             "/hostgroup/{}/nodes/{}",
-            http::encode(vm.group()),
-            http::encode(vm.name())
+            encode(vm.group()),
+            encode(vm.name())
         );
         let reply = http::send(self, &Request::delete(&path)).await?;
         if reply.status == 404 {
@@ -143,7 +144,7 @@ impl Slicer {
             Some(status) if status.eq_ignore_ascii_case("paused") => "resume",
             _ => "relaunch",
         };
-        let path = format!("/vm/{}/{verb}", http::encode(&vm.hostname));
+        let path = format!("/vm/{}/{verb}", encode(&vm.hostname));
         let reply = http::send(self, &Request::post(&path)).await?;
         // Somebody else was quicker.
         if reply.status == 409 {

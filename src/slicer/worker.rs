@@ -7,6 +7,7 @@ use crate::names::k3s::{AGENT_UNIT, AGENT_UNIT_ENVIRONMENT_PATH};
 use crate::pipeline::WritePermit;
 use crate::remote::Script;
 use crate::secret::Secret;
+use crate::url::encode;
 
 /// What a worker joins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +75,7 @@ impl Slicer {
     pub async fn give_token(&self, _: &WritePermit, vm: &str, token: &Secret) -> Result<()> {
         let path = format!(
             "/vm/{}/cp?path={WAITS}&mode=binary&uid=0&gid=0&permissions=0600",
-            http::encode(vm)
+            encode(vm)
         );
         let text = format!("{}\n{}", token.sha256(), token.expose());
         let reply = http::send(self, &Request::post(&path).octets(&text)).await?;
