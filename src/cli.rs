@@ -127,7 +127,7 @@ pub enum Command {
 pub struct Init {
     /// What is allowed and what is left out.
     #[command(flatten)]
-    pub making: Making,
+    pub making: ApplyArgs,
 
     /// Merge the kubeconfig into yours ($KUBECONFIG or ~/.kube/config)
     #[arg(long)]
@@ -174,7 +174,7 @@ pub struct Init {
 #[derive(Clone, Debug, Args)]
 // Of no command that removes something.
 #[command(mut_arg("yes", |yes| yes.env("SLICER_K3S_YES").value_parser(FalseyValueParser::new())))]
-pub struct Making {
+pub struct ApplyArgs {
     /// Whether it is agreed to.
     #[command(flatten)]
     pub consent: Consent,

@@ -92,7 +92,7 @@ named! {
 
 impl Code {
     /// Whether waiting cannot help: a step stops at once instead of using up its timeout.
-    pub fn is_lasting(self) -> bool {
+    pub fn is_permanent(self) -> bool {
         matches!(
             self,
             Self::Config
@@ -173,8 +173,8 @@ pub struct Failure {
     pub cause: Option<String>,
     /// The next command or edit.
     pub hint: Option<String>,
-    /// Overrides [`Code::is_lasting`] where one occurrence differs from its kind.
-    lasting: Option<bool>,
+    /// Overrides [`Code::is_permanent`] where one occurrence differs from its kind.
+    permanent: Option<bool>,
 }
 
 impl Failure {
@@ -185,7 +185,7 @@ impl Failure {
             what: what.into(),
             cause: None,
             hint: None,
-            lasting: None,
+            permanent: None,
         }
     }
 
@@ -222,14 +222,14 @@ impl Failure {
 
     /// Marks this occurrence as one that waiting cannot cure.
     #[must_use]
-    pub fn lasting(mut self) -> Self {
-        self.lasting = Some(true);
+    pub fn permanent(mut self) -> Self {
+        self.permanent = Some(true);
         self
     }
 
     /// Whether waiting cannot cure it.
-    pub fn is_lasting(&self) -> bool {
-        self.lasting.unwrap_or_else(|| self.code.is_lasting())
+    pub fn is_permanent(&self) -> bool {
+        self.permanent.unwrap_or_else(|| self.code.is_permanent())
     }
 }
 

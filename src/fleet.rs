@@ -22,7 +22,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::plan::{Mark, Plan};
 use crate::question::{Elapsed, limited};
 use crate::remote::ssh::{self, HostTarget, KeyPolicy};
-use crate::remote::{Local, Look, Machine, Remote, sudo};
+use crate::remote::{Local, Machine, Probe, Remote, sudo};
 use crate::state::Secrets;
 use crate::world::World;
 
@@ -67,7 +67,7 @@ pub(crate) async fn connect_others(
     fleet.connect_absent(config, keys).await;
     let refused: Vec<Failure> = fleet
         .absent
-        .extract_if(.., |(_, failure)| failure.is_lasting())
+        .extract_if(.., |(_, failure)| failure.is_permanent())
         .map(|(_, failure)| failure)
         .collect();
     if refused.is_empty() {
@@ -78,27 +78,27 @@ pub(crate) async fn connect_others(
 }
 
 /// The same for whoever only looks: a host that refuses us is absent too, and one that is off keeps nobody waiting.
-pub async fn connect_what_answers(config: &Config, keys: &KeyPolicy) -> Fleet {
+pub async fn connect_available(config: &Config, keys: &KeyPolicy) -> Fleet {
     let mut fleet = Fleet {
         machines: HashMap::new(),
         absent: Vec::new(),
     };
-    fleet.glance(config, keys).await;
+    fleet.connect_within(config, keys).await;
     fleet
 }
 
 /// A host of a LAN answers at once or not at all; whoever acts waits longer.
-const GLANCE: Duration = Duration::from_secs(5);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Fleet {
-    /// Connects to the hosts that are not connected yet.
+    /// Connects to the hosts that are not connected yet, each for as long as a connection may take.
     pub async fn connect_absent(&mut self, config: &Config, keys: &KeyPolicy) {
         self.try_absent(config, keys, None).await;
     }
 
-    /// The same for whoever only looks.
-    pub async fn glance(&mut self, config: &Config, keys: &KeyPolicy) {
-        self.try_absent(config, keys, Some(GLANCE)).await;
+    /// Connects to the hosts that are not connected yet, for [`PROBE_TIMEOUT`] each: for commands that change nothing.
+    pub async fn connect_within(&mut self, config: &Config, keys: &KeyPolicy) {
+        self.try_absent(config, keys, Some(PROBE_TIMEOUT)).await;
     }
 
     async fn try_absent(&mut self, config: &Config, keys: &KeyPolicy, limit: Option<Duration>) {
@@ -199,7 +199,7 @@ async fn tunnels(remote: &dyn Remote) -> Result<()> {
 
 /// Looks at one host.
 pub async fn facts(machine: &Machine) -> Result<HostFacts> {
-    let output = machine.look(&Look::Survey).await?;
+    let output = machine.probe(&Probe::Survey).await?;
     HostFacts::parse(machine.name(), &output.stdout)
 }
 

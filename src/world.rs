@@ -83,7 +83,7 @@ impl World {
             let failure = self.absent.get(name).cloned().unwrap_or_else(|| {
                 Failure::new(Code::SshUnreachable, format!("{name} is not connected"))
             });
-            failure.lasting()
+            failure.permanent()
         })
     }
 
@@ -111,7 +111,7 @@ impl World {
     /// A server's machine, reached through its host with host keys read through Slicer's API.
     pub async fn server(&self, server: &Server) -> Result<&Arc<Machine>> {
         let cell = self.servers.get(&server.name).ok_or_else(|| {
-            Failure::new(Code::Vm, format!("{} is not in the plan", server.name)).lasting()
+            Failure::new(Code::Vm, format!("{} is not in the plan", server.name)).permanent()
         })?;
         cell.get_or_try_init(|| self.connect(server)).await
     }
@@ -124,7 +124,7 @@ impl World {
 
     async fn connect(&self, server: &Server) -> Result<Arc<Machine>> {
         let daemon = self.plan.daemon(&server.group).ok_or_else(|| {
-            Failure::new(Code::Vm, format!("{} has no group", server.name)).lasting()
+            Failure::new(Code::Vm, format!("{} has no group", server.name)).permanent()
         })?;
         let host_keys = KeysOf {
             slicer: self.slicer(daemon).await?,
@@ -201,7 +201,7 @@ mod tests {
             .hint("does its SSH server run, and on port 1?");
         let world = world(&[]).without([("n100".to_owned(), refused.clone())]);
         let failure = world.host("n100").map(drop).unwrap_err();
-        assert_eq!(failure, refused.lasting());
+        assert_eq!(failure, refused.permanent());
         assert!(world.host("ryzen").is_err());
     }
 }

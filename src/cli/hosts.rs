@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Consent, Making, examples};
+use super::{ApplyArgs, Consent, examples};
 
 /// The heading of flags that end up in cluster.toml.
 const SAID: &str = "Written to cluster.toml, for every host named";
@@ -25,7 +25,7 @@ pub struct AddHost {
 
     /// What is allowed and what is left out.
     #[command(flatten)]
-    pub making: Making,
+    pub making: ApplyArgs,
 
     /// Its SSH port
     #[arg(long, help_heading = SAID)]

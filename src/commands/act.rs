@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::one;
-use super::turn::Turn;
+use super::turn::RunLock;
 use crate::cli::Global;
 use crate::escape::escape;
 use crate::event::{Event, Events, Outcome};
@@ -28,7 +28,7 @@ pub(super) struct Act<'a> {
     /// When it began: what came before the steps counts too.
     pub(super) started: Instant,
     /// The right to change anything; without it the steps are only looked at.
-    pub(super) turn: Option<&'a Turn>,
+    pub(super) turn: Option<&'a RunLock>,
     /// Hosts that do not answer: they stop nobody, are named last, and the run has failed.
     pub(super) absent: Vec<(String, Failure)>,
     /// Whether it is likely that nothing is to be done: then everything is looked at in one round first.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::act::{self, Act};
 use super::cluster_file::ClusterFile;
 use super::consent::Prospect;
-use super::context::{self, Home, key_policy};
+use super::context::{self, StateDir, key_policy};
 use super::init::{CHANGE_THE_FILE, asked_for, may_begin};
 use super::one;
 use super::rotate_token::none_unfinished;
@@ -27,14 +27,14 @@ const COMMAND: &str = "add-host";
 pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Failure>> {
     let started = Instant::now();
     let before = context::load(global)?;
-    let home = Home::of(&before.name).map_err(one)?;
+    let home = StateDir::of(&before.name).map_err(one)?;
     context::known(&home, &before.name)?;
     let consent = options.making.consent;
     let here = home.begin(COMMAND, consent).map_err(one)?;
     let mut file = ClusterFile::read(&global.config)?;
     let mut new = wanted::hosts(options, &file.before)?;
     let names: Vec<String> = new.iter().map(|host| host.name.clone()).collect();
-    file.enrol(&new)?;
+    file.add_host(&new)?;
 
     let (mut state, last) = context::known(&home, &before.name)?;
     none_unfinished(&state).map_err(one)?;
@@ -48,7 +48,7 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     let facts = facts?;
     let fleet = all_here(fleet, &names)?;
     if propose_size(&mut new, &file.before, &facts) {
-        file.enrol(&new)?;
+        file.add_host(&new)?;
     }
     let plan = decide(&file.after, &state, &facts, &fleet)?;
     let wanted = asked_for(&options.making, &home);

@@ -38,7 +38,7 @@ impl<'a> ClusterFile<'a> {
     }
 
     /// With these hosts; one that it names already stays as it is there.
-    pub(super) fn enrol(&mut self, hosts: &[NewHost]) -> Result<(), Vec<Failure>> {
+    pub(super) fn add_host(&mut self, hosts: &[NewHost]) -> Result<(), Vec<Failure>> {
         let hosts: Vec<NewHost> = hosts
             .iter()
             .filter(|host| self.before.host(&host.name).is_none())
@@ -46,18 +46,18 @@ impl<'a> ClusterFile<'a> {
             .collect();
         if !hosts.is_empty() {
             let file = self.path.display().to_string();
-            (self.new, self.after) = config::enrol(&self.text, &file, &self.before, &hosts)?;
+            (self.new, self.after) = config::add_host(&self.text, &file, &self.before, &hosts)?;
         }
         Ok(())
     }
 
     /// Without this host, or only without its agents.
-    pub(super) fn withdraw(&mut self, host: &str, agents: bool) -> Result<(), Vec<Failure>> {
+    pub(super) fn remove_host(&mut self, host: &str, agents: bool) -> Result<(), Vec<Failure>> {
         let file = self.path.display().to_string();
         let change = if agents {
-            config::dismiss_agents
+            config::disable_workers
         } else {
-            config::withdraw
+            config::remove_host
         };
         (self.new, self.after) = change(&self.text, &file, &self.before, host)?;
         Ok(())
@@ -108,7 +108,7 @@ mod tests {
                     [hosts.pi5]\nssh = \"pi5\"\n[k3s.registries.configs.\"a.lan\".auth]\npassword = \"5ecre7\"\n";
         fs_err::write(&path, text).unwrap();
         let mut file = ClusterFile::read(&path).unwrap();
-        file.withdraw("pi5", false).unwrap();
+        file.remove_host("pi5", false).unwrap();
         let diff = file.diff();
         assert!(diff.contains("-[hosts.pi5]"), "{diff}");
         assert!(

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::turn::{Here, Turn};
+use super::turn::{Here, RunLock};
 use super::{config_file, missing, plan_file};
 use crate::cli::{Consent, Global, Output};
 use crate::config::{self, Config, Problem};
@@ -15,9 +15,9 @@ use crate::world::World;
 use crate::{report, steps};
 
 /// The cluster's state directory and what lies in it.
-pub(crate) struct Home(PathBuf);
+pub(crate) struct StateDir(PathBuf);
 
-impl Home {
+impl StateDir {
     /// Of the cluster called `name`.
     pub(crate) fn of(name: &str) -> Result<Self> {
         State::directory(name).map(Self)
@@ -39,8 +39,8 @@ impl Home {
     }
 
     /// What steps are asked for by a command that is asked for nothing that costs anything.
-    pub(crate) fn modest(&self) -> steps::Options {
-        steps::Options::modest(self.0.clone(), self.kubeconfig())
+    pub(crate) fn read_only(&self) -> steps::Options {
+        steps::Options::read_only(self.0.clone(), self.kubeconfig())
     }
 
     /// This workstation's lock for a command that changes something, and its log; neither for one that only looks.
@@ -158,13 +158,13 @@ impl Settings {
 /// What the last run read of the cluster that a wrong cluster.toml names, where that and its plan are on record.
 fn last_config(file: &Path) -> Option<Config> {
     let name = config::name_in(&fs_err::read_to_string(file).ok()?)?;
-    Home::of(&name).ok()?.last_config(&name)
+    StateDir::of(&name).ok()?.last_config(&name)
 }
 
 /// A cluster that `init` made.
 pub(crate) struct Context {
     /// Its state directory.
-    pub(crate) home: Home,
+    pub(crate) home: StateDir,
     /// Connections and decisions.
     pub(crate) world: World,
 }
@@ -177,7 +177,7 @@ impl Context {
         mut config: Config,
         wanted: impl FnOnce(&Plan) -> Result<Vec<String>>,
     ) -> Result<(Self, Vec<Failure>), Vec<Failure>> {
-        let home = Home::of(&config.name).map_err(super::one)?;
+        let home = StateDir::of(&config.name).map_err(super::one)?;
         let (state, plan) = known(&home, &config.name)?;
         let wanted = wanted(&plan).map_err(super::one)?;
         config.hosts.retain(|host| wanted.contains(&host.name));
@@ -195,9 +195,9 @@ impl Context {
         global: &Global,
         command: &str,
         consent: Consent,
-    ) -> Result<(Self, Option<Turn>), Vec<Failure>> {
+    ) -> Result<(Self, Option<RunLock>), Vec<Failure>> {
         let config = load(global)?;
-        let home = Home::of(&config.name).map_err(super::one)?;
+        let home = StateDir::of(&config.name).map_err(super::one)?;
         // Asked first, or a cluster that is not there would leave a directory with a lock in it.
         known(&home, &config.name)?;
         let here = home.begin(command, consent).map_err(super::one)?;
@@ -219,7 +219,7 @@ impl Context {
     }
 }
 
-/// The turn of a run that has this workstation's lock (see [`Turn::take`]); none for one that only looks.
+/// The turn of a run that has this workstation's lock (see [`RunLock::take`]); none for one that only looks.
 pub(super) async fn turn(
     here: Option<Here>,
     fleet: &Fleet,
@@ -227,11 +227,11 @@ pub(super) async fn turn(
     command: &str,
     state: &State,
     last: Option<&Plan>,
-) -> Result<Option<Turn>> {
+) -> Result<Option<RunLock>> {
     let Some(here) = here else {
         return Ok(None);
     };
-    let turn = Turn::take(here, fleet, config, command, state, last).await;
+    let turn = RunLock::take(here, fleet, config, command, state, last).await;
     turn.map(Some)
 }
 
@@ -241,13 +241,13 @@ pub(crate) fn load(global: &Global) -> Result<Config, Vec<Failure>> {
 }
 
 /// State and plan of a cluster that was made from here, hosts included that were off during the last run.
-pub(crate) fn known(home: &Home, cluster: &str) -> Result<(State, Plan), Vec<Failure>> {
+pub(crate) fn known(home: &StateDir, cluster: &str) -> Result<(State, Plan), Vec<Failure>> {
     let (state, plan) = recorded(home, cluster)?;
     Ok((state, plan.with_those_back(|_| true)))
 }
 
 /// The same with the plan as it is recorded.
-fn recorded(home: &Home, cluster: &str) -> Result<(State, Plan), Vec<Failure>> {
+fn recorded(home: &StateDir, cluster: &str) -> Result<(State, Plan), Vec<Failure>> {
     let state = State::open(home.path()).map_err(super::one)?;
     match (state, home.last_plan().map_err(super::one)?) {
         (Some(state), Some(mut plan)) => {
@@ -287,8 +287,8 @@ mod tests {
     const TEXT: &str = "name = \"home\"\n[hosts.n100]\nssh = \"alex@192.168.1.11\"\n";
 
     /// A state directory in which a run has left its records, and the cluster.toml that it read.
-    fn run(directory: &Path) -> (Home, PathBuf) {
-        let home = Home(directory.join("state"));
+    fn run(directory: &Path) -> (StateDir, PathBuf) {
+        let home = StateDir(directory.join("state"));
         State::create("home").unwrap().save(home.path()).unwrap();
         home.keep_plan(&plan()).unwrap();
         let file = directory.join("cluster.toml");

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use super::act::{self, Act};
 use super::ask::Name;
 use super::consent;
-use super::context::{self, Home, key_policy};
+use super::context::{self, StateDir, key_policy};
 use super::one;
-use super::turn::Turn;
+use super::turn::RunLock;
 use crate::cli::{Destroy, Global};
 use crate::config::Config;
 use crate::escape::escape;
@@ -20,7 +20,7 @@ use crate::generate::FORWARDING_PATH;
 use crate::question::{Ask as _, Terminal, limited};
 use crate::report::say;
 use crate::state::State;
-use crate::steps::removal::{self, Remains, Snapshots};
+use crate::steps::removal::{self, DaemonToRemove, Snapshots};
 use crate::world::World;
 use crate::{deletion, kubeconfig, steps};
 
@@ -28,7 +28,7 @@ use crate::{deletion, kubeconfig, steps};
 pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Failure>> {
     let started = Instant::now();
     let config = context::load(global)?;
-    let home = Home::of(&config.name).map_err(one)?;
+    let home = StateDir::of(&config.name).map_err(one)?;
     if State::open(home.path()).map_err(one)?.is_none() {
         return nothing_known(&config, global).await;
     }
@@ -41,7 +41,7 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
     );
     let turn = turn.map_err(one)?;
     let facts = facts?;
-    let remains: Vec<Remains> = facts
+    let remains: Vec<DaemonToRemove> = facts
         .iter()
         .flat_map(|host| {
             removal::remains_on(&config.name, &state.decisions, &host.name, &host.daemons)
@@ -84,7 +84,7 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
         state.save(home.path()).map_err(one)?;
     }
     // A look takes no snapshot; what it looks for is one of a run that is still to come.
-    let run = turn.as_ref().map_or("next", Turn::run);
+    let run = turn.as_ref().map_or("next", RunLock::run);
     let snapshot = snapshot.then(|| Snapshots::of(home.path(), run));
 
     let steps = steps::destroy(&world.plan, &hosts, &remains, snapshot);
@@ -200,7 +200,7 @@ impl Inside {
 /// What would go.
 fn prospect(
     cluster: &str,
-    remains: &[Remains],
+    remains: &[DaemonToRemove],
     hosts: &[String],
     absent: &[(String, Failure)],
     unnamed: &[String],
@@ -280,7 +280,7 @@ struct ChangedFile {
 }
 
 /// Takes the cluster's entries out of the user's own kubeconfig, where they were merged; that file.
-fn forget_context(home: &Home) -> Result<Option<ChangedFile>> {
+fn forget_context(home: &StateDir) -> Result<Option<ChangedFile>> {
     let Ok(text) = fs_err::read_to_string(home.kubeconfig()) else {
         return Ok(None);
     };
@@ -323,7 +323,7 @@ mod tests {
     /// Who agrees must know what stays, and what is lost with the VMs.
     #[test]
     fn hosts_that_keep_what_they_have_and_local_volumes_are_told() {
-        let remains = [Remains {
+        let remains = [DaemonToRemove {
             host: "n100".into(),
             group: "k3s-cp".into(),
             shares: None,

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::context::{self, Home};
+use super::context::{self, StateDir};
 use super::{folder, one};
 use crate::cli::{Generate, Global};
 use crate::config::Config;
@@ -14,7 +14,7 @@ use crate::state::{Lock, Secrets, State};
 /// Runs it.
 pub(super) fn run(global: &Global, options: &Generate) -> Result<u8, Vec<Failure>> {
     let config = context::load(global)?;
-    let home = Home::of(&config.name).map_err(one)?;
+    let home = StateDir::of(&config.name).map_err(one)?;
     let secrets = secrets(&config, &home).map_err(one)?;
     let plan = if let Some(plan) = home.last_plan().map_err(one)? {
         let mut plan = plan.with_those_back(|_| true);
@@ -44,7 +44,7 @@ pub(super) fn run(global: &Global, options: &Generate) -> Result<u8, Vec<Failure
 }
 
 /// The cluster's secrets; made and kept where there are none, so that `init` will use the same.
-fn secrets(config: &Config, home: &Home) -> Result<Secrets> {
+fn secrets(config: &Config, home: &StateDir) -> Result<Secrets> {
     if let Some(state) = State::open(home.path())? {
         return Ok(state.secrets);
     }
@@ -55,7 +55,7 @@ fn secrets(config: &Config, home: &Home) -> Result<Secrets> {
 }
 
 /// Whether cluster.toml was written after the last plan.
-fn newer(global: &Global, home: &Home) -> bool {
+fn newer(global: &Global, home: &StateDir) -> bool {
     let written = |path: &std::path::Path| -> Option<SystemTime> {
         fs_err::metadata(path).ok()?.modified().ok()
     };
@@ -63,7 +63,7 @@ fn newer(global: &Global, home: &Home) -> bool {
 }
 
 /// A plan of assumptions. It is not kept: looking at the hosts may decide otherwise.
-fn from_config_alone(config: &Config, home: &Home) -> Result<Plan, Vec<Failure>> {
+fn from_config_alone(config: &Config, home: &StateDir) -> Result<Plan, Vec<Failure>> {
     let decisions = State::open(home.path())
         .map_err(one)?
         .map_or_else(plan::Decisions::default, |state| state.decisions);

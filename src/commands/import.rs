@@ -14,9 +14,9 @@ use serde_json::Value;
 
 use super::act::{self, Act};
 use super::consent::Prospect;
-use super::context::Home;
+use super::context::StateDir;
 use super::one;
-use super::turn::{Here, Turn};
+use super::turn::{Here, RunLock};
 use crate::cli::{Global, Import};
 use crate::config::{self, Config};
 use crate::escape::escape;
@@ -42,7 +42,7 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
     let path = &global.config;
     let reached = targets::reach(global, options).await?;
     let cluster = cluster(options, &reached).map_err(one)?;
-    let home = Home::of(&cluster).map_err(one)?;
+    let home = StateDir::of(&cluster).map_err(one)?;
     spare(&home, options).map_err(one)?;
     let here = home.begin("import", options.consent).map_err(one)?;
     let marked = |host: &targets::Host| host.facts.mark(&cluster).is_some();
@@ -117,7 +117,7 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
     let until = replaced.map_or_else(unix_time, |replaced| replaced.at);
     keep::state(&home, &mut state, &plan, until).map_err(one)?;
     home.keep_config(path, &config).map_err(one)?;
-    let wanted = home.modest();
+    let wanted = home.read_only();
     let names = [
         StepName::ServerKey,
         StepName::VmReachable,
@@ -146,11 +146,11 @@ async fn turn(
     config: &Config,
     state: &State,
     (note, runs): (Option<&Note>, bool),
-) -> Result<Option<Turn>> {
+) -> Result<Option<RunLock>> {
     let Some(here) = here else {
         return Ok(None);
     };
-    let turn = Turn::take_over(here, fleet, config, "import", state).await?;
+    let turn = RunLock::take_over(here, fleet, config, "import", state).await?;
     turn.unchanged(note, runs)?;
     Ok(Some(turn))
 }
@@ -194,7 +194,7 @@ fn cluster(options: &Import, reached: &targets::Reached) -> Result<String> {
 }
 
 /// A state that is here is worth more than what can be rebuilt.
-fn spare(home: &Home, options: &Import) -> Result<()> {
+fn spare(home: &StateDir, options: &Import) -> Result<()> {
     let file = home.state_file();
     if options.force || !file.exists() {
         return Ok(());

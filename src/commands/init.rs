@@ -6,17 +6,17 @@ use std::time::Instant;
 
 use super::act::{self, Act};
 use super::consent::Prospect;
-use super::context::{self, Home};
+use super::context::{self, StateDir};
 use super::first_contact::{self, CHANGE_THE_FLAGS};
-use super::turn::{Here, Turn};
+use super::turn::{Here, RunLock};
 use super::{last_words, one, servers};
-use crate::cli::{Global, Init, Making};
+use crate::cli::{ApplyArgs, Global, Init};
 use crate::control_plane::{self, ControlPlane, Observed, Versions};
 use crate::escape::escape;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
 use crate::plan::{self, Autoscaler, Plan, Server};
-use crate::remote::{ImageTag, Look};
+use crate::remote::{ImageTag, Probe};
 use crate::state::State;
 use crate::steps;
 use crate::steps::{local_data, outages};
@@ -31,7 +31,7 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     let started = Instant::now();
     let mut first = first_contact::config(global, &options).await?;
     let config = first.config.clone();
-    let home = Home::of(&config.name).map_err(one)?;
+    let home = StateDir::of(&config.name).map_err(one)?;
     let consent = options.making.consent;
     let here = home.begin("init", consent).map_err(one)?;
     let mut state = match State::open(home.path()).map_err(one)? {
@@ -148,7 +148,7 @@ async fn agree(
 }
 
 /// What the steps are asked for by flags.
-fn wanted(options: &Init, home: &Home) -> steps::Options {
+fn wanted(options: &Init, home: &StateDir) -> steps::Options {
     steps::Options {
         allow_outage: options.allow_outage,
         delete_local_data: options.delete_local_data,
@@ -165,7 +165,7 @@ async fn take_turn(
     config: &Config,
     state: &State,
     by_last: Option<&World>,
-) -> Result<(Option<Turn>, Option<Vec<(Server, Observed)>>)> {
+) -> Result<(Option<RunLock>, Option<Vec<(Server, Observed)>>)> {
     let last = by_last.map(|world| &world.plan);
     let turn = context::turn(here, fleet, config, "init", state, last);
     let Some(world) = by_last else {
@@ -227,7 +227,7 @@ async fn k3s_version(config: &Config, state: &State, fleet: &Fleet) -> Result<St
             continue;
         };
         let output = machine
-            .look(&Look::Channel(config.k3s.channel.clone()))
+            .probe(&Probe::Channel(config.k3s.channel.clone()))
             .await?;
         match crate::k3s::version_of(output.stdout.trim()) {
             Some(version) => return Ok(version),
@@ -257,12 +257,12 @@ async fn image_digest(config: &Config, state: &State, fleet: &Fleet) -> Option<(
     {
         return None;
     }
-    let look = Look::ImageDigest(ImageTag::new(&wanted.image, &wanted.tag));
+    let probe = Probe::ImageDigest(ImageTag::new(&wanted.image, &wanted.tag));
     for host in &config.control_plane.hosts {
         let Some(machine) = fleet.machines.get(host) else {
             continue;
         };
-        match machine.look(&look).await {
+        match machine.probe(&probe).await {
             Ok(output) if output.ok() => return Some((image, output.stdout.trim().to_owned())),
             Ok(output) => report::say(&format!(
                 "note: {host} cannot resolve {image} to a digest: {}",
@@ -297,7 +297,7 @@ pub(super) async fn may_begin(
 }
 
 /// What the steps that make hosts part of a cluster are asked for by flags.
-pub(super) fn asked_for(making: &Making, home: &Home) -> steps::Options {
+pub(super) fn asked_for(making: &ApplyArgs, home: &StateDir) -> steps::Options {
     steps::Options {
         install_slicer: making.install_slicer,
         accept_slicer_licence: making.accept_slicer_licence,
@@ -305,12 +305,12 @@ pub(super) fn asked_for(making: &Making, home: &Home) -> steps::Options {
             pods: 1,
             again: false,
         }),
-        ..home.modest()
+        ..home.read_only()
     }
 }
 
 /// Merges the cluster's kubeconfig into the user's.
-fn merge(options: &Init, plan: &Plan, home: &Home) -> Result<()> {
+fn merge(options: &Init, plan: &Plan, home: &StateDir) -> Result<()> {
     let ours = home.kubeconfig();
     let text = fs_err::read_to_string(&ours).map_err(|error| {
         Failure::new(Code::LocalFile, "the cluster's kubeconfig was not written").because(error)

@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 
 use super::act;
-use super::context::Home;
+use super::context::StateDir;
 use crate::pipeline::Ended;
 use crate::plan::Plan;
 use crate::report::headed;
 use crate::step_id::StepName;
 
 /// The last words of a good run.
-pub(super) fn after_init(plan: &Plan, home: &Home, ended: &[Ended]) -> String {
+pub(super) fn after_init(plan: &Plan, home: &StateDir, ended: &[Ended]) -> String {
     if !act::changed(ended) {
         return format!(
             "Nothing to change: {} is as cluster.toml says.",

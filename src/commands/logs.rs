@@ -4,7 +4,7 @@ mod part;
 
 use serde_json::Value;
 
-use super::context::{self, Context, Home};
+use super::context::{self, Context, StateDir};
 use super::vm::{self, Vm};
 use super::{one, one_host, passed_on};
 use crate::cli::{Global, Logs};
@@ -62,7 +62,7 @@ async fn reach(
     config: Config,
     options: &Logs,
 ) -> Result<(Context, Whose), Vec<Failure>> {
-    let home = Home::of(&config.name).map_err(one)?;
+    let home = StateDir::of(&config.name).map_err(one)?;
     let (_, plan) = context::known(&home, &config.name)?;
     let whose = find(&plan, options).map_err(one)?;
     // What the kubelet has moved aside lies on one server, wherever that is; for the rest any server will do.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::context::Home;
+use super::context::StateDir;
 use crate::config::Problem;
 use crate::failure::{Code, Failure};
 use crate::state;
@@ -25,7 +25,9 @@ pub(super) fn clusters() -> Vec<Known> {
     let names = state::clusters().into_iter();
     names
         .map(|name| {
-            let place = Home::of(&name).ok().and_then(|home| home.config_place());
+            let place = StateDir::of(&name)
+                .ok()
+                .and_then(|home| home.config_place());
             (name, place)
         })
         .collect()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use super::Context;
-use super::context::{self, Home, key_policy};
+use super::context::{self, StateDir, key_policy};
 use crate::cli::Global;
 use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
@@ -24,7 +24,7 @@ pub(super) async fn of_control_plane(
     global: &Global,
     config: Config,
 ) -> Result<Context, Vec<Failure>> {
-    let home = Home::of(&config.name).map_err(super::one)?;
+    let home = StateDir::of(&config.name).map_err(super::one)?;
     let (state, plan) = context::known(&home, &config.name)?;
     let servers = plan.servers.iter().map(|server| server.host.as_str());
     let hosts = config.hosts.iter();

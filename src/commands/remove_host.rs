@@ -13,9 +13,9 @@ use ipnet::Ipv4Net;
 use super::act::{self, Act};
 use super::cluster_file::ClusterFile;
 use super::consent::Prospect;
-use super::context::{self, Home, key_policy};
+use super::context::{self, StateDir, key_policy};
 use super::one;
-use super::turn::Turn;
+use super::turn::RunLock;
 use crate::cli::{Global, RemoveHost};
 use crate::config::Config;
 use crate::facts::{FoundDaemon, HostFacts};
@@ -27,14 +27,14 @@ use crate::question::limited;
 use crate::remote::ssh;
 use crate::report::say;
 use crate::state::State;
-use crate::steps::removal::{self, Drain, Remains};
+use crate::steps::removal::{self, DaemonToRemove, Drain};
 use crate::steps::{self, Leaving};
 use may_leave::Named;
 use prospect::{LOOK, prospect};
 use tokens::Tokens;
 
 /// Has the next run, wherever it is made, go by what there is without the host that is about to leave.
-async fn announce_without(turn: &Turn, state: &mut State, decisions: Decisions) -> Result<()> {
+async fn announce_without(turn: &RunLock, state: &mut State, decisions: Decisions) -> Result<()> {
     let mut then = state.clone();
     then.decisions = decisions;
     turn.record(&mut then).await?;
@@ -51,7 +51,7 @@ const COMMAND: &str = "remove-host";
 pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec<Failure>> {
     let started = Instant::now();
     let before = context::load(global)?;
-    let home = Home::of(&before.name).map_err(one)?;
+    let home = StateDir::of(&before.name).map_err(one)?;
     let name = options.name.as_str();
     if may_leave::left_before(&home, &before, name).map_err(one)? {
         return Ok(nothing_to_do(&before.name, name));
@@ -65,7 +65,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
         return unknown(global, &file.before, name, failure).await;
     }
     tokens::may_leave(&state, options).map_err(one)?;
-    file.withdraw(name, options.agents)?;
+    file.remove_host(name, options.agents)?;
     let mut fleet = fleet::connect(&file.before, &key_policy(global)).await?;
     answers(&mut fleet, options).map_err(one)?;
     let (facts, turn) = tokio::join!(
@@ -82,7 +82,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     heed(&mut remains, &before.name, &state.decisions, all);
     let groups: Vec<&str> = remains.iter().map(|daemon| &*daemon.group).collect();
     if let Some(stays) = facts.iter_mut().find(|facts| facts.name == name) {
-        stays.overlook(&groups);
+        stays.ignore(&groups);
     }
     let routes = routes_to(&state.decisions, &last, name, &groups, options.agents);
     let absent = fleet.reasons();
@@ -107,7 +107,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
             force: options.force,
         }),
     };
-    let modest = home.modest();
+    let read_only = home.read_only();
     let act = |turn| Act {
         global,
         command: COMMAND,
@@ -118,7 +118,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
         likely_done: false,
     };
     let Some(turn) = turn else {
-        let steps = steps::leave(&world.plan, &modest, &leaving);
+        let steps = steps::leave(&world.plan, &read_only, &leaving);
         act(None).run(&steps, &world).await?;
         // Its entry in cluster.toml is there.
         return Ok(act::WOULD_CHANGE);
@@ -135,7 +135,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
         home: &home,
     };
     tokens.finish(&mut state, &mut world, &decisions).await?;
-    let steps = steps::leave(&world.plan, &modest, &leaving);
+    let steps = steps::leave(&world.plan, &read_only, &leaving);
     act(Some(&turn)).run(&steps, &world).await?;
     tokens.replace(&mut state, &mut world).await?;
     state.decisions = world.plan.decisions(&decisions);
@@ -168,7 +168,7 @@ async fn unknown(
     failure: Failure,
 ) -> Result<u8, Vec<Failure>> {
     // A misspelt name is worth no question, and a host that does not let us in is no reason to say less of the name.
-    let fleet = ssh::unasked(fleet::connect_what_answers(config, &key_policy(global))).await;
+    let fleet = ssh::unasked(fleet::connect_available(config, &key_policy(global))).await;
     let marked = may_leave::is_marked(Some(fleet), &config.name, name).await;
     let nothing = marked.then(|| nothing_to_do(&config.name, name));
     nothing.ok_or_else(|| one(failure))
@@ -188,7 +188,7 @@ fn parted(
     decided: &Decisions,
     found: impl Iterator<Item = FoundDaemon>,
     options: &RemoveHost,
-) -> (Vec<Remains>, Decisions) {
+) -> (Vec<DaemonToRemove>, Decisions) {
     let name = options.name.as_str();
     let found: Vec<FoundDaemon> = found.collect();
     let mut remains = removal::remains_on(cluster, decided, name, &found);
@@ -202,7 +202,7 @@ fn parted(
 
 /// Notes which of them have a namesake on their host that is not the cluster's.
 fn heed<'f>(
-    remains: &mut [Remains],
+    remains: &mut [DaemonToRemove],
     cluster: &str,
     decided: &Decisions,
     facts: impl Iterator<Item = &'f HostFacts>,
@@ -281,7 +281,7 @@ fn say_unenrolled(plan: &Plan, enrolled: Option<&BTreeSet<String>>) {
     }
 }
 
-fn say_what_stays(options: &RemoveHost, remains: &[Remains]) {
+fn say_what_stays(options: &RemoveHost, remains: &[DaemonToRemove]) {
     let shared = remains.iter().any(|daemon| daemon.shares.is_some());
     say(&stays(options, shared));
 }

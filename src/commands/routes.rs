@@ -7,12 +7,12 @@ use serde_json::json;
 
 use super::act::{self, Act};
 use super::consent::Prospect;
-use super::context::{self, Context, Home};
+use super::context::{self, Context, StateDir};
 use super::one;
 use crate::cli::{Consent, Global, Output, Routes, RoutesAction, System};
 use crate::event::Outcome;
 use crate::failure::{Code, Failure, Result};
-use crate::generate::{ROUTES_UNIT, Way, Who, ways};
+use crate::generate::{ROUTES_UNIT, RequiredRoute, RouteConsumer, ways};
 use crate::pipeline::{self, Finding};
 use crate::plan::Plan;
 use crate::steps::AnyStep;
@@ -28,7 +28,7 @@ pub(super) async fn run(global: &Global, options: &Routes) -> Result<u8, Vec<Fai
         return apply(global, consent).await;
     }
     let config = context::load(global)?;
-    let home = Home::of(&config.name).map_err(one)?;
+    let home = StateDir::of(&config.name).map_err(one)?;
     let (_, plan) = context::known(&home, &config.name)?;
     let text = match &options.action {
         Some(RoutesAction::Print { machine, os }) => {
@@ -89,18 +89,21 @@ async fn differ(steps: &[AnyStep], world: &World) -> Vec<String> {
 }
 
 /// Everybody who can have routes, by the name that `--for` knows.
-fn everybody(plan: &Plan) -> Vec<(String, Who)> {
+fn everybody(plan: &Plan) -> Vec<(String, RouteConsumer)> {
     let hosts = plan.hosts.iter().map(|host| host.name.clone());
     let hosts = hosts.chain(plan.away.iter().map(|away| away.host.clone()));
-    let others = [("workstation", Who::Workstation), ("router", Who::Router)];
+    let others = [
+        ("workstation", RouteConsumer::Workstation),
+        ("router", RouteConsumer::Router),
+    ];
     let others = others.map(|(name, who)| (name.to_owned(), who));
     hosts
-        .map(|name| (name.clone(), Who::Host(name)))
+        .map(|name| (name.clone(), RouteConsumer::Host(name)))
         .chain(others)
         .collect()
 }
 
-fn who(plan: &Plan, name: &str) -> Result<Who> {
+fn who(plan: &Plan, name: &str) -> Result<RouteConsumer> {
     let mut all = everybody(plan);
     if let Some(found) = all.iter().position(|(known, _)| known == name) {
         return Ok(all.swap_remove(found).1);
@@ -113,9 +116,9 @@ fn who(plan: &Plan, name: &str) -> Result<Who> {
     }))
 }
 
-fn system(who: &Who) -> System {
+fn system(who: &RouteConsumer) -> System {
     match who {
-        Who::Workstation if cfg!(target_os = "macos") => System::Macos,
+        RouteConsumer::Workstation if cfg!(target_os = "macos") => System::Macos,
         _ => System::Linux,
     }
 }
@@ -138,7 +141,7 @@ fn table(plan: &Plan) -> String {
     text
 }
 
-fn whose(way: &Way) -> String {
+fn whose(way: &RequiredRoute) -> String {
     match &way.group {
         Some(group) => format!("{group} on {}", way.host),
         None => way.host.clone(),
@@ -155,24 +158,26 @@ fn document(plan: &Plan) -> String {
 }
 
 /// What to type there.
-fn commands(plan: &Plan, who: &Who, system: System) -> String {
+fn commands(plan: &Plan, who: &RouteConsumer, system: System) -> String {
     let mut text = match (who, system) {
-        (Who::Router, _) => {
+        (RouteConsumer::Router, _) => {
             "# Static routes for the router's own page: network, netmask, gateway\n".to_owned()
         }
-        (Who::Host(_), _) => {
+        (RouteConsumer::Host(_), _) => {
             format!("# slicer-k3s keeps these on the host by itself ({ROUTES_UNIT})\n")
         }
-        (Who::Workstation, System::Linux) => {
+        (RouteConsumer::Workstation, System::Linux) => {
             "# Until the next reboot; slicer-k3s init --workstation-route sets them, too\n"
                 .to_owned()
         }
-        (Who::Workstation, System::Macos) => "# Until the next reboot\n".to_owned(),
+        (RouteConsumer::Workstation, System::Macos) => "# Until the next reboot\n".to_owned(),
     };
     for way in ways(plan, who) {
         let (cidr, via) = (way.route.cidr, way.route.via);
         let _ = match (who, system) {
-            (Who::Router, _) => write!(text, "{}  {}  {via}", cidr.network(), cidr.netmask()),
+            (RouteConsumer::Router, _) => {
+                write!(text, "{}  {}  {via}", cidr.network(), cidr.netmask())
+            }
             (_, System::Linux) => write!(text, "sudo ip route replace {cidr} via {via}"),
             (_, System::Macos) => write!(text, "sudo route -n add -net {cidr} {via}"),
         };

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::ask::Name;
 use super::consent;
-use super::context::Home;
+use super::context::StateDir;
 use crate::cli::Init;
 use crate::config::Config;
 use crate::control_plane::{self, ControlPlane, Judgement, Observed, Versions};
@@ -25,7 +25,7 @@ const PASSES: Duration = Duration::from_secs(20);
 
 /// The cluster that is on record for this configuration.
 pub(super) fn on_record(
-    home: &Home,
+    home: &StateDir,
     config: &Config,
     decisions: &Decisions,
     facts: &[HostFacts],

@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use super::context::{self, Home, Settings, key_policy};
+use super::context::{self, Settings, StateDir, key_policy};
 use super::{one, turn};
 use crate::cli::{Global, Output, Status as Options};
 use crate::config::{Config, Problem};
@@ -38,16 +38,16 @@ struct Known {
 /// Runs it.
 pub(super) async fn run(global: &Global, options: &Options) -> Result<u8, Vec<Failure>> {
     let settings = Settings::read(global)?;
-    let home = Home::of(&settings.config.name).map_err(one)?;
+    let home = StateDir::of(&settings.config.name).map_err(one)?;
     let (state, plan) = context::known(&home, &settings.config.name)?;
     let known = Known {
         config: settings.config.clone(),
         mistakes: settings.mistakes.clone(),
         plan,
         state,
-        options: home.modest(),
+        options: home.read_only(),
     };
-    let fleet = fleet::connect_what_answers(&known.config, &key_policy(global)).await;
+    let fleet = fleet::connect_available(&known.config, &key_policy(global)).await;
     if options.watch {
         return watch(global, options, &known, fleet).await.map_err(one);
     }
@@ -87,7 +87,7 @@ async fn watch(global: &Global, options: &Options, known: &Known, mut fleet: Fle
             tell(global.output, &seen, true)?;
             tokio::time::sleep(Duration::from_secs(options.every)).await;
             // Whoever declined a question is not asked it again at each look.
-            ssh::unasked(fleet.glance(&known.config, &key_policy(global))).await;
+            ssh::unasked(fleet.connect_within(&known.config, &key_policy(global))).await;
         }
     };
     tokio::select! {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::context::{self, Home};
+use super::context::{self, StateDir};
 use super::one;
 use crate::cli::{Global, Token, WhichToken};
 use crate::failure::Failure;
@@ -13,7 +13,7 @@ use crate::time::utc;
 /// Runs it.
 pub(super) fn run(global: &Global, options: &Token) -> Result<u8, Vec<Failure>> {
     let config = context::load(global)?;
-    let home = Home::of(&config.name).map_err(one)?;
+    let home = StateDir::of(&config.name).map_err(one)?;
     let (state, _) = context::known(&home, &config.name)?;
     match options.reveal {
         Some(WhichToken::Agent) => {

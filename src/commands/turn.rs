@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::future::join_all;
 
-use super::context::Home;
+use super::context::StateDir;
 use crate::config::Config;
 use crate::escape::escape;
 use crate::failure::{Code, Failure, Result};
@@ -23,7 +23,7 @@ pub(super) struct Here(Lock);
 
 impl Here {
     /// Takes the lock of a cluster's state directory for `command`, and begins its log.
-    pub(super) fn take(home: &Home, command: &str) -> Result<Self> {
+    pub(super) fn take(home: &StateDir, command: &str) -> Result<Self> {
         let lock = Lock::take(home.path(), command)?;
         crate::log::begin(&home.logs(), command);
         Ok(Self(lock))
@@ -31,7 +31,7 @@ impl Here {
 }
 
 /// Ours until it is dropped.
-pub(super) struct Turn {
+pub(super) struct RunLock {
     here: Here,
     there: ClusterLock,
     /// The run's random id.
@@ -45,7 +45,7 @@ pub(super) struct Turn {
 /// How long a server may take to say whether the cluster runs.
 const ANSWER: Duration = Duration::from_secs(15);
 
-impl Turn {
+impl RunLock {
     /// Takes the cluster's lock for `command`, where this workstation's is ours already. Refused where another run changed the
     /// cluster since: what `state` does not know it would take away. `last` is the cluster's last plan, where there is one.
     pub(super) async fn take(

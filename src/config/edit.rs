@@ -36,7 +36,7 @@ impl From<&Setting> for Value {
 }
 
 /// The file with more hosts, and what it says then; everything that stands against it.
-pub fn enrol(
+pub fn add_host(
     text: &str,
     file: &str,
     before: &Config,
@@ -52,7 +52,7 @@ pub fn enrol(
 }
 
 /// The file without one host, and what it says then. Comments of other hosts and of the file stay.
-pub fn withdraw(
+pub fn remove_host(
     text: &str,
     file: &str,
     before: &Config,
@@ -67,7 +67,7 @@ pub fn withdraw(
 }
 
 /// The file with a host that runs no agents any more, and what it says then.
-pub fn dismiss_agents(
+pub fn disable_workers(
     text: &str,
     file: &str,
     before: &Config,
@@ -225,7 +225,7 @@ mod tests {
 
     fn enrolled(text: &str) -> String {
         let before = parse(text, "cluster.toml").unwrap();
-        enrol(text, "cluster.toml", &before, &[pi()]).unwrap().0
+        add_host(text, "cluster.toml", &before, &[pi()]).unwrap().0
     }
 
     const FILE: &str = r#"# mine
@@ -255,7 +255,7 @@ channel = "stable"
     fn adding_and_removing_gives_back_the_file() {
         let text = enrolled(FILE);
         let before = parse(&text, "cluster.toml").unwrap();
-        let (back, _) = withdraw(&text, "cluster.toml", &before, "pi5").unwrap();
+        let (back, _) = remove_host(&text, "cluster.toml", &before, "pi5").unwrap();
         assert_eq!(back, FILE);
     }
 
@@ -287,7 +287,7 @@ channel = "stable"
                 let own = format!("[hosts.{name}]");
                 let others = text.split("\n\n").filter(|block| !block.contains(&own));
                 let others = others.collect::<Vec<_>>().join("\n\n");
-                let (now, _) = withdraw(&text, "cluster.toml", &before, name).unwrap();
+                let (now, _) = remove_host(&text, "cluster.toml", &before, name).unwrap();
                 assert_eq!(now.trim_end(), others.trim_end(), "{name}");
             }
         }
@@ -299,7 +299,7 @@ channel = "stable"
                     # of the Pi\n\n# its agents\n[hosts.pi5.workers]\nmax = 3\n# max = 4\n# small\n[hosts.n100]\n\
                     ssh = \"alex@10.0.0.1\"\n# of n100\n\n# alone\n\n[hosts.b]\nssh = \"b@10.0.0.2\"\n";
         let before = parse(text, "cluster.toml").unwrap();
-        let (now, _) = withdraw(text, "cluster.toml", &before, "pi5").unwrap();
+        let (now, _) = remove_host(text, "cluster.toml", &before, "pi5").unwrap();
         insta::assert_snapshot!(now, @r#"
         name = "home"
         [control-plane]
@@ -336,7 +336,7 @@ channel = "stable"
         "#);
         let two = "name = \"home\"\ncontrol-plane.host = \"n100\"\nhosts.n100.ssh = \"a@10.0.0.1\"\nhosts.pi5.ssh = \"pi@10.0.0.7\"\n";
         let before = parse(two, "cluster.toml").unwrap();
-        let (text, after) = withdraw(two, "cluster.toml", &before, "pi5").unwrap();
+        let (text, after) = remove_host(two, "cluster.toml", &before, "pi5").unwrap();
         assert!(text.contains("hosts.n100.workers = false"), "{text}");
         assert!(after.host("n100").unwrap().workers.is_none());
     }
@@ -345,7 +345,7 @@ channel = "stable"
     fn agents_leave_a_host_that_stays() {
         let text = "name = \"home\"\n[hosts.n100] # mine\nssh = \"alex@10.0.0.1\"\n";
         let before = parse(text, "cluster.toml").unwrap();
-        let (text, after) = dismiss_agents(text, "cluster.toml", &before, "n100").unwrap();
+        let (text, after) = disable_workers(text, "cluster.toml", &before, "n100").unwrap();
         assert!(
             text.contains("# mine") && text.contains("workers = false"),
             "{text}"
@@ -362,7 +362,7 @@ channel = "stable"
             let Ok(before) = parse(text, "cluster.toml") else {
                 continue;
             };
-            let (new, config) = enrol(text, "cluster.toml", &before, &[pi()]).unwrap();
+            let (new, config) = add_host(text, "cluster.toml", &before, &[pi()]).unwrap();
             assert!(new.contains("# x"), "{new}");
             assert_eq!(config.hosts.len(), before.hosts.len() + 1);
         }
@@ -373,7 +373,7 @@ channel = "stable"
         let before = parse(FILE, "cluster.toml").unwrap();
         let mut twin = pi();
         twin.keys = vec![("ssh", Setting::Text("root@10.0.0.2".into()))];
-        let failures = enrol(FILE, "cluster.toml", &before, &[twin]).unwrap_err();
+        let failures = add_host(FILE, "cluster.toml", &before, &[twin]).unwrap_err();
         let text = failures[0].to_string();
         assert!(
             text.contains("hosts.pi5.ssh") && text.contains("hosts.ryzen.ssh"),

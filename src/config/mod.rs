@@ -22,7 +22,7 @@ use std::path::Path;
 use ipnet::Ipv4Net;
 use serde_json::{Map, Value};
 
-pub use edit::{NewHost, Setting, dismiss_agents, enrol, withdraw};
+pub use edit::{NewHost, Setting, add_host, disable_workers, remove_host};
 pub use format::Complaint;
 pub(crate) use format::is_plain_path;
 pub use fresh::{Fresh, FreshHost};

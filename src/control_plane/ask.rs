@@ -8,7 +8,7 @@ use super::held::Held;
 use crate::failure::{Code, Failure, Result};
 use crate::plan::{Daemon, Plan, Server};
 use crate::question::limited;
-use crate::remote::{Look, Machine};
+use crate::remote::{Machine, Probe};
 use crate::world::World;
 
 /// A server that does not answer for so long counts as silent.
@@ -114,7 +114,7 @@ pub async fn ask(machine: &Machine) -> Result<Held> {
 }
 
 async fn held(machine: &Machine, versions: bool) -> Result<Held> {
-    let output = machine.look(&Look::ServerData { versions }).await?;
+    let output = machine.probe(&Probe::ServerData { versions }).await?;
     let held = output.ok().then(|| Held::parse(&output.stdout)).flatten();
     held.ok_or_else(|| {
         Failure::new(
@@ -170,7 +170,7 @@ async fn has_disk(world: &World, server: &Server) -> Result<bool> {
     let host = world.host(&server.host)?;
     let daemon = daemon(world, server)?;
     let path = format!("{}/{}.img", directory(&world.plan, daemon), server.name);
-    let output = host.look(&Look::Entry(path)).await?;
+    let output = host.probe(&Probe::Entry(path)).await?;
     match (output.ok(), output.stdout.trim()) {
         (true, "yes") => Ok(true),
         (true, "no") if daemon.adopted.is_none() => Ok(false),

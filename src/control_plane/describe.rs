@@ -5,7 +5,7 @@ use super::refusals::{Refusal, ago, counted, side};
 use crate::failure::{Failure, Result};
 use crate::kubernetes::Kubernetes;
 use crate::names::kubernetes::SYSTEM_NAMESPACE;
-use crate::remote::Look;
+use crate::remote::Probe;
 use crate::world::World;
 
 /// The refusal's failure; where several clusters were seen, with what each holds.
@@ -55,7 +55,7 @@ async fn of_server(world: &World, server: &crate::plan::Server) -> Result<String
     let made = namespace["metadata"]["creationTimestamp"].as_str();
     let age = match made {
         Some(made) => {
-            let since = machine.look(&Look::SecondsSince(made.to_owned())).await?;
+            let since = machine.probe(&Probe::SecondsSince(made.to_owned())).await?;
             since.stdout.trim().parse().ok().map(ago)
         }
         None => None,

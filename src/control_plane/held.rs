@@ -20,14 +20,14 @@ pub struct Held {
     pub members: Option<Vec<Member>>,
     /// The k3s that its next start runs, where it was asked for.
     pub installed: Option<Release>,
-    /// The stamp of that program (`Look::FileStamp`): as long as it has it, it is the same one.
+    /// The stamp of that program (`Probe::FileStamp`): as long as it has it, it is the same one.
     pub stamp: Option<String>,
     /// The k3s whose API answers, where it was asked for.
     pub running: Option<Release>,
 }
 
 impl Held {
-    /// Reads what `Look::ServerData` printed; an answer that was cut is none.
+    /// Reads what `Probe::ServerData` printed; an answer that was cut is none.
     pub fn parse(text: &str) -> Option<Self> {
         let mut held = Self::default();
         let mut answered = false;

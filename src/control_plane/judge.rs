@@ -34,7 +34,7 @@ pub struct Side {
 }
 
 /// What was seen, as the judgement needs it.
-struct Seen<'a> {
+struct ServerState<'a> {
     plan: &'a Plan,
     /// The cluster that is on record.
     recorded: Option<&'a Founded>,
@@ -42,7 +42,7 @@ struct Seen<'a> {
     servers: Vec<(&'a Server, Observed)>,
 }
 
-impl Seen<'_> {
+impl ServerState<'_> {
     fn judge(&self) -> Result<ControlPlane, Box<Refusal>> {
         let sides = self.sides();
         if let [one, ..] = sides.as_slice() {

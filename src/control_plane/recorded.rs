@@ -43,7 +43,7 @@ pub fn recorded(
                     mark.host,
                     Mark::path(&mark.cluster)
                 ))
-                .lasting());
+                .permanent());
             }
         }
     }

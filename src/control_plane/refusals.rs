@@ -20,7 +20,7 @@ pub struct Refusal {
 impl Refusal {
     fn of(failure: Failure) -> Self {
         Self {
-            failure: failure.lasting(),
+            failure: failure.permanent(),
             passes: false,
             sides: Vec::new(),
         }

@@ -74,7 +74,7 @@ mod tests {
         let none = Held::default();
         let servers = [("k3s-cp-1", &none), ("k3s-cp-2", &sqlite)];
         let failure = in_sqlite(servers.into_iter()).unwrap();
-        assert!(failure.code == Code::Sqlite && failure.is_lasting());
+        assert!(failure.code == Code::Sqlite && failure.is_permanent());
         insta::assert_snapshot!(failure, @"k3s-cp-2 keeps a cluster in SQLite, not in etcd: k3s-cp-2 has /var/lib/rancher/k3s/server/db/state.db (5120 KiB, last written 3 min ago); k3s was started there without `cluster-init` and without `server`, and no other server can join that");
         insta::assert_snapshot!(failure.hint.unwrap(), @r"
         to keep that cluster, as root on k3s-cp-2 (with this in its configuration k3s moves the data into etcd at its next start):

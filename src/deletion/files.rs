@@ -18,7 +18,7 @@ impl DeletablePath {
         let what = format!("{path} is no path of the cluster {cluster} and is not removed");
         Err(Failure::new(Code::Command, what)
             .because("its name, or the cluster's, is none that slicer-k3s gives")
-            .lasting())
+            .permanent())
     }
 
     /// A configuration file of a server with this content, where we wrote it.

@@ -39,9 +39,9 @@ impl GroupNode {
 }
 
 /// The Nodes without a VM that are old enough at `now` to go, by the servers' clock.
-pub fn ghosts(nodes: &[GroupNode], vms: &[Vm], now: i64) -> BTreeSet<String> {
-    let ghosts = nodes.iter().filter(|node| node.is_ghost(nodes, vms));
-    let old = ghosts.filter(|node| node.is_old(now));
+pub fn stale_nodes(nodes: &[GroupNode], vms: &[Vm], now: i64) -> BTreeSet<String> {
+    let stale_nodes = nodes.iter().filter(|node| node.is_ghost(nodes, vms));
+    let old = stale_nodes.filter(|node| node.is_old(now));
     old.map(|node| node.name.clone()).collect()
 }
 
@@ -70,7 +70,7 @@ mod tests {
             node("ageless", "a-4", true, None),
             node("unlabelled", "", false, Some(0)),
         ];
-        let gone = ghosts(&nodes, &[vm], JOIN);
+        let gone = stale_nodes(&nodes, &[vm], JOIN);
         assert_eq!(gone, ["before", "ghost"].map(str::to_owned).into());
     }
 }

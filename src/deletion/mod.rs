@@ -22,7 +22,7 @@ pub use belongings::{Belongings, Seen, is_same_directory};
 pub use down::is_down;
 pub use files::{DeletablePath, is_name};
 pub use generated::is_unchanged;
-pub use group_node::{GroupNode, ghosts};
+pub use group_node::{GroupNode, stale_nodes};
 pub use local_data::{Claim, all_local, lost_with, perhaps_lost_with};
 pub use logs::{consoles, surplus};
 pub use objects::DeletableObject;

@@ -156,7 +156,7 @@ impl HostFacts {
     }
 
     /// Forgets what daemons here serve of these groups: they are to go, and the plan of what stays need not reckon with them.
-    pub fn overlook(&mut self, groups: &[&str]) {
+    pub fn ignore(&mut self, groups: &[&str]) {
         for daemon in &mut self.daemons {
             daemon.groups.retain(|group| !groups.contains(&&**group));
         }

@@ -15,7 +15,7 @@ const MOST: usize = 4096;
 const SHOWN: usize = 80;
 
 impl HostFacts {
-    /// Reads what `Look::Survey` printed on host `name`.
+    /// Reads what `Probe::Survey` printed on host `name`.
     pub fn parse(name: &str, text: &str) -> Result<Self> {
         let sections = sections(text);
         let missing = |what: &str| {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::names::ours::ROOT;
 use crate::plan::tests::machine;
-use crate::remote::Look;
+use crate::remote::Probe;
 
 #[test]
 fn fuzz_survey() {
@@ -41,7 +41,7 @@ fn program(dir: &Path, name: &str, text: &str) {
 
 /// Runs the real script with these programs in front of the system's; sudo's clean environment included.
 fn run(dir: &Path) -> String {
-    run_script(dir, Look::Survey.script().text())
+    run_script(dir, Probe::Survey.script().text())
 }
 
 fn run_script(dir: &Path, text: &str) -> String {
@@ -116,7 +116,7 @@ fn a_daemon_in_a_directory_of_ours_behind_a_link_is_found_there() {
     let mut child = daemon(&works, &["./a-1.yaml"]);
     let other = tempfile::tempdir().unwrap();
     let root = root.display().to_string();
-    let script = Look::Survey.script();
+    let script = Probe::Survey.script();
     let text = run_script(other.path(), &script.text().replace(ROOT, &root));
     child.kill().unwrap();
     child.wait().unwrap();

@@ -14,7 +14,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use self::majority::{holders, minority, needed};
-use self::place::{Place, Standing, Taken, me};
+use self::place::{Lease, LockHost, Taken, me};
 use super::Fleet;
 use super::note::{Note, newest};
 use crate::config::Config;
@@ -44,7 +44,7 @@ struct Held {
     host: String,
     weight: usize,
     keeper: JoinHandle<()>,
-    standing: watch::Receiver<Standing>,
+    standing: watch::Receiver<Lease>,
     notes: UnboundedSender<NoteToWrite>,
 }
 
@@ -53,7 +53,7 @@ struct Held {
 const CONTEST: usize = 4;
 
 /// How often it is looked at whether a lock that is in doubt is ours again.
-const GLANCE: Duration = Duration::from_secs(1);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a host may take to write a note.
 const WRITING: Duration = Duration::from_secs(15);
@@ -75,13 +75,13 @@ impl ClusterLock {
         }
         let me = me(command)?;
         let runs = Arc::new(Mutex::new(Vec::new()));
-        let places = holders.iter().map(|(machine, _)| Place {
+        let places = holders.iter().map(|(machine, _)| LockHost {
             machine: Arc::clone(machine),
             cluster: config.name.clone(),
             me: me.clone(),
             runs: Arc::clone(&runs),
         });
-        let places: Vec<Place> = places.collect();
+        let places: Vec<LockHost> = places.collect();
         let claims = places
             .iter()
             .enumerate()
@@ -186,10 +186,10 @@ impl ClusterLock {
         let (mut ours, mut open, mut gone) = (0, 0, None);
         for held in &self.held {
             match &*held.standing.borrow() {
-                Standing::Lost(failure) => return Err(failure.clone()),
-                Standing::Gone(failure) => gone = Some(failure.clone()),
-                Standing::Ours(heard) if heard.is_fresh() => ours += held.weight,
-                Standing::Ours(_) | Standing::Unknown => open += held.weight,
+                Lease::Lost(failure) => return Err(failure.clone()),
+                Lease::Gone(failure) => gone = Some(failure.clone()),
+                Lease::Ours(heard) if heard.is_fresh() => ours += held.weight,
+                Lease::Ours(_) | Lease::Unknown => open += held.weight,
             }
         }
         match gone {
@@ -225,16 +225,16 @@ impl ClusterLock {
                 _ = futures_util::future::select_all(any) => {}
                 () = in_doubt, if ours => {}
                 done = &mut work, if ours => return Ok(done),
-                () = tokio::time::sleep(GLANCE), if !ours => {}
+                () = tokio::time::sleep(PROBE_TIMEOUT), if !ours => {}
             }
         }
     }
 }
 
 impl Held {
-    fn keep(place: Place, taken: Taken, weight: usize) -> Self {
+    fn keep(place: LockHost, taken: Taken, weight: usize) -> Self {
         let Taken { hold, awake, .. } = taken;
-        let (told, standing) = watch::channel(Standing::Ours(awake.clone()));
+        let (told, standing) = watch::channel(Lease::Ours(awake.clone()));
         let (notes, mut to_write) = unbounded_channel();
         Self {
             host: place.machine.name().to_owned(),

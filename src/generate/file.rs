@@ -3,7 +3,7 @@
 use super::own_addresses::own_addresses_rules;
 use super::{
     ROUTES_SCRIPT, ROUTES_UNIT, host_yaml, own_addresses_path, route_table, routes, routes_path,
-    routes_script, routes_unit, server_ways, unit, unit_path,
+    routes_script, routes_unit, server_paths, unit, unit_path,
 };
 use crate::failure::{Code, Failure, Result};
 use crate::k3s;
@@ -97,7 +97,7 @@ pub fn host_routes(plan: &Plan, host: &str) -> Result<[File; 3]> {
 
 /// The table by which a host's servers keep their addresses on the way to others; none where no server is elsewhere.
 pub fn own_addresses(plan: &Plan, host: &str) -> Result<Option<File>> {
-    let ways = server_ways(plan, host);
+    let ways = server_paths(plan, host);
     if ways.is_empty() {
         return Ok(None);
     }

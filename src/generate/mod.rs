@@ -17,14 +17,14 @@ pub use file::{
 };
 pub use helm::{cloud_config_secret, helm_chart, values, values_hash};
 pub use host_yaml::host_yaml;
-pub use own_addresses::{ServerWay, own_addresses_path, own_addresses_table, server_ways};
+pub use own_addresses::{ServerPath, own_addresses_path, own_addresses_table, server_paths};
 pub use routes::{
     FORMER_ROUTES_UNIT, ROUTES_SCRIPT, ROUTES_UNIT, Route, TABLES, route_table, routes,
     routes_path, routes_script, routes_unit,
 };
 pub use tree::{Tree, tree};
 pub use unit::{UNITS, unit, unit_path};
-pub use ways::{Way, Who, ways};
+pub use ways::{RequiredRoute, RouteConsumer, ways};
 
 use crate::failure::{Code, Failure, Result};
 

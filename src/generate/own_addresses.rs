@@ -15,7 +15,7 @@ use crate::plan::{Plan, Server};
 
 /// From a server to one of another host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServerWay {
+pub struct ServerPath {
     /// The server that begins.
     pub from: Ipv4Addr,
     /// The one that it talks to.
@@ -23,7 +23,7 @@ pub struct ServerWay {
 }
 
 /// As nftables writes it and prints it.
-impl fmt::Display for ServerWay {
+impl fmt::Display for ServerPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ip saddr {} ip daddr {}", self.from, self.to)
     }
@@ -31,7 +31,7 @@ impl fmt::Display for ServerWay {
 
 /// Every way from one server to another that begins on `host` or leads through it, also to a host that is off; none where
 /// all are on one host.
-pub fn server_ways(plan: &Plan, host: &str) -> Vec<ServerWay> {
+pub fn server_paths(plan: &Plan, host: &str) -> Vec<ServerPath> {
     let here = |from: &Server, to: &Server| {
         from.host != to.host
             && (from.host == host || plan.between(&from.host, &to.host).contains(&host))
@@ -40,7 +40,7 @@ pub fn server_ways(plan: &Plan, host: &str) -> Vec<ServerWay> {
     servers
         .flat_map(|from| plan.servers.iter().map(move |to| (from, to)))
         .filter(|(from, to)| here(from, to))
-        .map(|(from, to)| ServerWay {
+        .map(|(from, to)| ServerPath {
             from: from.address,
             to: to.address,
         })
@@ -61,11 +61,11 @@ pub fn own_addresses_path(cluster: &str) -> String {
 #[template(path = "own-addresses.nft", escape = "none")]
 struct Table<'a> {
     table: &'a str,
-    ways: &'a [ServerWay],
+    ways: &'a [ServerPath],
 }
 
 /// The table of these ways, for `nft -f`.
-pub(super) fn own_addresses_rules(cluster: &str, ways: &[ServerWay]) -> Result<String> {
+pub(super) fn own_addresses_rules(cluster: &str, ways: &[ServerPath]) -> Result<String> {
     render(&Table {
         table: &own_addresses_table(cluster),
         ways,
@@ -79,11 +79,11 @@ mod tests {
 
     #[test]
     fn servers_on_one_host_need_no_rule_and_an_absent_host_keeps_its_own() {
-        assert!(server_ways(&plan(), "n100").is_empty());
+        assert!(server_paths(&plan(), "n100").is_empty());
         let mut spread = spread();
-        assert!(server_ways(&spread, "pi5").is_empty());
+        assert!(server_paths(&spread, "pi5").is_empty());
         let shown = |plan: &Plan| -> Vec<String> {
-            let ways = server_ways(plan, "n100");
+            let ways = server_paths(plan, "n100");
             ways.iter().map(ToString::to_string).collect()
         };
         let all = shown(&spread);
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_table_replaces_itself_and_comes_before_masquerading() {
-        let ways = server_ways(&spread(), "ryzen");
+        let ways = server_paths(&spread(), "ryzen");
         let rules = own_addresses_rules("home", &ways).unwrap();
         insta::assert_snapshot!(rules, @r"
         # Written by slicer-k3s: this host's servers reach those on other hosts under their own addresses, whatever Slicer masquerades.

@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use serde::Serialize;
 
 use super::render;
-use super::ways::{Who, ways};
+use super::ways::{RouteConsumer, ways};
 use crate::failure::Result;
 use crate::plan::Plan;
 
@@ -44,7 +44,7 @@ pub struct Route {
 /// Every route that `host` needs: to each network of each other host, one that is off included, never to its own, which is
 /// directly connected.
 pub fn routes(plan: &Plan, host: &str) -> Vec<Route> {
-    let ways = ways(plan, &Who::Host(host.to_owned()));
+    let ways = ways(plan, &RouteConsumer::Host(host.to_owned()));
     ways.into_iter().map(|way| way.route).collect()
 }
 

@@ -8,7 +8,7 @@ use crate::plan::{Plan, Role};
 
 /// Who can have routes to VMs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Who {
+pub enum RouteConsumer {
     /// The one at the keyboard.
     Workstation,
     /// The LAN's own router, in place of everybody else.
@@ -19,7 +19,7 @@ pub enum Who {
 
 /// A route with its reason.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Way {
+pub struct RequiredRoute {
     /// The route.
     #[serde(flatten)]
     pub route: Route,
@@ -38,15 +38,15 @@ struct Network {
     why: &'static str,
 }
 
-fn networks(plan: &Plan, who: &Who) -> Vec<Network> {
+fn networks(plan: &Plan, who: &RouteConsumer) -> Vec<Network> {
     let why = |role: Option<Role>| match (who, role) {
-        (Who::Workstation, _) => "a kubectl of your own; `slicer-k3s kubectl` needs none",
-        (Who::Router, _) => "every machine of the LAN that goes through it",
-        (Who::Host(_), Some(Role::ControlPlane)) => "the API, and pods on servers",
-        (Who::Host(_), Some(Role::Workers)) => "Slicer's API there, and pods on agents",
-        (Who::Host(_), None) => "its VMs, once it is back",
+        (RouteConsumer::Workstation, _) => "a kubectl of your own; `slicer-k3s kubectl` needs none",
+        (RouteConsumer::Router, _) => "every machine of the LAN that goes through it",
+        (RouteConsumer::Host(_), Some(Role::ControlPlane)) => "the API, and pods on servers",
+        (RouteConsumer::Host(_), Some(Role::Workers)) => "Slicer's API there, and pods on agents",
+        (RouteConsumer::Host(_), None) => "its VMs, once it is back",
     };
-    let wanted = |role| *who != Who::Workstation || role == Some(Role::ControlPlane);
+    let wanted = |role| *who != RouteConsumer::Workstation || role == Some(Role::ControlPlane);
     let here = plan.daemons.iter().map(|daemon| {
         let (host, role) = (daemon.host.clone(), Some(daemon.role));
         (daemon.cidr, host, Some(daemon.group.clone()), role)
@@ -65,7 +65,7 @@ fn networks(plan: &Plan, who: &Who) -> Vec<Network> {
             why: why(role),
         })
         .collect();
-    if let Who::Host(from) = who {
+    if let RouteConsumer::Host(from) = who {
         networks.extend(hosts_apart(plan, from));
     }
     networks
@@ -87,16 +87,16 @@ fn hosts_apart(plan: &Plan, from: &str) -> Vec<Network> {
 }
 
 /// The routes of `who`, in the order of their networks.
-pub fn ways(plan: &Plan, who: &Who) -> Vec<Way> {
+pub fn ways(plan: &Plan, who: &RouteConsumer) -> Vec<RequiredRoute> {
     let from = match who {
-        Who::Host(host) => Some(host.as_str()),
-        Who::Workstation | Who::Router => None,
+        RouteConsumer::Host(host) => Some(host.as_str()),
+        RouteConsumer::Workstation | RouteConsumer::Router => None,
     };
-    let mut ways: Vec<Way> = networks(plan, who)
+    let mut ways: Vec<RequiredRoute> = networks(plan, who)
         .into_iter()
         .filter(|network| from != Some(network.host.as_str()))
         .filter_map(|network| {
-            Some(Way {
+            Some(RequiredRoute {
                 route: Route {
                     cidr: network.cidr.trunc(),
                     via: plan.via(from, &network.host)?,

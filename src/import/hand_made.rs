@@ -28,14 +28,14 @@ const MOST_SERVERS: u32 = 7;
 
 /// A daemon that somebody set up, with its one group.
 #[derive(Clone, Debug)]
-pub struct HandMade {
+pub struct ExistingCluster {
     /// The daemon as it would be planned; whose it is shows later.
     pub daemon: Daemon,
     /// The SSH keys in its YAML.
     pub keys: Vec<String>,
 }
 
-impl HandMade {
+impl ExistingCluster {
     /// From the YAML of a daemon found on host `host`.
     pub fn read(host: &str, found: &FoundDaemon, yaml: &str) -> Result<Self> {
         let wrong = |why: &str| {
@@ -164,7 +164,7 @@ pub struct Candidate {
     /// What was seen of it; its name is the one that it will have.
     pub facts: HostFacts,
     /// Its daemons.
-    pub daemons: Vec<HandMade>,
+    pub daemons: Vec<ExistingCluster>,
 }
 
 /// The hosts as if they were marked. `told` is what VMs that run a server say, by name.

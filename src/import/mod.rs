@@ -24,7 +24,7 @@ use crate::state::State;
 
 pub use autoscaler::Autoscaler;
 pub use file::{ClusterFile, text};
-pub use hand_made::{Candidate, HandMade, adopt, missing_groups, once, ssh_keys};
+pub use hand_made::{Candidate, ExistingCluster, adopt, missing_groups, once, ssh_keys};
 pub use heard::in_sqlite;
 
 /// A host with its mark.

@@ -74,7 +74,7 @@ fn a_host_behind_another_gets_its_own_address_back() {
     third.lan_address = [192, 168, 1, 13].into();
     plan.hosts.push(third);
     plan.hosts[0].lan_address = [10, 20, 0, 2].into();
-    plan.hosts[0].behind = Some(crate::plan::Behind {
+    plan.hosts[0].behind = Some(crate::plan::NatGateway {
         gateway: "ryzen".into(),
         inner: [10, 20, 0, 1].into(),
     });
@@ -158,7 +158,7 @@ fn fuzz_import() {
     };
     crate::fuzz::fuzz("import", SAMPLES, move |text| {
         let mut shown = Vec::new();
-        match HandMade::read("n100", &found, text) {
+        match ExistingCluster::read("n100", &found, text) {
             Ok(made) => shown.extend(made.vms().map(|vm| vm.name)),
             Err(failure) => shown.push(crate::escape::escape(&failure.to_string())),
         }

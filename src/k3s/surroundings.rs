@@ -45,7 +45,7 @@ pub fn environment(plan: &Plan) -> Option<String> {
     (!variables.is_empty()).then_some(text)
 }
 
-/// A proxy variable that a process has otherwise than the plan, by what [`crate::remote::Look::RunningProxies`] printed. One
+/// A proxy variable that a process has otherwise than the plan, by what [`crate::remote::Probe::RunningProxies`] printed. One
 /// that is set elsewhere, too, is not ours to decide: a restart would change nothing.
 pub fn other_proxy(plan: &Plan, printed: &str) -> Option<&'static str> {
     let lines = printed.lines().filter_map(|line| line.split_once(' '));

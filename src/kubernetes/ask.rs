@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::words::{bounded, cause, refusal};
 use super::{Kubernetes, path};
 use crate::failure::{Code, Failure, Result};
-use crate::remote::Look;
+use crate::remote::Probe;
 
 /// The code of what does not exist: an object, or a kind that no one has defined yet.
 const NOT_FOUND: u64 = 404;
@@ -151,14 +151,14 @@ impl Kubernetes {
 
     /// Asks; an API server that has too much to do is asked again.
     async fn ask(&self, path: String, metadata: bool) -> Result<Answer> {
-        let look = Look::Kubernetes {
+        let probe = Probe::Kubernetes {
             // For curl, which it takes for a person, the API server would write ten spaces before each word.
             path: path::with(path, [("pretty", "false")]),
             metadata,
         };
         let mut tries = 1;
         loop {
-            let answer = self.answer(&look).await?;
+            let answer = self.answer(&probe).await?;
             if tries == BUSY_TRIES || !matches!(answer, Answer::Refused(BUSY, _)) {
                 return Ok(answer);
             }
@@ -167,8 +167,8 @@ impl Kubernetes {
         }
     }
 
-    async fn answer(&self, look: &Look) -> Result<Answer> {
-        let output = self.server.look(look).await?;
+    async fn answer(&self, probe: &Probe) -> Result<Answer> {
+        let output = self.server.probe(probe).await?;
         if output.cut {
             return Ok(Answer::Cut(output.cut_words()));
         }
@@ -197,7 +197,7 @@ impl Kubernetes {
         path.ok_or_else(|| {
             self.unlisted(words)
                 .because("there is no path for it")
-                .lasting()
+                .permanent()
         })
     }
 

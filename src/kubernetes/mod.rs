@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::deletion::DeletableObject;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::WritePermit;
-use crate::remote::{Look, Machine, Output, Script};
+use crate::remote::{Machine, Output, Probe, Script};
 use words::{cause, unready};
 
 /// Who owns the fields that we write.
@@ -53,11 +53,11 @@ impl Kubernetes {
 
     /// Whether this server's own API says that it is ready; the reason where it does not.
     pub async fn ready(&self) -> Result<Result<(), String>> {
-        let look = Look::Kubernetes {
+        let probe = Probe::Kubernetes {
             path: "/readyz".to_owned(),
             metadata: false,
         };
-        let output = self.server.look(&look).await?;
+        let output = self.server.probe(&probe).await?;
         if output.ok() && output.stdout.trim() == "ok" {
             Ok(Ok(()))
         } else {
@@ -154,7 +154,7 @@ impl Kubernetes {
     }
 
     /// Lets pods run on a Node again, and takes off the label of whoever closed it.
-    pub async fn reopen(&self, permit: &WritePermit, node: &str, label: &str) -> Result<()> {
+    pub async fn uncordon(&self, permit: &WritePermit, node: &str, label: &str) -> Result<()> {
         let gone = format!("{label}-");
         let script = Script::new(
             "k3s kubectl uncordon {} && k3s kubectl label node {} {}",
@@ -172,11 +172,11 @@ impl Kubernetes {
         lines: u32,
         previous: bool,
     ) -> Result<String> {
-        let look = Look::Kubernetes {
+        let probe = Probe::Kubernetes {
             path: path::log(namespace, pod, lines, previous),
             metadata: false,
         };
-        let output = self.noted(self.server.look(&look).await)?;
+        let output = self.noted(self.server.probe(&probe).await)?;
         // The API tells that there is none yet as an object of its own.
         let refusal = serde_json::from_str::<Value>(&output.stdout);
         if !output.ok() || refusal.is_ok_and(|answer| answer["kind"] == "Status") {

@@ -162,7 +162,7 @@ async fn look<W: Sync>(step: &dyn Step<W>, world: &W) -> Result<(Outcome, String
     match step.check(world, Phase::Before).await {
         Ok(Finding::Done(note)) => Ok((Outcome::Kept, note)),
         Ok(Finding::Differs(why) | Finding::Unknown(why)) => Ok((Outcome::Would, why)),
-        Err(failure) if failure.is_lasting() => Err(failure),
+        Err(failure) if failure.is_permanent() => Err(failure),
         Err(failure) => Ok((Outcome::Would, failure.to_string())),
     }
 }
@@ -176,7 +176,7 @@ async fn apply<W: Sync>(
 ) -> Result<(Outcome, String)> {
     match step.check(world, Phase::Before).await {
         Ok(Finding::Done(note)) => return Ok((Outcome::Kept, note)),
-        Err(failure) if failure.is_lasting() => return Err(failure),
+        Err(failure) if failure.is_permanent() => return Err(failure),
         Ok(Finding::Differs(_) | Finding::Unknown(_)) | Err(_) => {}
     }
     let started = Instant::now();
@@ -211,7 +211,7 @@ async fn hold<W: Sync>(
                 (why, None)
             }
             Ok(Finding::Unknown(why)) => (why, None),
-            Err(failure) if failure.is_lasting() => return Err(failure),
+            Err(failure) if failure.is_permanent() => return Err(failure),
             Err(failure) => (failure.to_string(), Some(failure)),
         };
         if started.elapsed() >= timeout {

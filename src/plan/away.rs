@@ -6,20 +6,20 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::decisions::Decisions;
-use super::{Behind, Plan};
+use super::{NatGateway, Plan};
 use crate::config::Config;
 use crate::facts::HostFacts;
 
 /// A host that is off: the way to its VMs stays, so that it is found again when it is back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Away {
+pub struct OfflineHost {
     /// Its name in cluster.toml.
     pub host: String,
     /// The address by which the other hosts reach it.
     pub lan_address: Ipv4Addr,
     /// The host that is its gateway, where it is not on the LAN itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub behind: Option<Behind>,
+    pub behind: Option<NatGateway>,
     /// Its VMs' networks.
     pub cidrs: Vec<Ipv4Net>,
 }
@@ -45,12 +45,12 @@ pub(super) fn unseen(
 }
 
 /// What was decided of hosts that could not be looked at. A host that was never planned has no address yet.
-pub(super) fn away(decisions: &Decisions, absent: &[(String, String)]) -> Vec<Away> {
+pub(super) fn away(decisions: &Decisions, absent: &[(String, String)]) -> Vec<OfflineHost> {
     absent
         .iter()
         .filter_map(|(host, _)| {
             let groups = decisions.groups.values();
-            Some(Away {
+            Some(OfflineHost {
                 host: host.clone(),
                 lan_address: *decisions.lan_addresses.get(host)?,
                 behind: decisions.behind.get(host).cloned(),
@@ -134,7 +134,7 @@ mod tests {
     fn without(host: &str) -> Plan {
         let mut seen = plan();
         seen.absent = vec![(host.into(), "it is off".into())];
-        seen.away = vec![Away {
+        seen.away = vec![OfflineHost {
             host: host.into(),
             lan_address: [192, 168, 1, 11].into(),
             behind: None,

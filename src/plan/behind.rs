@@ -13,7 +13,7 @@ use crate::failure::{Code, Failure};
 
 /// How a host that is not on the LAN is connected to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Behind {
+pub struct NatGateway {
     /// The host that is its gateway, by its name in cluster.toml.
     pub gateway: String,
     /// The gateway's address in the host's own network.
@@ -36,9 +36,9 @@ impl Place<'_> {
     }
 
     /// How this host is connected through `gateway`, which is on the LAN.
-    fn behind(&self, gateway: &Self) -> Option<Behind> {
+    fn behind(&self, gateway: &Self) -> Option<NatGateway> {
         let inner = lan::address_beside(gateway.facts, self.lan)?;
-        Some(Behind {
+        Some(NatGateway {
             gateway: gateway.name().to_owned(),
             inner,
         })
@@ -49,8 +49,8 @@ impl Place<'_> {
 /// reached. `decided` counts where a gateway is off and cannot tell its addresses.
 pub(super) fn find(
     places: &[Place],
-    decided: &BTreeMap<String, Behind>,
-) -> Result<BTreeMap<String, Behind>, Failure> {
+    decided: &BTreeMap<String, NatGateway>,
+) -> Result<BTreeMap<String, NatGateway>, Failure> {
     let mut lans: Vec<Vec<&Place>> = Vec::new();
     for place in places {
         match lans.iter_mut().find(|lan| lan[0].beside(place)) {
@@ -80,11 +80,11 @@ pub(super) fn find(
 fn seen_from<'a>(
     lan: &[&'a Place],
     places: &'a [Place],
-    decided: &BTreeMap<String, Behind>,
-) -> Result<BTreeMap<String, Behind>, (&'a Place<'a>, &'a Place<'a>)> {
+    decided: &BTreeMap<String, NatGateway>,
+) -> Result<BTreeMap<String, NatGateway>, (&'a Place<'a>, &'a Place<'a>)> {
     let mut found = BTreeMap::new();
     for place in places.iter().filter(|place| !lan[0].beside(place)) {
-        let off = |behind: &&Behind| !places.iter().any(|place| place.name() == behind.gateway);
+        let off = |behind: &&NatGateway| !places.iter().any(|place| place.name() == behind.gateway);
         let behind = lan
             .iter()
             .find_map(|gateway| place.behind(gateway))
@@ -114,7 +114,7 @@ fn apart(one: &Place, other: &Place) -> Failure {
 
 impl Plan {
     /// A host's LAN address and how it is connected, also of one that is off.
-    fn place(&self, host: &str) -> Option<(Ipv4Addr, Option<&Behind>)> {
+    fn place(&self, host: &str) -> Option<(Ipv4Addr, Option<&NatGateway>)> {
         let here = self.hosts.iter().find(|known| known.name == host);
         let away = self.away.iter().find(|away| away.host == host);
         here.map(|host| (host.lan_address, host.behind.as_ref()))
@@ -154,7 +154,7 @@ impl Plan {
     /// Whether two hosts have addresses in one network: neither needs a route to the other itself.
     pub fn beside(&self, one: &str, other: &str) -> bool {
         let place = |host: &str| self.place(host).and_then(|(_, behind)| behind);
-        let gateway = |behind: Option<&Behind>, host: &str| {
+        let gateway = |behind: Option<&NatGateway>, host: &str| {
             behind.is_some_and(|behind| behind.gateway == host)
         };
         let (here, there) = (place(one), place(other));

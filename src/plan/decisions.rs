@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::{Code, Failure};
 
-use super::{Adopted, Autoscaler, Behind, Daemon, Founded, Plan, Role, Server};
+use super::{Adopted, Autoscaler, Daemon, Founded, NatGateway, Plan, Role, Server};
 
 /// Every decision that later runs must repeat.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ pub struct Decisions {
     pub lan_addresses: BTreeMap<String, Ipv4Addr>,
     /// Hosts that are behind another, with their gateway.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub behind: BTreeMap<String, Behind>,
+    pub behind: BTreeMap<String, NatGateway>,
     /// Digests of images that were resolved once, by reference.
     pub image_digests: BTreeMap<String, String>,
     /// Hosts that died and were removed: what was decided of them is kept, for they may come back with their daemons.

@@ -29,8 +29,8 @@ use serde::{Deserialize, Serialize};
 
 pub use adopted::{Adopted, unit_of};
 pub use assumed::assumed;
-pub use away::Away;
-pub use behind::Behind;
+pub use away::OfflineHost;
+pub use behind::NatGateway;
 pub use capacity::default_max;
 pub use decide::decide;
 pub use decisions::{Decisions, Group};
@@ -162,7 +162,7 @@ pub struct Host {
     pub lan_address: Ipv4Addr,
     /// The host that is its gateway, where it is not on the LAN itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub behind: Option<Behind>,
+    pub behind: Option<NatGateway>,
     /// Its processor architecture.
     pub arch: Arch,
     /// The Slicer licence file, absolute, as seen on the host.
@@ -262,7 +262,7 @@ pub struct Plan {
     pub absent: Vec<(String, String)>,
     /// What the other hosts' routes must know of those, as it was decided once.
     #[serde(default)]
-    pub away: Vec<Away>,
+    pub away: Vec<OfflineHost>,
     /// Why each decision was made, for people: (what, why).
     pub reasons: Vec<(String, String)>,
     /// The cluster that was founded, if any; kept with the decisions, not with the plan.
@@ -272,7 +272,7 @@ pub struct Plan {
 
 impl PartialEq for Plan {
     fn eq(&self, other: &Self) -> bool {
-        let addresses = |plan: &Self| -> Vec<(String, Ipv4Addr, Option<Behind>)> {
+        let addresses = |plan: &Self| -> Vec<(String, Ipv4Addr, Option<NatGateway>)> {
             let hosts = plan.hosts.iter();
             hosts
                 .map(|host| (host.name.clone(), host.lan_address, host.behind.clone()))

@@ -1,7 +1,7 @@
 //! "There is none", told from a question that nobody answered: sudo that refuses, a shell that does not start and a disk that
 //! cannot be read end a command with another status than 0, too.
 
-use super::{Look, Output};
+use super::{Output, Probe};
 
 /// What a script says on stderr where what it looks for does not exist. sudo may warn beside it.
 const NONE: &str = "slicer-k3s: there is none";
@@ -42,7 +42,7 @@ pub(super) use {none, read_or_none, tell_none};
 /// Statuses of a command that could not be started: not executable, not found.
 const NOT_STARTED: [i32; 2] = [126, 127];
 
-impl Look {
+impl Probe {
     /// Whether what came back is no answer to the question: its script did not run, or could not see what it was to look at.
     pub(super) fn is_unanswered(&self, output: &Output) -> bool {
         match self {
@@ -101,13 +101,13 @@ mod tests {
         }
     }
 
-    fn at_paths(path: &str) -> Vec<Look> {
+    fn at_paths(path: &str) -> Vec<Probe> {
         vec![
-            Look::File(path.to_owned()),
-            Look::FileFacts(path.to_owned()),
-            Look::FileStamp(path.to_owned()),
-            Look::Directory(path.to_owned()),
-            Look::Program(path.to_owned()),
+            Probe::File(path.to_owned()),
+            Probe::FileFacts(path.to_owned()),
+            Probe::FileStamp(path.to_owned()),
+            Probe::Directory(path.to_owned()),
+            Probe::Program(path.to_owned()),
         ]
     }
 
@@ -120,13 +120,13 @@ mod tests {
             stderr: stderr.to_owned(),
             ..Output::default()
         };
-        let mut looks = at_paths("/x");
-        looks.push(Look::ConsoleLogs("a".into()));
-        looks.push(Look::NatTable("a".into()));
+        let mut probes = at_paths("/x");
+        probes.push(Probe::ConsoleLogs("a".into()));
+        probes.push(Probe::NatTable("a".into()));
         let warned = format!("sudo: unable to resolve host pi5\n{NONE}\n");
-        for look in &looks {
-            assert!(!look.is_unanswered(&output(0, "")), "{look:?}");
-            assert!(!look.is_unanswered(&output(1, &warned)), "{look:?}");
+        for probe in &probes {
+            assert!(!probe.is_unanswered(&output(0, "")), "{probe:?}");
+            assert!(!probe.is_unanswered(&output(1, &warned)), "{probe:?}");
             for (status, stderr) in [
                 (1, "sudo: a password is required\n"),
                 (2, "sh: 1: Cannot fork\n"),
@@ -135,13 +135,13 @@ mod tests {
                 (127, ""),
                 (137, ""),
             ] {
-                assert!(look.is_unanswered(&output(status, stderr)), "{look:?}");
+                assert!(probe.is_unanswered(&output(status, stderr)), "{probe:?}");
             }
         }
-        let unit = Look::Unit("k3s".into());
+        let unit = Probe::Unit("k3s".into());
         assert!(unit.is_unanswered(&output(1, "Failed to connect to bus: …\n")));
-        assert!(Look::Routes.is_unanswered(&output(127, "sh: 1: ip: not found\n")));
-        let version = Look::Version("/usr/local/bin/k3s".into());
+        assert!(Probe::Routes.is_unanswered(&output(127, "sh: 1: ip: not found\n")));
+        let version = Probe::Version("/usr/local/bin/k3s".into());
         assert!(!version.is_unanswered(&output(127, "")));
     }
 
@@ -155,29 +155,29 @@ mod tests {
         link("nowhere", "dangling");
         link("loop", "loop");
         for name in ["gone", "file/x", "dangling"] {
-            for look in at_paths(&at(name)) {
-                let output = asked(look.script().text());
-                assert_eq!(output.status, 1, "{look:?} {output:?}");
-                assert!(output.stderr.contains(NONE), "{look:?} {output:?}");
+            for probe in at_paths(&at(name)) {
+                let output = asked(probe.script().text());
+                assert_eq!(output.status, 1, "{probe:?} {output:?}");
+                assert!(output.stderr.contains(NONE), "{probe:?} {output:?}");
             }
         }
-        let output = asked(Look::Directory(at("file")).script().text());
+        let output = asked(Probe::Directory(at("file")).script().text());
         assert!(output.status == 1 && says_none(&output), "{output:?}");
-        for look in [Look::File(at("loop")), Look::Directory(at("loop"))] {
-            let output = asked(look.script().text());
-            assert!(look.is_unanswered(&output), "{look:?} {output:?}");
+        for probe in [Probe::File(at("loop")), Probe::Directory(at("loop"))] {
+            let output = asked(probe.script().text());
+            assert!(probe.is_unanswered(&output), "{probe:?} {output:?}");
             assert!(output.stderr.contains("symbolic links"), "{output:?}");
         }
-        let output = asked(Look::File(at("file")).script().text());
+        let output = asked(Probe::File(at("file")).script().text());
         assert_eq!((output.status, &*output.stdout), (0, "text"));
-        let facts = asked(Look::FileFacts(at("file")).script().text());
+        let facts = asked(Probe::FileFacts(at("file")).script().text());
         assert!(facts.ok() && facts.stdout.lines().count() == 2, "{facts:?}");
     }
 
     /// A host without nft has no table; one whose nft fails has not said so.
     #[test]
     fn a_table_is_missing_only_where_nft_says_so() {
-        let script = Look::NatTable("x".into()).script().text().to_owned();
+        let script = Probe::NatTable("x".into()).script().text().to_owned();
         for (nft, status) in [
             ("echo table", 0),
             ("echo 'Error: No such file or directory' >&2; return 1", 1),
@@ -196,7 +196,10 @@ mod tests {
     fn console_logs_that_cannot_be_listed_are_not_none() {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().display().to_string();
-        let script = Look::ConsoleLogs("k3s-a".into()).script().text().to_owned();
+        let script = Probe::ConsoleLogs("k3s-a".into())
+            .script()
+            .text()
+            .to_owned();
         let script = script.replace(CONSOLES, &place);
         assert!(says_none(&asked(&script)));
         fs_err::write(dir.path().join("k3s-a-12.txt"), "").unwrap();

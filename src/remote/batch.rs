@@ -14,10 +14,10 @@ use super::{Output, Script};
 use crate::secret::Secret;
 
 /// How long the first look of a batch waits for company.
-const COMPANY: Duration = Duration::from_millis(2);
+const BATCH_WINDOW: Duration = Duration::from_millis(2);
 
 /// While a batch is on its way the next one gathers, but no longer than this: a slow one holds nobody up.
-const HEADWAY: Duration = Duration::from_millis(300);
+const BATCH_HEAD_START: Duration = Duration::from_millis(300);
 
 /// The machine ends a batch a moment after this; looks that have no answer by then are asked for alone, with their own
 /// limits.
@@ -90,22 +90,22 @@ impl Batches {
 
 async fn send(batches: Arc<Batches>) {
     loop {
-        tokio::time::sleep(COMPANY).await;
+        tokio::time::sleep(BATCH_WINDOW).await;
         let asked = batches.next();
         match asked.len() {
             0 => return,
             // Dropped: there is no company.
             1 => {}
             _ => {
-                let batch = tokio::spawn(travel(Arc::clone(&batches.root), asked));
-                let _ = tokio::time::timeout(HEADWAY, batch).await;
+                let batch = tokio::spawn(send_batch(Arc::clone(&batches.root), asked));
+                let _ = tokio::time::timeout(BATCH_HEAD_START, batch).await;
             }
         }
     }
 }
 
 /// Takes one batch to the machine. Whoever gets no answer asks alone, and hears then what is wrong.
-async fn travel(root: Arc<Root>, asked: Vec<Asked>) {
+async fn send_batch(root: Arc<Root>, asked: Vec<Asked>) {
     let Ok(mark) = Secret::random_hex(16) else {
         return;
     };
@@ -113,16 +113,16 @@ async fn travel(root: Arc<Root>, asked: Vec<Asked>) {
         .into_iter()
         .map(|asked| (asked.script, asked.answer))
         .unzip();
-    let Ok(output) = root.partly(&together(&scripts, &mark), LIMIT).await else {
+    let Ok(output) = root.partly(&join(&scripts, &mark), LIMIT).await else {
         return;
     };
-    for (answer, output) in answers.into_iter().zip(apart(&output, mark.expose())) {
+    for (answer, output) in answers.into_iter().zip(split(&output, mark.expose())) {
         let _ = answer.send(output);
     }
 }
 
 /// One script that runs all of them, one after the other.
-fn together(scripts: &[Script], mark: &Secret) -> Script {
+fn join(scripts: &[Script], mark: &Secret) -> Script {
     let mut text = String::from(
         "IFS= read -r m; exec </dev/null; e() { printf '\\n%s %s\\n' \"$m\" $?; printf '\\n%s\\n' \"$m\" >&2; }\n",
     );
@@ -135,7 +135,7 @@ fn together(scripts: &[Script], mark: &Secret) -> Script {
 }
 
 /// The outputs of those that ended, in order.
-fn apart(output: &Output, mark: &str) -> Vec<Output> {
+fn split(output: &Output, mark: &str) -> Vec<Output> {
     let mark = format!("\n{mark}");
     let mut stderr = output.stderr.split(&mark);
     let mut stdout = output.stdout.split(&mark);
@@ -169,7 +169,7 @@ fn apart(output: &Output, mark: &str) -> Vec<Output> {
 mod tests {
     use super::*;
     use crate::remote::{Input, Stream};
-    use crate::remote::{Local, Look, Machine, Remote, Sudo};
+    use crate::remote::{Local, Machine, Probe, Remote, Sudo};
     use async_trait::async_trait;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -289,7 +289,7 @@ mod tests {
             Batches::ask(&batches, &other)
         );
         assert_eq!(with, None);
-        let join = Look::Join {
+        let join = Probe::Join {
             user: "node",
             password: Secret::new("x"),
         };
@@ -309,14 +309,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("it's").display().to_string();
         std::fs::write(&path, "content").unwrap();
-        let looks = [
-            Look::File(path.clone()),
-            Look::FileFacts(path.clone()),
-            Look::Directory(dir.path().display().to_string()),
-            Look::Program("/bin/sh".into()),
-            Look::File("/nonexistent".into()),
+        let probes = [
+            Probe::File(path.clone()),
+            Probe::FileFacts(path.clone()),
+            Probe::Directory(dir.path().display().to_string()),
+            Probe::Program("/bin/sh".into()),
+            Probe::File("/nonexistent".into()),
         ];
-        let answers = futures_util::future::join_all(looks.iter().map(|look| machine.look(look)));
+        let answers =
+            futures_util::future::join_all(probes.iter().map(|probe| machine.probe(probe)));
         let status: Vec<_> = answers
             .await
             .into_iter()
@@ -333,7 +334,7 @@ mod tests {
         #[test]
         fn any_output_is_taken_apart(out in "(\n?MARK ?[0-9-]{0,3}\n?|.|\n){0,40}", err in "(\n?MARK\n?|.|\n){0,40}") {
             let output = Output { stdout: out.clone(), stderr: err, ..Output::default() };
-            let found = apart(&output, "MARK");
+            let found = split(&output, "MARK");
             prop_assert!(found.len() <= out.matches("MARK").count());
         }
     }

@@ -27,9 +27,9 @@ pub struct Holder {
 }
 
 /// What came of trying to take a lock.
-pub enum Claim {
+pub enum Acquired {
     /// It is ours as long as this lives.
-    Ours(Hold, Previous),
+    Ours(LockGuard, Previous),
     /// Another has it; `None` where it does not say who.
     Theirs(Option<Holder>),
 }
@@ -44,7 +44,7 @@ pub struct Previous {
 }
 
 /// A lock that is ours.
-pub struct Hold(Box<dyn Stream>);
+pub struct LockGuard(Box<dyn Stream>);
 
 /// A text to write into the lock's file for notes, and who waits until it is there.
 pub struct NoteToWrite {
@@ -92,7 +92,7 @@ const DIRECTORY: &str = "/run/slicer-k3s";
 
 impl Machine {
     /// Tries to take lock `name` for `holder`, whose notes go to the file `notes`.
-    pub async fn claim(&self, name: &str, notes: &str, holder: &Holder) -> Result<Claim> {
+    pub async fn claim(&self, name: &str, notes: &str, holder: &Holder) -> Result<Acquired> {
         let script = script(DIRECTORY, name, notes, holder);
         let mut stream = self.open(script.text()).await?;
         let failed = |cause: String| {
@@ -110,10 +110,10 @@ impl Machine {
         let mut lines = answer.lines();
         let first = lines.next();
         if let Some(previous) = read_previous(&answer) {
-            return Ok(Claim::Ours(Hold(stream), previous));
+            return Ok(Acquired::Ours(LockGuard(stream), previous));
         }
         match first {
-            Some("theirs") => Ok(Claim::Theirs(read_holder(lines))),
+            Some("theirs") => Ok(Acquired::Theirs(read_holder(lines))),
             Some("missing") => Err(failed("it has no `flock` (package util-linux)".into())),
             _ => Err(failed("the shell there ended without a word".into())),
         }
@@ -164,7 +164,7 @@ fn read_holder<'l>(mut lines: impl Iterator<Item = &'l str>) -> Option<Holder> {
     })
 }
 
-impl Hold {
+impl LockGuard {
     /// Keeps it, and leaves each of these notes in place of the one before; ends when it is lost, or the shell has been silent
     /// for too long. `alive` hears of each answer of the shell when, by `clock` in seconds, that was asked for: the lock was ours
     /// then.
@@ -300,7 +300,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().to_str().unwrap();
         let (_, stream) = claim(path, "one").await;
-        let mut hold = Hold(stream);
+        let mut hold = LockGuard(stream);
         let (notes, mut to_write) = tokio::sync::mpsc::unbounded_channel();
         let keeper = tokio::spawn(async move { hold.keep(&mut to_write, || 0, |_| ()).await });
         let file = directory.path().join("last-run.d/home.json");

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::batch::Batches;
-use super::looks::Looks;
+use super::probe_cache::ProbeCache;
 use super::root::Root;
-use super::{Input, Look, Output, Put, Remote, Script, Stream, Sudo};
+use super::{Input, Output, Probe, Put, Remote, Script, Stream, Sudo};
 use crate::event::Asked;
 use crate::failure::{Code, Failure, Result};
 use crate::log;
@@ -18,7 +18,7 @@ pub struct Machine {
     name: String,
     root: Arc<Root>,
     batches: Arc<Batches>,
-    looks: Looks,
+    probes: ProbeCache,
 }
 
 impl Machine {
@@ -29,7 +29,7 @@ impl Machine {
             name: name.into(),
             batches: Arc::new(Batches::new(Arc::clone(&root))),
             root,
-            looks: Looks::default(),
+            probes: ProbeCache::default(),
         }
     }
 
@@ -49,13 +49,13 @@ impl Machine {
 
     /// Asks one of the closed set of questions. One that nobody answered is a failure, whatever it is about. So is an answer
     /// that was cut, but of the API's, which can be asked for less at a time.
-    pub async fn look(&self, look: &Look) -> Result<Output> {
-        let answer = self.looks.answer(look);
+    pub async fn probe(&self, probe: &Probe) -> Result<Output> {
+        let answer = self.probes.answer(probe);
         let output = answer.get_or_try_init(|| async {
-            let script = look.script();
+            let script = probe.script();
             let asked = async {
                 if self.root.remote.is_far()
-                    && look.is_quick()
+                    && probe.is_quick()
                     && let Some(output) = Batches::ask(&self.batches, &script).await
                 {
                     return Ok(output);
@@ -65,18 +65,18 @@ impl Machine {
             self.logged(Asked::Look, &script, asked).await
         });
         let output = output.await?;
-        if output.cut && !matches!(look, Look::Kubernetes { .. }) {
+        if output.cut && !matches!(probe, Probe::Kubernetes { .. }) {
             let what = format!("{} does not answer a question whole", self.name);
             return Err(Failure::new(Code::Command, what).because(output.cut_words()));
         }
-        if look.is_unanswered(output) {
-            return Err(self.unanswered(look, output));
+        if probe.is_unanswered(output) {
+            return Err(self.unanswered(probe, output));
         }
         Ok(output.clone())
     }
 
-    fn unanswered(&self, look: &Look, output: &Output) -> Failure {
-        let what = match look.thing() {
+    fn unanswered(&self, probe: &Probe, output: &Output) -> Failure {
+        let what = match probe.thing() {
             Some(thing) => format!("cannot look at {thing} on {}", self.name),
             None => format!("{} cannot be asked", self.name),
         };
@@ -86,7 +86,7 @@ impl Machine {
 
     /// A file's content, or `None` where it does not exist.
     pub async fn read(&self, path: &str) -> Result<Option<String>> {
-        let output = self.look(&Look::File(path.to_owned())).await?;
+        let output = self.probe(&Probe::File(path.to_owned())).await?;
         Ok(output.ok().then_some(output.stdout))
     }
 
@@ -95,7 +95,7 @@ impl Machine {
         if let Some(text) = self.read(path).await? {
             return Ok(Some(text));
         }
-        let there = self.look(&Look::Exists(path.to_owned())).await?;
+        let there = self.probe(&Probe::Exists(path.to_owned())).await?;
         if there.ok() && there.stdout.trim() == "no" {
             return Ok(None);
         }
@@ -108,10 +108,10 @@ impl Machine {
 
     /// Runs a script as root, whatever its exit status.
     pub async fn run(&self, _: &WritePermit, script: &Script) -> Result<Output> {
-        self.looks.forget();
+        self.probes.forget();
         let run = self.root.run(script);
         let output = self.logged(Asked::Change, script, run).await;
-        self.looks.forget();
+        self.probes.forget();
         output
     }
 
@@ -260,13 +260,13 @@ mod tests {
         let asked = Arc::default();
         let machine = Machine::new("gone", Box::new(Dead(Arc::clone(&asked))), Sudo::Root);
         let begin = tokio::time::Instant::now();
-        let looks = (0..10).map(|_| machine.look(&Look::Routes));
-        let answers = futures_util::future::join_all(looks).await;
+        let probes = (0..10).map(|_| machine.probe(&Probe::Routes));
+        let answers = futures_util::future::join_all(probes).await;
         assert!(answers.iter().all(Result::is_err));
         assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 1);
         assert!(begin.elapsed() <= std::time::Duration::from_secs(30));
         assert!(
-            machine.look(&Look::Routes).await.is_err(),
+            machine.probe(&Probe::Routes).await.is_err(),
             "asked again later"
         );
         assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 2);

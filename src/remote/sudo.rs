@@ -168,7 +168,7 @@ fn not_allowed(name: &str, refusal: &str) -> Failure {
 
 /// sudo's own words where no password would help.
 fn refused(stderr: &str) -> Option<&str> {
-    let lasting = [
+    let permanent = [
         "not allowed",
         "not in the sudoers",
         "may not run",
@@ -178,7 +178,7 @@ fn refused(stderr: &str) -> Option<&str> {
     stderr
         .lines()
         .map(str::trim)
-        .find(|line| lasting.iter().any(|words| line.contains(words)))
+        .find(|line| permanent.iter().any(|words| line.contains(words)))
 }
 
 async fn asked(name: &str, remote: &dyn Remote, ask: &dyn Ask) -> Result<Option<Sudo>> {

@@ -141,7 +141,7 @@ impl Broken {
     pub(super) fn failure(self, slicer: &Slicer) -> Failure {
         match self {
             // What waiting cannot cure (tunnels forbidden, host key changed) keeps its own words.
-            Self::Stream(failure) if failure.is_lasting() => failure,
+            Self::Stream(failure) if failure.is_permanent() => failure,
             Self::Stream(failure) => unanswered(slicer, &failure.to_string()),
             Self::Http(cause) => unanswered(slicer, &cause),
         }

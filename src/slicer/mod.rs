@@ -139,7 +139,7 @@ impl Slicer {
     }
 
     /// Brings a VM that is stopped or paused back, with the disk that it has.
-    pub async fn wake(&self, _: &WritePermit, vm: &Vm) -> Result<()> {
+    pub async fn start_vm(&self, _: &WritePermit, vm: &Vm) -> Result<()> {
         let verb = match vm.status.as_deref() {
             Some(status) if status.eq_ignore_ascii_case("paused") => "resume",
             _ => "relaunch",

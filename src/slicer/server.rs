@@ -35,7 +35,7 @@ pub struct ServerFacts {
     pub chart: String,
     /// The autoscaler's cloud-config, tokens included.
     pub cloud_config: Secret,
-    /// What its k3s holds, as `Look::ServerData` prints it.
+    /// What its k3s holds, as `Probe::ServerData` prints it.
     pub data: String,
     /// k3s's registries.yaml, passwords included.
     pub registries: Secret,
@@ -65,7 +65,7 @@ pub enum Process {
 }
 
 impl Process {
-    /// From the script's part; see `Look::Join` for the statuses.
+    /// From the script's part; see `Probe::Join` for the statuses.
     fn read(text: &str) -> Self {
         match text.trim() {
             "401" => Self::Refuses,
@@ -76,10 +76,10 @@ impl Process {
     }
 }
 
-/// The script of `Look::ServerData`.
+/// The script of `Probe::ServerData`.
 const DATA: &str = include_str!("../remote/server_data.sh");
 
-/// The script of `Look::DropIns`.
+/// The script of `Probe::DropIns`.
 const DROP_INS: &str = include_str!("../remote/drop_ins.sh");
 
 const LOOK: &str = include_str!("server.sh");
@@ -105,13 +105,13 @@ impl Slicer {
     }
 
     /// Whether a server lets the owner of this key in.
-    pub async fn lets_in(&self, vm: &str, key: &str) -> Result<bool> {
-        let look = Script::new("grep -qF -- {} {}", &[key, AUTHORIZED_KEYS]);
-        Ok(exec::run(self, vm, look.text()).await?.ok())
+    pub async fn is_authorized(&self, vm: &str, key: &str) -> Result<bool> {
+        let probe = Script::new("grep -qF -- {} {}", &[key, AUTHORIZED_KEYS]);
+        Ok(exec::run(self, vm, probe.text()).await?.ok())
     }
 
     /// Lets the owner of this key into a server.
-    pub async fn let_in(&self, _: &WritePermit, vm: &str, key: &str) -> Result<()> {
+    pub async fn authorize_key(&self, _: &WritePermit, vm: &str, key: &str) -> Result<()> {
         let add = Script::new(LET_IN, &[AUTHORIZED_KEYS, VM_USER, key]);
         let done: Output = exec::run(self, vm, add.text()).await?;
         if done.ok() {
@@ -250,9 +250,9 @@ mod tests {
             fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         }
         let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-        let look = script().replacen("\nr=\n", &format!("\nr={}\n", root.display()), 1);
+        let probe = script().replacen("\nr=\n", &format!("\nr={}\n", root.display()), 1);
         let done = std::process::Command::new("bash")
-            .args(["-c", &look])
+            .args(["-c", &probe])
             .env("PATH", path)
             .output();
         read(&String::from_utf8(done.unwrap().stdout).unwrap())

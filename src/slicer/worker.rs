@@ -55,7 +55,7 @@ fn take() -> Script {
 
 impl Slicer {
     /// What a worker VM holds.
-    pub async fn held_token(&self, vm: &str) -> Result<Held> {
+    pub async fn read_join_token(&self, vm: &str) -> Result<Held> {
         let done = exec::run(self, vm, look().text()).await?;
         let held = if done.ok() { read(&done.stdout) } else { None };
         held.ok_or_else(|| {
@@ -72,7 +72,7 @@ impl Slicer {
     }
 
     /// Gives a worker VM another token, and restarts its service; its pods go on.
-    pub async fn give_token(&self, _: &WritePermit, vm: &str, token: &Secret) -> Result<()> {
+    pub async fn write_join_token(&self, _: &WritePermit, vm: &str, token: &Secret) -> Result<()> {
         let path = format!(
             "/vm/{}/cp?path={WAITS}&mode=binary&uid=0&gid=0&permissions=0600",
             encode(vm)
@@ -214,7 +214,7 @@ mod tests {
                 address: (std::net::Ipv4Addr::LOCALHOST, 1),
                 token: Secret::new("t"),
             };
-            let failure = slicer.held_token("a-1").await.unwrap_err();
+            let failure = slicer.read_join_token("a-1").await.unwrap_err();
             assert_eq!(failure.code, Code::Vm, "{status} {text}");
         }
     }

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use super::changes::changes;
 use super::document::{Capacity, ConfigProblem, Drift, Group, Host, HostState, Status, VERSION};
-use super::gather::Seen;
+use super::gather::Observed;
 use crate::facts::HostFacts;
 use crate::pipeline::Finding;
 use crate::plan;
@@ -23,7 +23,7 @@ use crate::step_id::{StepId, StepName};
 const INIT: &str = "slicer-k3s init";
 
 /// Compares what was seen with the plan of the last run and with the next one's.
-pub fn compare(plan: &Plan, seen: &Seen) -> Status {
+pub fn compare(plan: &Plan, seen: &Observed) -> Status {
     let mut drift = Vec::new();
     hosts_drift(plan, seen, &mut drift);
     disks::of_hosts(seen, &mut drift);
@@ -102,12 +102,12 @@ fn restart(machine: &str, unit: &str) -> String {
     format!("slicer-k3s exec {machine} -- systemctl restart {unit}")
 }
 
-fn facts<'s>(seen: &'s Seen, host: &str) -> Option<&'s HostFacts> {
+fn facts<'s>(seen: &'s Observed, host: &str) -> Option<&'s HostFacts> {
     let found = seen.hosts.iter().find(|(name, _)| name == host);
     found.and_then(|(_, facts)| facts.as_ref().ok())
 }
 
-fn hosts(plan: &Plan, seen: &Seen) -> Vec<Host> {
+fn hosts(plan: &Plan, seen: &Observed) -> Vec<Host> {
     seen.hosts
         .iter()
         .map(|(name, facts)| {
@@ -129,7 +129,7 @@ fn hosts(plan: &Plan, seen: &Seen) -> Vec<Host> {
         .collect()
 }
 
-fn groups(plan: &Plan, seen: &Seen) -> Vec<Group> {
+fn groups(plan: &Plan, seen: &Observed) -> Vec<Group> {
     plan.daemons
         .iter()
         .map(|daemon| {
@@ -162,7 +162,7 @@ fn capacity(groups: &[Group]) -> Capacity {
 }
 
 /// Hosts that do not answer, that only cluster.toml or only the cluster has, or that moved.
-fn hosts_drift(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
+fn hosts_drift(plan: &Plan, seen: &Observed, drift: &mut Vec<Drift>) {
     for (name, facts) in &seen.hosts {
         if let Err(not_seen) = facts {
             let mend = not_seen.hint.clone().unwrap_or_else(|| {
@@ -216,7 +216,7 @@ fn hosts_drift(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
 }
 
 /// cluster.toml against the cluster.
-fn planned(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
+fn planned(plan: &Plan, seen: &Observed, drift: &mut Vec<Drift>) {
     match &seen.planned {
         Ok(now) => {
             for (machine, what) in changes(plan, now) {
@@ -234,7 +234,7 @@ fn planned(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
 
 /// What steps found, causes only: what follows from a host that is off, a server that is down or a step that does not
 /// hold would bury it.
-fn steps(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
+fn steps(plan: &Plan, seen: &Observed, drift: &mut Vec<Drift>) {
     let off = |host: &str| facts(seen, host).is_none();
     let mut broken: BTreeSet<StepId> = BTreeSet::new();
     for (server, ready) in &seen.servers {

@@ -15,7 +15,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{self, Finding, Step};
 use crate::plan::{Decisions, Plan};
 use crate::question::limited;
-use crate::remote::Look;
+use crate::remote::Probe;
 use crate::step_id::{StepId, StepName};
 use crate::vm::Vm;
 use crate::world::World;
@@ -89,7 +89,7 @@ impl From<&Failure> for NotSeen {
 }
 
 /// The answers; each that is missing says why.
-pub struct Seen {
+pub struct Observed {
     /// Hosts of cluster.toml.
     pub hosts: Vec<(String, Result<HostFacts, NotSeen>)>,
     /// VMs of the plan's groups.
@@ -129,7 +129,7 @@ pub struct StepSeen {
 }
 
 /// Asks everything at once.
-pub async fn gather(asked: &Asked<'_>, world: &World) -> Seen {
+pub async fn gather(asked: &Asked<'_>, world: &World) -> Observed {
     let (hosts, groups, (control_plane, versions), disks, (servers, cluster), steps) = tokio::join!(
         hosts(asked, world),
         groups(asked, world),
@@ -143,7 +143,7 @@ pub async fn gather(asked: &Asked<'_>, world: &World) -> Seen {
         .filter_map(|(_, facts)| facts.as_ref().ok().cloned())
         .collect();
     let planned = planned(asked, world, &facts, &versions);
-    Seen {
+    Observed {
         hosts,
         groups,
         control_plane,
@@ -214,7 +214,7 @@ async fn hosts(asked: &Asked<'_>, world: &World) -> Vec<(String, Result<HostFact
 /// Looks at a host that was connected.
 async fn survey(waiting: &Waiting, name: &str, world: &World) -> Result<HostFacts, NotSeen> {
     let asking = async {
-        let output = world.host(name)?.look(&Look::Survey).await?;
+        let output = world.host(name)?.probe(&Probe::Survey).await?;
         HostFacts::parse(name, &output.stdout)
     };
     match waiting.on(name, limited(LIMIT, asking)).await {

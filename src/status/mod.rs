@@ -10,5 +10,5 @@ pub use compare::compare;
 pub use document::{
     Capacity, ConfigProblem, Drift, Group, Host, HostState, Node, Remark, Skew, Status, VERSION,
 };
-pub use gather::{Asked, NotSeen, Seen, Waiting, gather};
+pub use gather::{Asked, NotSeen, Observed, Waiting, gather};
 pub use render::render;

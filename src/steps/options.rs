@@ -31,7 +31,7 @@ pub struct Options {
 
 impl Options {
     /// Those of a command that is asked for nothing that costs anything.
-    pub fn modest(state: PathBuf, kubeconfig: PathBuf) -> Self {
+    pub fn read_only(state: PathBuf, kubeconfig: PathBuf) -> Self {
         Self {
             state,
             install_slicer: false,

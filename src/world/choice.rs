@@ -29,10 +29,10 @@ const LONGEST: Duration = Duration::from_mins(2);
 
 /// The server that was chosen, and those that were found wanting.
 #[derive(Default)]
-pub(super) struct Choice(Mutex<Standing>);
+pub(super) struct Choice(Mutex<Readiness>);
 
 #[derive(Default)]
-struct Standing {
+struct Readiness {
     chosen: Option<Chosen>,
     /// Servers that failed or kept the run waiting: they are asked after the others.
     last: Vec<String>,
@@ -48,7 +48,7 @@ enum Instead {
     Failed(Failure),
 }
 
-impl Standing {
+impl Readiness {
     fn put_last(&mut self, server: &Server) {
         if !self.last.contains(&server.name) {
             self.last.push(server.name.clone());
@@ -158,7 +158,7 @@ impl World {
     }
 
     /// Asks the servers side by side, each a head start after the one before, until one is ready.
-    async fn race(&self, standing: &mut Standing) -> Result<(&Arc<Machine>, Chosen), Instead> {
+    async fn race(&self, standing: &mut Readiness) -> Result<(&Arc<Machine>, Chosen), Instead> {
         let servers = || self.plan.servers.iter().enumerate();
         let is_last = |(_, server): &(usize, &Server)| standing.last.contains(&server.name);
         let (last, first): (Vec<_>, Vec<_>) = servers().partition(is_last);
@@ -192,7 +192,7 @@ impl World {
                 }
                 // One that waiting may cure goes before one that it cannot: that server is waited for.
                 Err(failure) => match &failed {
-                    Some(before) if !before.is_lasting() || failure.is_lasting() => {}
+                    Some(before) if !before.is_permanent() || failure.is_permanent() => {}
                     _ => failed = Some(failure),
                 },
             }
@@ -201,7 +201,7 @@ impl World {
         Err(reached.unwrap_or_else(|| {
             Instead::Failed(failed.unwrap_or_else(|| {
                 if self.plan.servers.is_empty() {
-                    return Failure::new(Code::Kubernetes, "no server in the plan").lasting();
+                    return Failure::new(Code::Kubernetes, "no server in the plan").permanent();
                 }
                 Failure::new(Code::Kubernetes, "no server answers")
                     .because(format!("nothing within {} s", LONGEST.as_secs()))
@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(world.first_server().await.unwrap().name(), "k3s-cp-2");
         let failure = world.ready_server().await.map(drop).unwrap_err();
         assert!(failure.to_string().contains("etcd"), "{failure}");
-        assert!(!failure.is_lasting());
+        assert!(!failure.is_permanent());
     }
 
     /// Ten steps that wait for a server find out together that there is none.

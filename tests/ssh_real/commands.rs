@@ -75,7 +75,7 @@ async fn a_connection_lost_in_mid_command_is_said_and_the_next_command_reconnect
         .await
         .unwrap_err();
     assert_eq!(failure.code, Code::SshLost, "{failure}");
-    assert!(!failure.is_lasting());
+    assert!(!failure.is_permanent());
     assert!(remote.exec("true", b"", LIMIT).await.unwrap().ok());
 }
 

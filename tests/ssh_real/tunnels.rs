@@ -27,7 +27,7 @@ async fn tunnels_carry_bytes_and_say_why_they_do_not() {
         .map(drop)
         .unwrap_err();
     assert_eq!(failure.code, Code::SshUnreachable);
-    assert!(!failure.is_lasting());
+    assert!(!failure.is_permanent());
 }
 
 #[tokio::test(flavor = "multi_thread")]

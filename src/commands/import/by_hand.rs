@@ -8,7 +8,7 @@ use crate::cli::Import;
 use crate::commands::one;
 use crate::config;
 use crate::failure::{Code, Failure, Result};
-use crate::import::{self, Candidate, Findings, HandMade};
+use crate::import::{self, Candidate, ExistingCluster, Findings};
 use crate::log;
 use crate::plan::Server;
 use crate::remote::Machine;
@@ -100,7 +100,7 @@ async fn candidate(host: &Host) -> Result<Candidate> {
     let mut daemons = Vec::new();
     for found in import::once(&facts.daemons) {
         let yaml = host.machine.read(&found.config).await?.unwrap_or_default();
-        daemons.push(HandMade::read(&facts.name, &found, &yaml)?);
+        daemons.push(ExistingCluster::read(&facts.name, &found, &yaml)?);
     }
     Ok(Candidate {
         ssh: host.ssh.clone(),

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::commands::context::Home;
+use crate::commands::context::StateDir;
 use crate::commands::first_contact;
 use crate::failure::{Code, Failure, Result};
 use crate::files;
@@ -54,7 +54,7 @@ fn here_already(path: &Path) -> Failure {
 }
 
 /// Writes the state and the plan; `until`: see [`replace`].
-pub(super) fn state(home: &Home, state: &mut State, plan: &Plan, until: u64) -> Result<()> {
+pub(super) fn state(home: &StateDir, state: &mut State, plan: &Plan, until: u64) -> Result<()> {
     replace(home.path(), &home.state_file(), state, until)?;
     home.keep_plan(plan)
 }

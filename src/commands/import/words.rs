@@ -3,13 +3,18 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::commands::context::Home;
+use crate::commands::context::StateDir;
 use crate::escape::escape;
 use crate::import::ClusterFile;
 use crate::plan::Plan;
 
 /// What is written, without what may be a password, and what changes on the machines.
-pub(super) fn show(path: &Path, file: Option<&ClusterFile>, home: &Home, plan: &Plan) -> String {
+pub(super) fn show(
+    path: &Path,
+    file: Option<&ClusterFile>,
+    home: &StateDir,
+    plan: &Plan,
+) -> String {
     let path = escape(&path.display().to_string());
     let mut text = String::new();
     if let Some(file) = file {
@@ -36,7 +41,7 @@ pub(super) fn show(path: &Path, file: Option<&ClusterFile>, home: &Home, plan: &
 }
 
 /// What was taken over, and what comes next.
-pub(super) fn last(plan: &Plan, home: &Home, adopted: bool) -> String {
+pub(super) fn last(plan: &Plan, home: &StateDir, adopted: bool) -> String {
     let known = if adopted {
         "adopted"
     } else {

@@ -1,6 +1,6 @@
 //! What `init` does about a rotation of join tokens that another run has left.
 
-use crate::commands::context::Home;
+use crate::commands::context::StateDir;
 use crate::failure::Result;
 use crate::state::{Secrets, State};
 use crate::world::World;
@@ -47,7 +47,7 @@ fn goes_on(secrets: &Secrets) -> Option<&'static str> {
 
 /// Ends a rotation of join tokens that was under way, where this run has taken the new ones into use on every server; says what
 /// is left to do.
-pub(super) fn settle(world: &World, home: &Home, later: Option<String>) -> Result<()> {
+pub(super) fn settle(world: &World, home: &StateDir, later: Option<String>) -> Result<()> {
     if let Some(next) = later.or_else(|| agents_left(&world.secrets)) {
         report::say(&next);
     }

@@ -1,7 +1,7 @@
 //! Whether a host can be removed, and what a name stands for that cluster.toml does not have.
 
 use crate::cli::RemoveHost;
-use crate::commands::context::Home;
+use crate::commands::context::StateDir;
 use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
 use crate::fleet::{self, Fleet};
@@ -20,7 +20,7 @@ pub(super) enum Named {
 
 /// Whether a host has left already: cluster.toml does not name it, and what is on record here, or was of a destroyed cluster,
 /// does, without a group that it would still run. Of a cluster that was destroyed every host has left.
-pub(super) fn left_before(home: &Home, config: &Config, name: &str) -> Result<bool> {
+pub(super) fn left_before(home: &StateDir, config: &Config, name: &str) -> Result<bool> {
     let archived = || Ok(has_left(&state::archived(&config.name)?, name));
     match State::open(home.path())? {
         Some(_) if config.host(name).is_some() => Ok(false),

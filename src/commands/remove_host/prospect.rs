@@ -10,7 +10,7 @@ use crate::failure::Result;
 use crate::names::autoscaler::GROUP_LABEL;
 use crate::question::limited;
 use crate::steps::local_data::{self, Stake};
-use crate::steps::removal::Remains;
+use crate::steps::removal::DaemonToRemove;
 use crate::world::World;
 
 /// For how long the cluster is asked what would go, before the person is.
@@ -19,7 +19,7 @@ pub(super) const LOOK: Duration = Duration::from_secs(20);
 /// What would go, and what would be lost with it.
 pub(super) async fn prospect(
     world: &World,
-    remains: &[Remains],
+    remains: &[DaemonToRemove],
     options: &RemoveHost,
 ) -> (String, Stake) {
     let name = &options.name;
@@ -53,7 +53,7 @@ pub(super) async fn prospect(
 }
 
 /// What is done on the host, and what stays there.
-fn on_the_host(remains: &[Remains], options: &RemoveHost, groups: &[&str]) -> String {
+fn on_the_host(remains: &[DaemonToRemove], options: &RemoveHost, groups: &[&str]) -> String {
     let (name, mut text) = (&options.name, String::new());
     if options.gone {
         let _ = writeln!(
@@ -73,7 +73,7 @@ fn on_the_host(remains: &[Remains], options: &RemoveHost, groups: &[&str]) -> St
         };
         let rest = if options.agents { "" } else { ", routes, mark" };
         let _ = writeln!(text, "  on {name}: {groups} with VMs and disks{rest}");
-        for files in remains.iter().filter_map(Remains::kept_files) {
+        for files in remains.iter().filter_map(DaemonToRemove::kept_files) {
             let _ = writeln!(text, "    but {files} stay: they were not ours");
         }
         let how = if options.force {

@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use super::{COMMAND, announce_without};
 use crate::cli::{Global, RemoveHost};
-use crate::commands::context::Home;
+use crate::commands::context::StateDir;
 use crate::commands::one;
 use crate::commands::rotate_token::{Rotation, Token, none_unfinished};
-use crate::commands::turn::Turn;
+use crate::commands::turn::RunLock;
 use crate::failure::{Failure, Result};
 use crate::plan::Decisions;
 use crate::state::State;
@@ -26,8 +26,8 @@ pub(super) fn may_leave(state: &State, options: &RemoveHost) -> Result<()> {
 pub(super) struct Tokens<'a> {
     pub(super) global: &'a Global,
     pub(super) options: &'a RemoveHost,
-    pub(super) turn: &'a Turn,
-    pub(super) home: &'a Home,
+    pub(super) turn: &'a RunLock,
+    pub(super) home: &'a StateDir,
 }
 
 impl Tokens<'_> {

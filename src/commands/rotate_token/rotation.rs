@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use super::Token;
 use crate::cli::Global;
 use crate::commands::act::Act;
-use crate::commands::context::Home;
+use crate::commands::context::StateDir;
 use crate::commands::one;
-use crate::commands::turn::Turn;
+use crate::commands::turn::RunLock;
 use crate::escape::escape;
 use crate::failure::{Code, Failure, Result};
 use crate::plan::Plan;
@@ -28,8 +28,8 @@ pub(in crate::commands) struct Rotation<'a> {
     pub(in crate::commands) command: &'static str,
     pub(in crate::commands) started: Instant,
     /// Without it everything is only looked at.
-    pub(in crate::commands) turn: Option<&'a Turn>,
-    pub(in crate::commands) home: &'a Home,
+    pub(in crate::commands) turn: Option<&'a RunLock>,
+    pub(in crate::commands) home: &'a StateDir,
     /// Whether daemons that have VMs may restart.
     pub(in crate::commands) allow_outage: bool,
     pub(in crate::commands) replace_agents: bool,
@@ -114,7 +114,7 @@ impl Rotation<'_> {
         Options {
             allow_outage: self.allow_outage,
             delete_local_data: self.delete_local_data,
-            ..self.home.modest()
+            ..self.home.read_only()
         }
     }
 }
@@ -210,7 +210,7 @@ mod tests {
     fn that_data_may_go_is_known_to_the_steps() {
         use clap::Parser as _;
         let cli = crate::cli::Cli::parse_from(["slicer-k3s", "rotate-token"]);
-        let home = Home::of("home").unwrap();
+        let home = StateDir::of("home").unwrap();
         for delete_local_data in [false, true] {
             let rotation = Rotation {
                 global: &cli.global,

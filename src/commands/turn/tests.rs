@@ -119,7 +119,7 @@ fn hashes_are_no_tokens() {
 async fn nothing_is_recorded_once_the_lock_is_anothers() {
     let root = tempfile::tempdir().unwrap();
     let lost = Failure::new(Code::Locked, "another run has it");
-    let turn = Turn {
+    let turn = RunLock {
         here: Here(Lock::take(root.path(), "init").unwrap()),
         there: crate::fleet::lost_lock(&lost),
         run: "a1".into(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Judgement, Seen};
+use super::{Judgement, ServerState};
 use crate::control_plane::ask::Observed;
 use crate::control_plane::held::Held;
 use crate::control_plane::refusals::{self, Refusal};
@@ -93,7 +93,7 @@ fn judged(
     let cas: BTreeSet<&String> = abandoned.values().flatten().collect();
     let recorded = plan.founded.as_ref();
     let recorded = recorded.filter(|founded| !cas.contains(&founded.ca));
-    let judged = Seen {
+    let judged = ServerState {
         plan,
         recorded,
         servers,

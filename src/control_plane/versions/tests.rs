@@ -69,7 +69,10 @@ fn an_upgrade_of_all_servers_is_taken_over() {
 fn servers_of_different_versions_are_refused_with_what_each_needs() {
     let failure = judged([has(OLD, OLD), has(NEW, OLD), has("", "")]).unwrap_err();
     assert_eq!(failure.code, Code::K3sVersionsDiffer);
-    assert_eq!((failure.code.exit_code(), failure.is_lasting()), (1, true));
+    assert_eq!(
+        (failure.code.exit_code(), failure.is_permanent()),
+        (1, true)
+    );
     insta::assert_snapshot!(failure.to_string(), @"the servers have different versions of k3s: k3s-cp-1 has v1.34.4+k3s1; k3s-cp-2 has v1.34.5+k3s1 installed and runs v1.34.4+k3s1; k3s-cp-3 has none; v1.34.4+k3s1 was decided, and nothing newer is replaced by it");
     insta::assert_snapshot!(failure.hint.unwrap(), @r"
     bring every server to v1.34.5+k3s1; one after the other, as each of these restarts k3s:

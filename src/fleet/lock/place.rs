@@ -10,11 +10,11 @@ use super::super::awake::{Awake, clock};
 use super::super::note::Note;
 use crate::failure::{Code, Failure, Result};
 use crate::question::limited;
-use crate::remote::{Claim, Hold, Holder, Machine, NoteToWrite, Previous};
+use crate::remote::{Acquired, Holder, LockGuard, Machine, NoteToWrite, Previous};
 
 /// How it stands with a lock.
 #[derive(Clone)]
-pub(super) enum Standing {
+pub(super) enum Lease {
     /// It is ours.
     Ours(Awake),
     /// The way to it was lost: nothing is known until it is found again.
@@ -27,7 +27,7 @@ pub(super) enum Standing {
 
 /// The lock on one host, just taken.
 pub(super) struct Taken {
-    pub(super) hold: Hold,
+    pub(super) hold: LockGuard,
     pub(super) previous: Previous,
     pub(super) awake: Awake,
 }
@@ -39,7 +39,7 @@ const REGAIN: Duration = Duration::from_mins(3);
 const PACE: Duration = Duration::from_secs(2);
 
 /// A host that the lock lies on, and who takes it.
-pub(super) struct Place {
+pub(super) struct LockHost {
     pub(super) machine: Arc<Machine>,
     pub(super) cluster: String,
     pub(super) me: Holder,
@@ -47,8 +47,8 @@ pub(super) struct Place {
     pub(super) runs: Arc<Mutex<Vec<String>>>,
 }
 
-impl Place {
-    async fn claim(&self) -> Result<Claim> {
+impl LockHost {
+    async fn claim(&self) -> Result<Acquired> {
         let notes = Note::path(&self.cluster);
         self.machine.claim(&self.cluster, &notes, &self.me).await
     }
@@ -66,14 +66,14 @@ impl Place {
         for _ in 0..tries {
             let awake = Awake::now();
             match self.claim().await {
-                Ok(Claim::Ours(hold, previous)) => {
+                Ok(Acquired::Ours(hold, previous)) => {
                     return Ok(Ok(Taken {
                         hold,
                         previous,
                         awake,
                     }));
                 }
-                Ok(Claim::Theirs(holder)) => other = holder,
+                Ok(Acquired::Theirs(holder)) => other = holder,
                 Err(failure) => return Ok(Err(failure)),
             }
         }
@@ -103,32 +103,32 @@ impl Place {
     /// Keeps the lock, and takes it again when the way to the host was lost: ends when that fails.
     pub(super) async fn keep(
         self,
-        mut hold: Hold,
-        told: &watch::Sender<Standing>,
+        mut hold: LockGuard,
+        told: &watch::Sender<Lease>,
         notes: &mut UnboundedReceiver<NoteToWrite>,
         awake: Awake,
-    ) -> Standing {
+    ) -> Lease {
         loop {
-            told.send_replace(Standing::Ours(awake.clone()));
+            told.send_replace(Lease::Ours(awake.clone()));
             // Who waits since this workstation slept goes on at the first answer.
             let alive = |sent| {
                 let slept = !awake.is_fresh();
                 awake.beat(sent);
                 if slept && awake.is_fresh() {
-                    told.send_replace(Standing::Ours(awake.clone()));
+                    told.send_replace(Lease::Ours(awake.clone()));
                 }
             };
             hold.keep(notes, clock, alive).await;
-            told.send_replace(Standing::Unknown);
+            told.send_replace(Lease::Unknown);
             let asked = clock();
-            hold = match limited(REGAIN, self.regain()).await {
+            hold = match limited(REGAIN, self.reacquire()).await {
                 Ok(Ok(hold)) => {
                     awake.beat(asked);
                     hold
                 }
-                Ok(Err(failure)) => return Standing::Lost(failure),
+                Ok(Err(failure)) => return Lease::Lost(failure),
                 Err(_) => {
-                    return Standing::Gone(
+                    return Lease::Gone(
                         Failure::new(
                             Code::Locked,
                             format!("the cluster's lock on {} was lost", self.machine.name()),
@@ -142,21 +142,21 @@ impl Place {
     }
 
     /// Tries until the lock is ours again, or another run has it or has had it meanwhile.
-    async fn regain(&self) -> Result<Hold> {
+    async fn reacquire(&self) -> Result<LockGuard> {
         loop {
             match self.claim().await {
-                Ok(Claim::Ours(hold, previous)) => {
+                Ok(Acquired::Ours(hold, previous)) => {
                     return if self.was_ours(&previous)? {
                         Ok(hold)
                     } else {
                         Err(self.overtaken())
                     };
                 }
-                Ok(Claim::Theirs(Some(holder))) if holder.mark != self.me.mark => {
+                Ok(Acquired::Theirs(Some(holder))) if holder.mark != self.me.mark => {
                     return Err(self.taken(Some(&holder)));
                 }
                 // Our own shell that has not noticed yet, or a host that is on its way back.
-                Ok(Claim::Theirs(_)) | Err(_) => tokio::time::sleep(PACE).await,
+                Ok(Acquired::Theirs(_)) | Err(_) => tokio::time::sleep(PACE).await,
             }
         }
     }

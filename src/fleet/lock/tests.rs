@@ -3,8 +3,8 @@ use super::majority::{carriers, weight};
 use super::*;
 use crate::remote::{Holder, Previous};
 
-fn held(weight: usize) -> (watch::Sender<Standing>, Held) {
-    let (told, standing) = watch::channel(Standing::Ours(Awake::now()));
+fn held(weight: usize) -> (watch::Sender<Lease>, Held) {
+    let (told, standing) = watch::channel(Lease::Ours(Awake::now()));
     let held = Held {
         host: "n100".into(),
         weight,
@@ -15,7 +15,7 @@ fn held(weight: usize) -> (watch::Sender<Standing>, Held) {
     (told, held)
 }
 
-fn lock(weights: &[usize], needed: usize) -> (Vec<watch::Sender<Standing>>, ClusterLock) {
+fn lock(weights: &[usize], needed: usize) -> (Vec<watch::Sender<Lease>>, ClusterLock) {
     let (told, held) = weights.iter().map(|weight| held(*weight)).unzip();
     let lock = ClusterLock {
         held,
@@ -33,7 +33,7 @@ fn lock(weights: &[usize], needed: usize) -> (Vec<watch::Sender<Standing>>, Clus
 /// A lock that is another run's by now.
 pub(crate) fn lost_lock(failure: &Failure) -> ClusterLock {
     let (told, lock) = lock(&[3], 2);
-    told[0].send_replace(Standing::Lost(failure.clone()));
+    told[0].send_replace(Lease::Lost(failure.clone()));
     lock
 }
 
@@ -41,12 +41,12 @@ pub(crate) fn lost_lock(failure: &Failure) -> ClusterLock {
 #[tokio::test]
 async fn work_rests_while_the_lock_is_in_doubt_and_goes_on_when_it_is_ours() {
     let (told, lock) = lock(&[3], 2);
-    told[0].send_replace(Standing::Unknown);
+    told[0].send_replace(Lease::Unknown);
     let work = lock.during(async { 7 });
     tokio::pin!(work);
     let rest = tokio::time::timeout(Duration::from_millis(50), &mut work).await;
     assert!(rest.is_err());
-    told[0].send_replace(Standing::Ours(Awake::now()));
+    told[0].send_replace(Lease::Ours(Awake::now()));
     assert_eq!(work.await.unwrap(), 7);
 }
 
@@ -54,7 +54,7 @@ async fn work_rests_while_the_lock_is_in_doubt_and_goes_on_when_it_is_ours() {
 async fn work_is_given_up_when_the_lock_is_anothers() {
     let (told, lock) = lock(&[1, 1, 1], 2);
     let lost = Failure::new(Code::Locked, "another");
-    told[2].send_replace(Standing::Lost(lost.clone()));
+    told[2].send_replace(Lease::Lost(lost.clone()));
     let never = lock.during(std::future::pending::<()>()).await;
     assert_eq!(never.unwrap_err(), lost);
 }
@@ -63,9 +63,9 @@ async fn work_is_given_up_when_the_lock_is_anothers() {
 #[tokio::test]
 async fn work_goes_on_while_hosts_with_most_servers_are_held() {
     let (told, lock) = lock(&[1, 1, 1], 2);
-    told[0].send_replace(Standing::Gone(Failure::new(Code::Locked, "off")));
+    told[0].send_replace(Lease::Gone(Failure::new(Code::Locked, "off")));
     assert_eq!(lock.during(async { 7 }).await.unwrap(), 7);
-    told[1].send_replace(Standing::Gone(Failure::new(Code::Locked, "off")));
+    told[1].send_replace(Lease::Gone(Failure::new(Code::Locked, "off")));
     assert!(lock.during(std::future::pending::<()>()).await.is_err());
 }
 
@@ -74,7 +74,7 @@ async fn work_goes_on_while_hosts_with_most_servers_are_held() {
 async fn after_a_sleep_nothing_is_done_before_the_lock_is_known_to_be_ours() {
     let (told, lock) = lock(&[3], 2);
     let awake = Awake::now();
-    told[0].send_replace(Standing::Ours(awake.clone()));
+    told[0].send_replace(Lease::Ours(awake.clone()));
     awake.asleep_for(Duration::from_mins(10));
     let work = lock.during(async { 7 });
     tokio::pin!(work);
@@ -82,11 +82,11 @@ async fn after_a_sleep_nothing_is_done_before_the_lock_is_known_to_be_ours() {
     assert!(rest.is_err());
     // An answer to what was sent before the sleep says nothing of now.
     awake.beat(clock() - 600);
-    told[0].send_replace(Standing::Ours(awake.clone()));
+    told[0].send_replace(Lease::Ours(awake.clone()));
     let rest = tokio::time::timeout(Duration::from_millis(50), &mut work).await;
     assert!(rest.is_err());
     awake.beat(clock());
-    told[0].send_replace(Standing::Ours(awake));
+    told[0].send_replace(Lease::Ours(awake));
     assert_eq!(work.await.unwrap(), 7);
 }
 
@@ -111,7 +111,7 @@ async fn a_lock_that_another_run_had_meanwhile_is_lost() {
             last: last.into(),
             note: (!noted.is_empty()).then(|| note(noted)),
         };
-        let place = Place {
+        let place = LockHost {
             machine: Arc::new(machine("n100", Fake::new())),
             cluster: "home".into(),
             me: Holder {

@@ -20,8 +20,8 @@ fn daemon(group: &str) -> FoundDaemon {
     }
 }
 
-fn made(group: &str, net: u8, count: u32) -> HandMade {
-    HandMade::read("n100", &daemon(group), &yaml(group, net, count, "0.0.0.0")).unwrap()
+fn made(group: &str, net: u8, count: u32) -> ExistingCluster {
+    ExistingCluster::read("n100", &daemon(group), &yaml(group, net, count, "0.0.0.0")).unwrap()
 }
 
 fn server() -> ServerFacts {
@@ -170,18 +170,18 @@ fn of_servers_that_differ_the_oldest_version_is_recorded() {
 #[test]
 fn what_we_could_not_run_is_not_adopted() {
     let good = yaml("k3s-cp", 137, 3, "127.0.0.1");
-    assert!(HandMade::read("n100", &daemon("k3s-cp"), &good).is_ok());
+    assert!(ExistingCluster::read("n100", &daemon("k3s-cp"), &good).is_ok());
     let bridge = good.replace("brk3s-cp0", "br7");
     let socket = yaml("k3s-cp", 137, 3, "/run/slicer.sock");
     for text in ["", &bridge, &socket] {
         assert!(
-            HandMade::read("n100", &daemon("k3s-cp"), text).is_err(),
+            ExistingCluster::read("n100", &daemon("k3s-cp"), text).is_err(),
             "{text}"
         );
     }
     let mut blank = daemon("k3s-cp");
     blank.directory = "/home/al ex".into();
-    assert!(HandMade::read("n100", &blank, &good).is_err());
+    assert!(ExistingCluster::read("n100", &blank, &good).is_err());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::facts::HostFacts;
-use crate::generate::{Who, route_table, routes, server_ways, ways};
+use crate::generate::{RouteConsumer, route_table, routes, server_paths, ways};
 
 /// A fleet as in the manual, with `attic` in a network of its own behind ryzen.
 fn attic(more: &str) -> (Config, Vec<HostFacts>) {
@@ -42,7 +42,7 @@ fn packets_to_a_host_behind_another_go_through_that_one() {
         table("attic"),
         "192.168.1.11/32 10.20.0.1\n192.168.137.0/24 10.20.0.1\n192.168.138.0/24 10.20.0.1\n"
     );
-    let router = ways(&plan, &Who::Router);
+    let router = ways(&plan, &RouteConsumer::Router);
     let agents = router.iter().find(|way| way.host == "attic").unwrap();
     assert_eq!(agents.route.via.to_string(), "192.168.1.12");
     assert_eq!(plan.between("n100", "attic"), ["ryzen"]);
@@ -56,8 +56,8 @@ fn servers_behind_another_host_keep_their_addresses_on_it() {
     let (config, facts) = attic("[control-plane]\nhosts=['n100','ryzen','attic']");
     let plan = plan(&config, &Decisions::default(), &facts);
     // To and from its own server, and between those of the others.
-    assert_eq!(server_ways(&plan, "ryzen").len(), 2 + 2);
-    assert_eq!(server_ways(&plan, "n100").len(), 2);
+    assert_eq!(server_paths(&plan, "ryzen").len(), 2 + 2);
+    assert_eq!(server_paths(&plan, "n100").len(), 2);
 }
 
 #[test]

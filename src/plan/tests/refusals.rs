@@ -161,7 +161,7 @@ fn a_group_that_is_to_go_is_no_sign_of_another_cluster() {
         == daemon-yaml\n config: {host_groups: [{name: k3s-agent-1}]}\n".to_owned();
     let mut facts = [host.facts()];
     assert!(refusals(&config, &rest, &facts).contains("another record"));
-    facts[0].overlook(&["k3s-agent-1"]);
+    facts[0].ignore(&["k3s-agent-1"]);
     assert_eq!(plan(&config, &rest, &facts).workers().count(), 0);
 }
 

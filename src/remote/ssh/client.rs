@@ -174,9 +174,9 @@ pub(super) fn unreachable(what: String, error: &russh::Error) -> Failure {
     match error {
         russh::Error::NoCommonAlgo { .. } => failure
             .hint("its SSH server is too old or too strict for this program: enable a modern algorithm there")
-            .lasting(),
+            .permanent(),
         russh::Error::Version => {
-            failure.hint("check address and port in cluster.toml").lasting()
+            failure.hint("check address and port in cluster.toml").permanent()
         }
         _ => failure,
     }

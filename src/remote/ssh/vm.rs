@@ -202,7 +202,7 @@ impl VmDialer {
                 Ok(now)
             }
             // They are just being made, or its agent does not answer: nothing is known of the key yet.
-            Err(failure) if !failure.is_lasting() => Err(failure),
+            Err(failure) if !failure.is_permanent() => Err(failure),
             Ok(_) | Err(_) => Err(self.impostor(refusal)),
         }
     }

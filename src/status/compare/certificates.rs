@@ -7,7 +7,7 @@ use crate::names::k3s::{
     AGENT_UNIT, AUTHORITIES_EXPIRE, CERTIFICATES_EXPIRE, CERTIFICATES_SOUND, UNIT,
 };
 use crate::status::document::{Drift, Node, Remark};
-use crate::status::gather::Seen;
+use crate::status::gather::Observed;
 use crate::time;
 
 /// The kind of remark and drift.
@@ -59,7 +59,7 @@ impl<'e> Event<'e> {
 
 /// Certificates of Nodes and of the cluster's authorities that end soon: remarks, and drift once they have less than a month.
 pub(super) fn expiring(
-    seen: &Seen,
+    seen: &Observed,
     nodes: &[Node],
     remarks: &mut Vec<Remark>,
     drift: &mut Vec<Drift>,

@@ -5,7 +5,7 @@ use crate::kubernetes::condition;
 use crate::names::kubernetes::TRUE;
 use crate::plan::Plan;
 use crate::status::document::{Drift, Node};
-use crate::status::gather::Seen;
+use crate::status::gather::Observed;
 
 /// Below this much free disk a host can neither unpack an image nor give a new VM its disk, in GB.
 const LEAST_ON_HOST: u32 = 2;
@@ -28,7 +28,7 @@ const PRESSURES: [(&str, &str); 3] = [
 ];
 
 /// Hosts whose disk is nearly full: told before what fails for that reason.
-pub(super) fn of_hosts(seen: &Seen, drift: &mut Vec<Drift>) {
+pub(super) fn of_hosts(seen: &Observed, drift: &mut Vec<Drift>) {
     for (name, facts) in &seen.hosts {
         let Ok(facts) = facts else { continue };
         let free = facts.disk_free_gb();
@@ -41,7 +41,7 @@ pub(super) fn of_hosts(seen: &Seen, drift: &mut Vec<Drift>) {
 }
 
 /// Nodes under pressure, and servers whose disk is nearly full while their kubelet does not say so.
-pub(super) fn of_nodes(plan: &Plan, seen: &Seen, nodes: &[Node], drift: &mut Vec<Drift>) {
+pub(super) fn of_nodes(plan: &Plan, seen: &Observed, nodes: &[Node], drift: &mut Vec<Drift>) {
     let Ok(cluster) = &seen.cluster else { return };
     let mut told = Vec::new();
     for node in nodes {

@@ -13,7 +13,7 @@ use crate::names::k3s::VOTES;
 use crate::names::kubernetes::{READY, TRUE};
 use crate::plan::{Daemon, Plan, Role, Server};
 use crate::status::document::{Drift, Node};
-use crate::status::gather::Seen;
+use crate::status::gather::Observed;
 use crate::vm::Vm;
 
 /// Whether a VM was made so recently that it may still be joining, by its host's clock.
@@ -27,7 +27,7 @@ pub(super) fn clock(facts: &HostFacts) -> i64 {
 }
 
 /// Every Node, and servers without one; what differs between them and the VMs is added to `drift`.
-pub(super) fn nodes(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) -> Vec<Node> {
+pub(super) fn nodes(plan: &Plan, seen: &Observed, drift: &mut Vec<Drift>) -> Vec<Node> {
     let listed: Vec<Node> = match &seen.cluster {
         Ok(cluster) => cluster.nodes.iter().map(|node| read(plan, node)).collect(),
         Err(_) => Vec::new(),
@@ -88,13 +88,13 @@ fn read(plan: &Plan, node: &Value) -> Node {
 }
 
 /// The VMs of a group, where its daemon told them.
-pub(super) fn vms<'s>(seen: &'s Seen, group: &str) -> Option<&'s Vec<Vm>> {
+pub(super) fn vms<'s>(seen: &'s Observed, group: &str) -> Option<&'s Vec<Vm>> {
     let found = seen.groups.iter().find(|(name, _)| name == group);
     found.and_then(|(_, vms)| vms.as_ref().ok())
 }
 
 /// The plan's servers: each needs a VM that runs, an API that is ready, a Node and a vote.
-fn servers(plan: &Plan, seen: &Seen, listed: &[Node], drift: &mut Vec<Drift>) -> Vec<Node> {
+fn servers(plan: &Plan, seen: &Observed, listed: &[Node], drift: &mut Vec<Drift>) -> Vec<Node> {
     let mut all = Vec::new();
     for server in &plan.servers {
         let node = listed.iter().find(|node| node.name == server.name);
@@ -167,7 +167,7 @@ fn missing(server: &Server) -> Node {
 }
 
 /// A Node that is not Ready, or whose VM is gone.
-fn ready(plan: &Plan, seen: &Seen, node: &Node, drift: &mut Vec<Drift>) {
+fn ready(plan: &Plan, seen: &Observed, node: &Node, drift: &mut Vec<Drift>) {
     // A Node whose host is off follows from that.
     if node
         .host
@@ -212,7 +212,7 @@ fn ready(plan: &Plan, seen: &Seen, node: &Node, drift: &mut Vec<Drift>) {
 
 /// The VMs of a worker group that have had the time to join and did not: the autoscaler never removes them. What is certain to be
 /// ours `init` removes (`steps::group::parts::orphans`, by the same rule).
-pub(super) fn never_joined<'s>(plan: &Plan, daemon: &Daemon, seen: &'s Seen) -> Vec<&'s Vm> {
+pub(super) fn never_joined<'s>(plan: &Plan, daemon: &Daemon, seen: &'s Observed) -> Vec<&'s Vm> {
     let (Some(host), Ok(cluster)) = (facts(seen, &daemon.host), &seen.cluster) else {
         return Vec::new();
     };
@@ -238,7 +238,7 @@ pub(super) fn never_joined<'s>(plan: &Plan, daemon: &Daemon, seen: &'s Seen) -> 
     left
 }
 
-fn without_node(plan: &Plan, daemon: &Daemon, seen: &Seen, drift: &mut Vec<Drift>) {
+fn without_node(plan: &Plan, daemon: &Daemon, seen: &Observed, drift: &mut Vec<Drift>) {
     for vm in never_joined(plan, daemon, seen) {
         let mend = if daemon.adopted.is_none() && vm.created_at.is_some() {
             INIT.to_owned()

@@ -4,14 +4,14 @@ use serde_json::Value;
 
 use super::add;
 use crate::status::document::Drift;
-use crate::status::gather::Seen;
+use crate::status::gather::Observed;
 use crate::time;
 
 /// A new agent is there within this time, and an image pulled.
 const COMING: i64 = 300;
 
 /// Tells the pod that has waited longest, with Kubernetes' own reason.
-pub(super) fn waiting(seen: &Seen, drift: &mut Vec<Drift>) {
+pub(super) fn waiting(seen: &Observed, drift: &mut Vec<Drift>) {
     let Ok(cluster) = &seen.cluster else { return };
     let Some(now) = cluster.clock else { return };
     let since = |pod: &Value| time::unix(pod["metadata"]["creationTimestamp"].as_str()?);

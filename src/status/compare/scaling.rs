@@ -3,7 +3,7 @@
 use super::{add, facts, nodes};
 use crate::plan::Plan;
 use crate::status::document::Drift;
-use crate::status::gather::Seen;
+use crate::status::gather::Observed;
 
 /// The kind of this drift.
 pub(in crate::status) const KIND: &str = "silent-group";
@@ -18,7 +18,7 @@ pub(in crate::status) const KIND: &str = "silent-group";
 /// Source: kubernetes/autoscaler fork of Slicer @093de0a5, below cluster-autoscaler/:
 /// `cloudprovider/slicer/slicer_cloud_provider.go` (lines 82–86, 214–218, 300–323), `cloudprovider/slicer/slicer_node_group.go`,
 /// `clusterstate/clusterstate.go` (`UpdateNodes`, `updateScaleRequests`), `core/static_autoscaler.go` (`RunOnce`).
-pub(super) fn silent(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
+pub(super) fn silent(plan: &Plan, seen: &Observed, drift: &mut Vec<Drift>) {
     let Ok(cluster) = &seen.cluster else { return };
     let Some(runs) = cluster.autoscaler else {
         return;

@@ -5,11 +5,11 @@ use super::{add, facts};
 use crate::agents;
 use crate::plan::Plan;
 use crate::status::document::{Drift, Remark};
-use crate::status::gather::Seen;
+use crate::status::gather::Observed;
 use crate::vm::Vm;
 
 /// A group's VMs beyond its max are a remark while all of these are joining, and drift once one is older.
-pub(super) fn surplus(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) -> Vec<Remark> {
+pub(super) fn surplus(plan: &Plan, seen: &Observed, drift: &mut Vec<Drift>) -> Vec<Remark> {
     let mut remarks = Vec::new();
     for daemon in plan.workers() {
         let (Some(facts), Some(vms)) = (facts(seen, &daemon.host), vms(seen, &daemon.group)) else {

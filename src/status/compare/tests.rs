@@ -62,12 +62,12 @@ fn disk(free: u64) -> Disk {
 }
 
 /// Everything as it should be, with one agent.
-fn healthy() -> Seen {
+fn healthy() -> Observed {
     let servers = ["k3s-cp-1", "k3s-cp-2", "k3s-cp-3"];
     let mut nodes: Vec<Value> = servers.iter().map(|name| node(name, &json!({}))).collect();
     let labels = json!({"slicer/hostgroup": "k3s-agents-1", "slicer/hostname": "k3s-agents-1-1"});
     nodes.push(node("k3s-agents-1-1-00ff00ff", &labels));
-    Seen {
+    Observed {
         control_plane: Ok(crate::control_plane::ControlPlane::default()),
         versions: Ok(crate::control_plane::Versions::default()),
         hosts: ["n100", "ryzen"]
@@ -99,7 +99,7 @@ fn healthy() -> Seen {
 const PAGE: &str = include_str!("../../../docs/status.md");
 const STEPS: &str = include_str!("../../../docs/troubleshooting.md");
 
-fn told(seen: &Seen) -> Vec<(String, String)> {
+fn told(seen: &Observed) -> Vec<(String, String)> {
     let status = compare(&plan(), seen);
     let text = render(&status);
     assert!(
@@ -329,7 +329,7 @@ fn mistakes() -> Vec<crate::config::Problem> {
 }
 
 /// Five VMs of ryzen's group, whose max is 4; the last was made at this time. All have Nodes.
-fn over_max(seen: &mut Seen, made: &str) {
+fn over_max(seen: &mut Observed, made: &str) {
     let names: Vec<String> = (1..=5).map(|n| format!("k3s-agents-1-{n}")).collect();
     let mut vms: Vec<Vm> = names.iter().map(|name| vm(name)).collect();
     vms[4].created_at = Some(made.into());

@@ -7,10 +7,10 @@ use crate::k3s::Release;
 use crate::names::k3s::UNIT;
 use crate::plan::{Plan, Server};
 use crate::status::document::{ALLOWED_SKEW, Drift, Node, Skew};
-use crate::status::gather::Seen;
+use crate::status::gather::Observed;
 
 /// The control plane as a whole: it was upgraded, or its servers differ.
-pub(super) fn upgraded(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
+pub(super) fn upgraded(plan: &Plan, seen: &Observed, drift: &mut Vec<Drift>) {
     match &seen.versions {
         Ok(versions) => {
             let Some(upgrade) = &versions.upgrade else {
@@ -40,7 +40,7 @@ pub(super) fn upgraded(plan: &Plan, seen: &Seen, drift: &mut Vec<Drift>) {
 /// One server that is up: whether it runs what was decided, and will after its next restart.
 pub(super) fn of_server(
     plan: &Plan,
-    seen: &Seen,
+    seen: &Observed,
     server: &Server,
     node: Option<&Node>,
     drift: &mut Vec<Drift>,
@@ -87,7 +87,7 @@ pub(super) fn of_server(
 }
 
 /// Agents against servers: what Kubernetes does not support is added to `drift`.
-pub(super) fn skew(plan: &Plan, seen: &Seen, nodes: &[Node], drift: &mut Vec<Drift>) -> Skew {
+pub(super) fn skew(plan: &Plan, seen: &Observed, nodes: &[Node], drift: &mut Vec<Drift>) -> Skew {
     let of = |node: &Node| Release::parse(node.version.as_deref()?);
     let versions = |servers: bool| {
         let nodes = nodes
@@ -133,7 +133,7 @@ pub(super) fn skew(plan: &Plan, seen: &Seen, nodes: &[Node], drift: &mut Vec<Dri
 /// Agents that are newer than a server: they install what the stable channel says at their first boot.
 fn newer(
     plan: &Plan,
-    seen: &Seen,
+    seen: &Observed,
     (server, on): &(Release, &str),
     newest: &Release,
     agents: &[(Release, &str)],
@@ -165,7 +165,7 @@ fn newer(
 }
 
 /// What brings one server to a release; nothing where it runs it.
-fn to(plan: &Plan, seen: &Seen, server: &Server, release: &Release) -> Vec<String> {
+fn to(plan: &Plan, seen: &Observed, server: &Server, release: &Release) -> Vec<String> {
     let versions = seen.versions.as_ref().ok();
     let own = versions.and_then(|versions| {
         versions

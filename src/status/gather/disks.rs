@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 
 use super::{Waiting, answer};
 use crate::names::k3s::SERVER_DIRECTORY;
-use crate::remote::Look;
+use crate::remote::Probe;
 use crate::world::World;
 
 /// A file system, in bytes.
@@ -31,8 +31,8 @@ impl Disk {
 pub(super) async fn disks(world: &World, waiting: &Waiting) -> Vec<(String, Disk)> {
     let asked = world.plan.servers.iter().map(|server| async {
         let output = answer(waiting, &server.name, async {
-            let look = Look::DiskFree(SERVER_DIRECTORY.to_owned());
-            world.server(server).await?.look(&look).await
+            let probe = Probe::DiskFree(SERVER_DIRECTORY.to_owned());
+            world.server(server).await?.probe(&probe).await
         });
         let output = output.await.ok()?;
         Some((server.name.clone(), Disk::parse(&output.stdout)?))

@@ -220,7 +220,7 @@ impl Step<World> for AddonsOnServers {
                     Some(_) => {}
                 },
                 // Kinds that k3s defines at its start are pages that are not found before.
-                Err(failure) if late || failure.is_lasting() => return Err(failure),
+                Err(failure) if late || failure.is_permanent() => return Err(failure),
                 Err(_) => {}
             }
             tokio::time::sleep(self.meta().poll_interval).await;

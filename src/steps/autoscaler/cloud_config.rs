@@ -19,17 +19,17 @@ use crate::secret::sha256;
 use crate::step_id::{StepId, StepName};
 use crate::steps::autoscaler::parts::unreached_groups;
 use crate::steps::support::diff;
-use crate::steps::support::run_context::Seen;
+use crate::steps::support::run_context::RunContext;
 use crate::world::World;
 
 pub(crate) struct CloudConfig {
     needs: Vec<StepId>,
     after: Vec<StepId>,
-    seen: Arc<Seen>,
+    seen: Arc<RunContext>,
 }
 
 impl CloudConfig {
-    pub(crate) fn new(plan: &Plan, seen: &Arc<Seen>) -> Self {
+    pub(crate) fn new(plan: &Plan, seen: &Arc<RunContext>) -> Self {
         let groups = plan.workers().map(|daemon| daemon.group.as_str());
         Self {
             needs: crate::steps::server::api_ready::needed(plan),
@@ -48,14 +48,13 @@ impl CloudConfig {
     /// The file for the groups that are fit now: one that cannot be reached would keep the autoscaler from starting. What it
     /// has on a host that only this workstation does not reach stays.
     async fn wanted(&self, world: &World) -> Result<String> {
-        let server = world
-            .plan
-            .servers
-            .first()
-            .ok_or_else(|| Failure::new(Code::Kubernetes, "no server in the plan").lasting())?;
+        let server =
+            world.plan.servers.first().ok_or_else(|| {
+                Failure::new(Code::Kubernetes, "no server in the plan").permanent()
+            })?;
         let mut groups = Vec::new();
         for daemon in world.plan.workers() {
-            if self.seen.is_fit(&daemon.group) {
+            if self.seen.eligible_for_autoscaler(&daemon.group) {
                 groups.push(NodeGroup {
                     name: daemon.group.clone(),
                     url: daemon.url(),
@@ -267,15 +266,15 @@ mod tests {
             let servers = ["k3s-cp-1", "k3s-cp-2", "k3s-cp-3"].map(|name| (name, &server));
             let mut world = world(&[servers.as_slice(), &[("n100", &host)]].concat());
             let gone = world.plan.daemons.remove(1);
-            world.plan.away = vec![crate::plan::Away {
+            world.plan.away = vec![crate::plan::OfflineHost {
                 host: gone.host.clone(),
                 lan_address: [192, 168, 1, 12].into(),
                 behind: None,
                 cidrs: vec![gone.cidr],
             }];
-            let seen = Arc::new(Seen::default());
+            let seen = Arc::new(RunContext::default());
             let other = world.plan.workers().next().unwrap().group.clone();
-            seen.armed(&other);
+            seen.has_join_token(&other);
             seen.reachable(&other);
             let step = CloudConfig::new(&world.plan, &seen);
             let wanted = step.wanted(&world).await.unwrap();
@@ -298,15 +297,15 @@ mod tests {
         let server = Fake::new().says("cacerts", CACERTS);
         let host = Fake::new().says("auth/token", "t0ken\n");
         let world = world(&[("k3s-cp-1", &server), ("n100", &host), ("ryzen", &host)]);
-        let seen = Arc::new(Seen::default());
+        let seen = Arc::new(RunContext::default());
         let step = CloudConfig::new(&plan(), &seen);
         assert_eq!(
             step.wanted(&world).await.unwrap_err().code,
             Code::Autoscaler
         );
-        seen.armed("k3s-agents-2");
+        seen.has_join_token("k3s-agents-2");
         seen.reachable("k3s-agents-2");
-        seen.armed("k3s-agents-1");
+        seen.has_join_token("k3s-agents-1");
         let file = step.wanted(&world).await.unwrap();
         assert!(file.contains("[nodegroup \"k3s-agents-2\"]") && !file.contains("k3s-agents-1"));
         assert!(

@@ -15,7 +15,7 @@ use crate::names::kubernetes::OVER;
 use crate::names::ours::{CONFIG_ANNOTATION, VALUES_ANNOTATION};
 use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::Plan;
-use crate::remote::Look;
+use crate::remote::Probe;
 use crate::step_id::{StepId, StepName};
 use crate::steps::autoscaler::parts::chart_state::{chart_state, pods_hint};
 use crate::steps::autoscaler::parts::log_causes::{death, has_read};
@@ -24,7 +24,7 @@ use crate::world::World;
 
 /// A pod is available as soon as its process runs, which dies when a group does not answer: without its own word that it
 /// works, one that has lived for this long has read them all.
-const SETTLED: Duration = Duration::from_secs(10);
+const STABLE_FOR: Duration = Duration::from_secs(10);
 
 /// k3s needs some seconds to replace the job of an older chart, and what that one has ended of is no longer true.
 const MISSING: Duration = Duration::from_secs(15);
@@ -100,7 +100,7 @@ impl AutoscalerRunning {
                 "check the registry and `[autoscaler] image` in cluster.toml; slicer-k3s kubectl describe pod -n {NAMESPACE} {}",
                 pod["metadata"]["name"].as_str().unwrap_or_default()
             ))
-            .lasting(),
+            .permanent(),
         )
     }
 
@@ -155,16 +155,16 @@ impl AutoscalerRunning {
     }
 }
 
-/// Whether a container has run for [`SETTLED`], by the server's clock. Its log need not be read then, in which the lines of a
+/// Whether a container has run for [`STABLE_FOR`], by the server's clock. Its log need not be read then, in which the lines of a
 /// start are soon too far up: with three agents the autoscaler logs 400 lines a loop.
 async fn has_lived(kubernetes: &Kubernetes, container: &Value) -> Result<bool> {
     let Some(started) = container["state"]["running"]["startedAt"].as_str() else {
         return Ok(false);
     };
-    let look = Look::SecondsSince(started.to_owned());
-    let since = kubernetes.server.look(&look).await?;
+    let probe = Probe::SecondsSince(started.to_owned());
+    let since = kubernetes.server.probe(&probe).await?;
     let since = since.stdout.trim().parse::<u64>();
-    Ok(since.is_ok_and(|since| since >= SETTLED.as_secs()))
+    Ok(since.is_ok_and(|since| since >= STABLE_FOR.as_secs()))
 }
 
 /// Whether a pod is over: one that a Node refused when it registered anew stays listed beside the one in its place.
@@ -278,7 +278,7 @@ impl Step<World> for AutoscalerRunning {
                     Failure::new(Code::Autoscaler, "the autoscaler does not start")
                         .because(why)
                         .hint(self.meta().hint)
-                        .lasting(),
+                        .permanent(),
                 );
             }
             return Ok(if restarts >= 1 {
@@ -291,7 +291,7 @@ impl Step<World> for AutoscalerRunning {
             "{}/{restarts}",
             pod["metadata"]["uid"].as_str().unwrap_or_default()
         );
-        if has_read(&log) || self.age(&uid) >= SETTLED {
+        if has_read(&log) || self.age(&uid) >= STABLE_FOR {
             return Ok(Finding::done());
         }
         Ok(Finding::Unknown("it runs, and reads its groups".into()))

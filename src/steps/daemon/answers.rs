@@ -16,7 +16,7 @@ use crate::steps::support::unit::Unit;
 use crate::world::World;
 
 /// A daemon that has just started may write a new token; one that still refuses the file's after this long will go on.
-const SETTLED: Duration = Duration::from_secs(5);
+const STABLE_FOR: Duration = Duration::from_secs(5);
 
 pub(crate) struct DaemonAnswers {
     daemon: Daemon,
@@ -53,10 +53,10 @@ impl DaemonAnswers {
             return failure;
         }
         let since = refused.get_or_insert_with(Instant::now);
-        if since.elapsed() < SETTLED {
+        if since.elapsed() < STABLE_FOR {
             failure
         } else {
-            failure.lasting()
+            failure.permanent()
         }
     }
 }
@@ -133,9 +133,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_token_that_stays_refused_ends_the_wait() {
         let step = DaemonAnswers::new(&plan().daemons[0]);
-        let judged = |code| step.judged(Failure::new(code, "x")).is_lasting();
+        let judged = |code| step.judged(Failure::new(code, "x")).is_permanent();
         assert!(!judged(Code::SlicerToken));
-        tokio::time::advance(SETTLED).await;
+        tokio::time::advance(STABLE_FOR).await;
         assert!(judged(Code::SlicerToken));
         assert!(!judged(Code::SlicerApi));
         assert!(!judged(Code::SlicerToken));

@@ -7,7 +7,7 @@ use crate::generate;
 use crate::names::slicer::CONSOLES;
 use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Adopted, Daemon};
-use crate::remote::{Look, Machine, Script};
+use crate::remote::{Machine, Probe, Script};
 use crate::step_id::StepName;
 use crate::steps::support::diff;
 use crate::steps::support::file::File;
@@ -76,7 +76,7 @@ impl DaemonConfig {
 
     /// What a person described is only looked at.
     async fn kept(&self, host: &Machine, own: &Adopted) -> Result<Finding> {
-        let facts = host.look(&Look::FileFacts(own.file.clone())).await?;
+        let facts = host.probe(&Probe::FileFacts(own.file.clone())).await?;
         if facts.ok() {
             return Ok(Finding::Done(format!("as {} says", own.file)));
         }
@@ -112,7 +112,7 @@ impl Step<World> for DaemonConfig {
     async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let host = world.host(&self.daemon.host)?;
         for directory in self.private(world) {
-            let facts = host.look(&Look::Directory(directory.clone())).await?;
+            let facts = host.probe(&Probe::Directory(directory.clone())).await?;
             if !facts.ok() {
                 return Ok(Finding::differs(format!("{directory} does not exist")));
             }

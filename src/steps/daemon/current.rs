@@ -10,9 +10,9 @@ use crate::plan::{Daemon, Plan};
 use crate::remote::Script;
 use crate::step_id::{StepId, StepName};
 use crate::steps::group::agents_drained;
-use crate::steps::restart::Cause;
+use crate::steps::restart::RestartReason;
 use crate::steps::restart::has_read::Process;
-use crate::steps::restart::quorum::Turns;
+use crate::steps::restart::quorum::RollingRestart;
 use crate::steps::support::unit::Unit;
 use crate::steps::{Options, restart};
 use crate::world::World;
@@ -21,11 +21,16 @@ pub(crate) struct DaemonCurrent {
     daemon: Daemon,
     allow_outage: bool,
     drained: Vec<StepId>,
-    turns: Turns,
+    turns: RollingRestart,
 }
 
 impl DaemonCurrent {
-    pub(crate) fn new(plan: &Plan, daemon: &Daemon, options: &Options, turns: &Turns) -> Self {
+    pub(crate) fn new(
+        plan: &Plan,
+        daemon: &Daemon,
+        options: &Options,
+        turns: &RollingRestart,
+    ) -> Self {
         Self {
             daemon: daemon.clone(),
             allow_outage: options.allow_outage,
@@ -67,7 +72,7 @@ impl Step<World> for DaemonCurrent {
         if !self.allow_outage {
             let slicer = world.slicer(&self.daemon).await;
             let vms = restart::vms(world, &self.daemon, slicer).await;
-            restart::permitted(&self.daemon, Cause::Configuration, vms)?;
+            restart::check_restart_allowed(&self.daemon, RestartReason::Configuration, vms)?;
         }
         let script = Script::new("systemctl restart --no-block -- {}", &[&self.daemon.unit()]);
         restart::restart(world, permit, &self.daemon, &self.turns, &script).await
@@ -85,7 +90,7 @@ mod tests {
             daemon: plan().daemons[0].clone(),
             allow_outage,
             drained: Vec::new(),
-            turns: Turns::default(),
+            turns: RollingRestart::default(),
         }
     }
 

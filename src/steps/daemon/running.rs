@@ -11,7 +11,7 @@ use crate::generate;
 use crate::names::slicer::{LICENCE, TOKEN_PATHS};
 use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Adopted, Daemon};
-use crate::remote::{Look, Machine, Script};
+use crate::remote::{Machine, Probe, Script};
 use crate::step_id::StepName;
 use crate::steps::daemon::config::not_anothers;
 use crate::steps::support::diff;
@@ -26,7 +26,7 @@ pub(crate) struct DaemonRunning {
 }
 
 /// A daemon that failed before and now runs for so long does not fail for the same reason.
-const SETTLED: Duration = Duration::from_secs(6);
+const STABLE_FOR: Duration = Duration::from_secs(6);
 
 /// Whether the daemon runs without its unit, as whoever set it up started it: two of one group would fight over its VMs.
 pub(crate) async fn by_hand(host: &Machine, daemon: &Daemon) -> Result<bool> {
@@ -74,16 +74,16 @@ pub(crate) async fn given_up(
         ),
     )
     .because(words);
-    Ok(Some(failure.hint(daemon.look_at_journal()).lasting()))
+    Ok(Some(failure.hint(daemon.look_at_journal()).permanent()))
 }
 
 /// The processes of an adopted daemon, its unit's included.
 pub(crate) async fn hand_started(host: &Machine, own: &Adopted) -> Result<Vec<u32>> {
-    let look = Look::SlicerUp {
+    let probe = Probe::SlicerUp {
         directory: own.directory.clone(),
         file: own.file.clone(),
     };
-    let found = host.look(&look).await?;
+    let found = host.probe(&probe).await?;
     let ids = found
         .stdout
         .lines()
@@ -106,7 +106,7 @@ impl DaemonRunning {
         }
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         match *since {
-            Some((restarts, since)) if restarts == unit.restarts => since.elapsed() >= SETTLED,
+            Some((restarts, since)) if restarts == unit.restarts => since.elapsed() >= STABLE_FOR,
             _ => {
                 *since = Some((unit.restarts, Instant::now()));
                 false
@@ -263,7 +263,7 @@ mod tests {
             "nothing was applied: it may have run for days"
         );
         assert!(!done(Phase::After).await);
-        tokio::time::advance(SETTLED).await;
+        tokio::time::advance(STABLE_FOR).await;
         assert!(done(Phase::After).await);
     }
 

@@ -17,7 +17,7 @@ use crate::step_id::{StepId, StepName};
 use crate::steps::Options;
 use crate::steps::group::nodes_drained::{Drain, NodesDrained};
 use crate::steps::group::parts::local_data;
-use crate::steps::restart::Cause;
+use crate::steps::restart::RestartReason;
 use crate::steps::restart::has_read::Process;
 use crate::steps::rotation::{agents_replaced, daemon_token};
 use crate::steps::support::api;
@@ -35,7 +35,7 @@ const ANSWER: Duration = Duration::from_secs(20);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// Their daemon restarts.
-    Restart(Cause),
+    Restart(RestartReason),
     /// It restarts to make a new disk for one of its servers.
     Disk,
     /// They joined by a token that was replaced, and must not stay.
@@ -61,7 +61,7 @@ pub(crate) fn needs(plan: &Plan, daemon: &Daemon, allow_outage: bool) -> Vec<Ste
 
 impl AgentsDrained {
     /// The step, where a restart needs it.
-    pub(crate) fn new(daemon: &Daemon, options: &Options, cause: Cause) -> Option<Self> {
+    pub(crate) fn new(daemon: &Daemon, options: &Options, cause: RestartReason) -> Option<Self> {
         let ends = options.allow_outage && daemon.role == Role::Workers;
         ends.then(|| Self::before(daemon, End::Restart(cause), options))
     }
@@ -96,12 +96,12 @@ impl AgentsDrained {
                 let outdated = agents_replaced::outdated(world, &self.daemon).await?;
                 Ok(!outdated.is_empty())
             }
-            End::Restart(Cause::Configuration) => {
+            End::Restart(RestartReason::Configuration) => {
                 let host = world.host(&self.daemon.host)?;
                 let unit = Unit::look(host, &self.daemon.unit()).await?;
                 Ok(unit.runs() && !Process::Daemon(&self.daemon).has_read(world, host).await?)
             }
-            End::Restart(Cause::Token) => {
+            End::Restart(RestartReason::Token) => {
                 Ok(daemon_token::lacks(world, &self.daemon).await?.is_some())
             }
             End::Disk => Ok(true),
@@ -110,7 +110,10 @@ impl AgentsDrained {
 
     /// Whether the agents end also where no server answers: their daemon may have to restart for the servers to come back.
     fn ends_undrained(&self) -> bool {
-        matches!(self.end, End::Restart(Cause::Configuration) | End::Disk)
+        matches!(
+            self.end,
+            End::Restart(RestartReason::Configuration) | End::Disk
+        )
     }
 
     /// Drains in the midst of another step, and waits for it.
@@ -124,7 +127,7 @@ impl AgentsDrained {
             let why = match self.check(world, Phase::Before).await {
                 Ok(Finding::Done(_)) => return Ok(()),
                 Ok(Finding::Differs(why) | Finding::Unknown(why)) => why,
-                Err(failure) if failure.is_lasting() => return Err(failure),
+                Err(failure) if failure.is_permanent() => return Err(failure),
                 Err(failure) => failure.to_string(),
             };
             if begin.elapsed() >= self.meta().timeout {
@@ -213,7 +216,7 @@ mod tests {
 
     fn step() -> AgentsDrained {
         let options = crate::testing::options();
-        AgentsDrained::new(&plan().daemons[1], &options, Cause::Configuration).unwrap()
+        AgentsDrained::new(&plan().daemons[1], &options, RestartReason::Configuration).unwrap()
     }
 
     fn host(process: &str) -> Fake {
@@ -255,9 +258,11 @@ mod tests {
         let found = step().check(&others, Phase::Before).await.unwrap();
         assert!(matches!(found, Finding::Differs(_)), "{found:?}");
 
-        let armed = r#"[{"name":"k3s-token","mod_time":"2026-05-01T10:00:00Z"}]"#;
+        let has_join_token = r#"[{"name":"k3s-token","mod_time":"2026-05-01T10:00:00Z"}]"#;
         let fake = Fake::new().says("GET /hostgroup", r#"[{"hostname":"k3s-agents-1-1"}]"#);
-        let fake = fake.says("GET /secrets", armed).says("auth/token", "t\n");
+        let fake = fake
+            .says("GET /secrets", has_join_token)
+            .says("auth/token", "t\n");
         let ryzen = Arc::new(machine("ryzen", fake));
         let hosts = HashMap::from([("n100".to_owned(), hangs()), ("ryzen".to_owned(), ryzen)]);
         let world = World::new(plan(), secrets(), hosts);
@@ -293,7 +298,7 @@ mod tests {
                 ..crate::testing::options()
             };
             let daemon = &plan().daemons[1];
-            let step = AgentsDrained::new(daemon, &options, Cause::Configuration).unwrap();
+            let step = AgentsDrained::new(daemon, &options, RestartReason::Configuration).unwrap();
             let drained = step.apply(&world, &permit()).await;
             assert_eq!(server.was_told("kubectl drain"), drains);
             assert_eq!(server.was_told("--replicas 0"), drains);

@@ -22,7 +22,7 @@ use crate::step_id::{StepId, StepName};
 use crate::steps::Options;
 use crate::steps::group::nodes_drained::end_drains;
 use crate::steps::group::parts::nodes::selector;
-use crate::steps::group::parts::restart_autoscaler::recount;
+use crate::steps::group::parts::restart_autoscaler::restart_autoscaler;
 use crate::steps::group::parts::{nodes, orphans};
 use crate::steps::server::api_ready;
 use crate::world::World;
@@ -50,7 +50,7 @@ struct Seen {
 struct Unsettled {
     nodes: Vec<GroupNode>,
     /// Nodes without a VM that may go.
-    ghosts: BTreeSet<String>,
+    stale_nodes: BTreeSet<String>,
     /// A Node without a VM that is too young for it.
     young: Option<String>,
     /// Nodes that a drain of ours closed.
@@ -65,7 +65,7 @@ struct Unsettled {
 
 /// What goes now.
 struct Now {
-    ghosts: BTreeSet<String>,
+    stale_nodes: BTreeSet<String>,
     strays: BTreeSet<String>,
 }
 
@@ -110,12 +110,12 @@ impl AgentsSettled {
             vms: vms.len(),
             ..Unsettled::default()
         };
-        let mut ghosts = nodes.iter().filter(|node| node.is_ghost(&nodes, &vms));
+        let mut stale_nodes = nodes.iter().filter(|node| node.is_ghost(&nodes, &vms));
         if self.named {
-            unsettled.ghosts = ghosts.map(|node| node.name.clone()).collect();
-        } else if ghosts.next().is_some() {
+            unsettled.stale_nodes = stale_nodes.map(|node| node.name.clone()).collect();
+        } else if stale_nodes.next().is_some() {
             let now = nodes::clock(&kubernetes.server).await?;
-            unsettled.ghosts = deletion::ghosts(&nodes, &vms, now);
+            unsettled.stale_nodes = deletion::stale_nodes(&nodes, &vms, now);
             let mut young = nodes
                 .iter()
                 .filter(|node| node.is_ghost(&nodes, &vms) && !node.is_old(now));
@@ -145,16 +145,16 @@ impl AgentsSettled {
         // What may be no list confirms nothing by itself, not even for a person who named the host.
         if self.named && !unsettled.null {
             return Now {
-                ghosts: unsettled.ghosts.clone(),
+                stale_nodes: unsettled.stale_nodes.clone(),
                 strays: unsettled.strays.clone(),
             };
         }
         let now = Instant::now();
         let mut seen = self.seen();
-        seen.nodes.see(now, &unsettled.ghosts);
+        seen.nodes.see(now, &unsettled.stale_nodes);
         seen.vms.see(now, &unsettled.strays);
         Now {
-            ghosts: seen.nodes.confirmed(now, unsettled.nodes.len()),
+            stale_nodes: seen.nodes.confirmed(now, unsettled.nodes.len()),
             strays: seen.vms.confirmed(now, unsettled.vms),
         }
     }
@@ -163,7 +163,7 @@ impl AgentsSettled {
     fn waits(&self, unsettled: &Unsettled) -> Option<String> {
         let now = Instant::now();
         let seen = self.seen();
-        let (ghost, stray) = (unsettled.ghosts.first(), unsettled.strays.first());
+        let (ghost, stray) = (unsettled.stale_nodes.first(), unsettled.strays.first());
         let (what, wait) = match (ghost, stray) {
             (Some(node), _) => (format!("Node {node} has no VM"), seen.nodes.wait(now)),
             (None, Some(vm)) => (format!("VM {vm} has no Node"), seen.vms.wait(now)),
@@ -209,17 +209,19 @@ impl Step<World> for AgentsSettled {
         let unsettled = self.unsettled(world, &kubernetes).await?;
         let now = self.confirmed(&unsettled);
         let closed = unsettled.closed.first();
-        Ok(match (now.ghosts.first(), now.strays.first(), closed) {
-            (Some(node), ..) => Finding::differs(format!("Node {node} has no VM")),
-            (None, Some(vm), _) => Finding::differs(format!("VM {vm} has no Node")),
-            (None, None, Some(node)) => {
-                Finding::differs(format!("Node {node} was drained and is still there"))
-            }
-            (None, None, None) => match self.waits(&unsettled) {
-                Some(why) => Finding::Unknown(why),
-                None => Finding::done(),
+        Ok(
+            match (now.stale_nodes.first(), now.strays.first(), closed) {
+                (Some(node), ..) => Finding::differs(format!("Node {node} has no VM")),
+                (None, Some(vm), _) => Finding::differs(format!("VM {vm} has no Node")),
+                (None, None, Some(node)) => {
+                    Finding::differs(format!("Node {node} was drained and is still there"))
+                }
+                (None, None, None) => match self.waits(&unsettled) {
+                    Some(why) => Finding::Unknown(why),
+                    None => Finding::done(),
+                },
             },
-        })
+        )
     }
 
     async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
@@ -232,19 +234,19 @@ impl Step<World> for AgentsSettled {
             end_drains(world, &kubernetes.server, permit, &self.daemon.group).await?;
         }
         for node in &unsettled.closed {
-            kubernetes.reopen(permit, node, DRAINED).await?;
+            kubernetes.uncordon(permit, node, DRAINED).await?;
         }
-        for node in DeletableObject::confirmed_nodes(&now.ghosts, &unsettled.nodes) {
+        for node in DeletableObject::confirmed_nodes(&now.stale_nodes, &unsettled.nodes) {
             kubernetes.delete(permit, &node).await?;
         }
         let (daemon, local_data) = (&self.daemon, self.local_data);
         let strays = &now.strays;
         let gone = orphans::delete(world, &kubernetes, permit, daemon, strays, local_data).await;
         // Who deletes VMs has it counted, too.
-        if !now.ghosts.is_empty() && (now.strays.is_empty() || gone.is_err()) {
-            recount(&kubernetes, permit).await?;
+        if !now.stale_nodes.is_empty() && (now.strays.is_empty() || gone.is_err()) {
+            restart_autoscaler(&kubernetes, permit).await?;
         }
-        if !(now.ghosts.is_empty() && now.strays.is_empty()) {
+        if !(now.stale_nodes.is_empty() && now.strays.is_empty()) {
             let mut seen = self.seen();
             let now = Instant::now();
             seen.nodes.next_pass(now);

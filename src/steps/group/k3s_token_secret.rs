@@ -10,12 +10,12 @@ use crate::k3s;
 use crate::names::k3s::CA_REQUEST_PATH;
 use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Daemon, Plan};
-use crate::remote::{Look, Machine};
+use crate::remote::{Machine, Probe};
 use crate::secret::{Secret, sha256};
 use crate::slicer::Slicer;
 use crate::step_id::{StepId, StepName};
 use crate::steps::support::file::File;
-use crate::steps::support::run_context::Seen;
+use crate::steps::support::run_context::RunContext;
 use crate::world::World;
 
 /// The name that the provider's user data reads.
@@ -26,7 +26,7 @@ const NAME: &str = "k3s-token";
 pub(crate) struct K3sTokenSecret {
     daemon: Daemon,
     needs: Vec<StepId>,
-    seen: Arc<Seen>,
+    seen: Arc<RunContext>,
 }
 
 /// The full agent token of the cluster as it is now.
@@ -44,8 +44,8 @@ pub(crate) async fn token(world: &World) -> Result<Secret> {
 /// The CA certificate that a server shows to whoever is to join.
 async fn cacerts(machine: &Machine) -> Result<String> {
     let server = machine.name();
-    let look = Look::Supervisor(CA_REQUEST_PATH.to_owned());
-    let output = machine.look(&look).await?;
+    let probe = Probe::Supervisor(CA_REQUEST_PATH.to_owned());
+    let output = machine.probe(&probe).await?;
     if output.ok() {
         return Ok(output.stdout);
     }
@@ -84,7 +84,7 @@ pub(crate) async fn written(slicer: &Slicer) -> Result<Option<i64>> {
 impl K3sTokenSecret {
     /// Once the first server has started with the tokens as they are recorded; `ahead` of that where new agents are to find
     /// the new token before the servers take it.
-    pub(crate) fn new(plan: &Plan, daemon: &Daemon, seen: &Arc<Seen>, ahead: bool) -> Self {
+    pub(crate) fn new(plan: &Plan, daemon: &Daemon, seen: &Arc<RunContext>, ahead: bool) -> Self {
         let mut needs = vec![StepName::DaemonAnswers.on(&daemon.group)];
         if !ahead {
             needs.extend(crate::steps::server::k3s_started::first_started(plan));
@@ -109,7 +109,7 @@ impl K3sTokenSecret {
 
     fn lacks(&self, why: &str, phase: Phase) -> Finding {
         if phase == Phase::Before {
-            self.seen.to_arm(&self.daemon.group);
+            self.seen.will_get_join_token(&self.daemon.group);
         }
         Finding::differs(why)
     }
@@ -149,12 +149,12 @@ impl Step<World> for K3sTokenSecret {
                 phase,
             ));
         }
-        self.seen.armed(&self.daemon.group);
+        self.seen.has_join_token(&self.daemon.group);
         Ok(Finding::done())
     }
 
     async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
-        self.seen.arming(&self.daemon.group);
+        self.seen.join_token_in_flight(&self.daemon.group);
         let token = token(world).await?;
         let slicer = world.slicer(&self.daemon).await?;
         slicer.put_secret(permit, NAME, &token).await?;

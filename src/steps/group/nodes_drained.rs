@@ -15,7 +15,7 @@ use crate::names::kubernetes::{DAEMON_SET, MIRROR, OVER};
 use crate::names::ours::DRAINED;
 use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::question::limited;
-use crate::remote::{Look, Machine, Script};
+use crate::remote::{Machine, Probe, Script};
 use crate::step_id::{StepId, StepName};
 use crate::steps::group::parts::nodes::selector;
 use crate::steps::support::unit::{Unit, own_words};
@@ -61,11 +61,11 @@ impl NodesDrained {
     /// Why the drain does not get on, in kubectl's words.
     async fn blocked(&self, server: &Machine) -> Result<String> {
         let unit = self.unit();
-        let look = Look::Journal {
+        let probe = Probe::Journal {
             unit: unit.clone(),
             lines: 60,
         };
-        let journal = server.look(&look).await?;
+        let journal = server.probe(&probe).await?;
         Ok(cause(&journal.stdout, &unit).to_owned())
     }
 }
@@ -248,7 +248,7 @@ impl Step<World> for NodesDrained {
         )
         .because(format!("{what}: {words}"))
         .hint(self.meta().hint)
-        .lasting())
+        .permanent())
     }
 
     async fn cancel(&self, _: &World, permit: &WritePermit) -> Option<String> {

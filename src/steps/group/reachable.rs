@@ -10,10 +10,10 @@ use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Meta, Phase, Step};
 use crate::plan::{Daemon, Plan, Server};
 use crate::question::limited;
-use crate::remote::Look;
+use crate::remote::Probe;
 use crate::step_id::{StepId, StepName};
 use crate::steps::support::connectivity;
-use crate::steps::support::run_context::Seen;
+use crate::steps::support::run_context::RunContext;
 use crate::world::World;
 
 /// A server that has not answered within this time cannot be asked; its own steps report why.
@@ -23,11 +23,11 @@ pub(crate) struct GroupReachable {
     daemon: Daemon,
     needs: Vec<StepId>,
     after: Vec<StepId>,
-    seen: Arc<Seen>,
+    seen: Arc<RunContext>,
 }
 
 impl GroupReachable {
-    pub(crate) fn new(plan: &Plan, daemon: &Daemon, seen: &Arc<Seen>) -> Self {
+    pub(crate) fn new(plan: &Plan, daemon: &Daemon, seen: &Arc<RunContext>) -> Self {
         let mut needs = vec![
             StepName::DaemonAnswers.on(&daemon.group),
             StepName::Routes.on(&daemon.host),
@@ -59,8 +59,8 @@ impl GroupReachable {
 
 /// Whether the Slicer API at `url` answers from a server; a failure where that server cannot be asked within [`ANSWER`].
 pub(crate) async fn answers_from(world: &World, server: &Server, url: &str) -> Result<bool> {
-    let look = Look::Http(format!("{url}/hostgroup"));
-    let asked = async { world.server(server).await?.look(&look).await };
+    let probe = Probe::Http(format!("{url}/hostgroup"));
+    let asked = async { world.server(server).await?.probe(&probe).await };
     let output = limited(ANSWER, asked).await.map_err(|_| {
         let what = format!("{} does not answer", server.name);
         Failure::new(Code::SshUnreachable, what)
@@ -149,20 +149,20 @@ mod tests {
             Fake::new().says("curl", "000"),
         );
         let plan = plan();
-        let seen = Arc::new(Seen::default());
-        seen.armed("k3s-agents-1");
+        let seen = Arc::new(RunContext::default());
+        seen.has_join_token("k3s-agents-1");
         let step = GroupReachable::new(&plan, &plan.daemons[1], &seen);
         let mixed = world(&[("k3s-cp-1", &good), ("k3s-cp-2", &bad), ("k3s-cp-3", &good)]);
         let failure = step.check(&mixed, Phase::Before).await.unwrap_err();
         assert!(failure.to_string().contains("k3s-cp-2"));
-        assert!(!seen.is_fit("k3s-agents-1"));
+        assert!(!seen.eligible_for_autoscaler("k3s-agents-1"));
         let all = world(&[
             ("k3s-cp-1", &good),
             ("k3s-cp-2", &good),
             ("k3s-cp-3", &good),
         ]);
         step.check(&all, Phase::Before).await.unwrap();
-        assert!(seen.is_fit("k3s-agents-1"));
+        assert!(seen.eligible_for_autoscaler("k3s-agents-1"));
     }
 
     /// One server whose SSH failed made every group unreachable.
@@ -170,13 +170,13 @@ mod tests {
     async fn groups_are_asked_from_those_servers_that_answer() {
         let good = Fake::new().says("curl", "401");
         let plan = plan();
-        let seen = Arc::new(Seen::default());
-        seen.armed("k3s-agents-1");
+        let seen = Arc::new(RunContext::default());
+        seen.has_join_token("k3s-agents-1");
         let step = GroupReachable::new(&plan, &plan.daemons[1], &seen);
         // Their host is not connected.
         let alone = world(&[]);
         assert!(step.check(&alone, Phase::Before).await.is_err());
-        assert!(!seen.is_fit("k3s-agents-1"));
+        assert!(!seen.eligible_for_autoscaler("k3s-agents-1"));
         let some = world(&[("k3s-cp-2", &good)]);
         let hangs = Machine::new("k3s-cp-1", Box::new(Hangs), Sudo::Root);
         some.put_server("k3s-cp-1", Arc::new(hangs));
@@ -188,6 +188,6 @@ mod tests {
             says.contains("k3s-cp-1, k3s-cp-3 could not be asked"),
             "{says}"
         );
-        assert!(seen.is_fit("k3s-agents-1"));
+        assert!(seen.eligible_for_autoscaler("k3s-agents-1"));
     }
 }

@@ -4,10 +4,10 @@
 use async_trait::async_trait;
 
 use crate::failure::{Code, Result};
-use crate::generate::{self, own_addresses_path, own_addresses_table, server_ways};
+use crate::generate::{self, own_addresses_path, own_addresses_table, server_paths};
 use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Host, Plan};
-use crate::remote::{Look, Script};
+use crate::remote::{Probe, Script};
 use crate::step_id::StepName;
 use crate::steps::support::diff;
 use crate::world::World;
@@ -20,7 +20,7 @@ impl OwnAddresses {
     /// Where it has servers, and others are elsewhere.
     pub(crate) fn new(plan: &Plan, host: &Host) -> Option<Self> {
         let host = host.name.clone();
-        (!server_ways(plan, &host).is_empty()).then_some(Self { host })
+        (!server_paths(plan, &host).is_empty()).then_some(Self { host })
     }
 }
 
@@ -47,10 +47,10 @@ impl Step<World> for OwnAddresses {
         {
             return Ok(Finding::Differs(why));
         }
-        let look = Look::NatTable(own_addresses_table(&plan.cluster));
-        let table = host.look(&look).await?.stdout;
+        let probe = Probe::NatTable(own_addresses_table(&plan.cluster));
+        let table = host.probe(&probe).await?.stdout;
         let kept = |rule: &String| table.lines().any(|line| line.contains(rule));
-        let mut rules = server_ways(plan, &self.host)
+        let mut rules = server_paths(plan, &self.host)
             .into_iter()
             .map(|way| format!("{way} snat"));
         Ok(match rules.find(|rule| !kept(rule)) {

@@ -10,7 +10,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::generate::{self, FORMER_ROUTES_UNIT, ROUTES_UNIT, Route, TABLES};
 use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::Host;
-use crate::remote::{Look, Machine, Script};
+use crate::remote::{Machine, Probe, Script};
 use crate::step_id::StepName;
 use crate::steps::support::diff;
 use crate::steps::support::unit::Unit;
@@ -30,7 +30,7 @@ impl Routes {
 
 /// Which of these routes the kernel has, by the same gateway.
 pub(crate) async fn present(machine: &Machine, routes: &[Route]) -> Result<Vec<Route>> {
-    let output = machine.look(&Look::Routes).await?;
+    let output = machine.probe(&Probe::Routes).await?;
     let table: Vec<Value> = serde_json::from_str(&output.stdout).map_err(|error| {
         Failure::new(
             Code::Route,

@@ -10,7 +10,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::names::slicer::{INSTALLER_URL, PROGRAM};
 use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::Host;
-use crate::remote::{Look, Machine, Script};
+use crate::remote::{Machine, Probe, Script};
 use crate::step_id::StepName;
 use crate::steps::Options;
 use crate::world::World;
@@ -63,7 +63,7 @@ bash \"$d/get.sh\" </dev/null
 rm -f -- \"$m\"";
 
 /// Whether the person allowed what it takes; where not, the command to run.
-pub(crate) fn permitted(host: &str, install: bool, accepted: bool) -> Result<()> {
+pub(crate) fn check_install_allowed(host: &str, install: bool, accepted: bool) -> Result<()> {
     if !install {
         return Err(Failure::new(
             Code::SlicerMissing,
@@ -121,10 +121,10 @@ impl Step<World> for SlicerInstalled {
 
     async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let host = world.host(&self.host)?;
-        if !host.look(&Look::Program(PROGRAM.to_owned())).await?.ok() {
+        if !host.probe(&Probe::Program(PROGRAM.to_owned())).await?.ok() {
             return Ok(Finding::differs("it is not installed"));
         }
-        let said = host.look(&Look::SlicerLacks).await?;
+        let said = host.probe(&Probe::SlicerLacks).await?;
         if !said.ok() {
             return Ok(Finding::Unknown("what it lacks cannot be seen".into()));
         }
@@ -144,7 +144,7 @@ impl Step<World> for SlicerInstalled {
     }
 
     async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
-        permitted(&self.host, self.install, self.accepted)?;
+        check_install_allowed(&self.host, self.install, self.accepted)?;
         let words: Vec<&str> = [INSTALLER_URL]
             .into_iter()
             .chain(OVERWRITTEN)
@@ -257,7 +257,7 @@ mod tests {
                 .collect();
             let done = shell(Script::new(INSTALL, &words).text());
             assert_eq!(done.status.success(), whole, "{ending}: {done:?}");
-            let lacks = shell(Look::SlicerLacks.script().text());
+            let lacks = shell(Probe::SlicerLacks.script().text());
             assert_eq!(lacks.stdout.is_empty(), whole, "{ending}: {lacks:?}");
         }
     }

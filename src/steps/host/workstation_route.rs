@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Daemon, Plan};
-use crate::remote::{Local, Look, Machine, Script, sudo};
+use crate::remote::{Local, Machine, Probe, Script, sudo};
 use crate::step_id::StepName;
 use crate::world::World;
 
@@ -57,13 +57,13 @@ impl Step<World> for WorkstationRoute {
     }
 
     async fn check(&self, _: &World, _: Phase) -> Result<Finding> {
-        let look = Look::RouteTo(self.gateway.to_string());
+        let probe = Probe::RouteTo(self.gateway.to_string());
         let here = Machine::new(
             "this workstation",
             Box::new(Local),
             crate::remote::Sudo::Root,
         );
-        let answer = here.look(&look).await?;
+        let answer = here.probe(&probe).await?;
         Ok(if leads(&answer.stdout, self.via) {
             Finding::done()
         } else {

@@ -5,8 +5,8 @@ use crate::plan::Plan;
 use crate::step_id::{StepId, StepName};
 use crate::steps::AnyStep;
 use crate::steps::removal::{
-    Remains, Snapshots, autoscaler_gone, daemon_gone, mark_gone, own_addresses_gone, routes_gone,
-    snapshot_kept,
+    DaemonToRemove, Snapshots, autoscaler_gone, daemon_gone, mark_gone, own_addresses_gone,
+    routes_gone, snapshot_kept,
 };
 use crate::steps::support::ordered::Ordered;
 
@@ -14,7 +14,7 @@ use crate::steps::support::ordered::Ordered;
 pub fn destroy(
     plan: &Plan,
     hosts: &[String],
-    remains: &[Remains],
+    remains: &[DaemonToRemove],
     snapshot: Option<Snapshots>,
 ) -> Vec<AnyStep> {
     let mut steps: Vec<AnyStep> = Vec::new();

@@ -25,8 +25,8 @@ use crate::steps::host::own_addresses::OwnAddresses;
 use crate::steps::host::routes::Routes;
 use crate::steps::host::slicer_installed::SlicerInstalled;
 use crate::steps::host::workstation_route::WorkstationRoute;
-use crate::steps::restart::Cause;
-use crate::steps::restart::quorum::Turns;
+use crate::steps::restart::RestartReason;
+use crate::steps::restart::quorum::RollingRestart;
 use crate::steps::rotation::Order;
 use crate::steps::server::api_ready::ApiReady;
 use crate::steps::server::cluster_recorded::ClusterRecorded;
@@ -46,7 +46,7 @@ use crate::steps::server::vm_path::VmPath;
 use crate::steps::server::vm_reachable::VmReachable;
 use crate::steps::server::vm_up::{self, VmUp};
 use crate::steps::support::ordered::Ordered;
-use crate::steps::support::run_context::Seen;
+use crate::steps::support::run_context::RunContext;
 use crate::steps::{AnyStep, Options, proof};
 
 /// Everything from bare hosts to a proven autoscaler; join tokens whose rotation `secrets` record as under way are taken into
@@ -67,8 +67,8 @@ struct Shared<'a> {
     options: &'a Options,
     control_plane: &'a ControlPlane,
     order: &'a Order,
-    seen: Arc<Seen>,
-    turns: Turns,
+    seen: Arc<RunContext>,
+    turns: RollingRestart,
 }
 
 fn ordered(
@@ -134,7 +134,7 @@ impl Shared<'_> {
                 &self.turns,
             )));
         }
-        if let Some(step) = AgentsDrained::new(daemon, options, Cause::Configuration) {
+        if let Some(step) = AgentsDrained::new(daemon, options, RestartReason::Configuration) {
             steps.push(Box::new(step));
         }
         steps.push(Box::new(DaemonAnswers::new(daemon)));

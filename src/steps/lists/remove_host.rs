@@ -11,8 +11,8 @@ use crate::steps::group::nodes_drained::{self, Drain};
 use crate::steps::host::mark::HostMark;
 use crate::steps::proof::Forgotten;
 use crate::steps::removal::{
-    Remains, autoscaler_gone, daemon_gone, group_emptied, mark_gone, nodes_gone, routes_gone,
-    routes_withdrawn,
+    DaemonToRemove, autoscaler_gone, daemon_gone, group_emptied, mark_gone, nodes_gone,
+    routes_gone, routes_withdrawn,
 };
 use crate::steps::support::ordered::Ordered;
 use crate::steps::{AnyStep, Options};
@@ -22,7 +22,7 @@ pub struct Leaving<'a> {
     /// Its name.
     pub host: &'a str,
     /// Its daemons.
-    pub remains: &'a [Remains],
+    pub remains: &'a [DaemonToRemove],
     /// The routes to its VMs.
     pub routes: &'a [Route],
     /// Whether the host itself stays, and only these daemons go.
@@ -85,7 +85,7 @@ pub fn leave(plan: &Plan, options: &Options, leaving: &Leaving<'_>) -> Vec<AnySt
 fn drained(
     steps: &mut Vec<AnyStep>,
     plan: &Plan,
-    daemon: &Remains,
+    daemon: &DaemonToRemove,
     (drain, told): (Drain, &StepId),
 ) -> StepId {
     let group = &daemon.group;
@@ -107,7 +107,7 @@ fn drained(
 }
 
 /// The file of the daemon that served a group no longer speaks of it; what it has read it will read anew with its next start.
-fn carrier_described(plan: &Plan, remains: &Remains) -> Option<AnyStep> {
+fn carrier_described(plan: &Plan, remains: &DaemonToRemove) -> Option<AnyStep> {
     let carrier = plan.daemon(remains.shares.as_deref()?)?;
     let step = DaemonConfig::new(carrier);
     Some(Box::new(Ordered::new(

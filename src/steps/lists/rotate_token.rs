@@ -15,8 +15,8 @@ use crate::steps::group::agents_drained::AgentsDrained;
 use crate::steps::group::agents_settled::AgentsSettled;
 use crate::steps::group::k3s_token_secret::K3sTokenSecret;
 use crate::steps::group::reachable::GroupReachable;
-use crate::steps::restart::Cause;
-use crate::steps::restart::quorum::Turns;
+use crate::steps::restart::RestartReason;
+use crate::steps::restart::quorum::RollingRestart;
 use crate::steps::rotation::daemon_token::DaemonToken;
 use crate::steps::rotation::host_token::HostToken;
 use crate::steps::rotation::servers_whole::ServersWhole;
@@ -27,12 +27,12 @@ use crate::steps::server::k3s_password_file::K3sPasswordFile;
 use crate::steps::server::k3s_started::K3sStarted;
 use crate::steps::server::node_ready::NodeReady;
 use crate::steps::support::ordered::Ordered;
-use crate::steps::support::run_context::Seen;
+use crate::steps::support::run_context::RunContext;
 use crate::steps::{AnyStep, Options};
 
 /// Takes the recorded tokens of this scope into use where those that `secrets` has as retired may still be.
 pub fn rotate(plan: &Plan, options: &Options, secrets: &Secrets, scope: Scope<'_>) -> Vec<AnyStep> {
-    let seen = Arc::new(Seen::default());
+    let seen = Arc::new(RunContext::default());
     // Every server has its data: it is not in doubt how any of them starts.
     let as_they_are = ControlPlane::unquestioned(plan);
     let (order, host) = match scope {
@@ -97,7 +97,7 @@ fn slicer(
     plan: &Plan,
     options: &Options,
     host: &str,
-    turns: &Turns,
+    turns: &RollingRestart,
 ) -> (Vec<AnyStep>, Vec<StepId>) {
     let (mut steps, mut answer): (Vec<AnyStep>, Vec<StepId>) = Default::default();
     let Some(first) = plan.daemons_of(host).next() else {
@@ -106,7 +106,7 @@ fn slicer(
     steps.push(Box::new(ServersWhole::on_their_way_back()));
     let mut ready = vec![StepName::ServersWhole.on_cluster()];
     for daemon in plan.daemons_of(host) {
-        if let Some(drained) = AgentsDrained::new(daemon, options, Cause::Token) {
+        if let Some(drained) = AgentsDrained::new(daemon, options, RestartReason::Token) {
             ready.push(drained.id());
             steps.push(Box::new(Ordered::new(
                 drained,

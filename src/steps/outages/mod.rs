@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::Options;
-use super::restart::{self, Cause};
+use super::restart::{self, RestartReason};
 use super::rotation::Order;
 use crate::control_plane::{ControlPlane, Start};
 use crate::failure::{Code, Failure, Result};
@@ -55,7 +55,14 @@ pub async fn of_init(world: &World, options: &Options, control_plane: &ControlPl
         daemons_that_restart(world, &daemons),
         disks_to_make(world, control_plane)
     );
-    let mut all = of_both(world, &order, &servers, &daemons, Cause::Configuration).await;
+    let mut all = of_both(
+        world,
+        &order,
+        &servers,
+        &daemons,
+        RestartReason::Configuration,
+    )
+    .await;
     let restarts = |carrier: &str| daemons.iter().any(|(daemon, _)| daemon.group == carrier);
     let disks = disks.into_iter().filter(|(carrier, _)| !restarts(carrier));
     all.found.extend(disks.map(|(_, outage)| outage));
@@ -77,7 +84,7 @@ pub async fn of_hosts(world: &World, hosts: &[String]) -> Outages {
         &Order::default(),
         &[],
         &daemons,
-        Cause::Configuration,
+        RestartReason::Configuration,
     )
     .await
 }
@@ -92,7 +99,14 @@ pub async fn of_token(world: &World, host: &str) -> Outages {
     let (servers, daemons) =
         tokio::join!(servers_that_restart(world, &as_they_are), join_all(costs));
     let daemons: Vec<_> = daemons.into_iter().flatten().collect();
-    of_both(world, &Order::default(), &servers, &daemons, Cause::Token).await
+    of_both(
+        world,
+        &Order::default(),
+        &servers,
+        &daemons,
+        RestartReason::Token,
+    )
+    .await
 }
 
 async fn of_both(
@@ -100,7 +114,7 @@ async fn of_both(
     order: &Order,
     servers: &[&Server],
     daemons: &[(&Daemon, String)],
-    cause: Cause,
+    cause: RestartReason,
 ) -> Outages {
     let reboots: Vec<&Daemon> = daemons.iter().map(|(daemon, _)| *daemon).collect();
     let silent = Silent::look(world, servers, &reboots).await;
@@ -303,7 +317,7 @@ impl Silent {
         &self,
         plan: &Plan,
         daemons: &[(&Daemon, String)],
-        cause: Cause,
+        cause: RestartReason,
     ) -> impl Iterator<Item = Outage> {
         daemons.iter().map(move |(daemon, cost)| {
             let its = plan.servers.iter();

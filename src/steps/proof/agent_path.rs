@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::Trial;
+use super::ProofRun;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Meta, Phase, Step};
 use crate::step_id::{StepId, StepName};
@@ -18,13 +18,13 @@ use crate::world::World;
 const KUBELET: u16 = 10250;
 
 pub(crate) struct AgentPath {
-    trial: Arc<Trial>,
+    trial: Arc<ProofRun>,
     needs: Vec<StepId>,
 }
 
 impl AgentPath {
     /// `servers`: the steps after which every server can be asked.
-    pub(crate) fn new(trial: &Arc<Trial>, servers: Vec<StepId>) -> Self {
+    pub(crate) fn new(trial: &Arc<ProofRun>, servers: Vec<StepId>) -> Self {
         let mut needs = servers;
         needs.push(trial.id(StepName::ScaleUp));
         Self {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::Trial;
+use super::ProofRun;
 use crate::deletion::Sightings;
 use crate::failure::{Code, Result};
 use crate::kubernetes::Kubernetes;
@@ -21,12 +21,12 @@ use crate::steps::proof::parts::pods;
 use crate::world::World;
 
 pub(crate) struct Clean {
-    trial: Arc<Trial>,
+    trial: Arc<ProofRun>,
     seen: Mutex<Sightings>,
 }
 
 impl Clean {
-    pub(crate) fn new(trial: &Arc<Trial>) -> Self {
+    pub(crate) fn new(trial: &Arc<ProofRun>) -> Self {
         Self {
             trial: Arc::clone(trial),
             seen: Mutex::default(),

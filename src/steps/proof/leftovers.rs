@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::Trial;
+use super::ProofRun;
 use crate::deletion::{self, Sightings};
 use crate::failure::{Code, Result};
 use crate::kubernetes::Kubernetes;
@@ -23,7 +23,7 @@ use crate::world::World;
 const OTHERS: Duration = Duration::from_mins(3);
 
 pub(crate) struct Leftovers {
-    trial: Arc<Trial>,
+    trial: Arc<ProofRun>,
     needs: Vec<StepId>,
     after: Vec<StepId>,
     /// The VMs before the proof that was cut short, once its note is gone.
@@ -33,7 +33,7 @@ pub(crate) struct Leftovers {
 }
 
 impl Leftovers {
-    pub(crate) fn new(trial: &Arc<Trial>, needs: Vec<StepId>, after: Vec<StepId>) -> Self {
+    pub(crate) fn new(trial: &Arc<ProofRun>, needs: Vec<StepId>, after: Vec<StepId>) -> Self {
         Self {
             trial: Arc::clone(trial),
             needs,
@@ -120,7 +120,7 @@ impl Leftovers {
             return Ok(None);
         }
         for node in nodes.into_iter().filter(|node| !before.contains(&node.vm)) {
-            if pods::keeper(kubernetes, &node.name).await?.is_none() {
+            if pods::blocking_pod(kubernetes, &node.name).await?.is_none() {
                 return Ok(Some(node.name));
             }
         }

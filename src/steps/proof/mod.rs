@@ -27,7 +27,7 @@ use crate::steps::AnyStep;
 use crate::world::World;
 
 /// The proof of one group, as its six steps share it.
-struct Trial {
+struct ProofRun {
     daemon: Daemon,
     wanted: Proof,
     /// Data on the disks of VMs that never joined may go with them.
@@ -50,7 +50,7 @@ struct Progress {
     silent: parts::silent::Silent,
 }
 
-impl Trial {
+impl ProofRun {
     fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -84,7 +84,7 @@ pub(crate) fn steps(
         plan.autoscaler.image,
         plan.autoscaler.pinned_tag()
     );
-    let trial = Arc::new(Trial {
+    let trial = Arc::new(ProofRun {
         daemon: daemon.clone(),
         wanted: wanted.unwrap_or(Proof {
             pods: 0,
@@ -128,8 +128,8 @@ async fn vms(world: &World, daemon: &Daemon) -> Result<BTreeSet<String>> {
 }
 
 #[cfg(test)]
-fn trial(again: bool) -> Arc<Trial> {
-    Arc::new(Trial {
+fn trial(again: bool) -> Arc<ProofRun> {
+    Arc::new(ProofRun {
         daemon: crate::testing::plan().daemons[1].clone(),
         wanted: Proof { pods: 2, again },
         local_data: false,

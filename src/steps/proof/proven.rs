@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::Trial;
+use super::ProofRun;
 use crate::failure::Result;
 use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::step_id::StepName;
@@ -12,11 +12,11 @@ use crate::steps::proof::parts::record;
 use crate::world::World;
 
 pub(crate) struct Proven {
-    trial: Arc<Trial>,
+    trial: Arc<ProofRun>,
 }
 
 impl Proven {
-    pub(crate) fn new(trial: &Arc<Trial>) -> Self {
+    pub(crate) fn new(trial: &Arc<ProofRun>) -> Self {
         Self {
             trial: Arc::clone(trial),
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::Trial;
+use super::ProofRun;
 use crate::failure::{Code, Result};
 use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::step_id::StepName;
@@ -15,11 +15,11 @@ use crate::steps::proof::parts::pods;
 use crate::world::World;
 
 pub(crate) struct ScaleDown {
-    trial: Arc<Trial>,
+    trial: Arc<ProofRun>,
 }
 
 impl ScaleDown {
-    pub(crate) fn new(trial: &Arc<Trial>) -> Self {
+    pub(crate) fn new(trial: &Arc<ProofRun>) -> Self {
         Self {
             trial: Arc::clone(trial),
         }
@@ -64,7 +64,7 @@ impl Step<World> for ScaleDown {
         let mut kept = Vec::new();
         for (node, vm) in &used {
             if nodes.iter().any(|present| present.name == *node) {
-                let Some(pod) = pods::keeper(&kubernetes, node).await? else {
+                let Some(pod) = pods::blocking_pod(&kubernetes, node).await? else {
                     return Ok(Finding::Unknown(format!("Node {node} is still there")));
                 };
                 kept.push(format!("{node} stays, {pod} runs on it"));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::Trial;
+use super::ProofRun;
 use crate::failure::{Code, Failure, Result};
 use crate::kubernetes::waiting;
 use crate::names::slicer::CONSOLES;
@@ -18,11 +18,11 @@ use crate::steps::support::console;
 use crate::world::World;
 
 pub(crate) struct ScaleUp {
-    trial: Arc<Trial>,
+    trial: Arc<ProofRun>,
 }
 
 impl ScaleUp {
-    pub(crate) fn new(trial: &Arc<Trial>) -> Self {
+    pub(crate) fn new(trial: &Arc<ProofRun>) -> Self {
         Self {
             trial: Arc::clone(trial),
         }

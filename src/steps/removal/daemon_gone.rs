@@ -11,7 +11,7 @@ use crate::generate::unit_path;
 use crate::names::ours::ROOT;
 use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Adopted, unit_of};
-use crate::remote::{Look, Machine, Script};
+use crate::remote::{Machine, Probe, Script};
 use crate::step_id::StepName;
 use crate::steps::daemon;
 use crate::steps::removal::parts::console_logs;
@@ -20,7 +20,7 @@ use crate::world::World;
 
 /// A daemon to remove; everything else about it follows from its group's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remains {
+pub struct DaemonToRemove {
     /// Its group.
     pub group: String,
     /// The host it runs on.
@@ -33,7 +33,7 @@ pub struct Remains {
     pub served_elsewhere: bool,
 }
 
-impl Remains {
+impl DaemonToRemove {
     /// What is left of it because a person set it up.
     pub fn kept_files(&self) -> Option<String> {
         let own = self.adopted.as_ref()?;
@@ -42,7 +42,7 @@ impl Remains {
 }
 
 pub(crate) struct DaemonGone {
-    daemon: Remains,
+    daemon: DaemonToRemove,
     unit: String,
     directory: String,
     /// Where its unit works, by which a unit of this name is known to be its.
@@ -52,7 +52,7 @@ pub(crate) struct DaemonGone {
 }
 
 impl DaemonGone {
-    pub(crate) fn new(cluster: &str, daemon: &Remains) -> Self {
+    pub(crate) fn new(cluster: &str, daemon: &DaemonToRemove) -> Self {
         let group = &daemon.group;
         let own = daemon.adopted.as_ref();
         let directory = format!("{ROOT}/{cluster}/{group}");
@@ -105,10 +105,10 @@ impl DaemonGone {
     /// Whether a directory is the one where its unit works, all links followed.
     async fn leads_to_works(&self, host: &Machine, directory: &str) -> Result<bool> {
         let (said, works) = (
-            Look::Resolved(directory.to_owned()),
-            Look::Resolved(self.works.clone()),
+            Probe::Resolved(directory.to_owned()),
+            Probe::Resolved(self.works.clone()),
         );
-        let (said, works) = tokio::try_join!(host.look(&said), host.look(&works))?;
+        let (said, works) = tokio::try_join!(host.probe(&said), host.probe(&works))?;
         Ok(!said.stdout.trim().is_empty() && said.stdout == works.stdout)
     }
 
@@ -119,7 +119,7 @@ impl DaemonGone {
             None => self.directory.clone(),
             Some(_) => format!("{}/{}", ROOT, self.cluster),
         };
-        Ok(host.look(&Look::Directory(path)).await?.ok())
+        Ok(host.probe(&Probe::Directory(path)).await?.ok())
     }
 
     async fn seen(&self, host: &Machine, unit: &Unit) -> Result<Seen> {
@@ -177,12 +177,12 @@ impl Step<World> for DaemonGone {
 
     async fn check(&self, world: &World, _: Phase) -> Result<Finding> {
         let host = world.host(&self.daemon.host)?;
-        let bridge = Look::Directory(format!("/sys/class/net/{}", self.bridge));
-        let directory = Look::Directory(self.directory.clone());
+        let bridge = Probe::Directory(format!("/sys/class/net/{}", self.bridge));
+        let directory = Probe::Directory(self.directory.clone());
         let (unit, directory, bridge, logs) = tokio::try_join!(
             Unit::look(host, &self.unit),
-            host.look(&directory),
-            host.look(&bridge),
+            host.probe(&directory),
+            host.probe(&bridge),
             console_logs::left(host, &self.daemon.group)
         )?;
         let seen = self.seen(host, &unit).await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::Remains;
+use super::DaemonToRemove;
 use crate::deletion::{APART, DeletableVm};
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
@@ -27,7 +27,7 @@ pub(crate) struct GroupEmptied {
 
 impl GroupEmptied {
     /// Where another group's daemon serves it.
-    pub(crate) fn new(remains: &Remains) -> Option<Self> {
+    pub(crate) fn new(remains: &DaemonToRemove) -> Option<Self> {
         Some(Self {
             group: remains.group.clone(),
             host: remains.host.clone(),
@@ -42,7 +42,7 @@ impl GroupEmptied {
                 Code::SlicerApi,
                 format!("nobody knows the daemon of {}", self.carrier),
             )
-            .lasting()
+            .permanent()
         })?;
         world.slicer(carrier).await
     }
@@ -125,7 +125,7 @@ mod tests {
     use crate::testing::{Fake, permit, world};
 
     fn step() -> GroupEmptied {
-        GroupEmptied::new(&Remains {
+        GroupEmptied::new(&DaemonToRemove {
             group: "k3s-agents-2".into(),
             host: "n100".into(),
             shares: Some("k3s-cp".into()),

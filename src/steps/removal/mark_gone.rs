@@ -8,7 +8,7 @@ use crate::fleet::Note;
 use crate::names::ours::ROOT;
 use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::Mark;
-use crate::remote::{Look, Script};
+use crate::remote::{Probe, Script};
 use crate::step_id::{StepId, StepName};
 use crate::world::World;
 
@@ -59,7 +59,7 @@ impl Step<World> for MarkGone {
             Finding::differs(format!("{mark} is there"))
         } else if host.read(&note).await?.is_some() {
             Finding::differs(format!("{note} is there"))
-        } else if host.look(&Look::Directory(directory.clone())).await?.ok() {
+        } else if host.probe(&Probe::Directory(directory.clone())).await?.ok() {
             Finding::differs(format!("{directory} is there"))
         } else {
             Finding::done()
@@ -85,7 +85,7 @@ impl Step<World> for MarkGone {
 
 #[cfg(test)]
 mod tests {
-    use super::super::daemon_gone::{DaemonGone, Remains};
+    use super::super::daemon_gone::{DaemonGone, DaemonToRemove};
     use super::super::own_addresses_gone::OwnAddressesGone;
     use super::super::routes_gone::RoutesGone;
     use super::*;
@@ -96,7 +96,7 @@ mod tests {
     /// and its VMs ran on with nothing on record.
     #[tokio::test]
     async fn a_host_where_nothing_can_be_asked_is_not_one_without_anything() {
-        let daemon = Remains {
+        let daemon = DaemonToRemove {
             group: "k3s-agents-1".into(),
             host: "ryzen".into(),
             shares: None,

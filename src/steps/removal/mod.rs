@@ -19,7 +19,7 @@ use crate::facts::FoundDaemon;
 use crate::plan::{Adopted, Decisions};
 
 pub use crate::steps::group::nodes_drained::Drain;
-pub use daemon_gone::Remains;
+pub use daemon_gone::DaemonToRemove;
 pub use snapshot_kept::Snapshots;
 
 /// The daemons of a cluster that may be on a host: those that were decided once, and those that are found there.
@@ -28,8 +28,8 @@ pub fn remains_on(
     decisions: &Decisions,
     host: &str,
     found: &[FoundDaemon],
-) -> Vec<Remains> {
-    let remains = |group: &str, shares: Option<&str>, adopted: Option<&Adopted>| Remains {
+) -> Vec<DaemonToRemove> {
+    let remains = |group: &str, shares: Option<&str>, adopted: Option<&Adopted>| DaemonToRemove {
         group: group.to_owned(),
         host: host.to_owned(),
         shares: shares.map(str::to_owned),
@@ -57,13 +57,18 @@ pub fn remains_on(
         let decided = remains(name, group.shares.as_deref(), group.adopted.as_ref());
         groups.insert(name.clone(), decided);
     }
-    let mut remains: Vec<Remains> = groups.into_values().collect();
+    let mut remains: Vec<DaemonToRemove> = groups.into_values().collect();
     heed(&mut remains, cluster, decisions, found);
     remains
 }
 
 /// Notes which of the daemons that are to go have a namesake on their host that is not the cluster's.
-pub fn heed(remains: &mut [Remains], cluster: &str, decisions: &Decisions, found: &[FoundDaemon]) {
+pub fn heed(
+    remains: &mut [DaemonToRemove],
+    cluster: &str,
+    decisions: &Decisions,
+    found: &[FoundDaemon],
+) {
     let adopted = decisions.groups.values();
     let adopted: Vec<&Adopted> = adopted.filter_map(|group| group.adopted.as_ref()).collect();
     for daemon in remains {

@@ -53,7 +53,7 @@ impl Step<World> for NodesGone {
     async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let nodes = DeletableObject::nodes_of_named(&self.group).ok_or_else(|| {
             let what = format!("{} is no name of a group of ours", self.group);
-            Failure::new(Code::Kubernetes, what).lasting()
+            Failure::new(Code::Kubernetes, what).permanent()
         })?;
         world.kubernetes().await?.delete(permit, &nodes).await
     }

@@ -6,7 +6,7 @@ use crate::deletion::DeletablePath;
 use crate::failure::Result;
 use crate::generate::{ROUTES_UNIT, own_addresses_path, own_addresses_table};
 use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
-use crate::remote::{Look, Script};
+use crate::remote::{Probe, Script};
 use crate::step_id::StepName;
 use crate::world::World;
 
@@ -43,8 +43,8 @@ impl Step<World> for OwnAddressesGone {
             return Ok(Finding::differs(format!("{path} is there")));
         }
         let table = own_addresses_table(&world.plan.cluster);
-        let look = Look::NatTable(table.clone());
-        Ok(if host.look(&look).await?.ok() {
+        let probe = Probe::NatTable(table.clone());
+        Ok(if host.probe(&probe).await?.ok() {
             Finding::differs(format!("nftables has a table {table}"))
         } else {
             Finding::done()

@@ -162,13 +162,10 @@ impl Step<World> for SnapshotKept {
     }
 
     async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
-        let taken = self.take(world, permit).await;
-        if let Err(failure) = taken {
-            if self.last(world, true).await?.0 == Snapshot::Missing {
-                return Err(failure);
-            }
+        match self.take(world, permit).await {
+            Err(failure) if self.last(world, true).await?.0 == Snapshot::Missing => Err(failure),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 

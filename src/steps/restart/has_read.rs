@@ -4,7 +4,7 @@ use crate::failure::Result;
 use crate::k3s;
 use crate::names::k3s::UNIT;
 use crate::plan::{Daemon, Server};
-use crate::remote::{Look, Machine};
+use crate::remote::{Machine, Probe};
 use crate::secret::sha256;
 use crate::steps::daemon::config::host_yaml;
 use crate::world::World;
@@ -54,8 +54,8 @@ async fn unread_by_server(
     machine: &Machine,
 ) -> Result<Option<String>> {
     let readings = k3s::readings(&world.plan, server, &world.secrets)?;
-    let look = Look::RunningProxies(UNIT.to_owned());
-    let asked = (runs_with(machine, UNIT, &readings), machine.look(&look));
+    let probe = Probe::RunningProxies(UNIT.to_owned());
+    let asked = (runs_with(machine, UNIT, &readings), machine.probe(&probe));
     let (current, proxies) = tokio::try_join!(asked.0, asked.1)?;
     if !current {
         return Ok(Some("its configuration".to_owned()));
@@ -66,8 +66,8 @@ async fn unread_by_server(
 
 /// Whether a unit's running process was started with one of these configurations.
 async fn runs_with(machine: &Machine, unit: &str, configurations: &[String]) -> Result<bool> {
-    let look = Look::RunningConfig(unit.to_owned());
-    let has = machine.look(&look).await?.stdout;
+    let probe = Probe::RunningConfig(unit.to_owned());
+    let has = machine.probe(&probe).await?.stdout;
     let mut configurations = configurations.iter();
     Ok(configurations.any(|text| has.trim() == sha256(text.as_bytes())))
 }
@@ -129,7 +129,7 @@ mod tests {
             directory.path().display(),
             std::env::var("PATH").unwrap()
         );
-        let script = Look::RunningProxies(UNIT.to_owned()).script();
+        let script = Probe::RunningProxies(UNIT.to_owned()).script();
         let plan = plan();
         let mut others = Vec::new();
         for mark in ["", MARK] {

@@ -10,12 +10,12 @@ use crate::remote::Script;
 use crate::slicer::Slicer;
 use crate::steps::daemon;
 use crate::steps::restart::has_read::Process;
-use crate::steps::restart::quorum::Turns;
+use crate::steps::restart::quorum::RollingRestart;
 use crate::world::World;
 
 /// What a daemon reads only when it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(super) enum RestartReason {
     /// Its host YAML is another.
     Configuration,
     /// Its host's API token is another.
@@ -37,9 +37,9 @@ pub(super) async fn vms(
 }
 
 /// Refuses a restart that would cost something; `vms` are those of the daemon's groups, where they could be told.
-pub(super) fn permitted(
+pub(super) fn check_restart_allowed(
     daemon: &Daemon,
-    cause: Cause,
+    cause: RestartReason,
     vms: Result<Vec<(Role, usize)>>,
 ) -> Result<()> {
     match cost(vms) {
@@ -61,10 +61,10 @@ pub(super) fn cost(vms: Result<Vec<(Role, usize)>>) -> Option<String> {
 }
 
 /// The refusal of a restart that costs something and was not allowed.
-pub(super) fn refusal(daemon: &Daemon, cause: Cause, cost: &str) -> Failure {
+pub(super) fn refusal(daemon: &Daemon, cause: RestartReason, cost: &str) -> Failure {
     let (thing, command) = match cause {
-        Cause::Configuration => ("changed configuration", "init".to_owned()),
-        Cause::Token => (
+        RestartReason::Configuration => ("changed configuration", "init".to_owned()),
+        RestartReason::Token => (
             "new token",
             format!("rotate-token --slicer {}", daemon.host),
         ),
@@ -107,7 +107,7 @@ fn by_hand(daemon: &Daemon) -> Failure {
         "on {}: stop it with Ctrl-C or kill, then sudo systemctl start {unit}; its VMs boot anew",
         daemon.host
     ))
-    .lasting()
+    .permanent()
 }
 
 /// Restarts a daemon by this script, where that reboots servers in its turn and until they vote again.
@@ -115,7 +115,7 @@ pub(super) async fn restart(
     world: &World,
     permit: &WritePermit,
     daemon: &Daemon,
-    turns: &Turns,
+    turns: &RollingRestart,
     script: &Script,
 ) -> Result<()> {
     let host = world.host(&daemon.host)?;
@@ -139,12 +139,20 @@ mod tests {
     fn a_restart_that_costs_something_says_what() {
         let plan = plan();
         let workers = plan.workers().next().unwrap();
-        assert!(permitted(workers, Cause::Token, Ok(vec![(Role::Workers, 0)])).is_ok());
-        let told =
-            permitted(workers, Cause::Configuration, Ok(vec![(Role::Workers, 1)])).unwrap_err();
+        assert!(
+            check_restart_allowed(workers, RestartReason::Token, Ok(vec![(Role::Workers, 0)]))
+                .is_ok()
+        );
+        let told = check_restart_allowed(
+            workers,
+            RestartReason::Configuration,
+            Ok(vec![(Role::Workers, 1)]),
+        )
+        .unwrap_err();
         assert!(told.to_string().contains("ends 1 agents"), "{told}");
         let both = vec![(Role::ControlPlane, 3), (Role::Workers, 2)];
-        let servers = permitted(&plan.daemons[0], Cause::Token, Ok(both)).unwrap_err();
+        let servers =
+            check_restart_allowed(&plan.daemons[0], RestartReason::Token, Ok(both)).unwrap_err();
         assert!(
             servers
                 .to_string()

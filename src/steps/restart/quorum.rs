@@ -30,7 +30,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Shared by the steps of one run that restart servers.
 #[derive(Clone, Default)]
-pub(crate) struct Turns {
+pub(crate) struct RollingRestart {
     one: Arc<Mutex<()>>,
     /// How long servers that do not vote are waited for.
     timeout: Duration,
@@ -51,13 +51,13 @@ struct Votes {
 }
 
 /// The turn of one restart; whoever holds it restarts alone.
-pub(crate) struct Turn {
+pub(crate) struct RestartSlot {
     /// Those of the servers that voted before: they must do so again.
     voted: Vec<Server>,
     _alone: OwnedMutexGuard<()>,
 }
 
-impl Turns {
+impl RollingRestart {
     /// Of a run that restarts servers to have them read their configuration. `without`: servers that did not vote before it,
     /// where the person allowed that etcd loses its quorum for want of them. One that this run has restarted is none of those:
     /// what kept it from coming back would keep the next one.
@@ -82,7 +82,7 @@ impl Turns {
     /// Waits for a turn to take these servers down. Refused where the cluster has a quorum and would lose it, unless all
     /// servers go down together, for then there is no other way. That there is none is asked twice. A server that comes back is
     /// waited for, and the turn is free meanwhile: it may need one itself.
-    pub(crate) async fn take(&self, world: &World, leaving: &[Server]) -> Result<Turn> {
+    pub(crate) async fn take(&self, world: &World, leaving: &[Server]) -> Result<RestartSlot> {
         let begin = Instant::now();
         let mut lost = false;
         loop {
@@ -95,7 +95,7 @@ impl Turns {
                     risk,
                 }) => match risk {
                     None if quorum || lost => {
-                        return Ok(Turn {
+                        return Ok(RestartSlot {
                             voted,
                             _alone: alone,
                         });
@@ -105,7 +105,7 @@ impl Turns {
                         ELECTION
                     }
                     Some((lacking, _)) if self.goes_without(world, &lacking, over) => {
-                        return Ok(Turn {
+                        return Ok(RestartSlot {
                             voted,
                             _alone: alone,
                         });
@@ -180,7 +180,11 @@ impl Turns {
     }
 
     /// A turn to restart a daemon, where that reboots servers: `None` where none are its.
-    pub(crate) async fn take_for(&self, world: &World, daemon: &Daemon) -> Result<Option<Turn>> {
+    pub(crate) async fn take_for(
+        &self,
+        world: &World,
+        daemon: &Daemon,
+    ) -> Result<Option<RestartSlot>> {
         let servers = world.plan.servers.iter();
         let its: Vec<Server> = servers
             .filter(|server| server.group == daemon.group)
@@ -193,7 +197,7 @@ impl Turns {
     }
 }
 
-impl Turn {
+impl RestartSlot {
     /// Waits until the restarted process on this machine has read its configuration, and the servers that voted do so again; only
     /// then may the next restart come.
     pub(crate) async fn end(

@@ -85,7 +85,7 @@ fn untold(daemon: &Daemon) -> Failure {
     .hint(format!(
         "on {host}: sudo slicer vm list shows them; delete those from before the rotation with sudo slicer vm delete"
     ))
-    .lasting()
+    .permanent()
 }
 
 /// Whether a VM may have been made before this second; so may one that does not tell.
@@ -205,8 +205,8 @@ mod tests {
                 let step = AgentsReplaced { daemon };
                 let applied = step.apply(&world, &permit()).await;
                 assert_eq!(applied.is_ok(), known, "{secrets} {vms}");
-                let lasting = applied.err().is_some_and(|failure| failure.is_lasting());
-                assert_eq!(lasting, !known);
+                let permanent = applied.err().is_some_and(|failure| failure.is_permanent());
+                assert_eq!(permanent, !known);
                 assert!(!host.was_told("DELETE"));
             }
         }

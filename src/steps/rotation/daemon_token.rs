@@ -13,19 +13,24 @@ use crate::slicer::{host_token, slicer_on};
 use crate::step_id::{StepId, StepName};
 use crate::steps::Options;
 use crate::steps::group::agents_drained;
-use crate::steps::restart::quorum::Turns;
-use crate::steps::restart::{self, Cause};
+use crate::steps::restart::quorum::RollingRestart;
+use crate::steps::restart::{self, RestartReason};
 use crate::world::World;
 
 pub(crate) struct DaemonToken {
     daemon: Daemon,
     allow_outage: bool,
     drained: Vec<StepId>,
-    turns: Turns,
+    turns: RollingRestart,
 }
 
 impl DaemonToken {
-    pub(crate) fn new(plan: &Plan, daemon: &Daemon, options: &Options, turns: &Turns) -> Self {
+    pub(crate) fn new(
+        plan: &Plan,
+        daemon: &Daemon,
+        options: &Options,
+        turns: &RollingRestart,
+    ) -> Self {
         Self {
             daemon: daemon.clone(),
             allow_outage: options.allow_outage,
@@ -75,7 +80,7 @@ impl Step<World> for DaemonToken {
         if !self.allow_outage {
             let slicer = world.slicer(&self.daemon).await;
             let vms = restart::vms(world, &self.daemon, slicer).await;
-            restart::permitted(&self.daemon, Cause::Token, vms)?;
+            restart::check_restart_allowed(&self.daemon, RestartReason::Token, vms)?;
         }
         // Waited for: its configuration is the same before and after, so nothing else tells that it has happened.
         let script = Script::new("systemctl restart -- {}", &[&self.daemon.unit()])
@@ -104,7 +109,7 @@ mod tests {
             daemon: plan().daemons[1].clone(),
             allow_outage,
             drained: Vec::new(),
-            turns: Turns::default(),
+            turns: RollingRestart::default(),
         };
         let refused = step(false).apply(&world, &permit()).await.unwrap_err();
         assert_eq!(refused.code, Code::Outage);

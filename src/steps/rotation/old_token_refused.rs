@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::failure::{Code, Failure, Result};
 use crate::pipeline::{Finding, Meta, Phase, Step};
 use crate::plan::Server;
-use crate::remote::{Look, Machine};
+use crate::remote::{Machine, Probe};
 use crate::secret::Secret;
 use crate::step_id::StepName;
 use crate::world::World;
@@ -29,11 +29,11 @@ impl OldRefused {
 /// Source: k3s pkg/server/auth/auth.go, `doAuth`: 401 for a wrong password, 403 for a user that may not read this path, as
 /// `server` may not read what is the agents', and also for no credentials at all.
 pub(crate) async fn accepts(server: &Machine, user: &'static str, token: &Secret) -> Result<bool> {
-    let look = Look::Join {
+    let probe = Probe::Join {
         user,
         password: token.clone(),
     };
-    let answer = server.look(&look).await?;
+    let answer = server.probe(&probe).await?;
     match answer.stdout.trim().parse::<u16>() {
         Ok(401) => Ok(false),
         Ok(200..=299) => Ok(true),

@@ -38,7 +38,7 @@ pub(crate) struct ServerToken {
 
 /// Which token a server stands for.
 #[derive(Debug, PartialEq, Eq)]
-enum Standing {
+enum TokenInUse {
     /// It runs with the new one: it could not have read data that are sealed with another.
     New,
     /// It runs and still goes by the old one, which says nothing of the data.
@@ -63,20 +63,20 @@ impl ServerToken {
         self.sent.load(Ordering::Relaxed) || world.secrets.retired.phase >= RotationPhase::Sealing
     }
 
-    async fn standing(world: &World, server: &Server) -> Standing {
+    async fn standing(world: &World, server: &Server) -> TokenInUse {
         let asked = async {
             let machine = world.server(server).await?;
             let Some(old) = &world.secrets.retired.server else {
-                return Ok(Standing::New);
+                return Ok(TokenInUse::New);
             };
             let new = &world.secrets.server_token;
             let let_in = match accepts(machine, "server", new).await {
-                Ok(true) => Ok(Standing::New),
+                Ok(true) => Ok(TokenInUse::New),
                 Ok(false) => accepts(machine, "server", old).await.map(|old| {
                     if old {
-                        Standing::Old
+                        TokenInUse::Old
                     } else {
-                        Standing::Silent(format!("{} accepts neither token", server.name))
+                        TokenInUse::Silent(format!("{} accepts neither token", server.name))
                     }
                 }),
                 Err(failure) => Err(failure),
@@ -87,16 +87,16 @@ impl ServerToken {
                 return let_in;
             }
             if locked_out(machine, &unit, old).await? {
-                return Ok(Standing::LockedOut);
+                return Ok(TokenInUse::LockedOut);
             }
-            let_in.map(|_| Standing::Silent(format!("k3s on {} is starting", server.name)))
+            let_in.map(|_| TokenInUse::Silent(format!("k3s on {} is starting", server.name)))
         };
         asked
             .await
-            .unwrap_or_else(|failure: Failure| Standing::Silent(failure.to_string()))
+            .unwrap_or_else(|failure: Failure| TokenInUse::Silent(failure.to_string()))
     }
 
-    async fn standings(world: &World) -> Vec<(&Server, Standing)> {
+    async fn standings(world: &World) -> Vec<(&Server, TokenInUse)> {
         let servers = world.plan.servers.iter();
         join_all(servers.map(|server| async move { (server, Self::standing(world, server).await) }))
             .await
@@ -138,24 +138,24 @@ impl Step<World> for ServerToken {
             return Ok(Finding::done());
         }
         let standings = Self::standings(world).await;
-        let has = |wanted: &Standing| standings.iter().any(|(_, standing)| standing == wanted);
+        let has = |wanted: &TokenInUse| standings.iter().any(|(_, standing)| standing == wanted);
         // One of them is enough, whatever the others' processes go by.
-        if has(&Standing::New) || (has(&Standing::LockedOut) && self.may_be_done(world)) {
+        if has(&TokenInUse::New) || (has(&TokenInUse::LockedOut) && self.may_be_done(world)) {
             return Ok(Finding::done());
         }
         // What an earlier run had done is done again: by the same server that changes nothing more.
-        if has(&Standing::Old) {
+        if has(&TokenInUse::Old) {
             return Ok(Finding::differs("the servers run with the old one"));
         }
         let why = standings
             .into_iter()
             .find_map(|(server, standing)| match standing {
-                Standing::Silent(why) => Some(why),
-                Standing::LockedOut => Some(format!(
+                TokenInUse::Silent(why) => Some(why),
+                TokenInUse::LockedOut => Some(format!(
                     "{} cannot read the cluster's data, which no run has sealed with the new token",
                     server.name
                 )),
-                Standing::New | Standing::Old => None,
+                TokenInUse::New | TokenInUse::Old => None,
             });
         Ok(Finding::Unknown(why.unwrap_or_else(|| {
             "no server says which token it goes by".into()
@@ -169,7 +169,7 @@ impl Step<World> for ServerToken {
         let standings = Self::standings(world).await;
         let open = standings
             .iter()
-            .find(|(_, standing)| *standing == Standing::Old);
+            .find(|(_, standing)| *standing == TokenInUse::Old);
         let Some((server, _)) = open else {
             // Waited for: a server that starts may say more.
             return Ok(());

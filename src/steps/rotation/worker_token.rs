@@ -68,7 +68,7 @@ impl Step<World> for WorkerToken {
         let slicer = world.slicer(&self.daemon).await?;
         let vms = slicer.vms(&self.daemon.group).await?;
         for vm in &vms {
-            let held = slicer.held_token(&vm.hostname).await?;
+            let held = slicer.read_join_token(&vm.hostname).await?;
             if let Some(why) = lacks(&held, &hash(world)) {
                 return Ok(Finding::differs(format!("{}: {why}", vm.hostname)));
             }
@@ -83,12 +83,14 @@ impl Step<World> for WorkerToken {
         loop {
             let mut installing = false;
             for vm in slicer.vms(&self.daemon.group).await? {
-                match slicer.held_token(&vm.hostname).await? {
+                match slicer.read_join_token(&vm.hostname).await? {
                     Held::Nothing => installing = true,
                     Held::Token { file, process, .. } => {
                         let hash = hash(world);
                         if file != hash || process != hash {
-                            slicer.give_token(permit, &vm.hostname, &token).await?;
+                            slicer
+                                .write_join_token(permit, &vm.hostname, &token)
+                                .await?;
                         }
                     }
                 }

@@ -14,7 +14,7 @@ use crate::names::k3s::{INSTALLER_URL, PROGRAM, UNIT};
 use crate::names::kubernetes::SERVERS;
 use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::Server;
-use crate::remote::{Look, Machine, Script};
+use crate::remote::{Machine, Probe, Script};
 use crate::step_id::StepName;
 use crate::steps::support::unit::Unit;
 use crate::world::World;
@@ -91,7 +91,7 @@ impl K3sInstalled {
     /// not started again.
     async fn installed(&self, machine: &Machine) -> Result<Option<String>> {
         if let Some((stamp, version)) = &self.seen {
-            let now = machine.look(&Look::FileStamp(PROGRAM.to_owned())).await?;
+            let now = machine.probe(&Probe::FileStamp(PROGRAM.to_owned())).await?;
             if now.ok() && now.stdout.trim() == stamp {
                 return Ok(Some(version.clone()));
             }
@@ -102,13 +102,13 @@ impl K3sInstalled {
     /// The version that the program says itself; none only where the machine says that there is no such file: one that does
     /// not answer may be newer than what would take its place.
     async fn printed(machine: &Machine) -> Result<Option<String>> {
-        let printed = machine.look(&Look::Version(PROGRAM.to_owned())).await?;
+        let printed = machine.probe(&Probe::Version(PROGRAM.to_owned())).await?;
         // "k3s version v1.34.4+k3s1 (abcdef)"
         let version = printed.stdout.split_whitespace().nth(2);
         if let Some(version) = version.filter(|_| printed.ok()) {
             return Ok(Some(version.to_owned()));
         }
-        let there = machine.look(&Look::Exists(PROGRAM.to_owned())).await?;
+        let there = machine.probe(&Probe::Exists(PROGRAM.to_owned())).await?;
         if there.ok() && there.stdout.trim() == "no" {
             return Ok(None);
         }
@@ -314,7 +314,10 @@ mod tests {
             let step = step(0, &Arc::default());
             let failure = step.check(&world, Phase::Before).await.unwrap_err();
             assert_eq!(failure.code, Code::K3sVersionsDiffer, "{printed}");
-            assert!(failure.is_lasting() && failure.hint.is_some(), "{failure}");
+            assert!(
+                failure.is_permanent() && failure.hint.is_some(),
+                "{failure}"
+            );
             // Nor where somebody was quicker than the check.
             step.apply(&world, &permit()).await.unwrap_err();
             assert!(!fake.was_told("INSTALL_K3S"), "{printed}");

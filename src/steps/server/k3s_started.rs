@@ -11,10 +11,10 @@ use crate::kubernetes::Kubernetes;
 use crate::names::k3s::UNIT;
 use crate::pipeline::{Finding, Meta, Phase, Step, WritePermit};
 use crate::plan::{Plan, Server};
-use crate::remote::{Look, Machine, Script};
+use crate::remote::{Machine, Probe, Script};
 use crate::step_id::{StepId, StepName};
 use crate::steps::restart::has_read::Process;
-use crate::steps::restart::quorum::Turns;
+use crate::steps::restart::quorum::RollingRestart;
 use crate::steps::server::data_set_aside::{Aside, set_aside};
 use crate::steps::server::old_node_removed::OldNodeRemoved;
 use crate::steps::server::parts::k3s_troubles::{Troubles, is_removed};
@@ -34,7 +34,7 @@ pub(crate) struct K3sStarted {
     may_stop: bool,
     /// Whether it has data and never voted: then it may begin again.
     newcomer: bool,
-    turns: Turns,
+    turns: RollingRestart,
     troubles: Troubles,
 }
 
@@ -89,7 +89,7 @@ impl K3sStarted {
         plan: &Plan,
         server: &Server,
         may_stop: bool,
-        turns: &Turns,
+        turns: &RollingRestart,
         control_plane: &ControlPlane,
     ) -> Self {
         let mut needs = vec![StepName::K3sInstalled.on(&server.name)];
@@ -124,7 +124,9 @@ impl K3sStarted {
         if unit.active != "activating" {
             return Ok(false);
         }
-        let said = machine.look(&Look::RunningConfig(UNIT.to_owned())).await?;
+        let said = machine
+            .probe(&Probe::RunningConfig(UNIT.to_owned()))
+            .await?;
         // Before its process runs nothing has been read.
         let has_read = said.ok() && !said.stdout.trim().is_empty();
         Ok(has_read && self.unread(world, machine).await?.is_some())
@@ -149,7 +151,7 @@ impl K3sStarted {
         let applied = phase == Phase::After;
         let failure = |what: &str| {
             let what = format!("k3s {what} on {}", self.server.name);
-            Failure::new(Code::K3sStart, what).lasting()
+            Failure::new(Code::K3sStart, what).permanent()
         };
         let words = told.as_ref().map(|told| told.words.clone());
         let words = words.unwrap_or_else(|| "k3s does not say why".to_owned());

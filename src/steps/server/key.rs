@@ -22,7 +22,7 @@ impl ServerKey {
 
     async fn slicer(&self, world: &World) -> Result<Slicer> {
         let daemon = world.plan.daemon(&self.server.group).ok_or_else(|| {
-            Failure::new(Code::Vm, format!("{} has no group", self.server.name)).lasting()
+            Failure::new(Code::Vm, format!("{} has no group", self.server.name)).permanent()
         })?;
         world.slicer(daemon).await
     }
@@ -49,7 +49,7 @@ impl Step<World> for ServerKey {
             return Ok(Finding::done());
         }
         let slicer = self.slicer(world).await?;
-        Ok(if slicer.lets_in(&self.server.name, &key).await? {
+        Ok(if slicer.is_authorized(&self.server.name, &key).await? {
             Finding::Done("made anew by an import".into())
         } else {
             Finding::differs("it knows the lost key only")
@@ -59,6 +59,6 @@ impl Step<World> for ServerKey {
     async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         let key = world.secrets.own_public_key()?;
         let slicer = self.slicer(world).await?;
-        slicer.let_in(permit, &self.server.name, &key).await
+        slicer.authorize_key(permit, &self.server.name, &key).await
     }
 }

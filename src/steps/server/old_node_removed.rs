@@ -73,7 +73,7 @@ impl OldNodeRemoved {
         let found = servers.find(|server| server.name == via);
         found
             .map(Some)
-            .ok_or_else(|| Failure::new(Code::Vm, format!("{via} is not in the plan")).lasting())
+            .ok_or_else(|| Failure::new(Code::Vm, format!("{via} is not in the plan")).permanent())
     }
 
     async fn has_data(&self, world: &World) -> Result<bool> {

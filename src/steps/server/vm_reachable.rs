@@ -10,16 +10,16 @@ use crate::pipeline::{Finding, Meta, Phase, Step};
 use crate::plan::Server;
 use crate::remote::ssh::HOST_KEY_PATH;
 use crate::step_id::StepName;
-use crate::steps::support::run_context::Seen;
+use crate::steps::support::run_context::RunContext;
 use crate::world::World;
 
 pub(crate) struct VmReachable {
     server: Server,
-    seen: Arc<Seen>,
+    seen: Arc<RunContext>,
 }
 
 impl VmReachable {
-    pub(crate) fn new(server: &Server, seen: &Arc<Seen>) -> Self {
+    pub(crate) fn new(server: &Server, seen: &Arc<RunContext>) -> Self {
         Self {
             server: server.clone(),
             seen: Arc::clone(seen),
@@ -78,7 +78,7 @@ mod tests {
     async fn two_vms_with_one_key_are_refused() {
         let fake = Fake::new().says("ssh_host_ed25519", "ssh-ed25519 AAAA root@x\n");
         let world = world(&[("k3s-cp-1", &fake), ("k3s-cp-2", &fake)]);
-        let seen = Arc::new(Seen::default());
+        let seen = Arc::new(RunContext::default());
         let step = |n: usize| VmReachable::new(&plan().servers[n], &seen);
         assert_eq!(
             step(0).check(&world, Phase::Before).await.unwrap(),

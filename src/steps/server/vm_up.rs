@@ -16,7 +16,7 @@ use crate::remote::Script;
 use crate::slicer::Slicer;
 use crate::step_id::{StepId, StepName};
 use crate::steps::group::agents_drained::AgentsDrained;
-use crate::steps::restart::quorum::Turns;
+use crate::steps::restart::quorum::RollingRestart;
 use crate::steps::{Options, restart};
 use crate::vm::Vm;
 use crate::world::World;
@@ -33,7 +33,7 @@ pub(crate) struct VmUp {
     allow_outage: bool,
     /// The agents of its daemon, who end where that restarts for a disk.
     agents: Vec<AgentsDrained>,
-    turns: Turns,
+    turns: RollingRestart,
     /// Since when it has been seen to run.
     runs: Mutex<Option<Instant>>,
 }
@@ -104,7 +104,7 @@ impl VmUp {
         plan: &Plan,
         server: &Server,
         options: &Options,
-        turns: &Turns,
+        turns: &RollingRestart,
         control_plane: &ControlPlane,
     ) -> Self {
         let without_disk = control_plane.without_disk.contains(&server.name);
@@ -136,7 +136,7 @@ impl VmUp {
                 Code::Vm,
                 format!("{} has no group in the plan", self.server.name),
             )
-            .lasting()
+            .permanent()
         })?;
         world.slicer(daemon).await
     }
@@ -170,7 +170,7 @@ impl VmUp {
                 self.server.group,
                 self.ends_agents(world)
             ))
-            .lasting()
+            .permanent()
     }
 }
 
@@ -240,7 +240,7 @@ impl Step<World> for VmUp {
         let slicer = self.slicer(world).await?;
         match self.vm(&slicer).await? {
             Some(vm) if vm.runs() => Ok(()),
-            Some(vm) => match slicer.wake(permit, &vm).await {
+            Some(vm) => match slicer.start_vm(permit, &vm).await {
                 Ok(()) => Ok(()),
                 // Whether Slicer makes a disk where there is none is not documented.
                 Err(refused) if self.without_disk => self.restart(world, permit, refused).await,

@@ -6,14 +6,14 @@ use serde_json::Value;
 
 use crate::failure::Result;
 use crate::plan::{Plan, Server};
-use crate::remote::Look;
+use crate::remote::Probe;
 use crate::step_id::{StepId, StepName};
 use crate::world::World;
 
 /// Whether a TCP connection from the server to this port comes about.
 pub(crate) async fn open(world: &World, from: &Server, to: Ipv4Addr, port: u16) -> Result<bool> {
-    let look = Look::Tcp { address: to, port };
-    Ok(world.server(from).await?.look(&look).await?.ok())
+    let probe = Probe::Tcp { address: to, port };
+    Ok(world.server(from).await?.probe(&probe).await?.ok())
 }
 
 /// The routes of the hosts that lie between two others.
@@ -54,8 +54,8 @@ async fn misled(world: &World, near: &str, far: &str, address: Ipv4Addr) -> Opti
         .plan
         .daemons_of(far)
         .find(|daemon| daemon.cidr.contains(&address))?;
-    let look = Look::RouteTo(address.to_string());
-    let answer = world.host(near).ok()?.look(&look).await.ok()?;
+    let probe = Probe::RouteTo(address.to_string());
+    let answer = world.host(near).ok()?.probe(&probe).await.ok()?;
     let routes: Value = serde_json::from_str(&answer.stdout).unwrap_or_default();
     let route = format!("{} via {via}", daemon.cidr.trunc());
     match routes[0]["gateway"].as_str() {
@@ -113,7 +113,7 @@ mod tests {
         let mut behind = world.plan.hosts[0].clone();
         behind.name = "attic".into();
         behind.lan_address = [10, 20, 0, 2].into();
-        behind.behind = Some(crate::plan::Behind {
+        behind.behind = Some(crate::plan::NatGateway {
             gateway: "ryzen".into(),
             inner: [10, 20, 0, 1].into(),
         });

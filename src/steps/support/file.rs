@@ -3,13 +3,13 @@
 use crate::failure::Result;
 pub(crate) use crate::generate::File;
 use crate::pipeline::WritePermit;
-use crate::remote::{Look, Machine, Put};
+use crate::remote::{Machine, Probe, Put};
 use crate::secret::sha256;
 
 impl File {
     /// Why the file is not so, or `None` where it is; its content never leaves the machine.
     pub(crate) async fn differs(&self, machine: &Machine) -> Result<Option<String>> {
-        let facts = machine.look(&Look::FileFacts(self.path.clone())).await?;
+        let facts = machine.probe(&Probe::FileFacts(self.path.clone())).await?;
         if !facts.ok() {
             return Ok(Some(format!("{} does not exist", self.path)));
         }

@@ -5,38 +5,39 @@ use std::sync::{Mutex, PoisonError};
 
 /// Shared by the steps of one run.
 #[derive(Default)]
-pub(crate) struct Seen {
+pub(crate) struct RunContext {
     reachable: Mutex<BTreeSet<String>>,
-    armed: Mutex<BTreeSet<String>>,
-    to_arm: Mutex<BTreeSet<String>>,
+    has_join_token: Mutex<BTreeSet<String>>,
+    will_get_join_token: Mutex<BTreeSet<String>>,
     host_keys: Mutex<HashMap<String, String>>,
 }
 
-impl Seen {
+impl RunContext {
     /// The group's API answered from every server.
     pub(crate) fn reachable(&self, group: &str) {
         lock(&self.reachable).insert(group.to_owned());
     }
 
     /// The group's daemon holds the current join token.
-    pub(crate) fn armed(&self, group: &str) {
-        lock(&self.armed).insert(group.to_owned());
+    pub(crate) fn has_join_token(&self, group: &str) {
+        lock(&self.has_join_token).insert(group.to_owned());
     }
 
     /// The group's daemon is to get the join token: a run that only looks comes no further.
-    pub(crate) fn to_arm(&self, group: &str) {
-        lock(&self.to_arm).insert(group.to_owned());
+    pub(crate) fn will_get_join_token(&self, group: &str) {
+        lock(&self.will_get_join_token).insert(group.to_owned());
     }
 
-    /// It is being given: from now on only [`Seen::armed`] tells whether it has it.
-    pub(crate) fn arming(&self, group: &str) {
-        lock(&self.to_arm).remove(group);
+    /// It is being given: from now on only [`RunContext::has_join_token`] tells whether it has it.
+    pub(crate) fn join_token_in_flight(&self, group: &str) {
+        lock(&self.will_get_join_token).remove(group);
     }
 
     /// Whether the autoscaler may have the group.
-    pub(crate) fn is_fit(&self, group: &str) -> bool {
-        let armed = lock(&self.armed).contains(group) || lock(&self.to_arm).contains(group);
-        lock(&self.reachable).contains(group) && armed
+    pub(crate) fn eligible_for_autoscaler(&self, group: &str) -> bool {
+        let has_join_token = lock(&self.has_join_token).contains(group)
+            || lock(&self.will_get_join_token).contains(group);
+        lock(&self.reachable).contains(group) && has_join_token
     }
 
     /// Notes whose host key this is; another VM that has the same one, if any.
@@ -58,27 +59,27 @@ mod tests {
 
     #[test]
     fn a_group_is_fit_when_it_is_reachable_and_armed() {
-        let seen = Seen::default();
+        let seen = RunContext::default();
         seen.reachable("a");
-        assert!(!seen.is_fit("a"));
-        seen.armed("a");
-        assert!(seen.is_fit("a"));
+        assert!(!seen.eligible_for_autoscaler("a"));
+        seen.has_join_token("a");
+        assert!(seen.eligible_for_autoscaler("a"));
     }
 
     /// A look tells what would be written; a run writes only what it saw done.
     #[test]
     fn a_group_that_is_to_be_armed_counts_until_that_is_tried() {
-        let seen = Seen::default();
+        let seen = RunContext::default();
         seen.reachable("a");
-        seen.to_arm("a");
-        assert!(seen.is_fit("a"));
-        seen.arming("a");
-        assert!(!seen.is_fit("a"));
+        seen.will_get_join_token("a");
+        assert!(seen.eligible_for_autoscaler("a"));
+        seen.join_token_in_flight("a");
+        assert!(!seen.eligible_for_autoscaler("a"));
     }
 
     #[test]
     fn one_key_belongs_to_one_vm() {
-        let seen = Seen::default();
+        let seen = RunContext::default();
         assert_eq!(seen.claim_host_key("k", "cp-1"), None);
         assert_eq!(seen.claim_host_key("k", "cp-1"), None);
         assert_eq!(seen.claim_host_key("k", "cp-2"), Some("cp-1".into()));

@@ -1,7 +1,7 @@
 //! The state of a systemd unit.
 
 use crate::failure::Result;
-use crate::remote::{Look, Machine, Start, since, starts};
+use crate::remote::{Machine, Probe, Start, since, starts};
 
 /// The state of a unit that has started, in systemd's words.
 ///
@@ -35,7 +35,7 @@ pub(crate) struct Unit {
 impl Unit {
     /// Asks.
     pub(crate) async fn look(machine: &Machine, unit: &str) -> Result<Self> {
-        let output = machine.look(&Look::Unit(unit.to_owned())).await?;
+        let output = machine.probe(&Probe::Unit(unit.to_owned())).await?;
         Ok(Self::read(&output.stdout))
     }
 
@@ -115,12 +115,12 @@ impl Unit {
         lines: u32,
         texts: Vec<&'static str>,
     ) -> Result<Vec<Start>> {
-        let look = Look::Starts {
+        let probe = Probe::Starts {
             unit: name.to_owned(),
             lines,
             texts,
         };
-        let journal = machine.look(&look).await?;
+        let journal = machine.probe(&probe).await?;
         let alone = self.active == ACTIVE || self.has_failed();
         let restarts = if alone { 0 } else { self.restarts };
         Ok(since(&starts(&journal.stdout), &self.invocation, restarts))

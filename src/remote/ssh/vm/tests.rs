@@ -123,7 +123,7 @@ async fn another_machine_at_the_vms_address_is_refused_for_good() {
         .map(drop)
         .unwrap_err();
     assert_eq!(failure.code, Code::HostKeyChanged);
-    assert!(failure.is_lasting());
+    assert!(failure.is_permanent());
     let failure = connect(habits(&host, &mine), &mine, &[])
         .await
         .map(drop)
@@ -153,7 +153,7 @@ async fn a_key_that_the_api_does_not_report_is_never_accepted() {
         .await
         .map(drop)
         .unwrap_err();
-    assert!(failure.code == Code::HostKeyChanged && failure.is_lasting());
+    assert!(failure.code == Code::HostKeyChanged && failure.is_permanent());
     // One more reading, and no third.
     assert_eq!(readings.left(), 1);
     // While they are being made, nothing is known of the key, and nothing is lasting.
@@ -162,7 +162,7 @@ async fn a_key_that_the_api_does_not_report_is_never_accepted() {
         .await
         .map(drop)
         .unwrap_err();
-    assert!(failure.code == Code::Vm && !failure.is_lasting());
+    assert!(failure.code == Code::Vm && !failure.is_permanent());
 }
 
 #[tokio::test]
@@ -173,7 +173,7 @@ async fn a_vm_that_has_no_key_yet_is_waited_for() {
         .map(drop)
         .unwrap_err();
     assert_eq!(failure.code, Code::Vm);
-    assert!(!failure.is_lasting());
+    assert!(!failure.is_permanent());
     let more = Habits {
         wants_more: true,
         ..habits(&host, &mine)

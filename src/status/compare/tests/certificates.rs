@@ -21,7 +21,7 @@ fn expire(node: &str, at: &str, day: &str) -> Value {
     event(node, "CertificateExpirationWarning", at, &message)
 }
 
-fn seen_with(events: Vec<Value>) -> Seen {
+fn seen_with(events: Vec<Value>) -> Observed {
     let mut seen = healthy();
     if let Ok(cluster) = &mut seen.cluster {
         cluster.certificates = events;
@@ -29,7 +29,7 @@ fn seen_with(events: Vec<Value>) -> Seen {
     seen
 }
 
-fn remarks(seen: &Seen) -> Vec<(String, String)> {
+fn remarks(seen: &Observed) -> Vec<(String, String)> {
     let remarks = compare(&plan(), seen).remarks.into_iter();
     remarks.map(|it| (it.machine, it.what)).collect()
 }

@@ -10,9 +10,9 @@ fn a_group_that_the_autoscaler_cannot_ask_is_named_as_long_as_it_is_configured()
     let mut seen = healthy();
     seen.groups[2].1 = Err("401: unauthorized".into());
     assert_eq!(told(&seen), one("silent-group", "n100"));
-    let drift = |seen: &Seen| compare(&plan(), seen).drift;
+    let drift = |seen: &Observed| compare(&plan(), seen).drift;
     assert!(drift(&seen)[0].mend.starts_with("slicer-k3s init"));
-    let with = |seen: &mut Seen, change: fn(&mut Cluster)| {
+    let with = |seen: &mut Observed, change: fn(&mut Cluster)| {
         if let Ok(cluster) = &mut seen.cluster {
             change(cluster);
         }

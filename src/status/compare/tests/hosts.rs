@@ -88,7 +88,7 @@ fn a_moved_host_and_a_changed_file_are_told() {
 fn a_host_that_got_another_gateway_is_told() {
     let mut seen = healthy();
     let mut now = plan();
-    now.hosts[1].behind = Some(crate::plan::Behind {
+    now.hosts[1].behind = Some(crate::plan::NatGateway {
         gateway: "n100".into(),
         inner: [10, 20, 0, 1].into(),
     });

@@ -8,14 +8,14 @@ const OLD: &str = "v1.34.4+k3s1";
 const NEW: &str = "v1.34.5+k3s1";
 
 /// The Node with this number runs this.
-fn runs(seen: &mut Seen, number: usize, version: &str) {
+fn runs(seen: &mut Observed, number: usize, version: &str) {
     if let Ok(cluster) = &mut seen.cluster {
         cluster.nodes[number]["status"]["nodeInfo"]["kubeletVersion"] = json!(version);
     }
 }
 
 /// The servers say that they have (installed, running).
-fn say(seen: &mut Seen, said: [(&str, &str); 3], upgrade: Option<&str>) {
+fn say(seen: &mut Observed, said: [(&str, &str); 3], upgrade: Option<&str>) {
     let servers = plan().servers.into_iter().zip(said).enumerate();
     let servers = servers.map(|(number, (server, (installed, running)))| {
         runs(seen, number, running);
@@ -35,7 +35,7 @@ fn say(seen: &mut Seen, said: [(&str, &str); 3], upgrade: Option<&str>) {
     seen.versions = Ok(Versions { upgrade, servers });
 }
 
-fn only(seen: &Seen) -> Drift {
+fn only(seen: &Observed) -> Drift {
     told(seen);
     let mut drift = compare(&plan(), seen).drift;
     assert_eq!(drift.len(), 1, "{drift:?}");

@@ -42,7 +42,7 @@ pub(crate) async fn chart_state(kubernetes: &Kubernetes, otherwise: &str) -> Res
             Failure::new(Code::Autoscaler, "the autoscaler's chart was not installed")
                 .because(words)
                 .hint(hint)
-                .lasting(),
+                .permanent(),
         );
     }
     Ok(ChartState {
@@ -70,7 +70,7 @@ fn not_found(words: &str) -> Option<Failure> {
         )
         .because(words)
         .hint("set `chart-version` (or `chart-repo`) in [autoscaler] of cluster.toml, then slicer-k3s init")
-        .lasting()
+        .permanent()
     })
 }
 

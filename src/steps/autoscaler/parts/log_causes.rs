@@ -5,7 +5,7 @@
 /// Source: kubernetes/autoscaler fork of Slicer @093de0a5, `cloudprovider/slicer/slicer_cloud_provider.go` and
 /// `slicer_config.go`; what follows "from" is the group's address. The last one is Go's own: `core/static_autoscaler.go`
 /// takes the first group without a look at how many there are (`RunOnce`).
-const DEATHS: [(&str, &str); 7] = [
+const KNOWN_CRASHES: [(&str, &str); 7] = [
     ("No config file provided", "it was given no cloud-config"),
     (
         "Could not open cloud provider configuration file",
@@ -30,7 +30,7 @@ const DEATHS: [(&str, &str); 7] = [
 /// The death that a log tells of, with its line.
 pub(crate) fn death(log: &str) -> Option<(&'static str, &str)> {
     log.lines().rev().find_map(|line| {
-        let (_, cause) = DEATHS.iter().find(|(text, _)| line.contains(text))?;
+        let (_, cause) = KNOWN_CRASHES.iter().find(|(text, _)| line.contains(text))?;
         Some((*cause, line.trim()))
     })
 }

@@ -80,7 +80,7 @@ mod tests {
         let mut world = world(&[("k3s-cp-2", &well), ("k3s-cp-3", &well)]);
         let hangs = Machine::new("k3s-cp-1", Box::new(Hangs), Sudo::Root);
         world.put_server("k3s-cp-1", Arc::new(hangs));
-        world.plan.away = vec![crate::plan::Away {
+        world.plan.away = vec![crate::plan::OfflineHost {
             host: "far".into(),
             lan_address: [192, 168, 1, 12].into(),
             behind: None,

@@ -154,7 +154,7 @@ async fn a_chart_that_is_not_in_the_index_ends_the_wait() {
     assert!(matches!(&found, Finding::Unknown(why) if why.contains("no chart version found")));
     tokio::time::advance(MISSING).await;
     let failure = step.check(&world, Phase::After).await.unwrap_err();
-    assert!(failure.is_lasting());
+    assert!(failure.is_permanent());
     assert!(failure.hint.unwrap().contains("chart-version"));
 }
 
@@ -208,7 +208,7 @@ async fn a_crash_is_told_by_its_cause() {
     step.apply(&world, &permit()).await.unwrap();
     assert!(dead.was_told("rollout restart"));
     let failure = step.check(&world, Phase::After).await.unwrap_err();
-    assert!(failure.is_lasting());
+    assert!(failure.is_permanent());
     assert!(failure.to_string().contains("cannot read its cloud-config"));
 }
 
@@ -221,7 +221,7 @@ async fn an_image_that_cannot_be_pulled_ends_the_wait() {
     assert!(step.unpulled(&pod, Phase::After).is_none());
     tokio::time::advance(PULLING).await;
     let failure = step.unpulled(&pod, Phase::After).unwrap();
-    assert!(failure.is_lasting());
+    assert!(failure.is_permanent());
     assert!(failure.what.contains("k3s-cp-1") && failure.to_string().contains("ghcr.io"));
 }
 

@@ -98,7 +98,7 @@ async fn what_holds_a_drain_up_is_told_and_ends_the_wait_when_it_gave_up() {
         step.check(&world, Phase::After)
             .await
             .unwrap_err()
-            .is_lasting()
+            .is_permanent()
     );
 }
 

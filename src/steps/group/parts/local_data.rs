@@ -20,7 +20,7 @@ use crate::question::limited;
 use crate::steps::Options;
 use crate::steps::group::agents_drained::AgentsDrained;
 use crate::steps::group::parts::orphans;
-use crate::steps::restart::Cause;
+use crate::steps::restart::RestartReason;
 use crate::steps::server::vm_up;
 use crate::vm::Vm;
 use crate::world::World;
@@ -226,7 +226,7 @@ async fn of_agents_that_restart(
 /// Whether the agents of a daemon end because it is about to restart, or why that cannot be told: it may answer a minute later, and
 /// restart.
 async fn are_to_restart(world: &World, options: &Options, daemon: &Daemon) -> Result<bool, String> {
-    let Some(step) = AgentsDrained::new(daemon, options, Cause::Configuration) else {
+    let Some(step) = AgentsDrained::new(daemon, options, RestartReason::Configuration) else {
         return Ok(false);
     };
     match limited(LOOK, step.is_due(world)).await {

@@ -6,7 +6,7 @@ use crate::kubernetes::{Kubernetes, condition};
 use crate::names::autoscaler::{GROUP_LABEL, VM_LABEL};
 use crate::names::kubernetes::{READY, TRUE};
 use crate::names::ours::DRAINED;
-use crate::remote::{Look, Machine};
+use crate::remote::{Machine, Probe};
 use crate::time;
 
 /// The label that every Node of a group has.
@@ -36,7 +36,7 @@ pub(crate) async fn list(kubernetes: &Kubernetes, group: &str) -> Result<Vec<Gro
 
 /// Seconds since 1970 by a machine's own clock.
 pub async fn clock(machine: &Machine) -> Result<i64> {
-    let output = machine.look(&Look::SecondsSince("@0".to_owned())).await?;
+    let output = machine.probe(&Probe::SecondsSince("@0".to_owned())).await?;
     output.stdout.trim().parse().map_err(|_| {
         let what = format!("{} does not say what time it is", machine.name());
         Failure::new(Code::Command, what).because(output.last_words())

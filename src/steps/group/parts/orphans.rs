@@ -14,7 +14,7 @@ use crate::pipeline::WritePermit;
 use crate::plan::Daemon;
 use crate::steps::group::parts::local_data;
 use crate::steps::group::parts::nodes::clock;
-use crate::steps::group::parts::restart_autoscaler::recount;
+use crate::steps::group::parts::restart_autoscaler::restart_autoscaler;
 use crate::vm::Vm;
 use crate::world::World;
 
@@ -120,6 +120,6 @@ pub(crate) async fn delete(
         slicer.delete_vm(permit, &vm).await?;
         gone.push(vm.name().to_owned());
     }
-    recount(kubernetes, permit).await?;
+    restart_autoscaler(kubernetes, permit).await?;
     Ok(gone)
 }

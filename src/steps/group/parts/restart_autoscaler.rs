@@ -9,7 +9,10 @@ use crate::names::autoscaler::{AUTOSCALER, NAMESPACE};
 use crate::pipeline::WritePermit;
 
 /// Starts it anew, where it is deployed.
-pub(crate) async fn recount(kubernetes: &Kubernetes, permit: &WritePermit) -> Result<()> {
+pub(crate) async fn restart_autoscaler(
+    kubernetes: &Kubernetes,
+    permit: &WritePermit,
+) -> Result<()> {
     let deployment = kubernetes.get(&["deployment", "-n", NAMESPACE, AUTOSCALER]);
     if deployment.await?.is_none() {
         return Ok(());

@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use crate::failure::{Code, Failure, Result};
 use crate::plan::{Daemon, Mark, Plan};
-use crate::remote::{Look, Machine};
+use crate::remote::{Machine, Probe};
 
 /// Refuses a host of the plan of which another cluster's mark claims the same.
 pub(crate) async fn check(plan: &Plan, host: &str, machine: &Machine) -> Result<()> {
-    let said = machine.look(&Look::Marks).await?;
+    let said = machine.probe(&Probe::Marks).await?;
     let marks = read(&said.stdout).filter(|_| said.ok()).ok_or_else(|| {
         Failure::new(
             Code::Command,
@@ -134,7 +134,7 @@ mod tests {
         let mark = serde_json::to_string_pretty(&plan().mark("n100")).unwrap();
         fs_err::write(dir.path().join("home.json"), &mark).unwrap();
         fs_err::write(dir.path().join("other.txt"), "x").unwrap();
-        let script = Look::Marks.script();
+        let script = Probe::Marks.script();
         let text = script
             .text()
             .replace("/etc/slicer-k3s", &dir.path().display().to_string());

@@ -10,7 +10,9 @@ use crate::world::World;
 pub fn slicer_refusals(plan: &Plan, options: &Options) -> Vec<Failure> {
     let (install, accepted) = (options.install_slicer, options.accept_slicer_licence);
     without_slicer(plan)
-        .filter_map(|host| slicer_installed::permitted(&host.name, install, accepted).err())
+        .filter_map(|host| {
+            slicer_installed::check_install_allowed(&host.name, install, accepted).err()
+        })
         .collect()
 }
 

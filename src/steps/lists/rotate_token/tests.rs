@@ -16,7 +16,7 @@ fn rotated(retired: Retired) -> Vec<AnyStep> {
 fn within(retired: Retired, scope: Scope<'_>) -> Vec<AnyStep> {
     let options = Options {
         allow_outage: true,
-        ..Options::modest("state".into(), "kubeconfig".into())
+        ..Options::read_only("state".into(), "kubeconfig".into())
     };
     let secrets = Secrets {
         retired,

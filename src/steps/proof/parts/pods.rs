@@ -15,7 +15,7 @@ use crate::names::kubernetes::{
 };
 use crate::names::ours::PROOF_LABEL;
 use crate::pipeline::WritePermit;
-use crate::steps::proof::Trial;
+use crate::steps::proof::ProofRun;
 
 /// Who the pods run as: a user that owns nothing. pause does nothing that another one could not.
 const NOBODY: u32 = 65534;
@@ -33,7 +33,7 @@ pub(crate) async fn list(kubernetes: &Kubernetes, group: &str) -> Result<Vec<Val
 
 /// A pod that keeps a Node, as `NAMESPACE/NAME`: one that would run elsewhere without it, so neither a `DaemonSet`'s nor
 /// a proof's.
-pub(crate) async fn keeper(kubernetes: &Kubernetes, node: &str) -> Result<Option<String>> {
+pub(crate) async fn blocking_pod(kubernetes: &Kubernetes, node: &str) -> Result<Option<String>> {
     let selector = format!("spec.nodeName={node}");
     let pods = kubernetes
         .list(&["pods", "-A", "--field-selector", &selector])
@@ -111,7 +111,7 @@ pub(crate) async fn remove(
     let pods =
         DeletableObject::pods_of_proof(NAMESPACE, PROOF_LABEL, group, now).ok_or_else(|| {
             let what = format!("{group} is no name of a group of ours");
-            Failure::new(Code::Kubernetes, what).lasting()
+            Failure::new(Code::Kubernetes, what).permanent()
         })?;
     kubernetes.delete(permit, &pods).await
 }
@@ -129,7 +129,7 @@ pub(crate) fn runs(pod: &Value) -> bool {
 /// One that it did consider while the pod was there it would call unremovable, and believe that for five minutes (its
 /// `--unremovable-node-recheck-timeout`), long after the pod is gone. Pods of a `full` group are small instead: they only
 /// show that its agents run pods.
-pub(crate) fn make(trial: &Trial, busy: &BTreeSet<String>, full: bool) -> Result<Value> {
+pub(crate) fn make(trial: &ProofRun, busy: &BTreeSet<String>, full: bool) -> Result<Value> {
     let group = &trial.daemon.group;
     // Names differ from run to run: what an earlier, killed one left may still be going away.
     let run = crate::secret::random_hex(3).map_err(|error| {

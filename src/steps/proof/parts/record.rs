@@ -10,7 +10,7 @@ use crate::kubernetes::Kubernetes;
 use crate::names::autoscaler::NAMESPACE;
 use crate::names::ours::PROOF_RECORD;
 use crate::pipeline::WritePermit;
-use crate::steps::proof::Trial;
+use crate::steps::proof::ProofRun;
 
 /// The command that shows it.
 pub(crate) fn hint() -> String {
@@ -32,7 +32,7 @@ async fn data(kubernetes: &Kubernetes) -> Result<Value> {
 }
 
 /// Whether this very proof is on record.
-pub(crate) async fn read(kubernetes: &Kubernetes, trial: &Trial) -> Result<bool> {
+pub(crate) async fn read(kubernetes: &Kubernetes, trial: &ProofRun) -> Result<bool> {
     Ok(data(kubernetes).await?[&trial.daemon.group] == trial.fingerprint.as_str())
 }
 
@@ -77,7 +77,7 @@ pub(crate) async fn forget(
 pub(crate) async fn remember(
     kubernetes: &Kubernetes,
     permit: &WritePermit,
-    trial: &Trial,
+    trial: &ProofRun,
 ) -> Result<()> {
     let data = json!({
         &trial.daemon.group: trial.fingerprint,

@@ -10,7 +10,7 @@ use crate::kubernetes::Kubernetes;
 use crate::plan::Daemon;
 use crate::question::limited;
 use crate::steps::autoscaler::cloud_config;
-use crate::steps::proof::Trial;
+use crate::steps::proof::ProofRun;
 use crate::world::World;
 
 /// What a daemon of the same LAN takes to answer; the step looks twice a second, and must not miss its VM for this.
@@ -28,7 +28,11 @@ pub(crate) struct Silent {
 
 /// What keeps the autoscaler, in one sentence, as it was found not long ago; `None` where all the other groups in its configuration
 /// answer.
-pub(crate) async fn found(world: &World, kubernetes: &Kubernetes, trial: &Trial) -> Option<String> {
+pub(crate) async fn found(
+    world: &World,
+    kubernetes: &Kubernetes,
+    trial: &ProofRun,
+) -> Option<String> {
     let now = Instant::now();
     {
         let mut progress = trial.progress();
@@ -48,7 +52,7 @@ pub(crate) async fn found(world: &World, kubernetes: &Kubernetes, trial: &Trial)
     found
 }
 
-async fn look(world: &World, kubernetes: &Kubernetes, trial: &Trial) -> Option<String> {
+async fn look(world: &World, kubernetes: &Kubernetes, trial: &ProofRun) -> Option<String> {
     let scaled = cloud_config::groups(kubernetes).await.ok()?;
     let others = world.plan.workers();
     let others = others.filter(|it| it.group != trial.daemon.group && scaled.contains(&it.group));

@@ -4,7 +4,7 @@ use crate::testing::{Fake, permit, world};
 fn step() -> DaemonGone {
     DaemonGone::new(
         "home",
-        &Remains {
+        &DaemonToRemove {
             group: "k3s-agents-1".into(),
             host: "ryzen".into(),
             shares: None,
@@ -25,7 +25,7 @@ async fn an_adopted_daemon_is_stopped_and_its_files_stay() {
     let world = world(&[("ryzen", &fake)]);
     for unit in [None, Some("mine.service".to_owned())] {
         own.unit = unit;
-        let remains = Remains {
+        let remains = DaemonToRemove {
             group: daemon.group.clone(),
             host: "ryzen".into(),
             shares: None,
@@ -77,7 +77,7 @@ async fn a_bridge_and_logs_without_a_directory_or_unit_of_ours_stay() {
     };
     let nothing = theirs().answers("test -d", 1, "");
     let beside = DaemonGone {
-        daemon: Remains {
+        daemon: DaemonToRemove {
             served_elsewhere: true,
             ..step().daemon
         },
@@ -102,7 +102,7 @@ async fn a_bridge_and_logs_without_a_directory_or_unit_of_ours_stay() {
 async fn beside_a_namesake_our_unit_is_stopped_before_its_directory_goes() {
     const OURS: &str = "[Service]\nWorkingDirectory=/var/lib/slicer-k3s/home/k3s-agents-1\n";
     let beside = DaemonGone {
-        daemon: Remains {
+        daemon: DaemonToRemove {
             served_elsewhere: true,
             ..step().daemon
         },
@@ -144,7 +144,7 @@ async fn a_unit_that_names_our_directory_otherwise_is_ours() {
     let daemon = crate::testing::plan().daemons[1].clone();
     let mut own = crate::testing::adopted(&daemon);
     own.unit = Some("mine.service".into());
-    let remains = Remains {
+    let remains = DaemonToRemove {
         adopted: Some(own),
         ..step().daemon
     };
@@ -171,7 +171,7 @@ async fn a_unit_that_names_our_directory_otherwise_is_ours() {
 #[tokio::test]
 async fn a_process_of_ours_beside_a_namesake_is_stopped() {
     let daemon = crate::testing::plan().daemons[1].clone();
-    let remains = Remains {
+    let remains = DaemonToRemove {
         adopted: Some(crate::testing::adopted(&daemon)),
         served_elsewhere: true,
         ..step().daemon
@@ -301,7 +301,7 @@ async fn it_is_there_as_long_as_any_part_of_it_is() {
 #[tokio::test]
 async fn what_another_groups_daemon_served_goes_while_the_clusters_directory_is_there() {
     let shared = DaemonGone {
-        daemon: Remains {
+        daemon: DaemonToRemove {
             shares: Some("k3s-cp".into()),
             ..step().daemon
         },

@@ -3,19 +3,22 @@
 use crate::deletion;
 use crate::failure::Result;
 use crate::pipeline::WritePermit;
-use crate::remote::{Look, Machine, Script};
+use crate::remote::{Machine, Probe, Script};
 
 /// How many are removed by one command: its line has a bound.
 const AT_ONCE: usize = 500;
 
 /// Whether a VM of the group has left one.
 pub(crate) async fn left(host: &Machine, group: &str) -> Result<bool> {
-    Ok(host.look(&Look::ConsoleLogs(group.to_owned())).await?.ok())
+    Ok(host
+        .probe(&Probe::ConsoleLogs(group.to_owned()))
+        .await?
+        .ok())
 }
 
 /// Removes them.
 pub(crate) async fn remove(host: &Machine, permit: &WritePermit, group: &str) -> Result<()> {
-    let found = host.look(&Look::ConsoleLogs(group.to_owned())).await?;
+    let found = host.probe(&Probe::ConsoleLogs(group.to_owned())).await?;
     let logs = deletion::consoles(group, &found.stdout);
     if !found.ok() {
         return Ok(());

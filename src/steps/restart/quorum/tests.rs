@@ -16,7 +16,7 @@ async fn a_restart_that_would_stop_etcd_is_refused() {
     let (up, down) = (server(true), server(false));
     let servers = plan().servers;
     let one = |third| world(&[("k3s-cp-1", &up), ("k3s-cp-2", &up), ("k3s-cp-3", third)]);
-    let turns = Turns::default();
+    let turns = RollingRestart::default();
     let refused = turns.take(&one(&down), &servers[..1]).await;
     let failure = refused.err().unwrap();
     assert_eq!(failure.code, Code::QuorumAtRisk);
@@ -34,9 +34,9 @@ async fn a_server_on_its_way_back_is_waited_for() {
     let back = server(true).says_first("node", r#"{"status":{"conditions":[]}}"#);
     let servers = plan().servers;
     let one = |third| world(&[("k3s-cp-1", &up), ("k3s-cp-2", &up), ("k3s-cp-3", third)]);
-    let turns = Turns {
+    let turns = RollingRestart {
         timeout: Duration::from_secs(2),
-        ..Turns::default()
+        ..RollingRestart::default()
     };
     assert!(turns.take(&one(&back), &servers[..1]).await.is_ok());
     assert!(turns.take(&one(&down), &servers[..1]).await.is_err());
@@ -50,7 +50,7 @@ async fn a_quorum_is_given_up_only_for_want_of_those_that_were_down_before() {
     let servers = plan().servers;
     let one = world(&[("k3s-cp-1", &up), ("k3s-cp-2", &up), ("k3s-cp-3", &down)]);
     for (without, granted) in [("k3s-cp-3", true), ("k3s-cp-2", false)] {
-        let turns = Turns::of_a_run(&[without.to_owned()]);
+        let turns = RollingRestart::of_a_run(&[without.to_owned()]);
         let begin = Instant::now();
         let taken = turns.take(&one, &servers[..1]).await;
         assert_eq!(taken.is_ok(), granted, "{without}");
@@ -58,7 +58,7 @@ async fn a_quorum_is_given_up_only_for_want_of_those_that_were_down_before() {
     }
     let mut off = one;
     off.plan.servers[2].host = "off".into();
-    let turns = Turns::of_a_run(&["k3s-cp-3".to_owned()]);
+    let turns = RollingRestart::of_a_run(&["k3s-cp-3".to_owned()]);
     let begin = Instant::now();
     assert!(turns.take(&off, &servers[..1]).await.is_ok());
     assert!(begin.elapsed() < RETURN, "it cannot come back in this run");
@@ -70,7 +70,7 @@ async fn who_waits_for_a_server_does_not_keep_it_from_its_own_restart() {
     let (up, down) = (server(true), server(false));
     let one = world(&[("k3s-cp-1", &up), ("k3s-cp-2", &up), ("k3s-cp-3", &down)]);
     let servers = plan().servers;
-    let turns = Turns::of_a_run(&[]);
+    let turns = RollingRestart::of_a_run(&[]);
     let waits = turns.take(&one, &servers[..1]);
     let own = async {
         tokio::time::sleep(Duration::from_secs(5)).await;
@@ -88,7 +88,7 @@ async fn a_quorum_is_lost_only_where_it_stays_away() {
     let elects = || server(true).says_first("node", r#"{"status":{"conditions":[]}}"#);
     let down = server(false);
     let servers = plan().servers;
-    let turns = Turns::default();
+    let turns = RollingRestart::default();
     // The third is down, and the second answers again: it must stay.
     let (one, two) = (elects(), elects());
     let flapping = world(&[("k3s-cp-1", &one), ("k3s-cp-2", &two), ("k3s-cp-3", &down)]);
@@ -118,9 +118,9 @@ async fn who_has_restarted_for_new_tokens_is_asked_before_the_next_restarts() {
             .says("/v1-k3s/config", answers[1]);
         let mut world = world(&[("k3s-cp-1", &first), ("k3s-cp-2", &up), ("k3s-cp-3", &up)]);
         world.secrets.retired.agent = Some(crate::secret::Secret::new("0ld-agent-token"));
-        let turns = Turns {
+        let turns = RollingRestart {
             rotating: true,
-            ..Turns::default()
+            ..RollingRestart::default()
         };
         let taken = turns.take(&world, &servers[1..2]).await;
         assert_eq!(taken.is_ok(), allowed, "{runs_with} {answers:?}");
@@ -132,7 +132,7 @@ async fn the_next_waits_until_the_one_before_votes_again() {
     let up = server(true);
     let world = world(&[("k3s-cp-1", &up), ("k3s-cp-2", &up), ("k3s-cp-3", &up)]);
     let servers = plan().servers;
-    let turns = Turns::default();
+    let turns = RollingRestart::default();
     let first = turns.take(&world, &servers[..1]).await.unwrap();
     let other = turns.clone();
     let second = other.take(&world, &servers[1..2]);

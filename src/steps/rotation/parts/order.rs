@@ -7,7 +7,7 @@
 //! 3. Every server's config.yaml names the new tokens: from then on a server that restarts by itself comes back.
 //! 4. One server after the other restarts, accepts the new tokens and refuses the old ones:
 //!    [`OldRefused`](super::old_refused::OldRefused); those that have restarted are asked again before the next one does
-//!    ([`Turns`]). After the first, the cluster's data hold the new agent token:
+//!    ([`RollingRestart`]). After the first, the cluster's data hold the new agent token:
 //!    [`AgentTokenSaved`](super::agent_token_saved::AgentTokenSaved).
 //! 5. The agents that are there get theirs, unless they are to be replaced: [`WorkerToken`](super::worker_token::WorkerToken).
 
@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use crate::plan::{Plan, Server};
 use crate::state::{RotationPhase, Secrets};
 use crate::step_id::{StepId, StepName};
-use crate::steps::restart::quorum::Turns;
+use crate::steps::restart::quorum::RollingRestart;
 use crate::steps::rotation::agent_token_saved::AgentTokenSaved;
 use crate::steps::rotation::begun::RotationBegun;
 use crate::steps::rotation::old_token_refused::OldRefused;
@@ -120,12 +120,12 @@ impl Order {
     }
 
     /// The turns in which servers restart.
-    pub(crate) fn turns(&self, options: &Options) -> Turns {
+    pub(crate) fn turns(&self, options: &Options) -> RollingRestart {
         if self.is_empty() {
             let allowed = options.allow_outage;
-            Turns::of_a_run(if allowed { &options.silent } else { &[] })
+            RollingRestart::of_a_run(if allowed { &options.silent } else { &[] })
         } else {
-            Turns::of_a_rotation()
+            RollingRestart::of_a_rotation()
         }
     }
 

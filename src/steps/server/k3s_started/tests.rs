@@ -8,7 +8,7 @@ fn step() -> K3sStarted {
         needs: Vec::new(),
         may_stop: false,
         newcomer: false,
-        turns: Turns::default(),
+        turns: RollingRestart::default(),
         troubles: Troubles::default(),
     }
 }
@@ -52,7 +52,10 @@ async fn a_lasting_trouble_ends_the_wait_only_after_we_started_it() {
     step.apply(&world, &permit()).await.unwrap();
     assert!(fake.was_told("systemctl restart --no-block k3s"));
     let failure = step.check(&world, Phase::After).await.unwrap_err();
-    assert!(failure.is_lasting() && failure.hint.is_some(), "{failure}");
+    assert!(
+        failure.is_permanent() && failure.hint.is_some(),
+        "{failure}"
+    );
 }
 
 /// It would end of this for ever. One that was a member keeps what it has, whatever its journal says.

@@ -2,12 +2,12 @@
 
 use crate::failure::{Code, Failure, Result};
 use crate::k3s::{self, DROP_INS_PATH, DropIn};
-use crate::remote::{Look, Machine};
+use crate::remote::{Machine, Probe};
 
 /// Refuses a server whose drop-ins overrule `config`, its config.yaml.
 pub(crate) async fn check(machine: &Machine, config: &str) -> Result<()> {
     let name = machine.name();
-    let said = machine.look(&Look::DropIns).await?;
+    let said = machine.probe(&Probe::DropIns).await?;
     let Some(drop_ins) = k3s::drop_ins(&said.stdout).filter(|_| said.ok()) else {
         let what = format!("cannot read {DROP_INS_PATH} on {name}");
         // Not what it printed of the files, which may be a token.

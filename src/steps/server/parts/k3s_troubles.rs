@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::failure::Result;
 use crate::k3s::{Told, texts, told};
 use crate::names::k3s::{TOMBSTONE_PATH, UNIT};
-use crate::remote::{Look, Machine};
+use crate::remote::{Machine, Probe};
 use crate::steps::support::unit::Unit;
 
 /// While one start goes on, its journal is read again after this time: that costs more than asking its API.
@@ -55,7 +55,7 @@ impl Troubles {
 
 /// Whether a server was taken out of the cluster's etcd while its k3s ran, which goes on without it.
 pub(crate) async fn is_removed(machine: &Machine) -> Result<bool> {
-    let look = Look::FileFacts(TOMBSTONE_PATH.to_owned());
-    let facts = machine.look(&look).await?;
+    let probe = Probe::FileFacts(TOMBSTONE_PATH.to_owned());
+    let facts = machine.probe(&probe).await?;
     Ok(facts.ok() && !facts.stdout.trim().is_empty())
 }

@@ -7,7 +7,7 @@ fn step() -> VmUp {
         &plan(),
         &plan().servers[0],
         &crate::testing::options(),
-        &Turns::default(),
+        &RollingRestart::default(),
         &ControlPlane::default(),
     )
 }
@@ -21,7 +21,7 @@ fn the_other_servers_of_a_daemon_wait_for_one_without_a_disk() {
         ..ControlPlane::default()
     };
     let after = |server: usize| {
-        let (options, turns) = (crate::testing::options(), Turns::default());
+        let (options, turns) = (crate::testing::options(), RollingRestart::default());
         VmUp::new(
             &plan,
             &plan.servers[server],
@@ -104,7 +104,13 @@ fn lost() -> ControlPlane {
 
 fn of_lost(options: &Options) -> VmUp {
     let plan = shared();
-    VmUp::new(&plan, &plan.servers[0], options, &Turns::default(), &lost())
+    VmUp::new(
+        &plan,
+        &plan.servers[0],
+        options,
+        &RollingRestart::default(),
+        &lost(),
+    )
 }
 
 /// Agents of the daemon that restarts for a server's disk ended with all that ran on them.

@@ -13,7 +13,7 @@ use crate::secret::Secret;
 /// One question; each renders to a script that changes nothing. Where "status 1" is said, the script says itself that there is
 /// none, and anything else is a failure (see `remote::absent`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Look {
+pub enum Probe {
     /// A file's content; status 1 and empty where it does not exist.
     File(String),
     /// Status 0 where a file exists and may be run, else 1.
@@ -175,7 +175,7 @@ const METADATA: &str =
 /// What curl sends by itself.
 const ANYTHING: &str = "Accept: */*";
 
-impl Look {
+impl Probe {
     /// Whether the machine answers at once, by itself: what asks another one, or starts a large program, is better
     /// not waited for by others.
     pub(super) fn is_quick(&self) -> bool {
@@ -335,8 +335,8 @@ mod tests {
     fn console_logs_are_found_by_numbers_of_any_length() {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().display().to_string();
-        let look = Look::ConsoleLogs("a".into()).script();
-        let text = look.text().replace(CONSOLES, &place);
+        let probe = Probe::ConsoleLogs("a".into()).script();
+        let text = probe.text().replace(CONSOLES, &place);
         let ask = || {
             let asked = std::process::Command::new("sh")
                 .args(["-c", &text])
@@ -383,7 +383,7 @@ mod tests {
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut ready).unwrap();
         let ask = |directory: String, file: &str| {
             let file = format!("{directory}/{file}");
-            let script = Look::SlicerUp { directory, file }.script();
+            let script = Probe::SlicerUp { directory, file }.script();
             let asked = std::process::Command::new("sh")
                 .args(["-c", script.text()])
                 .output();
@@ -413,8 +413,8 @@ mod tests {
             repository: "a/b".into(),
             tag: "latest".into(),
         };
-        assert!(!Look::ImageDigest(image).is_quick());
-        assert!(!Look::Http("http://a".into()).is_quick());
-        assert!(Look::File("/etc/x".into()).is_quick());
+        assert!(!Probe::ImageDigest(image).is_quick());
+        assert!(!Probe::Http("http://a".into()).is_quick());
+        assert!(Probe::File("/etc/x".into()).is_quick());
     }
 }
