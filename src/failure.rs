@@ -245,6 +245,15 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// All that stands in the way of a command, in the order in which people read it.
+pub type Failures = Vec<Failure>;
+
+impl From<Failure> for Failures {
+    fn from(failure: Failure) -> Self {
+        vec![failure]
+    }
+}
+
 /// The result of everything that can fail for a reason the user can act on.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 

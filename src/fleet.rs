@@ -18,7 +18,7 @@ pub use note::{Note, Replaced, newest_note};
 
 use crate::config::{self, Config};
 use crate::facts::HostFacts;
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Failures, Result};
 use crate::plan::{Mark, Plan};
 use crate::question::{Elapsed, limited};
 use crate::remote::ssh::{self, HostTarget, KeyPolicy};
@@ -50,7 +50,7 @@ impl Fleet {
 
 /// Connects to every host. A host that does not answer is absent; one that
 /// refuses us (key, host key, sudo) is everybody's failure, since waiting or going on would not mend it.
-pub async fn connect(config: &Config, keys: &KeyPolicy) -> Result<Fleet, Vec<Failure>> {
+pub async fn connect(config: &Config, keys: &KeyPolicy) -> Result<Fleet, Failures> {
     connect_others(config, keys, HashMap::new()).await
 }
 
@@ -59,13 +59,13 @@ pub(crate) async fn connect_others(
     config: &Config,
     keys: &KeyPolicy,
     known: HashMap<String, Arc<Machine>>,
-) -> Result<Fleet, Vec<Failure>> {
+) -> Result<Fleet, Failures> {
     let mut fleet = Fleet {
         machines: known,
         absent: Vec::new(),
     };
     fleet.connect_absent(config, keys).await;
-    let refused: Vec<Failure> = fleet
+    let refused: Failures = fleet
         .absent
         .extract_if(.., |(_, failure)| failure.is_permanent())
         .map(|(_, failure)| failure)
@@ -216,7 +216,7 @@ pub async fn marks(fleet: &Fleet, cluster: &str) -> Result<Vec<Mark>> {
 }
 
 /// Looks at every connected host, side by side.
-pub async fn survey(fleet: &Fleet) -> Result<Vec<HostFacts>, Vec<Failure>> {
+pub async fn survey(fleet: &Fleet) -> Result<Vec<HostFacts>, Failures> {
     let looks = fleet.machines.values().map(|machine| facts(machine));
     let (mut facts, mut failures) = (Vec::new(), Vec::new());
     for result in join_all(looks).await {

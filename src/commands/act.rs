@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::one;
 use super::turn::RunLock;
 use crate::cli::Global;
 use crate::escape::escape;
 use crate::event::{Event, Events, Outcome};
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Failures, Result};
 use crate::pipeline::{self, Ended, Mode};
 use crate::steps::AnyStep;
 use crate::world::World;
@@ -42,7 +41,7 @@ impl Act<'_> {
         self,
         steps: &[AnyStep],
         world: &World,
-    ) -> Result<Vec<Ended>, Vec<Failure>> {
+    ) -> Result<Vec<Ended>, Failures> {
         let _mine = stop::answer_myself().await;
         let (events, listening) = Events::channel(log::event);
         let report = report::listen(self.global.output, listening);
@@ -90,10 +89,10 @@ impl Act<'_> {
         {
             report::say(&report::timings(ended, before, took));
         }
-        let ended = result.map_err(one)?;
+        let ended = result?;
         let failed = ended.iter().filter_map(|step| step.failure.clone());
         let absent = self.absent.into_iter().map(|(_, failure)| failure);
-        let failures: Vec<Failure> = failed.chain(absent).collect();
+        let failures: Failures = failed.chain(absent).collect();
         if failures.is_empty() {
             Ok(ended)
         } else {

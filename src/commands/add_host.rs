@@ -9,12 +9,11 @@ use super::cluster_file::ClusterFile;
 use super::consent::Prospect;
 use super::context::{self, StateDir, key_policy};
 use super::init::{CHANGE_THE_FILE, asked_for, may_begin};
-use super::one;
 use super::rotate_token::none_unfinished;
 use crate::cli::{AddHost, Global};
 use crate::config::{Config, NewHost, Setting};
 use crate::facts::HostFacts;
-use crate::failure::Failure;
+use crate::failure::Failures;
 use crate::fleet::{self, Fleet};
 use crate::plan::Plan;
 use crate::state::State;
@@ -24,27 +23,27 @@ use crate::{plan, report, steps};
 const COMMAND: &str = "add-host";
 
 /// Runs it.
-pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Failure>> {
+pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Failures> {
     let started = Instant::now();
     let before = context::load(global)?;
-    let home = StateDir::of(&before.name).map_err(one)?;
+    let home = StateDir::of(&before.name)?;
     context::known(&home, &before.name)?;
     let consent = options.making.consent;
-    let here = home.begin(COMMAND, consent).map_err(one)?;
+    let here = home.begin(COMMAND, consent)?;
     let mut file = ClusterFile::read(&global.config)?;
     let mut new = wanted::hosts(options, &file.before)?;
     let names: Vec<String> = new.iter().map(|host| host.name.clone()).collect();
     file.add_host(&new)?;
 
     let (mut state, last) = context::known(&home, &before.name)?;
-    none_unfinished(&state).map_err(one)?;
+    none_unfinished(&state)?;
     state.secrets.forget_unbegun();
     let fleet = fleet::connect(&file.after, &key_policy(global)).await?;
     let (facts, turn) = tokio::join!(
         fleet::survey(&fleet),
         context::turn(here, &fleet, &file.after, COMMAND, &state, Some(&last))
     );
-    let turn = turn.map_err(one)?;
+    let turn = turn?;
     let facts = facts?;
     let fleet = all_here(fleet, &names)?;
     if propose_size(&mut new, &file.before, &facts) {
@@ -73,12 +72,12 @@ pub(super) async fn run(global: &Global, options: &AddHost) -> Result<u8, Vec<Fa
     prospect.agree(consent).await?;
     if let Some(turn) = &turn {
         state.decisions = plan.decisions(&state.decisions);
-        turn.record(&mut state).await.map_err(one)?;
+        turn.record(&mut state).await?;
         // The file first: killed after it, `init` and this command both know what is wanted.
-        file.write().map_err(one)?;
-        state.save(home.path()).map_err(one)?;
-        home.keep_plan(plan).map_err(one)?;
-        home.keep_config(&global.config, &file.after).map_err(one)?;
+        file.write()?;
+        state.save(home.path())?;
+        home.keep_plan(plan)?;
+        home.keep_config(&global.config, &file.after)?;
     }
     let steps = steps::add_hosts(plan, &wanted, &names);
     let act = Act {
@@ -113,8 +112,8 @@ fn learners(plan: &Plan, names: &[String]) -> String {
 }
 
 /// The new hosts must answer; others may be off.
-fn all_here(fleet: Fleet, names: &[String]) -> Result<Fleet, Vec<Failure>> {
-    let missing: Vec<Failure> = fleet
+fn all_here(fleet: Fleet, names: &[String]) -> Result<Fleet, Failures> {
+    let missing: Failures = fleet
         .absent
         .iter()
         .filter(|(name, _)| names.contains(name))
@@ -149,7 +148,7 @@ fn decide(
     state: &State,
     facts: &[HostFacts],
     fleet: &Fleet,
-) -> Result<Plan, Vec<Failure>> {
+) -> Result<Plan, Failures> {
     let absent = fleet.reasons();
     // Decided when the cluster was made.
     let version = state.decisions.k3s_version.as_deref().unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::config::{self, Config, NewHost};
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Failures, Result};
 use crate::files;
 
 /// The file, edited in memory until [`ClusterFile::write`].
@@ -19,10 +19,10 @@ pub(super) struct ClusterFile<'a> {
 
 impl<'a> ClusterFile<'a> {
     /// Reads it.
-    pub(super) fn read(path: &'a Path) -> Result<Self, Vec<Failure>> {
+    pub(super) fn read(path: &'a Path) -> Result<Self, Failures> {
         let name = path.display().to_string();
         let text = fs_err::read_to_string(path).map_err(|error| {
-            super::one(Failure::new(Code::LocalFile, format!("cannot read {name}")).because(error))
+            Failure::new(Code::LocalFile, format!("cannot read {name}")).because(error)
         })?;
         let before = config::parse(&text, &name).map_err(|problems| {
             let failures = problems.into_iter().map(Failure::from);
@@ -38,7 +38,7 @@ impl<'a> ClusterFile<'a> {
     }
 
     /// With these hosts; one that it names already stays as it is there.
-    pub(super) fn add_host(&mut self, hosts: &[NewHost]) -> Result<(), Vec<Failure>> {
+    pub(super) fn add_host(&mut self, hosts: &[NewHost]) -> Result<(), Failures> {
         let hosts: Vec<NewHost> = hosts
             .iter()
             .filter(|host| self.before.host(&host.name).is_none())
@@ -52,7 +52,7 @@ impl<'a> ClusterFile<'a> {
     }
 
     /// Without this host, or only without its agents.
-    pub(super) fn remove_host(&mut self, host: &str, agents: bool) -> Result<(), Vec<Failure>> {
+    pub(super) fn remove_host(&mut self, host: &str, agents: bool) -> Result<(), Failures> {
         let file = self.path.display().to_string();
         let change = if agents {
             config::disable_workers

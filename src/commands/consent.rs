@@ -2,7 +2,7 @@
 
 use super::ask::{self, Name};
 use crate::cli::Consent;
-use crate::failure::{Failure, Result};
+use crate::failure::{Failures, Result};
 use crate::question::Terminal;
 use crate::report::{headed, say};
 use crate::steps::local_data::Stake;
@@ -59,7 +59,7 @@ impl<'a> Prospect<'a> {
     }
 
     /// Shows it and has it agreed to, once. A look needs no consent, and is refused nothing.
-    pub(super) async fn agree(&self, consent: Consent) -> Result<(), Vec<Failure>> {
+    pub(super) async fn agree(&self, consent: Consent) -> Result<(), Failures> {
         let outages = outages(self.outages, self.allow_outage);
         let loss = self.loss.told();
         for text in [self.text, &outages, loss.trim_end()] {
@@ -68,21 +68,19 @@ impl<'a> Prospect<'a> {
             }
         }
         if self.must_ask(consent)? {
-            ask::consent(consent.yes, self.instead)
-                .await
-                .map_err(super::one)?;
+            ask::consent(consent.yes, self.instead).await?;
         }
         Ok(())
     }
 
     /// Whether it takes consent; refused where it takes a word that was not given.
-    fn must_ask(&self, consent: Consent) -> Result<bool, Vec<Failure>> {
+    fn must_ask(&self, consent: Consent) -> Result<bool, Failures> {
         if consent.dry_run {
             return Ok(false);
         }
         let found = self.outages.found.iter();
         let found = found.filter(|_| !self.allow_outage);
-        let mut refused: Vec<Failure> = found.filter_map(|outage| outage.refusal.clone()).collect();
+        let mut refused: Failures = found.filter_map(|outage| outage.refusal.clone()).collect();
         refused.extend(self.loss.permitted(self.delete_local_data).err());
         if !refused.is_empty() {
             return Err(refused);
@@ -119,7 +117,7 @@ pub(super) async fn typed(consent: Consent, name: Name<'_>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::Code;
+    use crate::failure::{Code, Failure};
     use crate::steps::outages::Outage;
 
     fn outage(refused: bool) -> Outages {

@@ -6,7 +6,7 @@ use super::turn::{Here, RunLock};
 use super::{config_file, missing, plan_file};
 use crate::cli::{Consent, Global, Output};
 use crate::config::{self, Config, Problem};
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Failures, Result};
 use crate::fleet::{self, Fleet};
 use crate::plan::Plan;
 use crate::remote::ssh::KeyPolicy;
@@ -130,7 +130,7 @@ pub(crate) struct Settings {
 impl Settings {
     /// Reads cluster.toml. Where it is wrong and nothing is on record of the cluster that it names: everything that is wrong
     /// with it.
-    pub(crate) fn read(global: &Global) -> Result<Self, Vec<Failure>> {
+    pub(crate) fn read(global: &Global) -> Result<Self, Failures> {
         match config::load(&global.config) {
             Ok(config) => Ok(Self {
                 config,
@@ -145,7 +145,7 @@ impl Settings {
 
     /// Names what is wrong with cluster.toml on stderr, last; whether anything is.
     pub(crate) fn name_mistakes(&self) -> bool {
-        let failures: Vec<Failure> = self.mistakes.iter().cloned().map(Failure::from).collect();
+        let failures: Failures = self.mistakes.iter().cloned().map(Failure::from).collect();
         if failures.is_empty() {
             return false;
         }
@@ -176,10 +176,10 @@ impl Context {
         global: &Global,
         mut config: Config,
         wanted: impl FnOnce(&Plan) -> Result<Vec<String>>,
-    ) -> Result<(Self, Vec<Failure>), Vec<Failure>> {
-        let home = StateDir::of(&config.name).map_err(super::one)?;
+    ) -> Result<(Self, Failures), Failures> {
+        let home = StateDir::of(&config.name)?;
         let (state, plan) = known(&home, &config.name)?;
-        let wanted = wanted(&plan).map_err(super::one)?;
+        let wanted = wanted(&plan)?;
         config.hosts.retain(|host| wanted.contains(&host.name));
         let fleet = fleet::connect(&config, &key_policy(global)).await?;
         let context = Self {
@@ -195,23 +195,23 @@ impl Context {
         global: &Global,
         command: &str,
         consent: Consent,
-    ) -> Result<(Self, Option<RunLock>), Vec<Failure>> {
+    ) -> Result<(Self, Option<RunLock>), Failures> {
         let config = load(global)?;
-        let home = StateDir::of(&config.name).map_err(super::one)?;
+        let home = StateDir::of(&config.name)?;
         // Asked first, or a cluster that is not there would leave a directory with a lock in it.
         known(&home, &config.name)?;
-        let here = home.begin(command, consent).map_err(super::one)?;
+        let here = home.begin(command, consent)?;
         let (mut state, plan) = recorded(&home, &config.name)?;
         let fleet = fleet::connect(&config, &key_policy(global)).await?;
         // What was off during the last run and still is keeps no one waiting.
         let plan = plan.with_those_back(|host| fleet.machines.contains_key(host));
         let turn = turn(here, &fleet, &config, command, &state, Some(&plan)).await;
-        let turn = turn.map_err(super::one)?;
+        let turn = turn?;
         if let Some(turn) = &turn {
             let before = state.runs.clone();
-            turn.record(&mut state).await.map_err(super::one)?;
+            turn.record(&mut state).await?;
             if state.runs != before {
-                state.save(home.path()).map_err(super::one)?;
+                state.save(home.path())?;
             }
         }
         let world = fleet.world(plan, state.secrets);
@@ -236,39 +236,35 @@ pub(super) async fn turn(
 }
 
 /// cluster.toml, or everything that is wrong with it.
-pub(crate) fn load(global: &Global) -> Result<Config, Vec<Failure>> {
+pub(crate) fn load(global: &Global) -> Result<Config, Failures> {
     config::load(&global.config).map_err(|problems| missing::or_wrong(&global.config, problems))
 }
 
 /// State and plan of a cluster that was made from here, hosts included that were off during the last run.
-pub(crate) fn known(home: &StateDir, cluster: &str) -> Result<(State, Plan), Vec<Failure>> {
+pub(crate) fn known(home: &StateDir, cluster: &str) -> Result<(State, Plan), Failures> {
     let (state, plan) = recorded(home, cluster)?;
     Ok((state, plan.with_those_back(|_| true)))
 }
 
 /// The same with the plan as it is recorded.
-fn recorded(home: &StateDir, cluster: &str) -> Result<(State, Plan), Vec<Failure>> {
-    let state = State::open(home.path()).map_err(super::one)?;
-    match (state, home.last_plan().map_err(super::one)?) {
+fn recorded(home: &StateDir, cluster: &str) -> Result<(State, Plan), Failures> {
+    let state = State::open(home.path())?;
+    match (state, home.last_plan()?) {
         (Some(state), Some(mut plan)) => {
             plan.founded.clone_from(&state.decisions.founded);
             Ok((state, plan))
         }
-        (Some(_), None) => Err(super::one(
-            Failure::new(
+        (Some(_), None) => Err(Failure::new(
                 Code::LocalFile,
                 format!("{} does not exist", home.plan_file().display()),
             )
             .because(format!("the state of {cluster} is here, and the plan of its last run is not"))
-            .hint("slicer-k3s init --dry-run looks at the hosts; slicer-k3s init writes it again"),
-        )),
-        _ => Err(super::one(
-            Failure::new(
+            .hint("slicer-k3s init --dry-run looks at the hosts; slicer-k3s init writes it again").into()),
+        _ => Err(Failure::new(
                 Code::Config,
                 format!("no cluster called {cluster} was made from here"),
             )
-            .hint("slicer-k3s init makes it; slicer-k3s import takes over one that another workstation made"),
-        )),
+            .hint("slicer-k3s init makes it; slicer-k3s import takes over one that another workstation made").into()),
     }
 }
 

@@ -8,13 +8,12 @@ use super::act::{self, Act};
 use super::ask::Name;
 use super::consent;
 use super::context::{self, StateDir, key_policy};
-use super::one;
 use super::turn::RunLock;
 use crate::cli::{Destroy, Global};
 use crate::config::Config;
 use crate::escape::escape;
 use crate::facts::HostFacts;
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Failures, Result};
 use crate::fleet::{self, Fleet};
 use crate::generate::FORWARDING_PATH;
 use crate::question::{Ask as _, Terminal, limited};
@@ -25,21 +24,21 @@ use crate::world::World;
 use crate::{deletion, kubeconfig, steps};
 
 /// Runs it.
-pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Failure>> {
+pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Failures> {
     let started = Instant::now();
     let config = context::load(global)?;
-    let home = StateDir::of(&config.name).map_err(one)?;
-    if State::open(home.path()).map_err(one)?.is_none() {
+    let home = StateDir::of(&config.name)?;
+    if State::open(home.path())?.is_none() {
         return nothing_known(&config, global).await;
     }
-    let here = home.begin("destroy", options.consent).map_err(one)?;
+    let here = home.begin("destroy", options.consent)?;
     let (mut state, plan) = context::known(&home, &config.name)?;
     let fleet = fleet::connect(&config, &key_policy(global)).await?;
     let (facts, turn) = tokio::join!(
         fleet::survey(&fleet),
         context::turn(here, &fleet, &config, "destroy", &state, Some(&plan))
     );
-    let turn = turn.map_err(one)?;
+    let turn = turn?;
     let facts = facts?;
     let remains: Vec<DaemonToRemove> = facts
         .iter()
@@ -77,11 +76,11 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
         wrong: "that is not its name".to_owned(),
         otherwise: "read the list above and run again with --yes",
     };
-    consent::typed(options.consent, typed).await.map_err(one)?;
-    let snapshot = wants_snapshot(&options, &inside).await.map_err(one)?;
+    consent::typed(options.consent, typed).await?;
+    let snapshot = wants_snapshot(&options, &inside).await?;
     if let Some(turn) = &turn {
-        turn.record(&mut state).await.map_err(one)?;
-        state.save(home.path()).map_err(one)?;
+        turn.record(&mut state).await?;
+        state.save(home.path())?;
     }
     // A look takes no snapshot; what it looks for is one of a run that is still to come.
     let run = turn.as_ref().map_or("next", RunLock::run);
@@ -103,11 +102,11 @@ pub(super) async fn run(global: &Global, options: Destroy) -> Result<u8, Vec<Fai
     }
     // What is gone is put away even where a file of the person's own cannot be changed.
     let forgotten = forget_context(&home);
-    let archive = home.archive(&state.id).map_err(one)?;
+    let archive = home.archive(&state.id)?;
     drop(turn);
     let changed = forgotten.as_ref().ok().and_then(Option::as_ref);
     say(&stays(&config.name, &hosts, &archive, changed));
-    forgotten.map(|_| 0).map_err(one)
+    forgotten.map(|_| 0).map_err(Failures::from)
 }
 
 /// What to do about a host that is off; one that is gone for good must not keep the cluster alive.
@@ -118,7 +117,7 @@ fn once_back(host: &str) -> String {
 }
 
 /// Without a state there is nothing to destroy, unless hosts tell otherwise: that is another workstation's cluster.
-async fn nothing_known(config: &Config, global: &Global) -> Result<u8, Vec<Failure>> {
+async fn nothing_known(config: &Config, global: &Global) -> Result<u8, Failures> {
     let name = &config.name;
     let Fleet { machines, absent } = fleet::connect(config, &key_policy(global)).await?;
     let hosts: Vec<String> = machines.keys().cloned().collect();
@@ -132,7 +131,7 @@ async fn nothing_known(config: &Config, global: &Global) -> Result<u8, Vec<Failu
         host.mark(name).is_some() || daemons.any(|daemon| daemon.cluster() == Some(name))
     };
     if let Some(host) = facts.iter().find(ours) {
-        return Err(one(Failure::new(
+        return Err(Failure::new(
             Code::RecordConflict,
             format!(
                 "{} belongs to a cluster called {name} that this workstation has no record of",
@@ -142,7 +141,8 @@ async fn nothing_known(config: &Config, global: &Global) -> Result<u8, Vec<Failu
         .because(
             "its tokens and decisions lie in the state directory of the workstation that made it",
         )
-        .hint("run slicer-k3s destroy there, or slicer-k3s import here first")));
+        .hint("run slicer-k3s destroy there, or slicer-k3s import here first")
+        .into());
     }
     if !absent.is_empty() {
         return Err(absent.into_iter().map(|(_, failure)| failure).collect());

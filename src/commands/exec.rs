@@ -2,10 +2,10 @@
 
 use super::{passed_on, vm};
 use crate::cli::{Exec, Global};
-use crate::failure::Failure;
+use crate::failure::Failures;
 
 /// Runs it; the command's exit code is ours.
-pub(super) async fn run(global: &Global, options: &Exec) -> Result<u8, Vec<Failure>> {
+pub(super) async fn run(global: &Global, options: &Exec) -> Result<u8, Failures> {
     let Some(settings) = passed_on::settings(global) else {
         return Ok(passed_on::OURS);
     };

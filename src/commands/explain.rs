@@ -2,17 +2,16 @@
 
 use std::fmt::Write as _;
 
-use super::one;
 use crate::cli::Explain;
 use crate::explanations::{self, Explanation};
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Failures, Result};
 use crate::{report, suggest};
 
 /// Runs it.
-pub(super) fn run(options: &Explain) -> Result<u8, Vec<Failure>> {
+pub(super) fn run(options: &Explain) -> Result<u8, Failures> {
     let all = explanations::all();
     let text = match &options.name {
-        Some(asked) => about(&all, asked).map_err(one)?,
+        Some(asked) => about(&all, asked)?,
         None => list(&all),
     };
     report::data(&text);

@@ -3,22 +3,22 @@
 use std::time::SystemTime;
 
 use super::context::{self, StateDir};
-use super::{folder, one};
+use super::folder;
 use crate::cli::{Generate, Global};
 use crate::config::Config;
-use crate::failure::{Failure, Result};
+use crate::failure::{Failures, Result};
 use crate::plan::{self, Plan};
 use crate::report;
 use crate::state::{Lock, Secrets, State};
 
 /// Runs it.
-pub(super) fn run(global: &Global, options: &Generate) -> Result<u8, Vec<Failure>> {
+pub(super) fn run(global: &Global, options: &Generate) -> Result<u8, Failures> {
     let config = context::load(global)?;
-    let home = StateDir::of(&config.name).map_err(one)?;
-    let secrets = secrets(&config, &home).map_err(one)?;
-    let plan = if let Some(plan) = home.last_plan().map_err(one)? {
+    let home = StateDir::of(&config.name)?;
+    let secrets = secrets(&config, &home)?;
+    let plan = if let Some(plan) = home.last_plan()? {
         let mut plan = plan.with_those_back(|_| true);
-        let state = State::open(home.path()).map_err(one)?;
+        let state = State::open(home.path())?;
         plan.founded = state.and_then(|state| state.decisions.founded);
         report::say(&format!(
             "As the last run of init planned it{}.",
@@ -32,8 +32,8 @@ pub(super) fn run(global: &Global, options: &Generate) -> Result<u8, Vec<Failure
     } else {
         from_config_alone(&config, &home)?
     };
-    let tree = crate::generate::tree(&plan, &secrets).map_err(one)?;
-    folder::write(&options.out, &tree.files).map_err(one)?;
+    let tree = crate::generate::tree(&plan, &secrets)?;
+    folder::write(&options.out, &tree.files)?;
     for (name, how) in &tree.placeholders {
         report::say(&format!("{name}: {how}"));
     }
@@ -63,10 +63,9 @@ fn newer(global: &Global, home: &StateDir) -> bool {
 }
 
 /// A plan of assumptions. It is not kept: looking at the hosts may decide otherwise.
-fn from_config_alone(config: &Config, home: &StateDir) -> Result<Plan, Vec<Failure>> {
-    let decisions = State::open(home.path())
-        .map_err(one)?
-        .map_or_else(plan::Decisions::default, |state| state.decisions);
+fn from_config_alone(config: &Config, home: &StateDir) -> Result<Plan, Failures> {
+    let decisions =
+        State::open(home.path())?.map_or_else(plan::Decisions::default, |state| state.decisions);
     let (facts, words) = plan::assumed(config)?;
     let version = config
         .k3s

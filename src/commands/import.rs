@@ -15,13 +15,12 @@ use serde_json::Value;
 use super::act::{self, Act};
 use super::consent::Prospect;
 use super::context::StateDir;
-use super::one;
 use super::turn::{Here, RunLock};
 use crate::cli::{Global, Import};
 use crate::config::{self, Config};
 use crate::escape::escape;
 use crate::facts::HostFacts;
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Failures, Result};
 use crate::fleet::{self, Fleet, Note};
 use crate::generate::routes_path;
 use crate::import::{self, ClusterFile, Findings, Found, Noted};
@@ -37,14 +36,14 @@ use crate::time::unix_time;
 use crate::{plan, steps};
 
 /// Runs it.
-pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Failure>> {
+pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Failures> {
     let started = Instant::now();
     let path = &global.config;
     let reached = targets::reach(global, options).await?;
-    let cluster = cluster(options, &reached).map_err(one)?;
-    let home = StateDir::of(&cluster).map_err(one)?;
-    spare(&home, options).map_err(one)?;
-    let here = home.begin("import", options.consent).map_err(one)?;
+    let cluster = cluster(options, &reached)?;
+    let home = StateDir::of(&cluster)?;
+    spare(&home, options)?;
+    let here = home.begin("import", options.consent)?;
     let marked = |host: &targets::Host| host.facts.mark(&cluster).is_some();
     let adopts = !reached.hosts.iter().any(marked) && by_hand::is_likely(&reached);
     let (mut findings, machines) = if adopts {
@@ -62,18 +61,18 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
         absent: Vec::new(),
     };
     if let Some(failure) = findings.minority() {
-        return Err(one(failure));
+        return Err(failure.into());
     }
     let note = fleet::newest_note(fleet.machines.values(), &findings.cluster).await;
-    let note = note.map_err(one)?;
+    let note = note?;
     findings.noted = note.as_ref().map(|note| Noted {
         who: note.who.clone(),
         server_token: note.server_token.clone(),
         agent_token: note.agent_token.clone(),
     });
-    let state = findings.state().map_err(one)?;
+    let state = findings.state()?;
     match findings.autoscaler_unknown() {
-        Some(failure) if reached.config.is_none() => return Err(one(failure)),
+        Some(failure) if reached.config.is_none() => return Err(failure.into()),
         Some(_) => say(
             "The cluster's API does not answer: the autoscaler's image is looked up again by the next init.",
         ),
@@ -97,9 +96,9 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
     let mut state = State { decisions, ..state };
     let read = (note.as_ref(), findings.runs());
     let turn = turn(here, &fleet, &config, &state, read).await;
-    let turn = turn.map_err(one)?;
+    let turn = turn?;
     if let Some(file) = &text {
-        keep::may_write(path, file, options.force).map_err(one)?;
+        keep::may_write(path, file, options.force)?;
     }
     let text_shown = words::show(path, text.as_ref(), &home, &plan);
     let instead = "slicer-k3s import -h tells what else it takes";
@@ -109,14 +108,14 @@ pub(super) async fn run(global: &Global, options: &Import) -> Result<u8, Vec<Fai
         // A state is made each time, with a key of its own.
         return Ok(act::WOULD_CHANGE);
     };
-    turn.record(&mut state).await.map_err(one)?;
+    turn.record(&mut state).await?;
     if let Some(file) = &text {
-        keep::cluster_file(path, file, options.force).map_err(one)?;
+        keep::cluster_file(path, file, options.force)?;
     }
     let replaced = note.and_then(|note| note.server_token_replaced);
     let until = replaced.map_or_else(unix_time, |replaced| replaced.at);
-    keep::state(&home, &mut state, &plan, until).map_err(one)?;
-    home.keep_config(path, &config).map_err(one)?;
+    keep::state(&home, &mut state, &plan, until)?;
+    home.keep_config(path, &config)?;
     let wanted = home.read_only();
     let names = [
         StepName::ServerKey,
@@ -212,7 +211,7 @@ async fn look(
     cluster: String,
     reached: &targets::Reached,
     options: &Import,
-) -> Result<(Findings, HashMap<String, Arc<Machine>>), Vec<Failure>> {
+) -> Result<(Findings, HashMap<String, Arc<Machine>>), Failures> {
     let (mut hosts, mut failures) = (Vec::new(), Vec::new());
     let mut machines: HashMap<String, Arc<Machine>> = HashMap::new();
     for host in &reached.hosts {
@@ -262,9 +261,9 @@ async fn look(
     if !failures.is_empty() {
         return Err(failures);
     }
-    (findings.servers, findings.silent) = servers(&findings, &machines).await.map_err(one)?;
+    (findings.servers, findings.silent) = servers(&findings, &machines).await?;
     if let Some(failure) = import::in_sqlite(&findings.servers) {
-        return Err(one(failure));
+        return Err(failure.into());
     }
     findings.put_in_order();
     Ok((findings, machines))
@@ -356,17 +355,17 @@ async fn servers(
 /// The file's text. What the autoscaler was given beyond our values is seen when there is a plan to compare with.
 fn rebuild(
     findings: &Findings,
-    decide: impl Fn(&Config) -> Result<Plan, Vec<Failure>>,
-) -> Result<ClusterFile, Vec<Failure>> {
-    let first = import::text(findings, &Default::default()).map_err(one)?;
+    decide: impl Fn(&Config) -> Result<Plan, Failures>,
+) -> Result<ClusterFile, Failures> {
+    let first = import::text(findings, &Default::default())?;
     let Some(known) = findings.autoscaler() else {
         return Ok(first);
     };
     let plan = decide(&parsed(&first.text, Path::new("cluster.toml"))?)?;
-    import::text(findings, &known.extras(&plan)).map_err(one)
+    import::text(findings, &known.extras(&plan)).map_err(Failures::from)
 }
 
-fn parsed(text: &str, path: &Path) -> Result<Config, Vec<Failure>> {
+fn parsed(text: &str, path: &Path) -> Result<Config, Failures> {
     config::parse(text, &path.display().to_string())
         .map_err(|problems| problems.into_iter().map(Failure::from).collect())
 }

@@ -9,11 +9,11 @@ use super::consent::Prospect;
 use super::context::{self, StateDir};
 use super::first_contact::{self, CHANGE_THE_FLAGS};
 use super::turn::{Here, RunLock};
-use super::{last_words, one, servers};
+use super::{last_words, servers};
 use crate::cli::{ApplyArgs, Global, Init};
 use crate::control_plane::{self, ControlPlane, Observed, Versions};
 use crate::escape::escape;
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Failures, Result};
 use crate::fleet::{self, Fleet};
 use crate::plan::{self, Autoscaler, Plan, Server};
 use crate::remote::{ImageTag, Probe};
@@ -27,19 +27,19 @@ use crate::{config::Config, kubeconfig, report};
 pub(super) const CHANGE_THE_FILE: &str = "change cluster.toml and run again";
 
 /// Runs it.
-pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failure>> {
+pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Failures> {
     let started = Instant::now();
     let mut first = first_contact::config(global, &options).await?;
     let config = first.config.clone();
-    let home = StateDir::of(&config.name).map_err(one)?;
+    let home = StateDir::of(&config.name)?;
     let consent = options.making.consent;
-    let here = home.begin("init", consent).map_err(one)?;
-    let mut state = match State::open(home.path()).map_err(one)? {
+    let here = home.begin("init", consent)?;
+    let mut state = match State::open(home.path())? {
         Some(state) => state,
-        None => State::create(&config.name).map_err(one)?,
+        None => State::create(&config.name)?,
     };
     let fleet = first.connect(global).await?;
-    let last = home.last_plan().map_err(one)?;
+    let last = home.last_plan()?;
     // As the last run went by it: who was off then is looked at like a new host.
     let last = last.map(|plan| plan.with_those_back(|_| false));
     let then = last.clone();
@@ -51,16 +51,15 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
         k3s_version(&config, &state, &fleet),
         image_digest(&config, &state, &fleet)
     );
-    let (turn, seen) = turn.map_err(one)?;
+    let (turn, seen) = turn?;
     let facts = facts?;
-    let version = version.map_err(one)?;
+    let version = version?;
     if let Some((image, digest)) = digest {
         state.decisions.image_digests.insert(image, digest);
     }
     let absent = fleet.reasons();
     let new_cluster = state.decisions.servers.is_empty();
-    state.decisions.founded =
-        servers::on_record(&home, &config, &state.decisions, &facts).map_err(one)?;
+    state.decisions.founded = servers::on_record(&home, &config, &state.decisions, &facts)?;
     let unversioned = servers::without_version(&config, &state.decisions);
     let plan = plan::decide(&unversioned, &state.decisions, &facts, &absent, &version)?;
     // What was seen of servers that are planned otherwise now says nothing.
@@ -74,10 +73,8 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     };
     let new_cluster = new_cluster && world.plan.founded.is_none();
     let mut wanted = wanted(&options, &home);
-    let (control_plane, versions) = servers::survey(&world, &options, seen, new_cluster)
-        .await
-        .map_err(one)?;
-    servers::take_over(&mut world.plan, &config, &versions).map_err(one)?;
+    let (control_plane, versions) = servers::survey(&world, &options, seen, new_cluster).await?;
+    servers::take_over(&mut world.plan, &config, &versions)?;
     accept(&mut state, &mut world.plan, &control_plane);
     let later = rotation::begin_or_leave(&mut world).await;
     let (outages, loss) = tokio::join!(
@@ -104,11 +101,10 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     wanted.silent = outages.silent;
     if let Some(turn) = &turn {
         state.decisions = world.plan.decisions(&state.decisions);
-        turn.record(&mut state).await.map_err(one)?;
-        first.write().map_err(one)?;
-        state.save(home.path()).map_err(one)?;
-        home.keep(&world.plan, &global.config, &config)
-            .map_err(one)?;
+        turn.record(&mut state).await?;
+        first.write()?;
+        state.save(home.path())?;
+        home.keep(&world.plan, &global.config, &config)?;
     }
     let steps = steps::init(&world.plan, &wanted, &control_plane, &world.secrets);
     let act = Act {
@@ -123,10 +119,10 @@ pub(super) async fn run(global: &Global, options: Init) -> Result<u8, Vec<Failur
     if consent.dry_run {
         return Ok(act::would_change(&ended));
     }
-    rotation::settle(&world, &home, later).map_err(one)?;
+    rotation::settle(&world, &home, later)?;
     drop(turn);
     if options.merge {
-        merge(&options, &world.plan, &home).map_err(one)?;
+        merge(&options, &world.plan, &home)?;
     }
     report::say(&last_words::after_init(&world.plan, &home, &ended));
     Ok(0)
@@ -137,12 +133,10 @@ async fn agree(
     options: &Init,
     prospect: &Prospect<'_>,
     control_plane: &ControlPlane,
-) -> Result<(), Vec<Failure>> {
+) -> Result<(), Failures> {
     prospect.agree(options.making.consent).await?;
     if prospect.asks {
-        servers::consent(options, control_plane)
-            .await
-            .map_err(one)?;
+        servers::consent(options, control_plane).await?;
     }
     Ok(())
 }
@@ -283,13 +277,13 @@ pub(super) async fn may_begin(
     world: &World,
     part: &Plan,
     wanted: &steps::Options,
-) -> Result<(), Vec<Failure>> {
+) -> Result<(), Failures> {
     let mut refused = steps::slicer_refusals(part, wanted);
     refused.extend(steps::licence_refusals(part));
     if !refused.is_empty() {
         return Err(refused);
     }
-    let overwritten = steps::slicer_overwrites(world, part).await.map_err(one)?;
+    let overwritten = steps::slicer_overwrites(world, part).await?;
     if !overwritten.is_empty() {
         report::say(&overwritten);
     }

@@ -6,10 +6,10 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Context, one, one_host, passed_on};
+use super::{Context, one_host, passed_on};
 use crate::cli::{Global, Kubectl};
 use crate::config::Config;
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Failures, Result};
 use crate::kubeconfig;
 use crate::names::k3s::API_PORT;
 use crate::plan::Plan;
@@ -17,7 +17,7 @@ use crate::remote::{self, Script, tunnel};
 use crate::stop::{self, Request, Requests};
 
 /// Runs it; kubectl's exit code is ours.
-pub(super) async fn run(global: &Global, options: Kubectl) -> Result<u8, Vec<Failure>> {
+pub(super) async fn run(global: &Global, options: Kubectl) -> Result<u8, Failures> {
     let Some(settings) = passed_on::settings(global) else {
         return Ok(passed_on::OURS);
     };
@@ -27,7 +27,7 @@ pub(super) async fn run(global: &Global, options: Kubectl) -> Result<u8, Vec<Fai
     Ok(code)
 }
 
-async fn passed(global: &Global, config: Config, options: Kubectl) -> Result<u8, Vec<Failure>> {
+async fn passed(global: &Global, config: Config, options: Kubectl) -> Result<u8, Failures> {
     let context = one_host::of_control_plane(global, config).await?;
     // kubectl's end is ours: whoever follows a log stops with Ctrl-C, and nothing has gone wrong then.
     let _mine = stop::answer_myself().await;
@@ -40,7 +40,7 @@ async fn passed(global: &Global, config: Config, options: Kubectl) -> Result<u8,
             request = requests.next() => Ok(request.exit_code()),
         }
     };
-    code.map_err(one)
+    code.map_err(Failures::from)
 }
 
 /// The user's own kubectl, where there is one.

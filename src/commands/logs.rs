@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use super::context::{self, Context, StateDir};
 use super::vm::{self, Vm};
-use super::{one, one_host, passed_on};
+use super::{one_host, passed_on};
 use crate::cli::{Global, Logs};
 use crate::config::Config;
 use crate::escape::escape;
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Failures, Result};
 use crate::kubernetes::selector;
 use crate::names::autoscaler::{AUTOSCALER, NAMESPACE};
 use crate::names::slicer::console_log;
@@ -34,7 +34,7 @@ enum Whose {
 }
 
 /// Runs it.
-pub(super) async fn run(global: &Global, options: &Logs) -> Result<u8, Vec<Failure>> {
+pub(super) async fn run(global: &Global, options: &Logs) -> Result<u8, Failures> {
     let Some(settings) = passed_on::settings(global) else {
         return Ok(passed_on::OURS);
     };
@@ -61,10 +61,10 @@ async fn reach(
     global: &Global,
     config: Config,
     options: &Logs,
-) -> Result<(Context, Whose), Vec<Failure>> {
-    let home = StateDir::of(&config.name).map_err(one)?;
+) -> Result<(Context, Whose), Failures> {
+    let home = StateDir::of(&config.name)?;
     let (_, plan) = context::known(&home, &config.name)?;
-    let whose = find(&plan, options).map_err(one)?;
+    let whose = find(&plan, options)?;
     // What the kubelet has moved aside lies on one server, wherever that is; for the rest any server will do.
     if whose == Whose::Autoscaler && Part::of(options).lines.is_some() {
         let context = one_host::of_control_plane(global, config).await?;

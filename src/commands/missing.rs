@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use super::context::StateDir;
 use crate::config::Problem;
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, Failures};
 use crate::state;
 
 /// A cluster of this workstation, and where its cluster.toml was when it was last used.
 pub(super) type Known = (String, Option<PathBuf>);
 
 /// What is wrong with the file; of one that does not exist, where it may be.
-pub(super) fn or_wrong(file: &Path, problems: Vec<Problem>) -> Vec<Failure> {
+pub(super) fn or_wrong(file: &Path, problems: Vec<Problem>) -> Failures {
     let gone = fs_err::symlink_metadata(file)
         .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
     if gone {

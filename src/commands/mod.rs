@@ -39,17 +39,17 @@ mod vm;
 use clap::CommandFactory as _;
 
 use crate::cli::{Cli, Command};
-use crate::failure::Failure;
+use crate::failure::{Failure, Failures};
 use crate::stop::{self, Request, Requests};
 use crate::{log, report};
 
 pub(crate) use context::Context;
 
 /// Runs the command; its exit code, or everything that went wrong before it could begin.
-pub async fn run(cli: Cli) -> Result<u8, Vec<Failure>> {
+pub async fn run(cli: Cli) -> Result<u8, Failures> {
     let Cli { command, global } = cli;
     log::verbose(global.verbose, report::tell);
-    form::check(&command, global.output).map_err(one)?;
+    form::check(&command, global.output)?;
     let work = async {
         match command {
             Command::Init(options) => Box::pin(init::run(&global, options)).await,
@@ -94,9 +94,4 @@ fn stopped(request: Request) -> Failure {
     Failure::new(request.code(), format!("stopped by {}", request.words()))
         .because("what is done stays done")
         .hint("run the same command again: it goes on from here")
-}
-
-/// One failure as a list of one.
-fn one(failure: Failure) -> Vec<Failure> {
-    vec![failure]
 }

@@ -9,7 +9,7 @@ use super::Context;
 use super::context::{self, StateDir, key_policy};
 use crate::cli::Global;
 use crate::config::Config;
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Failures, Result};
 use crate::fleet;
 use crate::remote::Machine;
 use crate::remote::ssh::unasked;
@@ -20,11 +20,8 @@ const HEAD_START: Duration = Duration::from_secs(1);
 
 /// A cluster seen from the first of the control plane's hosts that answers and has a server whose API is ready; its plan has the
 /// servers of that host alone.
-pub(super) async fn of_control_plane(
-    global: &Global,
-    config: Config,
-) -> Result<Context, Vec<Failure>> {
-    let home = StateDir::of(&config.name).map_err(super::one)?;
+pub(super) async fn of_control_plane(global: &Global, config: Config) -> Result<Context, Failures> {
+    let home = StateDir::of(&config.name)?;
     let (state, plan) = context::known(&home, &config.name)?;
     let servers = plan.servers.iter().map(|server| server.host.as_str());
     let hosts = config.hosts.iter();
@@ -52,7 +49,7 @@ pub(super) async fn of_control_plane(
         Ok(world)
     };
     if hosts.is_empty() {
-        return Err(super::one(none_left(&config.name)));
+        return Err(none_left(&config.name).into());
     }
     let world = first(&hosts, seen_from).await?;
     Ok(Context { home, world })
@@ -75,9 +72,9 @@ fn was_a_question(failure: &Failure) -> bool {
 }
 
 /// What the first host gives that gives it unasked; a host that has a question is asked only where none does, and one after the other.
-async fn first<T>(hosts: &[&str], of: impl AsyncFn(&str) -> Result<T>) -> Result<T, Vec<Failure>> {
+async fn first<T>(hosts: &[&str], of: impl AsyncFn(&str) -> Result<T>) -> Result<T, Failures> {
     if let [only] = hosts {
-        return of(only).await.map_err(super::one);
+        return of(only).await.map_err(Failures::from);
     }
     let mut failures: Vec<(&str, Failure)> = Vec::new();
     let (of, mut others) = (&of, hosts.iter());

@@ -2,7 +2,7 @@
 
 use super::context::Settings;
 use crate::cli::{Global, Output};
-use crate::failure::{Failure, Result};
+use crate::failure::{Failures, Result};
 use crate::report;
 use crate::stop::{self, Requests};
 
@@ -26,7 +26,7 @@ pub(super) fn code(status: i32) -> u8 {
 }
 
 /// The code that was passed on; failures are told and have ours.
-pub(super) fn or_ours(result: Result<u8, Vec<Failure>>) -> u8 {
+pub(super) fn or_ours(result: Result<u8, Failures>) -> u8 {
     result.unwrap_or_else(|failures| {
         // What is run owns stdout: there is no event stream.
         report::failures(&failures, Output::Human);
@@ -40,7 +40,7 @@ pub(super) async fn until_stopped(work: impl Future<Output = Result<i32>>) -> u8
     let _mine = stop::answer_myself().await;
     let mut requests = Requests::listen();
     tokio::select! {
-        result = work => or_ours(result.map(code).map_err(super::one)),
+        result = work => or_ours(result.map(code).map_err(Failures::from)),
         request = requests.next() => request.exit_code(),
     }
 }

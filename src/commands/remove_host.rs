@@ -14,12 +14,11 @@ use super::act::{self, Act};
 use super::cluster_file::ClusterFile;
 use super::consent::Prospect;
 use super::context::{self, StateDir, key_policy};
-use super::one;
 use super::turn::RunLock;
 use crate::cli::{Global, RemoveHost};
 use crate::config::Config;
 use crate::facts::{FoundDaemon, HostFacts};
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Failures, Result};
 use crate::fleet::{self, Fleet};
 use crate::generate::{FORWARDING_PATH, Route};
 use crate::plan::{self, Decisions, Plan};
@@ -48,31 +47,31 @@ const KEEP: &str = "slicer-k3s status shows what runs where";
 const COMMAND: &str = "remove-host";
 
 /// Runs it.
-pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec<Failure>> {
+pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Failures> {
     let started = Instant::now();
     let before = context::load(global)?;
-    let home = StateDir::of(&before.name).map_err(one)?;
+    let home = StateDir::of(&before.name)?;
     let name = options.name.as_str();
-    if may_leave::left_before(&home, &before, name).map_err(one)? {
+    if may_leave::left_before(&home, &before, name)? {
         return Ok(nothing_to_do(&before.name, name));
     }
     context::known(&home, &before.name)?;
-    let here = home.begin(COMMAND, options.consent).map_err(one)?;
+    let here = home.begin(COMMAND, options.consent)?;
     let mut file = ClusterFile::read(&global.config)?;
     let (mut state, last) = context::known(&home, &before.name)?;
-    let named = may_leave::check(&file.before, &state.decisions, &last, options).map_err(one)?;
+    let named = may_leave::check(&file.before, &state.decisions, &last, options)?;
     if let Named::Unknown(failure) = named {
         return unknown(global, &file.before, name, failure).await;
     }
-    tokens::may_leave(&state, options).map_err(one)?;
+    tokens::may_leave(&state, options)?;
     file.remove_host(name, options.agents)?;
     let mut fleet = fleet::connect(&file.before, &key_policy(global)).await?;
-    answers(&mut fleet, options).map_err(one)?;
+    answers(&mut fleet, options)?;
     let (facts, turn) = tokio::join!(
         fleet::survey(&fleet),
         context::turn(here, &fleet, &file.before, COMMAND, &state, Some(&last))
     );
-    let turn = turn.map_err(one)?;
+    let turn = turn?;
     let (there, mut facts): (Vec<_>, Vec<_>) = facts?
         .into_iter()
         .partition(|facts| facts.name == name && !options.agents);
@@ -124,10 +123,8 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
         return Ok(act::WOULD_CHANGE);
     };
     let without = world.plan.decisions(&decisions);
-    announce_without(&turn, &mut state, without)
-        .await
-        .map_err(one)?;
-    state.save(home.path()).map_err(one)?;
+    announce_without(&turn, &mut state, without).await?;
+    state.save(home.path())?;
     let tokens = Tokens {
         global,
         options,
@@ -139,13 +136,13 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
     act(Some(&turn)).run(&steps, &world).await?;
     tokens.replace(&mut state, &mut world).await?;
     state.decisions = world.plan.decisions(&decisions);
-    turn.record(&mut state).await.map_err(one)?;
-    state.save(home.path()).map_err(one)?;
-    turn.announce().await.map_err(one)?;
-    home.keep_plan(&world.plan).map_err(one)?;
+    turn.record(&mut state).await?;
+    state.save(home.path())?;
+    turn.announce().await?;
+    home.keep_plan(&world.plan)?;
     // The file last: as long as it names the host, the same command goes on.
-    file.write().map_err(one)?;
-    home.keep_config(&global.config, &file.after).map_err(one)?;
+    file.write()?;
+    home.keep_config(&global.config, &file.after)?;
     drop(turn);
     say_what_stays(options, &remains);
     say_unenrolled(&world.plan, enrolled.as_ref());
@@ -153,7 +150,7 @@ pub(super) async fn run(global: &Global, options: &RemoveHost) -> Result<u8, Vec
 }
 
 /// How it ends where other hosts were off: what is done stays done without them.
-fn told(absent: Vec<(String, Failure)>) -> Result<u8, Vec<Failure>> {
+fn told(absent: Vec<(String, Failure)>) -> Result<u8, Failures> {
     if absent.is_empty() {
         return Ok(0);
     }
@@ -166,12 +163,12 @@ async fn unknown(
     config: &Config,
     name: &str,
     failure: Failure,
-) -> Result<u8, Vec<Failure>> {
+) -> Result<u8, Failures> {
     // A misspelt name is worth no question, and a host that does not let us in is no reason to say less of the name.
     let fleet = ssh::unasked(fleet::connect_available(config, &key_policy(global))).await;
     let marked = may_leave::is_marked(Some(fleet), &config.name, name).await;
     let nothing = marked.then(|| nothing_to_do(&config.name, name));
-    nothing.ok_or_else(|| one(failure))
+    nothing.ok_or_else(|| Failures::from(failure))
 }
 
 /// Whoever runs it twice has what was wanted.

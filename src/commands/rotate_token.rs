@@ -8,10 +8,9 @@ use std::time::Instant;
 use super::act::{self, Act};
 use super::consent::Prospect;
 use super::context::Context;
-use super::one;
 use crate::cli::{Global, RotateToken};
 use crate::escape::escape;
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Failures, Result};
 use crate::plan::Plan;
 use crate::report::say;
 use crate::state::{Retired, Secrets, State};
@@ -24,24 +23,23 @@ pub(super) use rotation::Rotation;
 const COMMAND: &str = "rotate-token";
 
 /// Runs it.
-pub(super) async fn run(global: &Global, options: RotateToken) -> Result<u8, Vec<Failure>> {
+pub(super) async fn run(global: &Global, options: RotateToken) -> Result<u8, Failures> {
     let started = Instant::now();
     let consent = options.consent;
     let (mut context, turn) = Context::acting(global, COMMAND, consent).await?;
-    let mut state = State::open(context.home.path())
-        .map_err(one)?
-        .ok_or_else(|| one(Failure::new(Code::LocalFile, "the cluster's state is gone")))?;
+    let mut state = State::open(context.home.path())?
+        .ok_or_else(|| Failure::new(Code::LocalFile, "the cluster's state is gone"))?;
     let token = match options.slicer {
         Some(host) => Token::Slicer(host),
         None if options.server => Token::Server,
         None => Token::Agent,
     };
-    may_rotate(&state, &token).map_err(one)?;
+    may_rotate(&state, &token)?;
     if !token.is_retired(&state.secrets.retired) {
         state.secrets.forget_unbegun();
     }
     if !matches!(token, Token::Slicer(_)) {
-        is_complete(&context.world.plan).map_err(one)?;
+        is_complete(&context.world.plan)?;
     }
     if let Token::Slicer(host) = &token
         && !options.also_others
@@ -53,7 +51,7 @@ pub(super) async fn run(global: &Global, options: RotateToken) -> Result<u8, Vec
             Err(failure) if consent.dry_run && failure.code == Code::Outage => {
                 say(&escape(&format!("{failure} (needs --also-others)")));
             }
-            Err(failure) => return Err(one(failure)),
+            Err(failure) => return Err(failure.into()),
         }
     }
     let replaces = token.replaces_agents(&state.secrets.retired, options.replace_agents);

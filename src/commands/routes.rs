@@ -8,10 +8,9 @@ use serde_json::json;
 use super::act::{self, Act};
 use super::consent::Prospect;
 use super::context::{self, Context, StateDir};
-use super::one;
 use crate::cli::{Consent, Global, Output, Routes, RoutesAction, System};
 use crate::event::Outcome;
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Failures, Result};
 use crate::generate::{ROUTES_UNIT, RequiredRoute, RouteConsumer, ways};
 use crate::pipeline::{self, Finding};
 use crate::plan::Plan;
@@ -23,16 +22,16 @@ use crate::{report, steps, suggest};
 const VERSION: u32 = 1;
 
 /// Runs it.
-pub(super) async fn run(global: &Global, options: &Routes) -> Result<u8, Vec<Failure>> {
+pub(super) async fn run(global: &Global, options: &Routes) -> Result<u8, Failures> {
     if let Some(RoutesAction::Apply(consent)) = options.action {
         return apply(global, consent).await;
     }
     let config = context::load(global)?;
-    let home = StateDir::of(&config.name).map_err(one)?;
+    let home = StateDir::of(&config.name)?;
     let (_, plan) = context::known(&home, &config.name)?;
     let text = match &options.action {
         Some(RoutesAction::Print { machine, os }) => {
-            let who = who(&plan, machine).map_err(one)?;
+            let who = who(&plan, machine)?;
             commands(&plan, &who, os.unwrap_or(system(&who)))
         }
         _ if global.output == Output::Json => document(&plan),
@@ -42,7 +41,7 @@ pub(super) async fn run(global: &Global, options: &Routes) -> Result<u8, Vec<Fai
     Ok(0)
 }
 
-async fn apply(global: &Global, consent: Consent) -> Result<u8, Vec<Failure>> {
+async fn apply(global: &Global, consent: Consent) -> Result<u8, Failures> {
     let started = Instant::now();
     let (context, turn) = Context::acting(global, "routes", consent).await?;
     let steps = steps::routes(&context.world.plan);

@@ -2,10 +2,10 @@
 
 use super::{passed_on, vm};
 use crate::cli::{Global, Shell};
-use crate::failure::Failure;
+use crate::failure::Failures;
 
 /// Runs it; the shell's exit code is ours.
-pub(super) async fn run(global: &Global, options: &Shell) -> Result<u8, Vec<Failure>> {
+pub(super) async fn run(global: &Global, options: &Shell) -> Result<u8, Failures> {
     let Some(settings) = passed_on::settings(global) else {
         return Ok(passed_on::OURS);
     };

@@ -4,11 +4,11 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use super::context::{self, Settings, StateDir, key_policy};
-use super::{one, turn};
+use super::turn;
 use crate::cli::{Global, Output, Status as Options};
 use crate::config::{Config, Problem};
 use crate::escape::escape;
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Failures, Result};
 use crate::fleet::{self, Fleet};
 use crate::plan::Plan;
 use crate::remote::ssh;
@@ -36,9 +36,9 @@ struct Known {
 }
 
 /// Runs it.
-pub(super) async fn run(global: &Global, options: &Options) -> Result<u8, Vec<Failure>> {
+pub(super) async fn run(global: &Global, options: &Options) -> Result<u8, Failures> {
     let settings = Settings::read(global)?;
-    let home = StateDir::of(&settings.config.name).map_err(one)?;
+    let home = StateDir::of(&settings.config.name)?;
     let (state, plan) = context::known(&home, &settings.config.name)?;
     let known = Known {
         config: settings.config.clone(),
@@ -49,13 +49,15 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<u8, Vec<Fa
     };
     let fleet = fleet::connect_available(&known.config, &key_policy(global)).await;
     if options.watch {
-        return watch(global, options, &known, fleet).await.map_err(one);
+        return watch(global, options, &known, fleet)
+            .await
+            .map_err(Failures::from);
     }
     let seen = Box::pin(look(&known, &fleet)).await;
-    tell(global.output, &seen, false).map_err(one)?;
+    tell(global.output, &seen, false)?;
     let nothing = fleet.machines.is_empty();
     let absent = fleet.absent.into_iter().map(|(_, failure)| failure);
-    let absent: Vec<Failure> = absent.collect();
+    let absent: Failures = absent.collect();
     if nothing && settings.mistakes.is_empty() {
         return Err(absent);
     }

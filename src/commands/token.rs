@@ -3,17 +3,16 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::context::{self, StateDir};
-use super::one;
 use crate::cli::{Global, Token, WhichToken};
-use crate::failure::Failure;
+use crate::failure::Failures;
 use crate::names::k3s::{AGENT_TOKEN_PATH, TOKEN_PATH};
 use crate::report;
 use crate::time::utc;
 
 /// Runs it.
-pub(super) fn run(global: &Global, options: &Token) -> Result<u8, Vec<Failure>> {
+pub(super) fn run(global: &Global, options: &Token) -> Result<u8, Failures> {
     let config = context::load(global)?;
-    let home = StateDir::of(&config.name).map_err(one)?;
+    let home = StateDir::of(&config.name)?;
     let (state, _) = context::known(&home, &config.name)?;
     match options.reveal {
         Some(WhichToken::Agent) => {

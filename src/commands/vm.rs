@@ -3,10 +3,10 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use super::{Context, one};
+use super::Context;
 use crate::cli::Global;
 use crate::config::Config;
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Failures, Result};
 use crate::names::k3s::AGENT_UNIT;
 use crate::names::slicer::PROGRAM;
 use crate::plan::{Daemon, Plan, Server};
@@ -192,7 +192,7 @@ pub(super) async fn reach(
     global: &Global,
     config: Config,
     name: &str,
-) -> Result<(Context, Vm), Vec<Failure>> {
+) -> Result<(Context, Vm), Failures> {
     let mut found = None;
     let (context, absent) = Context::of_hosts(global, config, |plan| {
         let vm = Vm::must(plan, name)?;
@@ -202,7 +202,7 @@ pub(super) async fn reach(
     match found {
         Some(vm) if absent.is_empty() => Ok((context, vm)),
         Some(_) => Err(absent),
-        None => Err(one(unknown(&context.world.plan, name, &[]))),
+        None => Err(unknown(&context.world.plan, name, &[]).into()),
     }
 }
 

@@ -4,7 +4,7 @@ use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
 use super::comments::Staying;
 use super::{Config, parse};
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Failures, Result};
 
 /// A host to add, with what is to be said of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub fn add_host(
     file: &str,
     before: &Config,
     new: &[NewHost],
-) -> Result<(String, Config), Vec<Failure>> {
+) -> Result<(String, Config), Failures> {
     edit(text, file, before, None, |document| {
         let hosts = hosts(document)?;
         for host in new {
@@ -57,7 +57,7 @@ pub fn remove_host(
     file: &str,
     before: &Config,
     name: &str,
-) -> Result<(String, Config), Vec<Failure>> {
+) -> Result<(String, Config), Failures> {
     edit(text, file, before, None, |document| {
         let staying = Staying::without(document, name);
         hosts(document)?.remove(name);
@@ -72,7 +72,7 @@ pub fn disable_workers(
     file: &str,
     before: &Config,
     name: &str,
-) -> Result<(String, Config), Vec<Failure>> {
+) -> Result<(String, Config), Failures> {
     edit(text, file, before, Some(name), |document| {
         let host = hosts(document)?.get_mut(name);
         if let Some(host) = host.and_then(Item::as_table_like_mut) {
@@ -93,7 +93,7 @@ fn edit(
     before: &Config,
     other: Option<&str>,
     change: impl FnOnce(&mut DocumentMut) -> Option<()>,
-) -> Result<(String, Config), Vec<Failure>> {
+) -> Result<(String, Config), Failures> {
     let refused = || {
         vec![
             Failure::new(Code::Config, format!("{file} cannot be edited in place"))
@@ -116,7 +116,7 @@ fn edit(
 }
 
 /// What is wrong with the file as it would be. Its lines are not on anybody's disk, so no line is named.
-fn read(document: &DocumentMut, file: &str) -> Result<Config, Vec<Failure>> {
+fn read(document: &DocumentMut, file: &str) -> Result<Config, Failures> {
     parse(&document.to_string(), file).map_err(|problems| {
         let failures = problems.into_iter().map(|problem| {
             let failure = Failure::new(Code::Config, problem.message);

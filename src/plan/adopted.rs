@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Daemon;
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, Failures};
 
 /// What is the person's about a daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ pub fn unit_of(group: &str, own: Option<&Adopted>) -> String {
 }
 
 /// What cluster.toml wants otherwise than the person's own YAML says.
-pub(super) fn disagreement(daemon: &Daemon, section: &str) -> Vec<Failure> {
+pub(super) fn disagreement(daemon: &Daemon, section: &str) -> Failures {
     let Some(adopted) = &daemon.adopted else {
         return Vec::new();
     };

@@ -6,14 +6,14 @@ use ipnet::Ipv4Net;
 
 use crate::config::{Config, Host, Ssh};
 use crate::facts::{Arch, HostFacts};
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, Failures};
 
 /// The RAM and cores of the machine that is assumed: the manual's own control-plane host.
 const RAM_GB: u32 = 16;
 const CORES: u32 = 4;
 
 /// What is assumed of every host, and in which words a person is told.
-pub fn assumed(config: &Config) -> Result<(Vec<HostFacts>, String), Vec<Failure>> {
+pub fn assumed(config: &Config) -> Result<(Vec<HostFacts>, String), Failures> {
     let addresses: Vec<Option<Ipv4Addr>> = config.hosts.iter().map(address).collect();
     let mut failures = Vec::new();
     if config.hosts.len() > 1 {

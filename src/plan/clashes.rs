@@ -3,10 +3,10 @@
 use super::Daemon;
 use super::pool::overlap;
 use crate::facts::HostFacts;
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, Failures};
 
 /// Everything that clashes.
-pub(super) fn check(daemons: &[Daemon], facts: &[HostFacts]) -> Vec<Failure> {
+pub(super) fn check(daemons: &[Daemon], facts: &[HostFacts]) -> Failures {
     let mut failures = Vec::new();
     for (n, daemon) in daemons.iter().enumerate() {
         failures.extend(with_hosts(daemon, facts));

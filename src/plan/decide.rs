@@ -9,7 +9,7 @@ use super::{
 };
 use crate::config::Config;
 use crate::facts::HostFacts;
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, Failures};
 
 /// Decides everything. `absent` are hosts that could not be looked at, with the reason.
 pub fn decide(
@@ -18,7 +18,7 @@ pub fn decide(
     facts: &[HostFacts],
     absent: &[(String, String)],
     k3s_version: &str,
-) -> Result<Plan, Vec<Failure>> {
+) -> Result<Plan, Failures> {
     // The file's order, whatever order the looks came back in.
     let ordered: Vec<HostFacts> = config
         .hosts

@@ -5,14 +5,14 @@ use super::mark::Mark;
 use super::pool::overlap;
 use crate::config::Config;
 use crate::facts::HostFacts;
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, Failures};
 use crate::names::ours::ROOT;
 
 /// Disk that one VM needs to boot at all: its image is sparse and grows with use.
 const LEAST_DISK_GB: u32 = 5;
 
 /// What makes hosts unfit, all of it.
-pub(super) fn check(config: &Config, decisions: &Decisions, facts: &[HostFacts]) -> Vec<Failure> {
+pub(super) fn check(config: &Config, decisions: &Decisions, facts: &[HostFacts]) -> Failures {
     let mut failures = Vec::new();
     for host in facts {
         machine(config, host, &mut failures);
@@ -38,7 +38,7 @@ pub(super) fn check(config: &Config, decisions: &Decisions, facts: &[HostFacts])
     failures
 }
 
-fn machine(config: &Config, host: &HostFacts, failures: &mut Vec<Failure>) {
+fn machine(config: &Config, host: &HostFacts, failures: &mut Failures) {
     let name = &host.name;
     let mut unfit = |what: &str, cause: &str, hint: String| {
         failures.push(
@@ -75,7 +75,7 @@ fn machine(config: &Config, host: &HostFacts, failures: &mut Vec<Failure>) {
 }
 
 /// RAM and disk for what runs there all the time.
-fn room(config: &Config, decisions: &Decisions, host: &HostFacts, failures: &mut Vec<Failure>) {
+fn room(config: &Config, decisions: &Decisions, host: &HostFacts, failures: &mut Failures) {
     let servers = servers_on(config, &host.name);
     let control_plane = &config.control_plane;
     let workers = config
@@ -140,7 +140,7 @@ pub(super) fn servers_on(config: &Config, host: &str) -> u32 {
 }
 
 /// Pods must be able to reach the LAN: none of its addresses may look like a pod or service.
-fn pods(config: &Config, host: &HostFacts, failures: &mut Vec<Failure>) {
+fn pods(config: &Config, host: &HostFacts, failures: &mut Failures) {
     for (key, net) in [
         ("cluster-cidr", config.k3s.cluster_cidr),
         ("service-cidr", config.k3s.service_cidr),

@@ -9,14 +9,14 @@ use super::pool::Pool;
 use super::{Daemon, Role, adopted, capacity, fit};
 use crate::config::Config;
 use crate::facts::HostFacts;
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, Failures};
 
 /// A plan in the making.
 pub(super) struct Draft<'a> {
     pub(super) config: &'a Config,
     pub(super) decisions: &'a Decisions,
     pub(super) pool: Pool<'a>,
-    pub(super) failures: Vec<Failure>,
+    pub(super) failures: Failures,
     pub(super) reasons: Vec<(String, String)>,
     pub(super) daemons: Vec<Daemon>,
 }

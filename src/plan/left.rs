@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::{Decisions, Role};
 use crate::config::Config;
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, Failures};
 
 /// Hosts and groups that the file lost, each with the way to be rid of it, or to keep it.
-pub(super) fn behind(config: &Config, decisions: &Decisions) -> Vec<Failure> {
+pub(super) fn behind(config: &Config, decisions: &Decisions) -> Failures {
     let mut lost = BTreeSet::new();
     let mut failures = Vec::new();
     for (name, group) in &decisions.groups {

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use crate::config::{Config, Problem};
 use crate::control_plane::{self, ControlPlane, Judgement, Versions};
 use crate::facts::HostFacts;
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Failures, Result};
 use crate::pipeline::{self, Finding, Step};
 use crate::plan::{Decisions, Plan};
 use crate::question::limited;
@@ -113,7 +113,7 @@ pub struct Observed {
     /// The command that goes on with the replacement of a token that has not ended, where there is one.
     pub rotation: Option<String>,
     /// What the next `init` would plan.
-    pub planned: Result<Plan, Vec<Failure>>,
+    pub planned: Result<Plan, Failures>,
 }
 
 /// What one step found.
@@ -166,7 +166,7 @@ fn planned(
     world: &World,
     facts: &[HostFacts],
     versions: &Result<Versions, Failure>,
-) -> Result<Plan, Vec<Failure>> {
+) -> Result<Plan, Failures> {
     let mut decisions = asked.decisions.clone();
     let mut config = asked.config.clone();
     match versions {

@@ -1,12 +1,11 @@
 //! The hosts that a command line asks for, with all that it says of them.
 
 use crate::cli::AddHost;
-use crate::commands::one;
 use crate::config::{self, Config, NewHost, Setting, Ssh};
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Failures, Result};
 
 /// The hosts that the command line asks for.
-pub(super) fn hosts(options: &AddHost, config: &Config) -> Result<Vec<NewHost>, Vec<Failure>> {
+pub(super) fn hosts(options: &AddHost, config: &Config) -> Result<Vec<NewHost>, Failures> {
     let several = options.hosts.len() > 1;
     let only_one: [(&str, bool); 7] = [
         ("--ssh", options.ssh.is_some()),
@@ -18,13 +17,11 @@ pub(super) fn hosts(options: &AddHost, config: &Config) -> Result<Vec<NewHost>, 
         ("--tap-prefix", options.tap_prefix.is_some()),
     ];
     if let Some((flag, _)) = only_one.iter().find(|(_, given)| several && *given) {
-        return Err(one(Failure::new(
-            Code::Config,
-            format!("{flag} can be said of one host only"),
-        )
-        .hint(
-            "add the hosts one after another, or NAME=USER@ADDRESS for each without it",
-        )));
+        return Err(
+            Failure::new(Code::Config, format!("{flag} can be said of one host only"))
+                .hint("add the hosts one after another, or NAME=USER@ADDRESS for each without it")
+                .into(),
+        );
     }
     let mut failures = Vec::new();
     let mut new: Vec<NewHost> = Vec::new();
@@ -125,7 +122,7 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
 
-    fn wanted(words: &str) -> Result<Vec<NewHost>, Vec<Failure>> {
+    fn wanted(words: &str) -> Result<Vec<NewHost>, Failures> {
         let words = ["slicer-k3s", "add-host"]
             .into_iter()
             .chain(words.split(' '));

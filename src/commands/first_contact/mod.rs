@@ -17,7 +17,7 @@ use crate::cli::{Global, Init};
 use crate::config::{self, Config, Fresh, FreshHost, Host, Ssh};
 use crate::escape::escape;
 use crate::facts::HostFacts;
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Failures, Result};
 use crate::question::{Ask, Terminal};
 use crate::remote::Machine;
 use crate::{fleet, report};
@@ -29,7 +29,7 @@ pub(super) type Known = HashMap<String, Arc<Machine>>;
 
 /// cluster.toml: the one that is there, or a new one. After questions it is written here, since every machine has answered by then;
 /// what flags ask for is written by `init`, when the machines have answered and the plan is agreed to. A dry run writes neither.
-pub(super) async fn config(global: &Global, options: &Init) -> Result<First, Vec<Failure>> {
+pub(super) async fn config(global: &Global, options: &Init) -> Result<First, Failures> {
     let path = &global.config;
     if path.exists() {
         let config = super::context::load(global)?;
@@ -56,7 +56,7 @@ pub(super) async fn config(global: &Global, options: &Init) -> Result<First, Vec
     if options.making.consent.dry_run {
         pending.show("would be written");
     } else if asks {
-        pending.write().map_err(super::one)?;
+        pending.write()?;
     }
     Ok(First {
         config,
@@ -66,7 +66,7 @@ pub(super) async fn config(global: &Global, options: &Init) -> Result<First, Vec
 }
 
 /// What is wrong with a file that is on no disk: without its lines.
-fn of_no_file(problems: Vec<config::Problem>) -> Vec<Failure> {
+fn of_no_file(problems: Vec<config::Problem>) -> Failures {
     let failures = problems.into_iter().map(|problem| {
         let failure = Failure::new(Code::Config, problem.message);
         match problem.hint {
@@ -79,7 +79,7 @@ fn of_no_file(problems: Vec<config::Problem>) -> Vec<Failure> {
 
 /// Flags that say otherwise than the file that is there; flags that say the same are fine: the same command may be run
 /// again.
-fn contradictions(config: &Config, options: &Init, path: &Path) -> Vec<Failure> {
+fn contradictions(config: &Config, options: &Init, path: &Path) -> Failures {
     let mut failures = Vec::new();
     let mut differs = |flag: &str, asked: &str, is: String| {
         failures.push(
@@ -129,7 +129,7 @@ fn contradictions(config: &Config, options: &Init, path: &Path) -> Vec<Failure> 
 }
 
 /// A file from flags alone; everything that is missing or wrong at once.
-fn from_flags(options: &Init) -> Result<Fresh, Vec<Failure>> {
+fn from_flags(options: &Init) -> Result<Fresh, Failures> {
     let mut failures = Vec::new();
     let mut wrong = |what: String, hint: &str| {
         failures.push(Failure::new(Code::Config, what).hint(hint));
@@ -196,11 +196,7 @@ fn from_flags(options: &Init) -> Result<Fresh, Vec<Failure>> {
 }
 
 /// A file from answers.
-async fn asked(
-    global: &Global,
-    options: &Init,
-    ask: &dyn Ask,
-) -> Result<(Fresh, Known), Vec<Failure>> {
+async fn asked(global: &Global, options: &Init, ask: &dyn Ask) -> Result<(Fresh, Known), Failures> {
     let clusters = missing::clusters();
     let nobody = || {
         let path = global.config.display();
@@ -208,7 +204,7 @@ async fn asked(
         if !clusters.is_empty() {
             cause = format!("{cause}; {}", missing::told(&clusters));
         }
-        super::one(
+        Failures::from(
             Failure::new(Code::Config, format!("{path} does not exist"))
                 .because(cause)
                 .hint(
@@ -230,14 +226,16 @@ async fn asked(
         } else {
             "Another one (nothing: no more)"
         };
-        let target = ask.line(question, "").await.map_err(super::one)?;
+        let target = ask.line(question, "").await?;
         let target = target.ok_or_else(nobody)?;
         match target.trim() {
             "" if machines.is_empty() => {
-                return Err(super::one(
-                    Failure::new(Code::Declined, "no machine was named; nothing was written")
-                        .hint("run slicer-k3s init again when one answers"),
-                ));
+                return Err(Failure::new(
+                    Code::Declined,
+                    "no machine was named; nothing was written",
+                )
+                .hint("run slicer-k3s init again when one answers")
+                .into());
             }
             "" => break,
             target => match look(target, global, &machines).await {
@@ -267,10 +265,10 @@ async fn asked(
 }
 
 /// Asks for the cluster's name; one that cannot be is asked for again, or everything said before it would be lost.
-async fn cluster_name(ask: &dyn Ask) -> Result<Option<String>, Vec<Failure>> {
+async fn cluster_name(ask: &dyn Ask) -> Result<Option<String>, Failures> {
     for _ in 0..3 {
         let answer = ask.line("The cluster's name", "home").await;
-        let Some(answer) = answer.map_err(super::one)? else {
+        let Some(answer) = answer? else {
             return Ok(None);
         };
         let name = answer.trim();
@@ -282,13 +280,12 @@ async fn cluster_name(ask: &dyn Ask) -> Result<Option<String>, Vec<Failure>> {
             }
         }
     }
-    Err(super::one(
-        Failure::new(
-            Code::Declined,
-            "no cluster name was given; nothing was written",
-        )
-        .hint("run slicer-k3s init again"),
-    ))
+    Err(Failure::new(
+        Code::Declined,
+        "no cluster name was given; nothing was written",
+    )
+    .hint("run slicer-k3s init again")
+    .into())
 }
 
 /// Connects to a machine and looks at it.
@@ -331,7 +328,7 @@ async fn look(
 async fn which_hosts(
     machines: &[(String, HostFacts)],
     ask: &dyn Ask,
-) -> Result<Option<Vec<String>>, Vec<Failure>> {
+) -> Result<Option<Vec<String>>, Failures> {
     let facts: Vec<HostFacts> = machines.iter().map(|(_, facts)| facts.clone()).collect();
     let Some(proposed) = propose::control_plane(&facts) else {
         return Ok(None);
@@ -347,7 +344,7 @@ async fn which_hosts(
     for _ in 0..3 {
         let question = format!("Which runs the servers? ({})", names.join(", "));
         let answer = ask.line(&question, &proposed.host).await;
-        let Some(answer) = answer.map_err(super::one)? else {
+        let Some(answer) = answer? else {
             return Ok(None);
         };
         let chosen: Vec<String> = answer
@@ -365,13 +362,12 @@ async fn which_hosts(
             names.join(", ")
         )));
     }
-    Err(super::one(
-        Failure::new(
-            Code::Declined,
-            "no control plane was chosen; nothing was written",
-        )
-        .hint("run slicer-k3s init again"),
-    ))
+    Err(Failure::new(
+        Code::Declined,
+        "no control plane was chosen; nothing was written",
+    )
+    .hint("run slicer-k3s init again")
+    .into())
 }
 
 /// Writes a new file, its owner's alone where it is `private`; one that came into being meanwhile stays.

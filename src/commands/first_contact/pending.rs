@@ -8,7 +8,7 @@ use super::{Known, without_file};
 use crate::cli::Global;
 use crate::config::Config;
 use crate::escape::escape;
-use crate::failure::{Failure, Result};
+use crate::failure::{Failures, Result};
 use crate::fleet::{self, Fleet};
 use crate::report;
 
@@ -66,7 +66,7 @@ impl First {
     pub(in crate::commands) async fn connect(
         &mut self,
         global: &Global,
-    ) -> Result<Fleet, Vec<Failure>> {
+    ) -> Result<Fleet, Failures> {
         let known = std::mem::take(&mut self.known);
         let fleet = fleet::connect_others(&self.config, &key_policy(global), known).await;
         if self.is_kept() {

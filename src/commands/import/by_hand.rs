@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use super::targets::{Host, Reached};
 use crate::cli::Import;
-use crate::commands::one;
 use crate::config;
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Failures, Result};
 use crate::import::{self, Candidate, ExistingCluster, Findings};
 use crate::log;
 use crate::plan::Server;
@@ -28,7 +27,7 @@ pub(super) async fn look(
     cluster: String,
     reached: &Reached,
     options: &Import,
-) -> Result<(Findings, HashMap<String, Arc<Machine>>), Vec<Failure>> {
+) -> Result<(Findings, HashMap<String, Arc<Machine>>), Failures> {
     let (mut candidates, mut told, mut machines) = (Vec::new(), Vec::new(), HashMap::new());
     let (mut silent, mut failures) = (Vec::new(), Vec::new());
     for host in &reached.hosts {
@@ -53,12 +52,12 @@ pub(super) async fn look(
         return Err(failures);
     }
     if let (true, Some((_, failure))) = (told.is_empty(), silent.first()) {
-        return Err(one(failure.clone()));
+        return Err(failure.clone().into());
     }
     if let Some(failure) = import::in_sqlite(&told) {
-        return Err(one(failure));
+        return Err(failure.into());
     }
-    let hosts = import::adopt(&cluster, candidates, &told).map_err(one)?;
+    let hosts = import::adopt(&cluster, candidates, &told)?;
     let mut findings = Findings {
         cluster,
         hosts,
@@ -68,23 +67,22 @@ pub(super) async fn look(
     };
     // Which groups are the cluster's agents is read off the autoscaler's configuration.
     if let Some(failure) = findings.autoscaler_unknown() {
-        return Err(one(failure));
+        return Err(failure.into());
     }
     let silent: Vec<Server> = silent.into_iter().map(|(vm, _)| vm).collect();
     findings.silent = findings.left_out(&silent);
     if !findings.silent.is_empty() && !options.partial {
-        return Err(one(left_out(&findings.silent)));
+        return Err(left_out(&findings.silent).into());
     }
     let missing = import::missing_groups(&findings.hosts, findings.autoscaler().as_ref());
     if !missing.is_empty() && !options.partial {
-        return Err(one(Failure::new(
+        return Err(Failure::new(
             Code::Config,
             format!("{} belongs to the cluster, too", missing.join(", ")),
         )
         .because("its autoscaler grows it, and none of these hosts has it")
-        .hint(
-            "name its host as well; where it is gone for good, add --partial",
-        )));
+        .hint("name its host as well; where it is gone for good, add --partial")
+        .into());
     }
     findings.put_in_order();
     Ok((findings, machines))

@@ -6,10 +6,10 @@ use futures_util::future::join_all;
 
 use super::super::context::key_policy;
 use crate::cli::{Global, Import};
-use crate::commands::{context, one};
+use crate::commands::context;
 use crate::config::{self, Config, Ssh};
 use crate::facts::HostFacts;
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Failures, Result};
 use crate::fleet;
 use crate::remote::Machine;
 
@@ -38,18 +38,18 @@ pub(super) struct Reached {
 }
 
 /// Connects to every machine and looks at it.
-pub(super) async fn reach(global: &Global, options: &Import) -> Result<Reached, Vec<Failure>> {
+pub(super) async fn reach(global: &Global, options: &Import) -> Result<Reached, Failures> {
     let mut words = options.targets.iter().peekable();
     let config = match words.peek() {
         Some(_) => None,
         None if global.config.exists() => Some(context::load(global)?),
         None => {
-            return Err(one(Failure::new(
-                Code::Config,
-                "which machines does the cluster run on?",
-            )
-            .because(format!("there is no {}", global.config.display()))
-            .hint("slicer-k3s import alex@192.168.1.11 pi@192.168.1.13")));
+            return Err(
+                Failure::new(Code::Config, "which machines does the cluster run on?")
+                    .because(format!("there is no {}", global.config.display()))
+                    .hint("slicer-k3s import alex@192.168.1.11 pi@192.168.1.13")
+                    .into(),
+            );
         }
     };
     let mut wanted: Vec<(Option<String>, config::Host)> = match &config {
@@ -59,12 +59,9 @@ pub(super) async fn reach(global: &Global, options: &Import) -> Result<Reached, 
                 .map(|host| (Some(host.name.clone()), host.clone()))
                 .collect()
         }
-        None => words
-            .map(|word| target(word))
-            .collect::<Result<_>>()
-            .map_err(one)?,
+        None => words.map(|word| target(word)).collect::<Result<_>>()?,
     };
-    passwords(&mut wanted, options).map_err(one)?;
+    passwords(&mut wanted, options)?;
     let policy = key_policy(global);
     let tried = join_all(wanted.iter().map(|(_, host)| async {
         let machine = fleet::one(host, &policy).await?;

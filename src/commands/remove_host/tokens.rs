@@ -5,10 +5,9 @@ use std::time::Instant;
 use super::{COMMAND, announce_without};
 use crate::cli::{Global, RemoveHost};
 use crate::commands::context::StateDir;
-use crate::commands::one;
 use crate::commands::rotate_token::{Rotation, Token, none_unfinished};
 use crate::commands::turn::RunLock;
-use crate::failure::{Failure, Result};
+use crate::failure::{Failures, Result};
 use crate::plan::Decisions;
 use crate::state::State;
 use crate::world::World;
@@ -37,7 +36,7 @@ impl Tokens<'_> {
         state: &mut State,
         world: &mut World,
         decisions: &Decisions,
-    ) -> Result<(), Vec<Failure>> {
+    ) -> Result<(), Failures> {
         // Its Slicer token is replaced no more.
         if self.options.gone {
             state.secrets.retired.slicer.remove(&self.options.name);
@@ -51,7 +50,7 @@ impl Tokens<'_> {
         let without = world.plan.decisions(decisions);
         announce_without(self.turn, state, without)
             .await
-            .map_err(one)
+            .map_err(Failures::from)
     }
 
     /// Replaces the agents' token where the host is gone with it, also where [`Self::finish`] has done so: that rotation may
@@ -60,7 +59,7 @@ impl Tokens<'_> {
         &self,
         state: &mut State,
         world: &mut World,
-    ) -> Result<(), Vec<Failure>> {
+    ) -> Result<(), Failures> {
         let under_way = state.secrets.retired.has_join_tokens();
         if !self.options.gone || self.options.keep_token || under_way {
             return Ok(());
@@ -73,7 +72,7 @@ impl Tokens<'_> {
         token: Token,
         state: &mut State,
         world: &mut World,
-    ) -> Result<(), Vec<Failure>> {
+    ) -> Result<(), Failures> {
         let rotation = Rotation {
             global: self.global,
             command: COMMAND,

@@ -6,10 +6,9 @@ use super::Token;
 use crate::cli::Global;
 use crate::commands::act::Act;
 use crate::commands::context::StateDir;
-use crate::commands::one;
 use crate::commands::turn::RunLock;
 use crate::escape::escape;
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Failures, Result};
 use crate::plan::Plan;
 use crate::report::say;
 use crate::secret::Secret;
@@ -44,12 +43,12 @@ impl Rotation<'_> {
         self,
         state: &mut State,
         world: &mut World,
-    ) -> Result<(), Vec<Failure>> {
+    ) -> Result<(), Failures> {
         if !matches!(self.token, Token::Slicer(_)) && !self.token.is_retired(&state.secrets.retired)
         {
             // Asked before anything is on record: a rotation that cannot begin would hold up every other command.
             let timeout = self.turn.map_or(Duration::ZERO, |_| TIMEOUT);
-            servers_are_well(world, timeout).await.map_err(one)?;
+            servers_are_well(world, timeout).await?;
         }
         let (kind, new) = match &self.token {
             Token::Agent => ("agent token".to_owned(), state.secrets.renew(false)),
@@ -59,12 +58,12 @@ impl Rotation<'_> {
                 retire_slicer_token(state, world, host).await,
             ),
         };
-        let fresh = new.map_err(one)?;
+        let fresh = new?;
         let more = asks_for_more(&mut state.secrets.retired, self.replace_agents);
         // Recorded before it is used.
         if let Some(turn) = self.turn.filter(|_| fresh || more) {
-            turn.record(state).await.map_err(one)?;
-            state.save(self.home.path()).map_err(one)?;
+            turn.record(state).await?;
+            state.save(self.home.path())?;
         }
         if self.turn.is_none() {
             // What is looked at goes by a token that is on record nowhere.
@@ -97,14 +96,14 @@ impl Rotation<'_> {
             return Ok(());
         };
         // The steps have recorded in the file how far it came.
-        let kept = State::open(self.home.path()).map_err(one)?;
+        let kept = State::open(self.home.path())?;
         if let Some(kept) = kept {
             let phase = &mut state.secrets.retired.phase;
             *phase = kept.secrets.retired.phase.max(*phase);
         }
-        turn.record(state).await.map_err(one)?;
+        turn.record(state).await?;
         end(scope, &world.plan, &mut state.secrets);
-        state.save(self.home.path()).map_err(one)?;
+        state.save(self.home.path())?;
         world.secrets = state.secrets.clone();
         Ok(())
     }

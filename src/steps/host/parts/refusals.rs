@@ -1,13 +1,13 @@
 //! What is refused before anything is changed anywhere, and what must be shown by then.
 
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Failures, Result};
 use crate::plan::{Host, Plan};
 use crate::steps::Options;
 use crate::steps::host::slicer_installed;
 use crate::world::World;
 
 /// Hosts on which Slicer would have to be installed, where the person did not allow it.
-pub fn slicer_refusals(plan: &Plan, options: &Options) -> Vec<Failure> {
+pub fn slicer_refusals(plan: &Plan, options: &Options) -> Failures {
     let (install, accepted) = (options.install_slicer, options.accept_slicer_licence);
     without_slicer(plan)
         .filter_map(|host| {
@@ -17,7 +17,7 @@ pub fn slicer_refusals(plan: &Plan, options: &Options) -> Vec<Failure> {
 }
 
 /// Hosts on which no daemon could start, because there is no licence for it.
-pub fn licence_refusals(plan: &Plan) -> Vec<Failure> {
+pub fn licence_refusals(plan: &Plan) -> Failures {
     plan.hosts
         .iter()
         .filter(|host| host.licence_file.is_none())
