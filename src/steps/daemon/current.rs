@@ -70,9 +70,7 @@ impl Step<World> for DaemonCurrent {
 
     async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         if !self.allow_outage {
-            let slicer = world.slicer(&self.daemon).await;
-            let vms = restart::vms(world, &self.daemon, slicer).await;
-            restart::check_restart_allowed(&self.daemon, RestartReason::Configuration, vms)?;
+            restart::check_restart(world, &self.daemon, RestartReason::Configuration).await?;
         }
         let script = Script::new("systemctl restart --no-block -- {}", &[&self.daemon.unit()]);
         restart::restart(world, permit, &self.daemon, &self.turns, &script).await

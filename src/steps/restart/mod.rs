@@ -36,8 +36,19 @@ pub(super) async fn vms(
     Ok(all)
 }
 
-/// Refuses a restart that would cost something; `vms` are those of the daemon's groups, where they could be told.
-pub(super) fn check_restart_allowed(
+/// Refuses a restart that would cost something: asked once more right before it, for what has come up since the plan.
+pub(super) async fn check_restart(
+    world: &World,
+    daemon: &Daemon,
+    cause: RestartReason,
+) -> Result<()> {
+    let slicer = world.slicer(daemon).await;
+    let vms = vms(world, daemon, slicer).await;
+    check_restart_allowed(daemon, cause, vms)
+}
+
+/// The same of VMs that are known; `vms` are those of the daemon's groups, where they could be told.
+fn check_restart_allowed(
     daemon: &Daemon,
     cause: RestartReason,
     vms: Result<Vec<(Role, usize)>>,

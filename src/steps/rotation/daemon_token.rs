@@ -78,9 +78,7 @@ impl Step<World> for DaemonToken {
 
     async fn apply(&self, world: &World, permit: &WritePermit) -> Result<()> {
         if !self.allow_outage {
-            let slicer = world.slicer(&self.daemon).await;
-            let vms = restart::vms(world, &self.daemon, slicer).await;
-            restart::check_restart_allowed(&self.daemon, RestartReason::Token, vms)?;
+            restart::check_restart(world, &self.daemon, RestartReason::Token).await?;
         }
         // Waited for: its configuration is the same before and after, so nothing else tells that it has happened.
         let script = Script::new("systemctl restart -- {}", &[&self.daemon.unit()])
