@@ -53,7 +53,7 @@ struct Held {
 const CONTEST: usize = 4;
 
 /// How often it is looked at whether a lock that is in doubt is ours again.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a host may take to write a note.
 const WRITING: Duration = Duration::from_secs(15);
@@ -225,7 +225,7 @@ impl ClusterLock {
                 _ = futures_util::future::select_all(any) => {}
                 () = in_doubt, if ours => {}
                 done = &mut work, if ours => return Ok(done),
-                () = tokio::time::sleep(PROBE_TIMEOUT), if !ours => {}
+                () = tokio::time::sleep(POLL_INTERVAL), if !ours => {}
             }
         }
     }
