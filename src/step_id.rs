@@ -8,8 +8,8 @@ use crate::named::named;
 const CLUSTER: &str = "cluster";
 
 named! {
-    /// Every step: the fact that it checks and makes true. The string form is stable: it is in events, in `status`, and a heading of
-    /// docs/troubleshooting.md.
+    /// Every step: the fact that it checks and makes true. The string form is stable: it is in events, in `status`, and a
+    /// heading of docs/troubleshooting.md.
     pub enum StepName {
         /// The host forwards IPv4 packets, also after a reboot.
         Forwarding = "forwarding",
@@ -57,7 +57,7 @@ named! {
         NodeReady = "node-ready",
         /// Of a server that lost its data the cluster keeps nothing.
         OldNodeRemoved = "old-node-removed",
-        /// A server's Node has the taint that keeps ordinary pods off, where cluster.toml asks for it, and does not have it elsewhere.
+        /// A server's Node has the taint that keeps ordinary pods off where cluster.toml asks for it, and only there.
         ServerTaint = "server-taint",
         /// A server and those that were there before it on other hosts reach each other.
         VmPath = "vm-path",
@@ -65,9 +65,9 @@ named! {
         VmReachable = "vm-reachable",
         /// A server's VM is there, at its planned address, with an agent that answers.
         VmUp = "vm-up",
-        /// Before agents end, by a restart of their daemon or because others take their place, their nodes are drained, as before any other removal.
+        /// The Nodes of agents are drained before these end by a restart of their daemon, or because others take their place.
         AgentsDrained = "agents-drained",
-        /// Every Node of a group has its VM, every VM that had the time to join its Node, and a Node takes pods unless a person closed it.
+        /// A group's Nodes and VMs belong together, and its Nodes take pods unless a person cordoned them.
         AgentsSettled = "agents-settled",
         /// A worker daemon holds the current join token.
         K3sTokenSecret = "k3s-token-secret",

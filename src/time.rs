@@ -6,9 +6,7 @@ use jiff::Timestamp;
 
 /// Seconds since 1970 of an RFC 3339 time; fractions are dropped.
 pub fn unix(text: &str) -> Option<i64> {
-    let time: Timestamp = text.parse().ok()?;
-    let nanoseconds = time.as_nanosecond();
-    nanoseconds.div_euclid(1_000_000_000).try_into().ok()
+    text.parse().ok().map(Timestamp::as_second)
 }
 
 /// `2026-11-25T06:45:12.345Z`.

@@ -255,16 +255,23 @@ fn recorded(home: &StateDir, cluster: &str) -> Result<(State, Plan), Failures> {
             Ok((state, plan))
         }
         (Some(_), None) => Err(Failure::new(
-                Code::LocalFile,
-                format!("{} does not exist", home.plan_file().display()),
-            )
-            .because(format!("the state of {cluster} is here, and the plan of its last run is not"))
-            .hint("slicer-k3s init --dry-run looks at the hosts; slicer-k3s init writes it again").into()),
+            Code::LocalFile,
+            format!("{} does not exist", home.plan_file().display()),
+        )
+        .because(format!(
+            "the state of {cluster} is here, and the plan of its last run is not"
+        ))
+        .hint("slicer-k3s init --dry-run looks at the hosts; slicer-k3s init writes it again")
+        .into()),
         _ => Err(Failure::new(
-                Code::Config,
-                format!("no cluster called {cluster} was made from here"),
-            )
-            .hint("slicer-k3s init makes it; slicer-k3s import takes over one that another workstation made").into()),
+            Code::Config,
+            format!("no cluster called {cluster} was made from here"),
+        )
+        .hint(
+            "slicer-k3s init makes it; slicer-k3s import takes over one that another \
+                 workstation made",
+        )
+        .into()),
     }
 }
 

@@ -40,14 +40,14 @@ pub enum Phase {
     After,
 }
 
-/// What a step says of itself, whatever the world looks like.
+/// What a step says of itself.
 #[derive(Clone, Debug)]
 pub struct Meta {
     /// Who this is.
     pub id: StepId,
     /// What is done, imperative: "Install routes on n100".
     pub title: String,
-    /// The next thing to try when it failed.
+    /// The next thing to try when it failed. Asked for only then, so that it may go by what the last check saw.
     pub hint: String,
     /// Steps that must hold before this one is looked at; those not in the run count as held.
     pub needs: Vec<StepId>,

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use super::ended::{Ended, Span, critical_path};
-use super::step::Step;
+use super::step::{Meta, Step};
 use crate::event::{Event, Outcome};
 
 /// A step begins.
 pub(super) fn started<W: Sync>(step: &dyn Step<W>, at: Duration) -> Event {
+    let Meta { id, title, .. } = step.meta();
     Event::StepStarted {
-        step: step.id().to_string(),
-        title: step.meta().title,
+        step: id.to_string(),
+        title,
         at_seconds: at.as_secs_f64(),
     }
 }
@@ -37,9 +38,10 @@ pub(super) fn ended<W: Sync>(
     note: &str,
     span: &Span,
 ) -> Event {
+    let Meta { id, title, .. } = step.meta();
     Event::StepEnded {
-        step: step.id().to_string(),
-        title: step.meta().title,
+        step: id.to_string(),
+        title,
         outcome,
         note: note.to_owned(),
         seconds: span.took.as_secs_f64(),

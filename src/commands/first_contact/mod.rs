@@ -204,13 +204,12 @@ async fn asked(global: &Global, options: &Init, ask: &dyn Ask) -> Result<(Fresh,
         if !clusters.is_empty() {
             cause = format!("{cause}; {}", missing::told(&clusters));
         }
-        Failures::from(
-            Failure::new(Code::Config, format!("{path} does not exist"))
-                .because(cause)
-                .hint(
-                    "slicer-k3s init --name home --host n100=alex@192.168.1.11 --host pi5=pi@192.168.1.13 --control-plane n100",
-                ),
-        )
+        Failure::new(Code::Config, format!("{path} does not exist"))
+            .because(cause)
+            .hint(
+                "slicer-k3s init --name home --host n100=alex@192.168.1.11 --host pi5=pi@192.168.1.13 \
+                 --control-plane n100",
+            )
     };
     if !clusters.is_empty() {
         report::say(&escape(&format!(
